@@ -1,0 +1,125 @@
+//! How far a failed copy got.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// A copy that failed part-way: what it moved, what it holds, and why it stopped.
+///
+/// Bytes taken from the source are either counted by [`moved`](CopyError::moved) or handed back by
+/// [`residue`](CopyError::residue); there is no third place. (A `Copier` keeps the residue itself,
+/// to deliver it first in the next copy; its errors have an empty one.)
+///
+/// The plain calls return an `io::Error` of the same [kind](CopyError::kind) that carries it:
+///
+/// ```
+/// use std::io;
+/// use zc_core::CopyError;
+///
+/// let failed: io::Error = CopyError::new(io::ErrorKind::StorageFull.into())
+///     .with_moved(4096)
+///     .with_residue(b"tail".to_vec())
+///     .with_syscall("splice")
+///     .into();
+///
+/// let copy = CopyError::from_io(&failed).expect("it carries one");
+/// assert_eq!((copy.moved(), copy.residue(), copy.syscall()), (4096, &b"tail"[..], Some("splice")));
+/// ```
+#[derive(Debug)]
+pub struct CopyError {
+    moved: u64,
+    residue: Vec<u8>,
+    syscall: Option<&'static str>,
+    error: io::Error,
+}
+
+impl CopyError {
+    /// A copy that stopped on `error`, having moved nothing.
+    pub fn new(error: io::Error) -> Self {
+        CopyError { moved: 0, residue: Vec::new(), syscall: None, error }
+    }
+
+    /// Says how many bytes reached the sink.
+    #[must_use]
+    pub fn with_moved(mut self, bytes: u64) -> Self {
+        self.moved = bytes;
+        self
+    }
+
+    /// Hands over the bytes that were taken from the source and not delivered, in order.
+    #[must_use]
+    pub fn with_residue(mut self, bytes: Vec<u8>) -> Self {
+        self.residue = bytes;
+        self
+    }
+
+    /// Names the call that failed.
+    #[must_use]
+    pub fn with_syscall(mut self, name: &'static str) -> Self {
+        self.syscall = Some(name);
+        self
+    }
+
+    /// The `CopyError` inside an error that a copy returned, or `None` if it came from elsewhere.
+    pub fn from_io(error: &io::Error) -> Option<&CopyError> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// How many bytes this copy delivered to the sink before it failed.
+    pub fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// Bytes taken from the source and not delivered, in order: write them to the sink, and a new
+    /// copy goes on from there.
+    pub fn residue(&self) -> &[u8] {
+        &self.residue
+    }
+
+    /// [`residue`](CopyError::residue), by value.
+    pub fn into_residue(self) -> Vec<u8> {
+        self.residue
+    }
+
+    /// The call that failed (`"splice"`, `"write"`, …), if it was one.
+    ///
+    /// `"read"`, `"write"` and `"flush"` may be a type's own methods rather than system calls.
+    pub fn syscall(&self) -> Option<&'static str> {
+        self.syscall
+    }
+
+    /// The kind of the error that stopped the copy.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.error.kind()
+    }
+
+    /// The errno that stopped the copy, if the system gave one.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.error.raw_os_error()
+    }
+}
+
+impl fmt::Display for CopyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(call) = self.syscall {
+            write!(f, "{call}: ")?;
+        }
+        write!(f, "{} (after {} bytes", self.error, self.moved)?;
+        if !self.residue.is_empty() {
+            write!(f, ", {} more taken and not delivered", self.residue.len())?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl Error for CopyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl From<CopyError> for io::Error {
+    fn from(error: CopyError) -> Self {
+        io::Error::new(error.kind(), error)
+    }
+}

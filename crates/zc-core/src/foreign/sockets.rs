@@ -1,0 +1,26 @@
+//! Stream sockets.
+//!
+//! Datagram sockets are not here: they keep message boundaries, and std gives them no `Read`.
+
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+
+use super::{fd_sink, fd_source};
+use crate::IsStream;
+
+impl IsStream for TcpStream {}
+impl IsStream for UnixStream {}
+
+fd_source! {
+    TcpStream, ends_for_good;
+    &TcpStream, ends_for_good;
+    UnixStream, ends_for_good;
+    &UnixStream, ends_for_good;
+}
+
+fd_sink! {
+    TcpStream;
+    &TcpStream;
+    UnixStream;
+    &UnixStream;
+}

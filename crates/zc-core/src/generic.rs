@@ -1,0 +1,72 @@
+//! The read/write copy that every chain of mechanisms ends in.
+//!
+//! It needs nothing but `Read` and `Write`, and it is the only judge of the end of input: a system
+//! call that returned 0 without having moved anything proves nothing (procfs), a `read` does.
+
+use std::io::{Read, Write};
+
+use crate::{CopyError, Fault, Held, Inlet, Next, Outlet, Sink, Source, Step};
+
+/// One step: writes what is held, or else reads once, at most `limit` bytes, and writes once.
+///
+/// Blocks as `source` and `sink` do. [`Next::Done`] means that `limit` is 0 or that `source` has
+/// ended, and nothing is held.
+pub fn step(held: &mut Held, source: &mut dyn Read, sink: &mut dyn Write, limit: u64) -> Step {
+    let mut taken = 0;
+    if held.is_empty() {
+        match held.fill(source, limit) {
+            Ok(0) => return Step::idle(Next::Done),
+            Ok(n) => taken = n as u64,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                return Step::idle(Next::Readable);
+            }
+            Err(error) => return Step::idle(Next::Failed(Fault::new("read", error))),
+        }
+    }
+    let (delivered, next) = deliver(held, sink);
+    Step { taken, delivered, next }
+}
+
+/// Writes once what is held: the second half of a [`step`].
+pub fn deliver(held: &mut Held, sink: &mut dyn Write) -> (u64, Next) {
+    match held.drain(sink) {
+        Ok(n) => (n as u64, Next::Again),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => (0, Next::Writable),
+        Err(error) => (0, Next::Failed(Fault::new("write", error))),
+    }
+}
+
+/// Copies all of `source` into `sink` with `read` and `write` alone.
+///
+/// This is the whole of zc where there is no kernel to ask; `zc_std::copy` is the one that asks.
+/// Blocks as the two ends do.
+///
+/// # Errors
+///
+/// The first error of either end but `Interrupted`, with the count so far and the residue.
+///
+/// ```
+/// let mut out = Vec::new();
+/// let moved = zc_core::generic::copy(&mut &b"all of it"[..], &mut out)?;
+/// assert_eq!((moved, &out[..]), (9, &b"all of it"[..]));
+/// # Ok::<(), zc_core::CopyError>(())
+/// ```
+pub fn copy(source: &mut dyn Source, sink: &mut dyn Sink) -> Result<u64, CopyError> {
+    let (mut inlet, mut outlet) = (Inlet::new(source), Outlet::new(sink));
+    let (mut held, mut moved) = (Held::default(), 0);
+    loop {
+        let step = step(&mut held, inlet.reader(), outlet.writer(), u64::MAX);
+        moved += step.delivered;
+        let fault = match step.next {
+            Next::Again => continue,
+            Next::Done => return Ok(moved),
+            Next::Readable => Fault::new("read", std::io::ErrorKind::WouldBlock),
+            Next::Writable => Fault::new("write", std::io::ErrorKind::WouldBlock),
+            Next::Failed(fault) => fault,
+        };
+        return Err(CopyError::new(fault.error)
+            .with_moved(moved)
+            .with_residue(held.take())
+            .with_syscall(fault.syscall));
+    }
+}

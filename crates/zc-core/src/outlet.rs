@@ -1,0 +1,98 @@
+//! A sink seen through all its layers.
+
+use std::io::{self, Write};
+
+use crate::PollFd;
+use crate::sink::{Downstream, Drain, Sink};
+
+/// A [`Sink`] as an engine sees it: one descriptor under any number of layers, some of which hold
+/// bytes back.
+pub struct Outlet<'s> {
+    sink: &'s mut (dyn Sink + 's),
+}
+
+impl<'s> Outlet<'s> {
+    /// Looks at `sink`; does not write to it.
+    pub fn new(sink: &'s mut (dyn Sink + 's)) -> Self {
+        Outlet { sink }
+    }
+
+    /// The descriptor below all layers; `None` if the sink can only be written to.
+    pub fn fd(&mut self) -> Option<PollFd<'_>> {
+        descend(self.sink)
+    }
+
+    /// Whether some layer may hold bytes back.
+    pub fn buffers(&mut self) -> bool {
+        fn any(sink: &mut dyn Sink) -> bool {
+            let Downstream { drain, flush_first } = sink.downstream();
+            flush_first
+                || match drain {
+                    Drain::Through(inner) => any(inner),
+                    Drain::Fd(_) | Drain::Opaque => false,
+                }
+        }
+        any(self.sink)
+    }
+
+    /// Makes every layer that may hold bytes back pass them on, the outermost first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the layers' `flush`; what a layer could not pass on, it still holds.
+    pub fn flush(&mut self) -> io::Result<()> {
+        fn each(sink: &mut dyn Sink) -> io::Result<()> {
+            if sink.downstream().flush_first {
+                sink.flush()?;
+            }
+            match sink.downstream().drain {
+                Drain::Through(inner) => each(inner),
+                Drain::Fd(_) | Drain::Opaque => Ok(()),
+            }
+        }
+        each(self.sink)
+    }
+
+    /// The sink's own `write`.
+    pub fn writer(&mut self) -> &mut dyn Write {
+        self.sink
+    }
+
+    /// `n` bytes were delivered at the descriptor: tells every layer above it.
+    ///
+    /// Every layer is told even if one of them panics.
+    pub fn given(&mut self, n: u64) {
+        if n > 0 {
+            settle(self.sink, n);
+        }
+    }
+}
+
+impl std::fmt::Debug for Outlet<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outlet").finish_non_exhaustive()
+    }
+}
+
+fn descend<'a>(sink: &'a mut (dyn Sink + 'a)) -> Option<PollFd<'a>> {
+    match sink.downstream().drain {
+        Drain::Through(inner) => descend(inner),
+        Drain::Fd(fd) => Some(fd),
+        Drain::Opaque => None,
+    }
+}
+
+fn settle(sink: &mut dyn Sink, n: u64) {
+    /// Tells its layer when the layers below have been told, or one of them has panicked.
+    struct Tell<'a>(&'a mut dyn Sink, u64);
+    impl Drop for Tell<'_> {
+        fn drop(&mut self) {
+            self.0.given(self.1);
+        }
+    }
+
+    let tell = Tell(sink, n);
+    if let Drain::Through(inner) = tell.0.downstream().drain {
+        settle(inner, n);
+    }
+}

@@ -1,0 +1,103 @@
+//! A descriptor that the kernel may use in place of its owner's `Read` and `Write`.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// A type whose descriptor is a byte stream: bytes may be cut and joined anywhere.
+///
+/// Datagram and sequenced-packet sockets keep message boundaries. splice(2) would run their
+/// messages together, so they do not implement this trait and never reach splice. A type that only
+/// learns at run time what its descriptor is overrides [`is_stream`](IsStream::is_stream).
+///
+/// Implementing it is a promise about the descriptor that [`AsFd`] yields, and makes the type
+/// [`AsRawPollFd`].
+#[diagnostic::on_unimplemented(
+    message = "the descriptor of `{Self}` is not known to be a byte stream, so it must not be spliced",
+    label = "keeps message boundaries, or has not opted in with `IsStream`",
+    note = "datagram sockets (`UdpSocket`, `UnixDatagram`) never are: wrap them in `zc_std::Fd`, which reads and writes whole messages"
+)]
+pub trait IsStream: AsFd {
+    /// Whether the descriptor is a byte stream. `true` unless overridden.
+    fn is_stream(&self) -> bool {
+        true
+    }
+}
+
+impl<T: IsStream + ?Sized> IsStream for &T {
+    fn is_stream(&self) -> bool {
+        (**self).is_stream()
+    }
+}
+
+/// A borrowed descriptor, and whether it is a byte stream.
+///
+/// It cannot outlive the owner of the descriptor (I/O safety), and there is no way to make one
+/// without the owner's word on its stream-ness:
+///
+/// ```
+/// use zc_core::PollFd;
+///
+/// let (a, _b) = std::os::unix::net::UnixStream::pair()?;
+/// assert!(PollFd::of(&a).is_stream());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct PollFd<'fd> {
+    fd: BorrowedFd<'fd>,
+    is_stream: bool,
+}
+
+impl<'fd> PollFd<'fd> {
+    /// The descriptor of `owner`.
+    pub fn of<T: IsStream + ?Sized>(owner: &'fd T) -> Self {
+        PollFd { fd: owner.as_fd(), is_stream: owner.is_stream() }
+    }
+
+    /// Whether bytes may be cut and joined anywhere; when not, one read is one message.
+    pub fn is_stream(&self) -> bool {
+        self.is_stream
+    }
+
+    /// The descriptor, for as long as its owner is borrowed.
+    pub fn fd(&self) -> BorrowedFd<'fd> {
+        self.fd
+    }
+}
+
+impl AsFd for PollFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd
+    }
+}
+
+/// A type with a descriptor that the kernel may use in place of its `Read` and `Write`.
+///
+/// Every [`IsStream`] type has it. A type that merely owns such a type can pass it on:
+///
+/// ```
+/// use std::net::TcpStream;
+/// use zc_core::{AsRawPollFd, PollFd};
+///
+/// struct Connection {
+///     stream: TcpStream,
+/// }
+///
+/// impl AsRawPollFd for Connection {
+///     fn as_raw_poll_fd(&self) -> PollFd<'_> {
+///         self.stream.as_raw_poll_fd()
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no descriptor that the kernel may use in its place",
+    note = "implement `IsStream` for a type with a byte-stream descriptor of its own"
+)]
+pub trait AsRawPollFd {
+    /// The descriptor, borrowed from `self`.
+    fn as_raw_poll_fd(&self) -> PollFd<'_>;
+}
+
+impl<T: IsStream + ?Sized> AsRawPollFd for T {
+    fn as_raw_poll_fd(&self) -> PollFd<'_> {
+        PollFd::of(self)
+    }
+}

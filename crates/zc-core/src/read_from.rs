@@ -1,0 +1,69 @@
+//! `dst.read_from(src)`.
+
+use std::io;
+
+use crate::Source;
+
+/// A destination that reads all of a source into itself: Go's `io.ReaderFrom`.
+///
+/// `zc-std` implements it for std's types, where the kernel moves the bytes if it can. A
+/// destination of your own implements it by passing the source on:
+///
+/// ```
+/// use std::io;
+/// use zc_core::{ReadFrom, Source};
+///
+/// struct Upload<W> {
+///     file: W,
+///     received: u64,
+/// }
+///
+/// impl<By, W: ReadFrom<By>> ReadFrom<By> for Upload<W> {
+///     fn read_from<S: Source>(&mut self, source: S) -> io::Result<u64> {
+///         let n = self.file.read_from(source)?;
+///         self.received += n;
+///         Ok(n)
+///     }
+/// }
+/// ```
+///
+/// # The parameter
+///
+/// `By` says who carries out the copy, and is always inferred; a type of your own leaves it out
+/// (`impl ReadFrom for Upload`). It is there because of Rust's orphan rule: this crate knows no
+/// engine, and `zc-std` may implement a foreign trait for std's foreign types only if a type of
+/// `zc-std` stands among the trait's parameters. A function generic over destinations names it
+/// once, as with axum's `Handler`: `fn store<By>(to: &mut impl ReadFrom<By>)`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot read from a source",
+    label = "not a `ReadFrom`",
+    note = "std's files, sockets and pipes can, with `use zc_std::ReadFrom`; a type of your own implements it by calling `self.file.read_from(source)`"
+)]
+pub trait ReadFrom<By = Custom> {
+    /// Copies `source` into `self` until its end or its limit, and returns how many bytes moved.
+    ///
+    /// Blocks as the descriptors do: where one is in non-blocking mode, or has a timeout set, the
+    /// copy stops with `WouldBlock`.
+    ///
+    /// # Errors
+    ///
+    /// The error holds a [`CopyError`](crate::CopyError) with the count so far and the bytes taken
+    /// but not delivered; [`CopyError::from_io`](crate::CopyError::from_io) finds it.
+    fn read_from<S: Source>(&mut self, source: S) -> io::Result<u64>;
+}
+
+/// The [`ReadFrom`] parameter of types that bring their own implementation.
+#[derive(Debug)]
+pub enum Custom {}
+
+impl<By, W: ReadFrom<By> + ?Sized> ReadFrom<By> for &mut W {
+    fn read_from<S: Source>(&mut self, source: S) -> io::Result<u64> {
+        (**self).read_from(source)
+    }
+}
+
+impl<By, W: ReadFrom<By> + ?Sized> ReadFrom<By> for Box<W> {
+    fn read_from<S: Source>(&mut self, source: S) -> io::Result<u64> {
+        (**self).read_from(source)
+    }
+}

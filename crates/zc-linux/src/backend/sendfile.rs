@@ -1,0 +1,23 @@
+//! File to socket or file, by [sendfile(2)](https://man7.org/linux/man-pages/man2/sendfile.2.html).
+//!
+//! To a socket it lends the page cache's pages instead of copying them: until they are sent, a
+//! write to the file shows in them.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+use zc_core::{Next, Step};
+
+use super::{CHUNK, failed, is_refusal, moved};
+use crate::sys::{self, Syscall};
+
+pub(crate) fn step(from: BorrowedFd<'_>, to: BorrowedFd<'_>, limit: u64) -> Result<Step, Errno> {
+    match sys::sendfile(from, to, sys::at_most(limit.min(CHUNK))) {
+        Ok(0) => Ok(Step::idle(Next::Done)),
+        Ok(n) => Ok(moved(n)),
+        // Regular files never make anybody wait: it is the sink that is full.
+        Err(Errno::AGAIN) => Ok(Step::idle(Next::Writable)),
+        Err(errno) if is_refusal(errno) => Err(errno),
+        Err(errno) => Ok(Step::idle(failed(Syscall::Sendfile, errno))),
+    }
+}

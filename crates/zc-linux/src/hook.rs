@@ -1,0 +1,194 @@
+//! Replace or record the engine's system calls, for tests (feature `hook`).
+//!
+//! [`replace`] decides call by call: let it go on, let it move less, make it fail. [`record`] keeps
+//! what was called and what came back. Both act on the calling thread alone, for as long as their
+//! guard lives, and nest: the innermost hook is asked first, and what it lets go on, the next one is
+//! asked about. Recorders see every call, with the answer that the engine saw.
+//!
+//! ```
+//! use zc_linux::hook::{self, Action, Syscall};
+//!
+//! let recorder = hook::record();
+//! let _full_disk = hook::replace(|call| match call.syscall {
+//!     Syscall::Write => Action::Fail(28), // ENOSPC
+//!     _ => Action::Proceed,
+//! });
+//! // … copy something, and assert on `recorder.calls()`.
+//! # assert!(recorder.calls().is_empty());
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+pub use crate::sys::Syscall;
+
+/// A system call about to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Which one.
+    pub syscall: Syscall,
+    /// The descriptor that bytes come from, or that is asked about.
+    pub from: Option<RawFd>,
+    /// The descriptor that bytes go to, or that is changed.
+    pub to: Option<RawFd>,
+    /// How many bytes it may move at most; 0 for calls that move none.
+    pub len: usize,
+}
+
+/// What becomes of a [`Call`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It goes on as it is.
+    Proceed,
+    /// It goes on, but moves at most this many bytes.
+    Limit(usize),
+    /// It is not made, and fails with this errno.
+    Fail(i32),
+    /// It is not made, and returns this number. Numbers other than 0 tell the engine of bytes that
+    /// nobody moved: mind what you are testing.
+    Return(usize),
+}
+
+/// A call that was made, or kept from being made, and its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The call, as the engine asked for it.
+    pub call: Call,
+    /// What the engine was told: a count, or an errno.
+    pub result: Result<usize, i32>,
+}
+
+impl Record {
+    /// How many bytes the call moved; 0 if it failed or is none that moves bytes.
+    pub fn moved(&self) -> usize {
+        if self.call.len == 0 { 0 } else { self.result.unwrap_or(0) }
+    }
+}
+
+type Hook = dyn FnMut(&Call) -> Action;
+
+#[derive(Clone)]
+enum Layer {
+    Hook(Rc<RefCell<Hook>>),
+    Recorder(Rc<RefCell<Vec<Record>>>),
+}
+
+thread_local! {
+    static LAYERS: RefCell<Vec<(u64, Layer)>> = const { RefCell::new(Vec::new()) };
+    static NEXT_ID: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Undoes a [`replace`] when dropped, in whatever order guards are dropped, panics included.
+#[derive(Debug)]
+#[must_use = "dropping the guard takes the hook away"]
+pub struct Guard {
+    id: u64,
+    /// A guard belongs to its thread.
+    not_send: PhantomData<Rc<()>>,
+}
+
+impl Guard {
+    fn install(layer: Layer) -> Guard {
+        let id = NEXT_ID.replace(NEXT_ID.get() + 1);
+        LAYERS.with_borrow_mut(|layers| layers.push((id, layer)));
+        Guard { id, not_send: PhantomData }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let layer = LAYERS.with_borrow_mut(|layers| {
+            layers.iter().position(|(id, _)| *id == self.id).map(|at| layers.remove(at))
+        });
+        // Outside the borrow: the hook may own things whose drop copies bytes.
+        drop(layer);
+    }
+}
+
+/// Asks `hook` about every call that the engine makes on this thread, until the guard is dropped.
+///
+/// A call that the engine makes while the hook itself is running (the hook copies something) goes
+/// past that hook.
+pub fn replace(hook: impl FnMut(&Call) -> Action + 'static) -> Guard {
+    Guard::install(Layer::Hook(Rc::new(RefCell::new(hook))))
+}
+
+/// Records every call that the engine makes on this thread, until the recorder is dropped.
+#[must_use = "dropping the recorder ends the recording"]
+pub fn record() -> Recorder {
+    let records = Rc::new(RefCell::new(Vec::new()));
+    Recorder { _guard: Guard::install(Layer::Recorder(Rc::clone(&records))), records }
+}
+
+/// What [`record`] returns: the calls so far.
+#[derive(Debug)]
+pub struct Recorder {
+    _guard: Guard,
+    records: Rc<RefCell<Vec<Record>>>,
+}
+
+impl Recorder {
+    /// All calls so far, in order.
+    pub fn calls(&self) -> Vec<Record> {
+        self.records.borrow().clone()
+    }
+
+    /// The calls so far to `syscall`, in order.
+    pub fn calls_to(&self, syscall: Syscall) -> Vec<Record> {
+        self.records
+            .borrow()
+            .iter()
+            .filter(|record| record.call.syscall == syscall)
+            .copied()
+            .collect()
+    }
+
+    /// Forgets the calls so far.
+    pub fn clear(&self) {
+        self.records.borrow_mut().clear();
+    }
+}
+
+/// Where the table hands over a call that it is about to make.
+pub(crate) fn intercept(
+    syscall: Syscall,
+    from: Option<RawFd>,
+    to: Option<RawFd>,
+    len: usize,
+    real: &mut dyn FnMut(usize) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    let layers =
+        LAYERS.with_borrow(|layers| if layers.is_empty() { None } else { Some(layers.clone()) });
+    let Some(layers) = layers else { return real(len) };
+
+    let asked = Call { syscall, from, to, len };
+    let answer = decide(asked, &layers).unwrap_or_else(real);
+    let record = Record { call: asked, result: answer.map_err(Errno::raw_os_error) };
+    for (_, layer) in &layers {
+        if let Layer::Recorder(records) = layer
+            && let Ok(mut records) = records.try_borrow_mut()
+        {
+            records.push(record);
+        }
+    }
+    answer
+}
+
+/// The answer, if a hook gives one; else how many bytes the real call may move.
+fn decide(mut call: Call, layers: &[(u64, Layer)]) -> Result<Result<usize, Errno>, usize> {
+    for (_, layer) in layers.iter().rev() {
+        let Layer::Hook(hook) = layer else { continue };
+        let Ok(mut hook) = hook.try_borrow_mut() else { continue };
+        match hook(&call) {
+            Action::Proceed => {}
+            Action::Limit(n) => call.len = call.len.min(n),
+            Action::Fail(errno) => return Ok(Err(Errno::from_raw_os_error(errno))),
+            Action::Return(n) => return Ok(Ok(n)),
+        }
+    }
+    Err(call.len)
+}

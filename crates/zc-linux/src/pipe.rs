@@ -1,0 +1,184 @@
+//! Pipes to splice through, and the pool they come from and go back to.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::io::Errno;
+
+use crate::sys;
+
+/// How large a pipe is asked for, in bytes, unless a copier says otherwise.
+///
+/// Of 64 KiB, 256 KiB and 1 MiB, this does best or next to best from socket to file in every cell
+/// measured (docs/performance.md); and 64 of them stay at a quarter of what an ordinary user's pipes
+/// may hold by default.
+pub(crate) const DEFAULT_SIZE: usize = 256 * 1024;
+
+/// A pipe that holds fewer bytes than this is not worth splicing through. It is met when a user is
+/// past `pipe-user-pages-soft`, where new pipes have one or two pages (pipe(7)).
+const MIN_SIZE: usize = 64 * 1024;
+
+/// A pipe, both ends of it, and what is in it.
+///
+/// It is in blocking mode: with a non-blocking pipe, a splice from a blocking Unix socket answers
+/// EAGAIN instead of waiting. The engine never blocks on it, since it fills it only when it is
+/// empty.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    read_end: OwnedFd,
+    write_end: OwnedFd,
+    /// How many bytes it can hold.
+    capacity: usize,
+    /// How large it was asked to be: what the pool knows it by.
+    asked: usize,
+    /// How many bytes are in it.
+    level: usize,
+}
+
+impl Pipe {
+    /// A new pipe of about `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` and `ENFILE` when descriptors are exhausted; `ENOBUFS` (our word) when the kernel
+    /// grants only a pipe too small to be of use.
+    fn new(size: usize) -> Result<Pipe, Errno> {
+        let (read_end, write_end) = sys::pipe()?;
+        // EPERM beyond the user's budget or the system's maximum: the default size will do.
+        let capacity = match sys::set_pipe_size(&write_end, size) {
+            Ok(capacity) => capacity,
+            Err(_) => sys::pipe_size(&write_end)?,
+        };
+        if capacity < MIN_SIZE.min(size) {
+            return Err(Errno::NOBUFS);
+        }
+        Ok(Pipe { read_end, write_end, capacity, asked: size, level: 0 })
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(crate) fn level(&self) -> usize {
+        self.level
+    }
+
+    /// Where bytes are taken out.
+    pub(crate) fn read_end(&self) -> BorrowedFd<'_> {
+        self.read_end.as_fd()
+    }
+
+    /// Where bytes are put in.
+    pub(crate) fn write_end(&self) -> BorrowedFd<'_> {
+        self.write_end.as_fd()
+    }
+
+    pub(crate) fn put(&mut self, bytes: usize) {
+        self.level += bytes;
+    }
+
+    pub(crate) fn took(&mut self, bytes: usize) {
+        self.level -= bytes;
+    }
+}
+
+/// The process's pipes.
+///
+/// Pipes are shared by all copies of the process and lent to one only while it has bytes in flight
+/// or is about to; an idle copy holds none. So a thousand slow connections need no thousand pipes,
+/// which would run into `pipe-user-pages-soft`, past which an ordinary user's new pipes shrink to a
+/// page or two (pipe(7); `capnproto`#1403 reverted splice over it).
+pub mod pool {
+    use super::{AtomicUsize, Errno, Mutex, Ordering, Pipe, PoisonError};
+
+    /// The most pipes lent out at one time. A copy that would need one more reads and writes.
+    ///
+    /// At the default size they hold at most 16 MiB.
+    pub const MAX_LENT: usize = 64;
+
+    /// The most empty pipes kept for later.
+    pub const MAX_IDLE: usize = 16;
+
+    static IDLE: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
+    static LENT: AtomicUsize = AtomicUsize::new(0);
+
+    /// How many empty pipes are kept for later.
+    pub fn idle() -> usize {
+        lock().len()
+    }
+
+    /// How many pipes are in use by copies now.
+    pub fn lent() -> usize {
+        LENT.load(Ordering::Relaxed)
+    }
+
+    /// Closes the pipes kept for later.
+    pub fn clear() {
+        lock().clear();
+    }
+
+    /// Borrows a pipe of about `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As for a new pipe, and `ENOBUFS` when [`MAX_LENT`] are lent out.
+    pub(crate) fn lend(size: usize) -> Result<Lent, Errno> {
+        let spare = {
+            let mut idle = lock();
+            idle.iter().rposition(|pipe| pipe.asked == size).map(|at| idle.swap_remove(at))
+        };
+        if LENT.fetch_add(1, Ordering::Relaxed) >= MAX_LENT {
+            LENT.fetch_sub(1, Ordering::Relaxed);
+            if let Some(pipe) = spare {
+                keep(pipe);
+            }
+            return Err(Errno::NOBUFS);
+        }
+        let pipe = spare.map_or_else(|| Pipe::new(size), Ok).inspect_err(|_| {
+            LENT.fetch_sub(1, Ordering::Relaxed);
+        })?;
+        Ok(Lent(Some(pipe)))
+    }
+
+    /// A pipe on loan. It goes back when dropped, but only empty: one with bytes in it is closed,
+    /// so that nobody else's copy begins with them.
+    #[derive(Debug)]
+    pub(crate) struct Lent(Option<Pipe>);
+
+    impl Drop for Lent {
+        fn drop(&mut self) {
+            LENT.fetch_sub(1, Ordering::Relaxed);
+            if let Some(pipe) = self.0.take()
+                && pipe.level == 0
+            {
+                keep(pipe);
+            }
+        }
+    }
+
+    impl std::ops::Deref for Lent {
+        type Target = Pipe;
+        fn deref(&self) -> &Pipe {
+            self.0.as_ref().expect("only drop takes it")
+        }
+    }
+
+    impl std::ops::DerefMut for Lent {
+        fn deref_mut(&mut self) -> &mut Pipe {
+            self.0.as_mut().expect("only drop takes it")
+        }
+    }
+
+    fn keep(pipe: Pipe) {
+        let mut idle = lock();
+        if idle.len() < MAX_IDLE {
+            idle.push(pipe);
+        }
+    }
+
+    fn lock() -> std::sync::MutexGuard<'static, Vec<Pipe>> {
+        // A panic cannot leave the list half-changed.
+        IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

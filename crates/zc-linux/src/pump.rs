@@ -1,0 +1,354 @@
+//! The resumable state machine that moves bytes from one end to another.
+
+use std::io::{Read, Write};
+
+use rustix::io::Errno;
+use zc_core::{Fault, Next, PollFd, Step};
+
+use crate::backend::{copy_file_range, read_write, sendfile, splice, splice_direct};
+use crate::flight::Flight;
+use crate::kind::Nature;
+use crate::learn::Learn;
+use crate::report::{Mechanism, Report};
+use crate::route::route;
+use crate::{Kind, overlap, pipe};
+
+/// Copies limited to this many bytes are read and written at once: asking what the descriptors are
+/// would cost as much as moving the bytes.
+const SMALL: u64 = 16 * 1024;
+
+/// Whether the kernel may lend page-cache pages instead of copying bytes.
+///
+/// Lent pages are the file's own: a write to the file after the copy shows in bytes that have been
+/// "copied" but not yet read at the other end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PageSharing {
+    /// From a file to a socket, as Go, nginx and everybody else does; not to a pipe.
+    #[default]
+    Sockets,
+    /// Never: bytes are copied out of the file before the copy returns.
+    Never,
+    /// To sockets and to pipes.
+    Always,
+}
+
+/// How a [`Pump`] goes about its work.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// How large a pipe to splice through, in bytes. The kernel rounds it up to a power of two
+    /// pages, and grants ordinary users at most /proc/sys/fs/pipe-max-size.
+    pub pipe_size: usize,
+    /// Whether pages may be lent.
+    pub page_sharing: PageSharing,
+    /// Whether to learn from what the source yields (the default), or to use the route's first
+    /// mechanism from the first byte on, whatever it yields.
+    pub adaptive: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            pipe_size: pipe::DEFAULT_SIZE,
+            page_sharing: PageSharing::default(),
+            adaptive: true,
+        }
+    }
+}
+
+/// Where a step takes bytes from.
+pub enum Inflow<'a> {
+    /// A descriptor.
+    Fd(PollFd<'a>),
+    /// Only by `read`.
+    Read(&'a mut dyn Read),
+}
+
+/// Where a step delivers bytes to.
+pub enum Outflow<'a> {
+    /// A descriptor.
+    Fd(PollFd<'a>),
+    /// Only by `write`.
+    Write(&'a mut dyn Write),
+}
+
+/// Moves bytes from one end to another, a step at a time, and never waits by itself.
+///
+/// A step makes as few system calls as move some bytes, says what it did, and returns. On
+/// descriptors in non-blocking mode no step ever blocks: it answers [`Next::Readable`] or
+/// [`Next::Writable`], and the driver waits in whatever way it likes (poll(2), a runtime's reactor).
+/// On blocking descriptors a step blocks as they do.
+///
+/// Bytes taken and not yet delivered are in the pump, not in the driver: a driver can be dropped at
+/// any point between steps, and another go on with the same pump.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream;
+/// use zc_core::{Next, PollFd};
+/// use zc_linux::{Inflow, Outflow, Pump};
+///
+/// let (mut client, from) = UnixStream::pair()?;
+/// let (to, mut server) = UnixStream::pair()?;
+/// from.set_nonblocking(true)?;
+/// client.write_all(b"hello")?;
+///
+/// let mut pump = Pump::default();
+/// let mut moved = 0;
+/// loop {
+///     let step = pump.step(Inflow::Fd(PollFd::of(&from)), Outflow::Fd(PollFd::of(&to)), u64::MAX);
+///     moved += step.delivered;
+///     match step.next {
+///         Next::Again => {}
+///         Next::Readable => break, // … or poll(2), and go on
+///         other => panic!("{other:?}"),
+///     }
+/// }
+/// assert_eq!((moved, pump.in_flight()), (5, 0));
+/// # drop(to);
+/// # let mut got = String::new();
+/// # server.read_to_string(&mut got)?;
+/// # assert_eq!(got, "hello");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Pump {
+    options: Options,
+    flight: Flight,
+    plan: Option<Plan>,
+    learn: Learn,
+    report: Report,
+}
+
+/// What a pump means to do for the pair of ends at hand.
+#[derive(Debug)]
+struct Plan {
+    /// The mechanisms still to be tried, the current one first. Never empty.
+    route: &'static [Mechanism],
+    /// One of the ends is a pipe, so that no other is needed between them.
+    direct: bool,
+    /// How many more bytes the copy of a file into itself may take.
+    remaining: u64,
+}
+
+const READ_WRITE: &[Mechanism] = &[Mechanism::ReadWrite];
+
+impl Pump {
+    /// A pump that goes about its work as `options` say.
+    pub fn new(options: Options) -> Self {
+        Pump { options, ..Pump::default() }
+    }
+
+    /// How it goes about its work; changes take effect with the next copy.
+    pub fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
+    /// How many bytes have been taken and not been delivered.
+    pub fn in_flight(&self) -> usize {
+        self.flight.len()
+    }
+
+    /// Readies the pump for another pair of ends. Bytes in flight stay, and are delivered first.
+    pub fn restart(&mut self) {
+        self.replan();
+        self.report = Report::default();
+        self.release();
+    }
+
+    /// The ends are about to change, within one copy.
+    pub(crate) fn replan(&mut self) {
+        self.plan = None;
+        self.learn = Learn::default();
+    }
+
+    /// Gives back what memory and pipe hold no bytes in flight; the next step gets them anew. For a
+    /// driver that is about to wait.
+    pub fn release(&mut self) {
+        self.flight.release();
+    }
+
+    /// What was done since the last [`restart`](Pump::restart). Its count of calls is the business
+    /// of the driver.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    pub(crate) fn report_mut(&mut self) -> &mut Report {
+        &mut self.report
+    }
+
+    /// Takes the bytes in flight out, in order.
+    pub fn take_residue(&mut self) -> Vec<u8> {
+        // Reading from a pipe of our own does not fail. A hook can make it seem so; the bytes are
+        // worth asking for again.
+        const PATIENCE: usize = 16;
+        for _ in 0..PATIENCE {
+            if self.flight.land().is_ok() {
+                break;
+            }
+        }
+        self.flight.held.take()
+    }
+
+    /// The call to name when an end made the copy stop, on that side.
+    pub(crate) fn waiting_call(&self, read_side: bool) -> &'static str {
+        match self.plan.as_ref().map(|plan| plan.route[0]) {
+            Some(Mechanism::Splice) if self.flight.held.is_empty() => "splice",
+            Some(Mechanism::Sendfile) => "sendfile",
+            _ if read_side => "read",
+            _ => "write",
+        }
+    }
+
+    /// Delivers what is in flight, or else takes at most `limit` bytes and delivers what it can.
+    ///
+    /// [`Next::Done`]: the source has ended or `limit` is 0, and nothing is in flight. Between
+    /// [`restart`](Pump::restart)s the two ends must stay the same, and `limit` may only fall.
+    pub fn step(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
+        if self.in_flight() > 0 {
+            let (delivered, next) = self.deliver(to);
+            return Step { taken: 0, delivered, next };
+        }
+        if limit == 0 {
+            return Step::idle(Next::Done);
+        }
+        match self.plan(&from, &to, limit) {
+            Ok(()) => self.fill(from, to, limit),
+            Err(fault) => Step::idle(Next::Failed(fault)),
+        }
+    }
+
+    /// Delivers once from what is in flight.
+    pub(crate) fn deliver(&mut self, to: Outflow<'_>) -> (u64, Next) {
+        if self.flight.held.is_empty() {
+            if let Outflow::Fd(to) = &to
+                && to.is_stream()
+            {
+                self.report.try_with(Mechanism::Splice);
+                match splice::deliver(&mut self.flight, to.fd()) {
+                    Ok((delivered, next)) => {
+                        self.report.deliver(Mechanism::Splice, delivered);
+                        return (delivered, next);
+                    }
+                    Err(errno) => self.refuse(errno),
+                }
+            }
+            if let Err(errno) = self.flight.land() {
+                return (0, Next::Failed(Fault::new("read", errno)));
+            }
+        }
+        self.report.try_with(Mechanism::ReadWrite);
+        let (delivered, next) = read_write::deliver(&mut self.flight, to);
+        self.report.deliver(Mechanism::ReadWrite, delivered);
+        (delivered, next)
+    }
+
+    /// Makes the plan, if there is none.
+    fn plan(&mut self, from: &Inflow<'_>, to: &Outflow<'_>, limit: u64) -> Result<(), Fault> {
+        if self.plan.is_some() {
+            return Ok(());
+        }
+        let mut plan = Plan { route: READ_WRITE, direct: false, remaining: u64::MAX };
+        if let (Inflow::Fd(from), Outflow::Fd(to)) = (from, to)
+            && (limit > SMALL || !self.options.adaptive)
+        {
+            let (source, sink) = (Nature::of(*from), Nature::of(*to));
+            plan.route = route(source.kind, sink.kind, self.options.page_sharing);
+            plan.direct = source.kind == Kind::Pipe || sink.kind == Kind::Pipe;
+            if source.kind == Kind::File
+                && sink.kind == Kind::File
+                && source.identity == sink.identity
+            {
+                plan.remaining = overlap::check(from.fd(), to.fd(), source.len, limit)?;
+            }
+        }
+        self.plan = Some(plan);
+        Ok(())
+    }
+
+    /// Takes bytes by the first mechanism of the route that will.
+    fn fill(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
+        loop {
+            let plan = self.plan.as_mut().expect("made before");
+            let limit = limit.min(plan.remaining);
+            let mechanism = plan.route[0];
+            let (Inflow::Fd(source), Outflow::Fd(sink)) = (&from, &to) else {
+                return self.read_write(from, to, limit);
+            };
+            let (source, sink) = (source.fd(), sink.fd());
+            let attempt = match mechanism {
+                Mechanism::CopyFileRange => copy_file_range::step(source, sink, limit),
+                Mechanism::Sendfile => sendfile::step(source, sink, limit),
+                Mechanism::Splice if plan.direct => splice_direct::step(source, sink, limit),
+                Mechanism::Splice if self.learn.splices() || !self.options.adaptive => {
+                    let step =
+                        splice::step(&mut self.flight, source, sink, limit, self.options.pipe_size);
+                    if let Ok(step) = &step {
+                        self.learn.saw_splice(step.taken);
+                    }
+                    step
+                }
+                Mechanism::Splice => {
+                    self.flight.release();
+                    let step = self.read_write(from, to, limit);
+                    self.learn.saw_read(step.taken);
+                    return step;
+                }
+                Mechanism::ReadWrite => return self.read_write(from, to, limit),
+            };
+            self.report.try_with(mechanism);
+            match attempt {
+                // Only a read that returned 0 is the end of input.
+                Ok(Step { next: Next::Done, .. }) => plan.route = READ_WRITE,
+                Ok(step) => {
+                    plan.remaining -= step.taken;
+                    self.report.deliver(mechanism, step.delivered);
+                    return step;
+                }
+                Err(errno) => self.refuse(errno),
+            }
+        }
+    }
+
+    fn read_write(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
+        self.report.try_with(Mechanism::ReadWrite);
+        let step = read_write::step(&mut self.flight, from, to, limit);
+        self.report.deliver(Mechanism::ReadWrite, step.delivered);
+        if let Some(plan) = &mut self.plan {
+            plan.remaining -= step.taken;
+        }
+        step
+    }
+
+    /// The current mechanism cannot do this copy: on to the next.
+    fn refuse(&mut self, errno: Errno) {
+        let Some(plan) = &mut self.plan else { return };
+        if let [refused, rest @ ..] = plan.route
+            && !rest.is_empty()
+        {
+            self.report.refuse(*refused, errno);
+            plan.route = rest;
+        }
+        self.flight.release();
+    }
+}
+
+impl std::fmt::Debug for Inflow<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Inflow::Fd(_) => "Fd",
+            Inflow::Read(_) => "Read",
+        })
+    }
+}
+
+impl std::fmt::Debug for Outflow<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Outflow::Fd(_) => "Fd",
+            Outflow::Write(_) => "Write",
+        })
+    }
+}

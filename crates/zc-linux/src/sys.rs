@@ -1,0 +1,274 @@
+//! The table of system calls: every one that the engine makes, and nothing else in this crate makes
+//! any.
+//!
+//! Each function is one call, retried on EINTR, counted, and open to `hook`. With that feature off
+//! nothing stands between the function and the kernel but the count.
+
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+
+pub(crate) use rustix::pipe::SpliceFlags;
+
+/// The calls of the table, by the names of their manual pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Syscall {
+    /// read(2)
+    Read,
+    /// write(2)
+    Write,
+    /// splice(2)
+    Splice,
+    /// copy_file_range(2)
+    CopyFileRange,
+    /// sendfile(2)
+    Sendfile,
+    /// pipe2(2)
+    Pipe,
+    /// fcntl(2) with `F_SETPIPE_SZ`
+    SetPipeSize,
+    /// fcntl(2) with `F_GETPIPE_SZ`
+    GetPipeSize,
+    /// fcntl(2) with `F_GETFL`
+    GetFlags,
+    /// fstat(2)
+    Fstat,
+    /// lseek(2)
+    Seek,
+    /// poll(2)
+    Poll,
+    /// getsockopt(2)
+    GetSockOpt,
+    /// setsockopt(2)
+    SetSockOpt,
+}
+
+impl Syscall {
+    /// The name, as errors give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Syscall::Read => "read",
+            Syscall::Write => "write",
+            Syscall::Splice => "splice",
+            Syscall::CopyFileRange => "copy_file_range",
+            Syscall::Sendfile => "sendfile",
+            Syscall::Pipe => "pipe2",
+            Syscall::SetPipeSize | Syscall::GetPipeSize | Syscall::GetFlags => "fcntl",
+            Syscall::Fstat => "fstat",
+            Syscall::Seek => "lseek",
+            Syscall::Poll => "poll",
+            Syscall::GetSockOpt => "getsockopt",
+            Syscall::SetSockOpt => "setsockopt",
+        }
+    }
+}
+
+thread_local! {
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many calls this thread has made through the table.
+pub(crate) fn calls() -> u64 {
+    CALLS.with(Cell::get)
+}
+
+/// Makes one call, again for as long as signals interrupt it.
+///
+/// `len` is how much it may move; a hook can make it less. Calls that move nothing have a `len` of
+/// 0 and return 0.
+fn call(
+    syscall: Syscall,
+    from: Option<BorrowedFd<'_>>,
+    to: Option<BorrowedFd<'_>>,
+    len: usize,
+    mut real: impl FnMut(usize) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    loop {
+        CALLS.with(|calls| calls.set(calls.get() + 1));
+        #[cfg(feature = "hook")]
+        let answer = crate::hook::intercept(syscall, raw_fd(from), raw_fd(to), len, &mut real);
+        #[cfg(not(feature = "hook"))]
+        let answer = {
+            let _ = (syscall, raw_fd(from), raw_fd(to));
+            real(len)
+        };
+        match answer {
+            Err(Errno::INTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
+fn raw_fd(fd: Option<BorrowedFd<'_>>) -> Option<RawFd> {
+    fd.map(|fd| fd.as_raw_fd())
+}
+
+/// One call moves at most this many bytes, whatever it is asked (sendfile(2), read(2)).
+const MAX_LEN: usize = 0x7fff_f000;
+
+/// `limit` bytes, or as many as one call can move.
+pub(crate) fn at_most(limit: u64) -> usize {
+    usize::try_from(limit).map_or(MAX_LEN, |limit| limit.min(MAX_LEN))
+}
+
+/// [read(2)](https://man7.org/linux/man-pages/man2/read.2.html), by way of the table.
+///
+/// # Errors
+///
+/// Those of the call, but EINTR, which is retried.
+pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    let n = call(Syscall::Read, Some(fd), None, buf.len(), |len| {
+        rustix::io::read(fd, &mut buf[..len])
+    })?;
+    Ok(n)
+}
+
+/// [write(2)](https://man7.org/linux/man-pages/man2/write.2.html), by way of the table.
+///
+/// # Errors
+///
+/// Those of the call, but EINTR, which is retried.
+pub fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+    let len = buf.len().min(MAX_LEN);
+    let n = call(Syscall::Write, None, Some(fd), len, |len| rustix::io::write(fd, &buf[..len]))?;
+    Ok(n)
+}
+
+pub(crate) fn splice(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    len: usize,
+    flags: SpliceFlags,
+) -> Result<usize, Errno> {
+    call(Syscall::Splice, Some(from), Some(to), len, |len| {
+        rustix::pipe::splice(from, None, to, None, len, flags)
+    })
+}
+
+pub(crate) fn copy_file_range(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    len: usize,
+) -> Result<usize, Errno> {
+    call(Syscall::CopyFileRange, Some(from), Some(to), len, |len| {
+        rustix::fs::copy_file_range(from, None, to, None, len)
+    })
+}
+
+pub(crate) fn sendfile(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    len: usize,
+) -> Result<usize, Errno> {
+    call(Syscall::Sendfile, Some(from), Some(to), len, |len| {
+        rustix::fs::sendfile(to, from, None, len)
+    })
+}
+
+/// The read end and the write end of a new pipe, both blocking and closed on exec.
+pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let mut ends = None;
+    call(Syscall::Pipe, None, None, 0, |_| {
+        ends = Some(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?);
+        Ok(0)
+    })?;
+    ends.ok_or(Errno::NOSYS)
+}
+
+/// The capacity granted, which may be more than was asked for.
+pub(crate) fn set_pipe_size(pipe: &OwnedFd, size: usize) -> Result<usize, Errno> {
+    call(Syscall::SetPipeSize, None, Some(pipe.as_fd()), 0, |_| {
+        rustix::pipe::fcntl_setpipe_size(pipe, size)
+    })
+}
+
+pub(crate) fn pipe_size(pipe: &OwnedFd) -> Result<usize, Errno> {
+    call(Syscall::GetPipeSize, Some(pipe.as_fd()), None, 0, |_| {
+        rustix::pipe::fcntl_getpipe_size(pipe)
+    })
+}
+
+pub(crate) fn flags(fd: BorrowedFd<'_>) -> Result<rustix::fs::OFlags, Errno> {
+    let mut flags = None;
+    call(Syscall::GetFlags, Some(fd), None, 0, |_| {
+        flags = Some(rustix::fs::fcntl_getfl(fd)?);
+        Ok(0)
+    })?;
+    flags.ok_or(Errno::NOSYS)
+}
+
+pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<rustix::fs::Stat, Errno> {
+    let mut stat = None;
+    call(Syscall::Fstat, Some(fd), None, 0, |_| {
+        stat = Some(rustix::fs::fstat(fd)?);
+        Ok(0)
+    })?;
+    stat.ok_or(Errno::NOSYS)
+}
+
+/// Where a file stands.
+pub(crate) fn position(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let mut at = None;
+    call(Syscall::Seek, Some(fd), None, 0, |_| {
+        at = Some(rustix::fs::seek(fd, rustix::fs::SeekFrom::Current(0))?);
+        Ok(0)
+    })?;
+    at.ok_or(Errno::NOSYS)
+}
+
+/// Whether `events` are there now.
+pub(crate) fn is_ready(
+    fd: BorrowedFd<'_>,
+    events: rustix::event::PollFlags,
+) -> Result<bool, Errno> {
+    let n = call(Syscall::Poll, Some(fd), None, 0, |_| {
+        let mut fds = [rustix::event::PollFd::from_borrowed_fd(fd, events)];
+        rustix::event::poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))
+    })?;
+    Ok(n > 0)
+}
+
+/// Whether a descriptor of unknown make is a byte stream: false for sockets that keep message
+/// boundaries, true for everything else.
+///
+/// # Errors
+///
+/// `EBADF` and the like, from fstat(2) or getsockopt(2).
+pub fn is_stream(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let stat = fstat(fd)?;
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::Socket {
+        return Ok(true);
+    }
+    let mut stream = false;
+    call(Syscall::GetSockOpt, Some(fd), None, 0, |_| {
+        stream = rustix::net::sockopt::socket_type(fd)? == rustix::net::SocketType::STREAM;
+        Ok(0)
+    })?;
+    Ok(stream)
+}
+
+/// `Read` by way of the table.
+#[derive(Debug)]
+pub(crate) struct FdReader<'fd>(pub(crate) BorrowedFd<'fd>);
+
+impl Read for FdReader<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        read(self.0, buf)
+    }
+}
+
+/// `Write` by way of the table.
+#[derive(Debug)]
+pub(crate) struct FdWriter<'fd>(pub(crate) BorrowedFd<'fd>);
+
+impl Write for FdWriter<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        write(self.0, buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! The stateful copy.
+
+use zc_linux::{Options, Pump};
+
+use crate::{CopyError, PageSharing, Report, Sink, Source};
+
+/// Copies, with options, a report, and a memory of what is in flight.
+///
+/// A copy that fails leaves the bytes it had taken and could not deliver in the copier, and the next
+/// call of [`copy`](Copier::copy) delivers them first. So a copy that stopped with `WouldBlock`, or
+/// with a full disk that has been emptied since, is resumed by calling it again:
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream;
+/// use zc_std::{Copier, Mechanism};
+///
+/// let (mut client, stream) = UnixStream::pair()?;
+/// stream.set_nonblocking(true)?;
+/// let mut file = tempfile::tempfile()?;
+///
+/// let mut copier = Copier::new();
+/// client.write_all(b"first, ")?;
+/// let stopped = copier.copy(&mut &stream, &mut file).unwrap_err();
+/// assert_eq!((stopped.kind(), stopped.moved()), (std::io::ErrorKind::WouldBlock, 7));
+///
+/// client.write_all(b"second")?;
+/// drop(client);
+/// let report = copier.copy(&mut &stream, &mut file)?;
+/// assert_eq!(report.moved(), 6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Idle, with nothing in flight, a copier holds neither a pipe nor memory: both come from pools that
+/// all copies share.
+#[derive(Debug, Default)]
+pub struct Copier {
+    pump: Pump,
+}
+
+impl Copier {
+    /// A copier with the default options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How large the pipes to splice through should be, in bytes; by default 256 KiB.
+    ///
+    /// The kernel rounds it up to a power of two pages. A size it does not grant (an ordinary user
+    /// is limited by /proc/sys/fs/pipe-max-size and pipe-user-pages-soft, see pipe(7)) is no error:
+    /// the copy makes do with the size it gets, or reads and writes.
+    #[must_use]
+    pub fn pipe_size(mut self, bytes: usize) -> Self {
+        self.options().pipe_size = bytes;
+        self
+    }
+
+    /// Whether the kernel may lend a file's pages to a socket or pipe instead of copying them.
+    #[must_use]
+    pub fn page_sharing(mut self, sharing: PageSharing) -> Self {
+        self.options().page_sharing = sharing;
+        self
+    }
+
+    /// Whether to learn from what the source yields and switch between mechanisms (the default).
+    ///
+    /// Without, the first mechanism of the chain is used from the first byte on, however small the
+    /// pieces: for senders known to be bulk, and for tests that want to see a certain call.
+    #[must_use]
+    pub fn adaptive(mut self, adaptive: bool) -> Self {
+        self.options().adaptive = adaptive;
+        self
+    }
+
+    /// Copies all of `reader` into `writer`, after what is in flight from an earlier copy.
+    ///
+    /// Blocks as the two ends do.
+    ///
+    /// # Errors
+    ///
+    /// The first error that no other mechanism could do without. Bytes taken and not delivered stay
+    /// here ([`in_flight`](Copier::in_flight)); the error's own residue is empty.
+    pub fn copy<R, W>(&mut self, reader: &mut R, writer: &mut W) -> Result<Report, CopyError>
+    where
+        R: Source + ?Sized,
+        W: Sink + ?Sized,
+    {
+        // A reference to either is a sized source or sink, whatever it refers to.
+        let (mut reader, mut writer) = (reader, writer);
+        zc_linux::copy(&mut self.pump, &mut reader, &mut writer)
+    }
+
+    /// How many bytes are taken and not delivered: those the next copy begins with.
+    pub fn in_flight(&self) -> usize {
+        self.pump.in_flight()
+    }
+
+    /// Takes the bytes in flight out, in order, so that no copy will deliver them.
+    pub fn take_residue(&mut self) -> Vec<u8> {
+        self.pump.take_residue()
+    }
+
+    /// What the last copy did, as far as it got: the report that a failed copy did not return.
+    pub fn report(&self) -> &Report {
+        self.pump.report()
+    }
+
+    fn options(&mut self) -> &mut Options {
+        self.pump.options_mut()
+    }
+}

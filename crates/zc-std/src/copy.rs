@@ -1,0 +1,45 @@
+//! The plain copy.
+
+use std::io;
+
+use crate::{Copier, Sink, Source};
+
+/// Copies all of `reader` into `writer`, and returns how many bytes moved.
+///
+/// It is `std::io::copy` with the kernel's help wherever there is any: the bytes buffered in a
+/// `BufReader` go first, then the kernel moves the rest past it.
+///
+/// Blocks as the two ends do. On a descriptor in non-blocking mode, or with a timeout set, it may
+/// stop with `WouldBlock`; a [`Copier`] can go on from there.
+///
+/// # Errors
+///
+/// The first error that no other mechanism could do without. It carries a
+/// [`CopyError`](crate::CopyError): how many bytes were delivered, and those that were taken and
+/// were not.
+///
+/// ```
+/// use std::io::{BufReader, Write};
+/// use std::os::unix::net::UnixStream;
+///
+/// let (mut client, stream) = UnixStream::pair()?;
+/// client.write_all(b"hello")?;
+/// drop(client);
+///
+/// let mut file = tempfile::tempfile()?;
+/// let n = zc_std::copy(&mut BufReader::new(&stream), &mut file)?;
+/// assert_eq!(n, 5);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn copy<R, W>(reader: &mut R, writer: &mut W) -> io::Result<u64>
+where
+    R: Source + ?Sized,
+    W: Sink + ?Sized,
+{
+    let mut copier = Copier::new();
+    match copier.copy(reader, writer) {
+        Ok(report) => Ok(report.moved()),
+        // Nobody will resume this copier, so what it holds goes to the caller.
+        Err(error) => Err(error.with_residue(copier.take_residue()).into()),
+    }
+}

@@ -1,0 +1,94 @@
+//! Descriptors of whatever make.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::{AsRawPollFd, Downstream, IsStream, Sink, Source, Upstream};
+
+/// Any descriptor as a source and sink: an `OwnedFd` from elsewhere, the raw standard input, a
+/// datagram socket.
+///
+/// Reads and writes go straight to the descriptor. Over a socket that keeps message boundaries each
+/// read is one message (of which the part that does not fit the buffer is lost, as recv(2) says;
+/// copies read with room for the largest datagram unless a smaller limit is set) and each write is
+/// one message. A message of no bytes looks like the end of input.
+///
+/// # Standard input
+///
+/// `std::io::Stdin` reads ahead into a buffer that std hides, so copies from it use read/write. A
+/// program that has not read from it yet can go to the descriptor instead:
+///
+/// ```no_run
+/// use std::fs::File;
+/// use zc_std::{Fd, ReadFrom};
+///
+/// let stdin = Fd::new(std::io::stdin().lock())?; // the lock keeps other readers out
+/// File::create("copy")?.read_from(stdin)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Fd<T> {
+    owner: T,
+    is_stream: bool,
+}
+
+impl<T: AsFd> Fd<T> {
+    /// Takes the descriptor of `owner`, past whatever `owner` buffers.
+    ///
+    /// # Errors
+    ///
+    /// Those of fstat(2) and getsockopt(2), which tell what kind of descriptor it is.
+    pub fn new(owner: T) -> io::Result<Self> {
+        let is_stream = zc_linux::is_stream(owner.as_fd())?;
+        Ok(Fd { owner, is_stream })
+    }
+
+    /// The descriptor's owner.
+    pub fn get_ref(&self) -> &T {
+        &self.owner
+    }
+
+    /// The descriptor's owner, by value.
+    pub fn into_inner(self) -> T {
+        self.owner
+    }
+}
+
+impl<T: AsFd> AsFd for Fd<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.owner.as_fd()
+    }
+}
+
+impl<T: AsFd> IsStream for Fd<T> {
+    fn is_stream(&self) -> bool {
+        self.is_stream
+    }
+}
+
+impl<T: AsFd> Read for Fd<T> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        zc_linux::read(self.as_fd(), buf)
+    }
+}
+
+impl<T: AsFd> Write for Fd<T> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        zc_linux::write(self.as_fd(), buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<T: AsFd> Source for Fd<T> {
+    fn upstream(&mut self) -> Upstream<'_> {
+        Upstream::fd(self.as_raw_poll_fd())
+    }
+}
+
+impl<T: AsFd> Sink for Fd<T> {
+    fn downstream(&mut self) -> Downstream<'_> {
+        Downstream::fd(self.as_raw_poll_fd())
+    }
+}

@@ -1,0 +1,56 @@
+//! Zero-copy I/O for std's types: `file.read_from(stream.take(n))`, moved by the kernel.
+//!
+//! ```no_run
+//! use std::fs::File;
+//! use std::io::Read;
+//! use std::net::TcpListener;
+//! use zc_std::ReadFrom;
+//!
+//! let listener = TcpListener::bind("127.0.0.1:8080")?;
+//! let (stream, _) = listener.accept()?;
+//! let mut file = File::create("upload")?;
+//! let n = file.read_from(stream.take(1 << 30))?;
+//! println!("{n} bytes");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! - [`ReadFrom::read_from`] and [`copy`] copy until the end of input, or a limit.
+//! - [`Copier`] is the stateful form: options, a [`Report`] of what was done, and copies that can be
+//!   resumed where an error left them.
+//! - [`Progress`] reports bytes as they move, at full speed; [`Opaque`] lets any `Read` or `Write`
+//!   take part; [`Fd`] lets any descriptor.
+//! - [`Source`] and [`Sink`] are for types of your own.
+//! - `hook` and `conformance`, each behind the feature of that name, are for your tests.
+//!
+//! What moves what is in the table of the README. Linux only.
+//!
+//! # SIGPIPE
+//!
+//! splice and sendfile to a socket or pipe whose reader is gone raise SIGPIPE, where std's own
+//! `TcpStream::write` (send(2) with `MSG_NOSIGNAL`) would not. Rust programs ignore that signal
+//! unless they ask otherwise, and then the copy fails with `BrokenPipe` as it should.
+
+#![forbid(unsafe_code)]
+
+mod copier;
+mod copy;
+mod fd;
+mod opaque;
+mod progress;
+mod read_from;
+
+pub use copier::Copier;
+pub use copy::copy;
+pub use fd::Fd;
+pub use opaque::Opaque;
+pub use progress::Progress;
+pub use read_from::Kernel;
+
+#[cfg(feature = "conformance")]
+pub use zc_core::conformance;
+pub use zc_core::{
+    AsRawPollFd, CopyError, Downstream, IsStream, PollFd, ReadFrom, Sink, Source, Upstream,
+};
+#[cfg(feature = "hook")]
+pub use zc_linux::hook;
+pub use zc_linux::{Mechanism, PageSharing, Report, pool};

@@ -1,0 +1,66 @@
+//! `dst.read_from(src)` for std's types and ours.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{
+    self, BufWriter, Cursor, LineWriter, PipeWriter, Stderr, StderrLock, Stdout, StdoutLock, Write,
+};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ChildStdin;
+use std::sync::Arc;
+
+use crate::{Fd, Opaque, Progress, ReadFrom, Sink, Source, copy};
+
+/// The [`ReadFrom`] parameter of the types this crate implements it for: copied with the kernel's
+/// help.
+#[derive(Debug)]
+pub enum Kernel {}
+
+macro_rules! read_from {
+    ($($(@<$param:ident: $bound:path>)? $ty:ty;)*) => {$(
+        impl$(<$param: $bound>)? ReadFrom<Kernel> for $ty {
+            fn read_from<Src: Source>(&mut self, mut source: Src) -> io::Result<u64> {
+                copy(&mut source, self)
+            }
+        }
+    )*};
+}
+
+read_from! {
+    File;
+    &File;
+    Arc<File>;
+    TcpStream;
+    &TcpStream;
+    UnixStream;
+    &UnixStream;
+    PipeWriter;
+    &PipeWriter;
+    ChildStdin;
+    &ChildStdin;
+    Stdout;
+    &Stdout;
+    StdoutLock<'_>;
+    Stderr;
+    &Stderr;
+    StderrLock<'_>;
+    Vec<u8>;
+    VecDeque<u8>;
+    Cursor<Vec<u8>>;
+    Cursor<&mut Vec<u8>>;
+    Cursor<&mut [u8]>;
+    io::Sink;
+    io::Empty;
+    @<W: Sink> BufWriter<W>;
+    @<W: Sink> LineWriter<W>;
+    @<W: Write> Opaque<W>;
+    @<T: AsFd> Fd<T>;
+}
+
+impl<W: Sink, F: FnMut(u64)> ReadFrom<Kernel> for Progress<W, F> {
+    fn read_from<S: Source>(&mut self, mut source: S) -> io::Result<u64> {
+        copy(&mut source, self)
+    }
+}
