@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 use zc_core::{Bottom, CopyError, Fault, Inlet, Next, Outlet, Sink, Source, Step};
 
+use crate::coalesce::Coalesce;
 use crate::pump::{Inflow, Outflow, Pump};
 use crate::report::{Mechanism, Report};
 use crate::sys::{self, FdWriter};
@@ -24,8 +25,13 @@ pub fn copy(
 ) -> Result<Report, CopyError> {
     let before = sys::calls();
     pump.restart();
-    let mut drive =
-        Drive { pump, inlet: Inlet::new(source), outlet: Outlet::new(sink), buffered: 0 };
+    let mut drive = Drive {
+        coalesce: pump.options().coalesce.map(Coalesce::new),
+        pump,
+        inlet: Inlet::new(source),
+        outlet: Outlet::new(sink),
+        buffered: 0,
+    };
     let outcome = drive.run();
     let buffered = drive.buffered;
     pump.release();
@@ -46,6 +52,7 @@ struct Drive<'a> {
     pump: &'a mut Pump,
     inlet: Inlet<'a>,
     outlet: Outlet<'a>,
+    coalesce: Option<Coalesce>,
     /// Bytes that went from the source's buffers straight to the sink.
     buffered: u64,
 }
@@ -95,6 +102,7 @@ impl Drive<'_> {
     /// Goes on with the next link of a chain of sources, if there is one.
     fn next_link(&mut self) -> bool {
         self.pump.replan();
+        self.coalesce = self.pump.options().coalesce.map(Coalesce::new);
         self.inlet.next_link()
     }
 
@@ -103,7 +111,18 @@ impl Drive<'_> {
         let (bottom, limit) = self.inlet.bottom();
         let Bottom::Fd(from) = bottom else { return Ok(true) };
         let (to, past) = outflow(&mut self.outlet, true);
+        let fresh = self.pump.in_flight() == 0;
+        if let Some(coalesce) = &mut self.coalesce
+            && fresh
+        {
+            coalesce.gather(from.fd(), limit);
+        }
         let step = self.pump.step(Inflow::Fd(from), to, limit);
+        if let Some(coalesce) = &mut self.coalesce
+            && fresh
+        {
+            coalesce.saw(from.fd(), step.taken);
+        }
         self.settle(step, true, past)
     }
 

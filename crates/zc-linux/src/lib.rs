@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! copy      the blocking driver: layers, limits and errors around …
+//!  ├ coalesce waits a little, if asked to, so that small pieces arrive together
 //!  └ pump   … the resumable state machine, which never waits, over …
 //!     ├ route    which mechanisms a pair of descriptors deserves, in order
 //!     ├ learn    which of them pays for what the source is yielding
@@ -14,9 +15,10 @@
 //!
 //! Users want `zc-std`. Drivers for other runtimes want [`Pump`].
 
-#![deny(unsafe_op_in_unsafe_fn)]
+#![deny(unsafe_code)]
 
 mod backend;
+mod coalesce;
 mod copy;
 mod flight;
 #[cfg(feature = "hook")]

@@ -1,6 +1,7 @@
 //! The resumable state machine that moves bytes from one end to another.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use zc_core::{Fault, Next, PollFd, Step};
@@ -45,6 +46,9 @@ pub struct Options {
     /// Whether to learn from what the source yields (the default), or to use the route's first
     /// mechanism from the first byte on, whatever it yields.
     pub adaptive: bool,
+    /// How long the blocking driver may let bytes of a TCP source wait for more to come; `None` (the
+    /// default): not at all. A pump by itself never waits.
+    pub coalesce: Option<Duration>,
 }
 
 impl Default for Options {
@@ -53,6 +57,7 @@ impl Default for Options {
             pipe_size: pipe::DEFAULT_SIZE,
             page_sharing: PageSharing::default(),
             adaptive: true,
+            coalesce: None,
         }
     }
 }
@@ -143,6 +148,10 @@ impl Pump {
     /// How it goes about its work; changes take effect with the next copy.
     pub fn options_mut(&mut self) -> &mut Options {
         &mut self.options
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
     }
 
     /// How many bytes have been taken and not been delivered.
@@ -301,7 +310,10 @@ impl Pump {
             self.report.try_with(mechanism);
             match attempt {
                 // Only a read that returned 0 is the end of input.
-                Ok(Step { next: Next::Done, .. }) => plan.route = READ_WRITE,
+                Ok(Step { next: Next::Done, .. }) => {
+                    plan.route = READ_WRITE;
+                    self.flight.release();
+                }
                 Ok(step) => {
                     plan.remaining -= step.taken;
                     self.report.deliver(mechanism, step.delivered);

@@ -4,9 +4,12 @@
 //! Each function is one call, retried on EINTR, counted, and open to `hook`. With that feature off
 //! nothing stands between the function and the kernel but the count.
 
+mod raw;
+
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Instant;
 
 use rustix::io::Errno;
 
@@ -229,6 +232,46 @@ pub(crate) fn is_ready(
         rustix::event::poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))
     })?;
     Ok(n > 0)
+}
+
+/// Waits until `fd` is readable, has ended or failed, or `deadline` has come.
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> Result<bool, Errno> {
+    let n = call(Syscall::Poll, Some(fd), None, 0, |_| {
+        // Taken anew each time, since a signal must not start the wait over.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = rustix::event::Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        let events = rustix::event::PollFlags::IN | rustix::event::PollFlags::RDHUP;
+        let mut fds = [rustix::event::PollFd::from_borrowed_fd(fd, events)];
+        rustix::event::poll(&mut fds, Some(&timeout))
+    })?;
+    Ok(n > 0)
+}
+
+/// Whether `fd` is a TCP socket.
+pub(crate) fn is_tcp(fd: BorrowedFd<'_>) -> bool {
+    let mut tcp = false;
+    let asked = call(Syscall::GetSockOpt, Some(fd), None, 0, |_| {
+        tcp = rustix::net::sockopt::socket_protocol(fd)? == Some(rustix::net::ipproto::TCP);
+        Ok(0)
+    });
+    asked.is_ok() && tcp
+}
+
+/// `SO_RCVLOWAT`, in bytes.
+pub(crate) fn low_water(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let mut value = None;
+    call(Syscall::GetSockOpt, Some(fd), None, 0, |_| {
+        value = Some(raw::low_water(fd)?);
+        Ok(0)
+    })?;
+    value.and_then(|value| u32::try_from(value).ok()).ok_or(Errno::NOSYS)
+}
+
+/// Sets `SO_RCVLOWAT`, in bytes.
+pub(crate) fn set_low_water(fd: BorrowedFd<'_>, bytes: u32) -> Result<(), Errno> {
+    let value = i32::try_from(bytes).map_err(|_| Errno::INVAL)?;
+    call(Syscall::SetSockOpt, None, Some(fd), 0, |_| raw::set_low_water(fd, value).map(|()| 0))?;
+    Ok(())
 }
 
 /// Whether a descriptor of unknown make is a byte stream: false for sockets that keep message

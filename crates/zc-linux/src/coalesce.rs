@@ -1,0 +1,90 @@
+//! Waiting a little so that small pieces arrive together.
+//!
+//! A sender of small writes wakes its receiver for each of them, and the receiver pays for a wake-up
+//! and two calls to move a few hundred bytes. SO_RCVLOWAT makes poll(2) on a TCP socket sleep until
+//! so many bytes have arrived (or the end, or an error), and the poll's timeout bounds the delay.
+//!
+//! The option is set for the length of one poll and set back, so no way out of a copy leaves it
+//! changed; against a batch of many pieces the two calls are nothing. The wait for the *first* byte
+//! after a pause is left to the read that follows, which sees the option as its owner set it.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+
+use crate::sys;
+
+/// How many bytes to wait for: two reads' worth, and small against a receive buffer.
+const BATCH: u64 = 128 * 1024;
+
+/// A source that brought at least this many bytes at once needs no waiting for more.
+const ENOUGH: u64 = 32 * 1024;
+
+/// Gathers small pieces, for one copy from one socket.
+#[derive(Debug)]
+pub(crate) struct Coalesce {
+    max_delay: Duration,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing has been read yet.
+    Fresh,
+    /// This source cannot be waited for: not TCP, or in non-blocking mode.
+    Useless,
+    /// The last step took few bytes, so the next ones are worth waiting for. The option's value, as
+    /// its owner set it, goes with it.
+    Drained { low_water: u32 },
+    /// The last step took many bytes; more may be there already.
+    Flowing { low_water: u32 },
+}
+
+impl Coalesce {
+    pub(crate) fn new(max_delay: Duration) -> Self {
+        Coalesce { max_delay, state: State::Fresh }
+    }
+
+    /// A step took `n` bytes from `from`.
+    pub(crate) fn saw(&mut self, from: BorrowedFd<'_>, n: u64) {
+        let low_water = match self.state {
+            State::Useless => return,
+            State::Fresh => match low_water(from) {
+                Some(low_water) => low_water,
+                None => {
+                    self.state = State::Useless;
+                    return;
+                }
+            },
+            State::Drained { low_water } | State::Flowing { low_water } => low_water,
+        };
+        self.state = match n {
+            0 => return,
+            1..ENOUGH => State::Drained { low_water },
+            _ => State::Flowing { low_water },
+        };
+    }
+
+    /// Waits until a batch has arrived, or `limit` bytes if those are fewer, or the delay is over.
+    pub(crate) fn gather(&mut self, from: BorrowedFd<'_>, limit: u64) {
+        let State::Drained { low_water } = self.state else { return };
+        let batch = u32::try_from(limit.min(BATCH)).expect("a batch fits");
+        if batch <= low_water || sys::set_low_water(from, batch).is_err() {
+            return;
+        }
+        // Whatever poll says, the read that follows says it better.
+        let _ = sys::wait_readable(from, Instant::now() + self.max_delay);
+        // It cannot fail where setting it did not, short of a hook; and it must not stay.
+        const PATIENCE: usize = 16;
+        if !(0..PATIENCE).any(|_| sys::set_low_water(from, low_water).is_ok()) {
+            self.state = State::Useless;
+        }
+    }
+}
+
+/// The source's SO_RCVLOWAT, if setting it is of use: on a TCP socket in blocking mode.
+fn low_water(from: BorrowedFd<'_>) -> Option<u32> {
+    let blocking = !sys::flags(from).ok()?.contains(OFlags::NONBLOCK);
+    if blocking && sys::is_tcp(from) { sys::low_water(from).ok() } else { None }
+}
