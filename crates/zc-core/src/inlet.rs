@@ -9,12 +9,23 @@ use crate::{Fault, PollFd};
 /// A [`Source`] as an engine sees it: one descriptor under any number of layers, whose buffers come
 /// first and whose limits all count.
 ///
-/// The engine alternates between asking [`bottom`](Inlet::bottom) where bytes can be had, taking
+/// The engine alternates between asking how far down it can [`reach`](Inlet::reach), taking
 /// some, and saying so with [`taken`](Inlet::taken), which tells every layer.
 pub struct Inlet<'s> {
     source: &'s mut (dyn Source + 's),
     /// How many of the leaves, in the order their bytes come, this copy has read to their end.
     ended: usize,
+}
+
+/// What an [`Inlet`] finds on its way down.
+#[derive(Debug)]
+pub struct Reach<'a> {
+    /// Where the next bytes are to be had.
+    pub bottom: Bottom<'a>,
+    /// How many at most, by all limits on the way; `u64::MAX` for no limit.
+    pub limit: u64,
+    /// Whether a layer on the way has bytes buffered, which come first.
+    pub buffered: bool,
 }
 
 /// Where the next bytes of a source are to be had, below all layers.
@@ -34,17 +45,17 @@ impl<'s> Inlet<'s> {
         Inlet { source, ended: 0 }
     }
 
-    /// Where the next bytes are to be had, and how many at most by all limits on the way there
-    /// (`u64::MAX`: no limit).
-    pub fn bottom(&mut self) -> (Bottom<'_>, u64) {
+    /// Goes down through the layers to where the next bytes are to be had.
+    pub fn reach(&mut self) -> Reach<'_> {
         let mut skip = self.ended;
-        match descend(self.source, &mut skip, u64::MAX, true) {
-            Some(leaf) => (leaf.bottom, leaf.limit),
-            None => (Bottom::Spent, 0),
+        let way = Way { limit: u64::MAX, buffered: false, last: true };
+        match descend(self.source, &mut skip, way) {
+            Some(leaf) => leaf.reach,
+            None => Reach { bottom: Bottom::Spent, limit: 0, buffered: false },
         }
     }
 
-    /// The source's own `read`, for when the [`bottom`](Inlet::bottom) is opaque.
+    /// The source's own `read`, for when the bottom is opaque.
     pub fn reader(&mut self) -> &mut dyn Read {
         self.source
     }
@@ -74,7 +85,8 @@ impl<'s> Inlet<'s> {
     pub fn next_link(&mut self) -> bool {
         self.ended += 1;
         let mut skip = self.ended;
-        descend(self.source, &mut skip, u64::MAX, true).is_some()
+        let way = Way { limit: u64::MAX, buffered: false, last: true };
+        descend(self.source, &mut skip, way).is_some()
     }
 }
 
@@ -85,9 +97,17 @@ impl std::fmt::Debug for Inlet<'_> {
 }
 
 struct Leaf<'a> {
-    bottom: Bottom<'a>,
-    limit: u64,
+    reach: Reach<'a>,
     ends_for_good: bool,
+}
+
+/// What has been met on the way down so far.
+#[derive(Clone, Copy)]
+struct Way {
+    limit: u64,
+    buffered: bool,
+    /// No link of a chain comes after this one.
+    last: bool,
 }
 
 /// Finds the leaf after `skip` others; `None` if there are no more than those, with `skip` less
@@ -95,24 +115,28 @@ struct Leaf<'a> {
 fn descend<'a>(
     source: &'a mut (dyn Source + 'a),
     skip: &mut usize,
-    limit: u64,
-    last: bool,
+    mut way: Way,
 ) -> Option<Leaf<'a>> {
-    let Upstream { origin, limit: own, ends_for_good } = source.upstream();
-    let limit = limit.min(own);
+    way.buffered |= way.limit > 0 && !source.buffered().is_empty();
+    let Upstream { origin, limit, ends_for_good } = source.upstream();
+    way.limit = way.limit.min(limit);
+    let leaf = |bottom, ends_for_good| {
+        let Way { limit, buffered, .. } = way;
+        Some(Leaf { reach: Reach { bottom, limit, buffered }, ends_for_good })
+    };
     let bottom = match origin {
-        Origin::Through(inner) => return descend(inner, skip, limit, last),
+        Origin::Through(inner) => return descend(inner, skip, way),
         Origin::Then(first, second) => {
-            // A leaf that is passed over has ended, and in this very copy: that is for good enough.
-            let Some(leaf) = descend(first, skip, limit, false) else {
-                return descend(second, skip, limit, last);
+            // A link that is passed over has ended in this very copy: that is for good enough.
+            let Some(found) = descend(first, skip, Way { last: false, ..way }) else {
+                return descend(second, skip, way);
             };
-            if leaf.ends_for_good {
-                return Some(leaf);
+            if found.ends_for_good {
+                return Some(found);
             }
             // It may have ended before this copy began and have grown since. Only the chain's own
             // `read` knows whether its bytes are still wanted.
-            return Some(Leaf { bottom: Bottom::Opaque, limit, ends_for_good: false });
+            return leaf(Bottom::Opaque, false);
         }
         _ if *skip > 0 => {
             *skip -= 1;
@@ -122,7 +146,7 @@ fn descend<'a>(
         Origin::Spent => Bottom::Spent,
         Origin::Opaque => Bottom::Opaque,
     };
-    Some(Leaf { bottom, limit, ends_for_good: ends_for_good || last })
+    leaf(bottom, ends_for_good || way.last)
 }
 
 /// Drains the outermost buffer that has bytes. `None`: all of `source` has ended.

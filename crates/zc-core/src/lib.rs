@@ -70,7 +70,7 @@ mod step;
 
 pub use error::CopyError;
 pub use held::Held;
-pub use inlet::{Bottom, Inlet};
+pub use inlet::{Bottom, Inlet, Reach};
 pub use outlet::Outlet;
 pub use poll_fd::{AsRawPollFd, IsStream, PollFd};
 pub use read_from::{Custom, ReadFrom};

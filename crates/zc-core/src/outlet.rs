@@ -17,22 +17,10 @@ impl<'s> Outlet<'s> {
         Outlet { sink }
     }
 
-    /// The descriptor below all layers; `None` if the sink can only be written to.
-    pub fn fd(&mut self) -> Option<PollFd<'_>> {
-        descend(self.sink)
-    }
-
-    /// Whether some layer may hold bytes back.
-    pub fn buffers(&mut self) -> bool {
-        fn any(sink: &mut dyn Sink) -> bool {
-            let Downstream { drain, flush_first } = sink.downstream();
-            flush_first
-                || match drain {
-                    Drain::Through(inner) => any(inner),
-                    Drain::Fd(_) | Drain::Opaque => false,
-                }
-        }
-        any(self.sink)
+    /// The descriptor below all layers (`None`: the sink can only be written to), and whether some
+    /// layer on the way may hold bytes back.
+    pub fn reach(&mut self) -> (Option<PollFd<'_>>, bool) {
+        descend(self.sink, false)
     }
 
     /// Makes every layer that may hold bytes back pass them on, the outermost first.
@@ -74,11 +62,13 @@ impl std::fmt::Debug for Outlet<'_> {
     }
 }
 
-fn descend<'a>(sink: &'a mut (dyn Sink + 'a)) -> Option<PollFd<'a>> {
-    match sink.downstream().drain {
-        Drain::Through(inner) => descend(inner),
-        Drain::Fd(fd) => Some(fd),
-        Drain::Opaque => None,
+fn descend<'a>(sink: &'a mut (dyn Sink + 'a), buffers: bool) -> (Option<PollFd<'a>>, bool) {
+    let Downstream { drain, flush_first } = sink.downstream();
+    let buffers = buffers || flush_first;
+    match drain {
+        Drain::Through(inner) => descend(inner, buffers),
+        Drain::Fd(fd) => (Some(fd), buffers),
+        Drain::Opaque => (None, buffers),
     }
 }
 

@@ -17,12 +17,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 )]
 pub trait IsStream: AsFd {
     /// Whether the descriptor is a byte stream. `true` unless overridden.
+    #[inline]
     fn is_stream(&self) -> bool {
         true
     }
 }
 
 impl<T: IsStream + ?Sized> IsStream for &T {
+    #[inline]
     fn is_stream(&self) -> bool {
         (**self).is_stream()
     }
@@ -48,16 +50,19 @@ pub struct PollFd<'fd> {
 
 impl<'fd> PollFd<'fd> {
     /// The descriptor of `owner`.
+    #[inline]
     pub fn of<T: IsStream + ?Sized>(owner: &'fd T) -> Self {
         PollFd { fd: owner.as_fd(), is_stream: owner.is_stream() }
     }
 
     /// Whether bytes may be cut and joined anywhere; when not, one read is one message.
+    #[inline]
     pub fn is_stream(&self) -> bool {
         self.is_stream
     }
 
     /// The descriptor, for as long as its owner is borrowed.
+    #[inline]
     pub fn fd(&self) -> BorrowedFd<'fd> {
         self.fd
     }

@@ -86,27 +86,32 @@ impl std::fmt::Debug for Drain<'_> {
 }
 
 impl<'a> Downstream<'a> {
+    #[inline]
     fn new(drain: Drain<'a>) -> Self {
         Downstream { drain, flush_first: false }
     }
 
     /// Only `write` knows: the kernel may not go past it.
+    #[inline]
     pub fn opaque() -> Self {
         Self::new(Drain::Opaque)
     }
 
     /// A descriptor: writing to it is the same as calling `write`.
+    #[inline]
     pub fn fd(fd: PollFd<'a>) -> Self {
         Self::new(Drain::Fd(fd))
     }
 
     /// Another sink, which bytes reach unchanged.
+    #[inline]
     pub fn through<S: Sink>(inner: &'a mut S) -> Self {
         Self::new(Drain::Through(inner))
     }
 
     /// This layer may hold bytes back: its `flush` is called before the kernel goes past it.
     #[must_use]
+    #[inline]
     pub fn flush_first(mut self) -> Self {
         self.flush_first = true;
         self

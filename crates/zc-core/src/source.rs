@@ -90,26 +90,31 @@ impl std::fmt::Debug for Origin<'_> {
 }
 
 impl<'a> Upstream<'a> {
+    #[inline]
     fn new(origin: Origin<'a>) -> Self {
         Upstream { origin, limit: u64::MAX, ends_for_good: false }
     }
 
     /// Only `read` knows: the kernel may not go past it.
+    #[inline]
     pub fn opaque() -> Self {
         Self::new(Origin::Opaque)
     }
 
     /// Nothing comes after the buffered bytes: a source that is all in memory.
+    #[inline]
     pub fn spent() -> Self {
         Self::new(Origin::Spent).ends_for_good()
     }
 
     /// A descriptor: reading from it is the same as calling `read`.
+    #[inline]
     pub fn fd(fd: PollFd<'a>) -> Self {
         Self::new(Origin::Fd(fd))
     }
 
     /// Another source, whose bytes pass through unchanged.
+    #[inline]
     pub fn through<S: Source>(inner: &'a mut S) -> Self {
         Self::new(Origin::Through(inner))
     }
@@ -118,12 +123,14 @@ impl<'a> Upstream<'a> {
     ///
     /// The kernel goes past it only where `first` [ends for good](Upstream::ends_for_good): whoever
     /// chains them knows whether the first has ended already, but a copy that starts later cannot.
+    #[inline]
     pub fn then<A: Source, B: Source>(first: &'a mut A, second: &'a mut B) -> Self {
         Self::new(Origin::Then(first, second))
     }
 
     /// No more than `n` bytes of it.
     #[must_use]
+    #[inline]
     pub fn limit(mut self, n: u64) -> Self {
         self.limit = self.limit.min(n);
         self
@@ -132,6 +139,7 @@ impl<'a> Upstream<'a> {
     /// Once it has ended it never yields another byte, as a connected stream socket and unlike a
     /// file, which may grow.
     #[must_use]
+    #[inline]
     pub fn ends_for_good(mut self) -> Self {
         self.ends_for_good = true;
         self

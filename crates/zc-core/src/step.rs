@@ -51,6 +51,7 @@ impl Fault {
 
 impl Step {
     /// A step that moved nothing.
+    #[inline]
     pub fn idle(next: Next) -> Self {
         Step { taken: 0, delivered: 0, next }
     }

@@ -1,7 +1,7 @@
 //! The blocking driver: buffers first, then steps until the end, with every layer told.
 
 use rustix::io::Errno;
-use zc_core::{Bottom, CopyError, Fault, Inlet, Next, Outlet, Sink, Source, Step};
+use zc_core::{Bottom, CopyError, Fault, Inlet, Next, Outlet, Reach, Sink, Source, Step};
 
 use crate::coalesce::Coalesce;
 use crate::pump::{Inflow, Outflow, Pump};
@@ -60,43 +60,79 @@ struct Drive<'a> {
 impl Drive<'_> {
     fn run(&mut self) -> Result<(), Fault> {
         if self.pump.in_flight() > 0 {
-            self.flush()?;
+            self.deliver_in_flight()?;
         }
+        let mut flushed = false;
+        loop {
+            let Reach { bottom, limit, buffered } = self.inlet.reach();
+            if limit == 0 {
+                // Its own limit ends a link of a chain; everybody's ends the chain, link by link.
+                if self.next_link() { continue } else { return Ok(()) }
+            }
+            let (to, holds_back) = self.outlet.reach();
+            let ended = match bottom {
+                // A source that can only be read may yield byte by byte, which a buffering sink is
+                // there to make up for. Read from the top, its end is everything's.
+                Bottom::Opaque => {
+                    if self.read_into(limit, !holds_back)? {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                _ if holds_back && !flushed => {
+                    self.flush()?;
+                    flushed = true;
+                    continue;
+                }
+                _ if buffered => {
+                    self.drain_buffered()?;
+                    continue;
+                }
+                Bottom::Spent => true,
+                Bottom::Fd(from) => {
+                    let fresh = self.pump.in_flight() == 0;
+                    if let Some(coalesce) = &mut self.coalesce
+                        && fresh
+                    {
+                        coalesce.gather(from.fd(), limit);
+                    }
+                    let past = to.is_some();
+                    let to = match to {
+                        Some(to) => Outflow::Fd(to),
+                        None => Outflow::Write(self.outlet.writer()),
+                    };
+                    let step = self.pump.step(Inflow::Fd(from), to, limit);
+                    if let Some(coalesce) = &mut self.coalesce
+                        && fresh
+                    {
+                        coalesce.saw(from.fd(), step.taken);
+                    }
+                    self.settle(step, true, past)?
+                }
+            };
+            if ended && !self.next_link() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One step by the source's own `read`, to the sink's descriptor or its `write`. `true`: it has
+    /// ended.
+    fn read_into(&mut self, limit: u64, past_sink: bool) -> Result<bool, Fault> {
+        let (to, past) = outflow(&mut self.outlet, past_sink);
+        let step = self.pump.step(Inflow::Read(self.inlet.reader()), to, limit);
+        self.settle(step, false, past)
+    }
+
+    /// Delivers what an earlier copy has left in flight.
+    fn deliver_in_flight(&mut self) -> Result<(), Fault> {
+        self.flush()?;
         while self.pump.in_flight() > 0 {
             let (to, past) = outflow(&mut self.outlet, true);
             let (delivered, next) = self.pump.deliver(to);
             self.settle(Step { taken: 0, delivered, next }, false, past)?;
         }
-
-        let mut flushed = false;
-        loop {
-            let (bottom, limit) = self.inlet.bottom();
-            if limit == 0 {
-                // Its own limit ends a link of a chain; everybody's ends the chain, link by link.
-                if self.next_link() { continue } else { return Ok(()) }
-            }
-            let opaque = matches!(bottom, Bottom::Opaque);
-            // A source that can only be read may yield byte by byte, which a buffering sink is
-            // there to make up for; all others go past the sink's buffer, once it is flushed.
-            let past = !opaque || !self.outlet.buffers();
-            if past && !flushed {
-                self.flush()?;
-                flushed = true;
-            }
-            let ended = if opaque {
-                let (to, past) = outflow(&mut self.outlet, past);
-                let step = self.pump.step(Inflow::Read(self.inlet.reader()), to, limit);
-                self.settle(step, false, past)?
-            } else if self.drain_buffered()? {
-                false
-            } else {
-                self.step_past_layers()?
-            };
-            // An opaque source was read from the top: its end is everything's.
-            if ended && (opaque || !self.next_link()) {
-                return Ok(());
-            }
-        }
+        Ok(())
     }
 
     /// Goes on with the next link of a chain of sources, if there is one.
@@ -104,26 +140,6 @@ impl Drive<'_> {
         self.pump.replan();
         self.coalesce = self.pump.options().coalesce.map(Coalesce::new);
         self.inlet.next_link()
-    }
-
-    /// One step from the source's descriptor. `true`: it has ended.
-    fn step_past_layers(&mut self) -> Result<bool, Fault> {
-        let (bottom, limit) = self.inlet.bottom();
-        let Bottom::Fd(from) = bottom else { return Ok(true) };
-        let (to, past) = outflow(&mut self.outlet, true);
-        let fresh = self.pump.in_flight() == 0;
-        if let Some(coalesce) = &mut self.coalesce
-            && fresh
-        {
-            coalesce.gather(from.fd(), limit);
-        }
-        let step = self.pump.step(Inflow::Fd(from), to, limit);
-        if let Some(coalesce) = &mut self.coalesce
-            && fresh
-        {
-            coalesce.saw(from.fd(), step.taken);
-        }
-        self.settle(step, true, past)
     }
 
     /// Tells the layers that were gone past what went by, and makes of the step's end the copy's.
@@ -144,19 +160,17 @@ impl Drive<'_> {
         }
     }
 
-    /// Writes from the source's buffers. `false`: there is nothing in them.
-    fn drain_buffered(&mut self) -> Result<bool, Fault> {
-        let n = match self.outlet.fd() {
-            Some(fd) => self.inlet.drain_buffered(&mut FdWriter(fd.fd()))?,
-            None => {
-                let n = self.inlet.drain_buffered(self.outlet.writer())?;
-                self.buffered += n as u64;
-                return Ok(n > 0);
+    /// Writes once from the source's buffers.
+    fn drain_buffered(&mut self) -> Result<(), Fault> {
+        match self.outlet.reach().0 {
+            Some(fd) => {
+                let n = self.inlet.drain_buffered(&mut FdWriter(fd.fd()))? as u64;
+                self.buffered += n;
+                self.outlet.given(n);
             }
-        };
-        self.buffered += n as u64;
-        self.outlet.given(n as u64);
-        Ok(n > 0)
+            None => self.buffered += self.inlet.drain_buffered(self.outlet.writer())? as u64,
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
@@ -166,8 +180,8 @@ impl Drive<'_> {
 
 /// Where to deliver, and whether that goes past the sink's layers.
 fn outflow<'a>(outlet: &'a mut Outlet<'_>, past: bool) -> (Outflow<'a>, bool) {
-    if past && outlet.fd().is_some() {
-        let fd = outlet.fd().expect("just seen");
+    if past && outlet.reach().0.is_some() {
+        let fd = outlet.reach().0.expect("just seen");
         return (Outflow::Fd(fd), true);
     }
     (Outflow::Write(outlet.writer()), false)

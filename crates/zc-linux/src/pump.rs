@@ -14,9 +14,9 @@ use crate::report::{Mechanism, Report};
 use crate::route::route;
 use crate::{Kind, overlap, pipe};
 
-/// Copies limited to this many bytes are read and written at once: asking what the descriptors are
-/// would cost as much as moving the bytes.
-const SMALL: u64 = 16 * 1024;
+/// Copies limited to this many bytes are read and written at once: they fit one read, and asking what
+/// the descriptors are, let alone fetching a pipe, would cost more than it saves.
+const SMALL: u64 = 64 * 1024;
 
 /// Whether the kernel may lend page-cache pages instead of copying bytes.
 ///
