@@ -5,10 +5,10 @@ use std::io::{self, Read, Write};
 
 /// How much one read asks for, in bytes.
 ///
-/// Large enough for the largest datagram, a default pipe and a good share of a socket's queue;
-/// small enough that the bytes are still in the processor's second-level cache when they are
-/// written. (Measured to ext4: 256 KiB costs a quarter less than 1 MiB, 8 KiB three times as much.)
-const CAPACITY: usize = 64 * 1024;
+/// Large enough for any datagram and a good share of a socket's queue, small enough that the bytes are
+/// still in the processor's second-level cache when they are written. (Socket to ext4: 64 KiB costs up
+/// to a half more, 8 KiB three times as much; docs/performance.md.)
+const CAPACITY: usize = 256 * 1024;
 
 /// How often in a row a foreign `read` or `write` may answer `Interrupted` before a copy gives up
 /// on it. System calls are retried without end; each of their EINTRs is a real signal.
@@ -16,7 +16,7 @@ const MAX_INTERRUPTS: u32 = 1 << 16;
 
 thread_local! {
     /// One buffer per thread, kept from copy to copy: a framed copy of 64 bytes must not pay for
-    /// allocating (or clearing) 64 KiB.
+    /// allocating and clearing so much.
     static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
 

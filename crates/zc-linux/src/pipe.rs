@@ -10,10 +10,11 @@ use crate::sys;
 
 /// How large a pipe is asked for, in bytes, unless a copier says otherwise.
 ///
-/// Of 64 KiB, 256 KiB and 1 MiB, this does best or next to best from socket to file in every cell
-/// measured (docs/performance.md); and 64 of them stay at a quarter of what an ordinary user's pipes
-/// may hold by default.
-pub(crate) const DEFAULT_SIZE: usize = 256 * 1024;
+/// What counts is how many slots the pipe has, since each segment takes one. From a TCP socket a pipe
+/// of 1 MiB halves the receiver's CPU time against one of 256 KiB: the queue is emptied in fewer calls,
+/// each of which ends in window updates to the sender. It is also what an ordinary user may ask for at
+/// most, by default (/proc/sys/fs/pipe-max-size).
+pub(crate) const DEFAULT_SIZE: usize = 1 << 20;
 
 /// A pipe that holds fewer bytes than this is not worth splicing through. It is met when a user is
 /// past `pipe-user-pages-soft`, where new pipes have one or two pages (pipe(7)).
@@ -94,11 +95,12 @@ pub mod pool {
 
     /// The most pipes lent out at one time. A copy that would need one more reads and writes.
     ///
-    /// At the default size they hold at most 16 MiB.
-    pub const MAX_LENT: usize = 64;
+    /// At the default size they can hold 32 MiB: half of what all the pipes of an ordinary user may,
+    /// before new ones shrink.
+    pub const MAX_LENT: usize = 32;
 
     /// The most empty pipes kept for later.
-    pub const MAX_IDLE: usize = 16;
+    pub const MAX_IDLE: usize = 8;
 
     static IDLE: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
     static LENT: AtomicUsize = AtomicUsize::new(0);

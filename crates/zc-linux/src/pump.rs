@@ -9,7 +9,7 @@ use zc_core::{Fault, Next, PollFd, Step};
 use crate::backend::{copy_file_range, read_write, sendfile, splice, splice_direct};
 use crate::flight::Flight;
 use crate::kind::Nature;
-use crate::learn::Learn;
+use crate::learn::{Learn, Way};
 use crate::report::{Mechanism, Report};
 use crate::route::route;
 use crate::{Kind, overlap, pipe};
@@ -122,7 +122,6 @@ pub struct Pump {
     options: Options,
     flight: Flight,
     plan: Option<Plan>,
-    learn: Learn,
     report: Report,
 }
 
@@ -131,13 +130,22 @@ pub struct Pump {
 struct Plan {
     /// The mechanisms still to be tried, the current one first. Never empty.
     route: &'static [Mechanism],
-    /// One of the ends is a pipe, so that no other is needed between them.
-    direct: bool,
+    /// What the ends are.
+    ends: (Kind, Kind),
+    /// Which way pays; `None`: the route's, always.
+    learn: Option<Learn>,
     /// How many more bytes the copy of a file into itself may take.
     remaining: u64,
 }
 
 const READ_WRITE: &[Mechanism] = &[Mechanism::ReadWrite];
+
+impl Plan {
+    /// Neither end is a pipe, so splice needs one between them.
+    fn needs_pipe(&self) -> bool {
+        self.route[0] == Mechanism::Splice && self.ends.0 != Kind::Pipe && self.ends.1 != Kind::Pipe
+    }
+}
 
 impl Pump {
     /// A pump that goes about its work as `options` say.
@@ -169,7 +177,6 @@ impl Pump {
     /// The ends are about to change, within one copy.
     pub(crate) fn replan(&mut self) {
         self.plan = None;
-        self.learn = Learn::default();
     }
 
     /// Gives back what memory and pipe hold no bytes in flight; the next step gets them anew. For a
@@ -259,13 +266,14 @@ impl Pump {
         if self.plan.is_some() {
             return Ok(());
         }
-        let mut plan = Plan { route: READ_WRITE, direct: false, remaining: u64::MAX };
+        let ends = (Kind::Other, Kind::Other);
+        let mut plan = Plan { route: READ_WRITE, ends, learn: None, remaining: u64::MAX };
         if let (Inflow::Fd(from), Outflow::Fd(to)) = (from, to)
             && (limit > SMALL || !self.options.adaptive)
         {
             let (source, sink) = (Nature::of(*from), Nature::of(*to));
+            plan.ends = (source.kind, sink.kind);
             plan.route = route(source.kind, sink.kind, self.options.page_sharing);
-            plan.direct = source.kind == Kind::Pipe || sink.kind == Kind::Pipe;
             if source.kind == Kind::File
                 && sink.kind == Kind::File
                 && source.identity == sink.identity
@@ -273,39 +281,41 @@ impl Pump {
                 plan.remaining = overlap::check(from.fd(), to.fd(), source.len, limit)?;
             }
         }
+        if self.options.adaptive && plan.route.len() > 1 {
+            plan.learn =
+                Some(if plan.needs_pipe() { Learn::reading() } else { Learn::offloading() });
+        }
         self.plan = Some(plan);
         Ok(())
     }
 
-    /// Takes bytes by the first mechanism of the route that will.
+    /// Takes bytes by the first mechanism of the route that will, or by read/write if that pays.
     fn fill(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
         loop {
             let plan = self.plan.as_mut().expect("made before");
             let limit = limit.min(plan.remaining);
+            let way = plan.learn.as_ref().map_or(Way::Offload, Learn::way);
             let mechanism = plan.route[0];
             let (Inflow::Fd(source), Outflow::Fd(sink)) = (&from, &to) else {
                 return self.read_write(from, to, limit);
             };
+            if mechanism == Mechanism::ReadWrite || way == Way::ReadWrite {
+                self.flight.release();
+                let step = self.read_write(from, to, limit);
+                // With nothing read, it was the end or no time for conclusions.
+                self.learn_from(step.taken);
+                return step;
+            }
             let (source, sink) = (source.fd(), sink.fd());
+            let limit = limit.min(plan.learn.as_ref().map_or(u64::MAX, Learn::window_left));
             let attempt = match mechanism {
                 Mechanism::CopyFileRange => copy_file_range::step(source, sink, limit),
                 Mechanism::Sendfile => sendfile::step(source, sink, limit),
-                Mechanism::Splice if plan.direct => splice_direct::step(source, sink, limit),
-                Mechanism::Splice if self.learn.splices() || !self.options.adaptive => {
-                    let step =
-                        splice::step(&mut self.flight, source, sink, limit, self.options.pipe_size);
-                    if let Ok(step) = &step {
-                        self.learn.saw_splice(step.taken);
-                    }
-                    step
+                Mechanism::Splice if plan.needs_pipe() => {
+                    splice::step(&mut self.flight, source, sink, limit, self.options.pipe_size)
                 }
-                Mechanism::Splice => {
-                    self.flight.release();
-                    let step = self.read_write(from, to, limit);
-                    self.learn.saw_read(step.taken);
-                    return step;
-                }
-                Mechanism::ReadWrite => return self.read_write(from, to, limit),
+                Mechanism::Splice => splice_direct::step(source, sink, limit),
+                Mechanism::ReadWrite => unreachable!("dealt with above"),
             };
             self.report.try_with(mechanism);
             match attempt {
@@ -317,10 +327,19 @@ impl Pump {
                 Ok(step) => {
                     plan.remaining -= step.taken;
                     self.report.deliver(mechanism, step.delivered);
+                    self.learn_from(step.taken);
                     return step;
                 }
                 Err(errno) => self.refuse(errno),
             }
+        }
+    }
+
+    fn learn_from(&mut self, taken: u64) {
+        if let Some(plan) = &mut self.plan
+            && let Some(learn) = &mut plan.learn
+        {
+            if plan.ends.0 == Kind::Socket { learn.saw_socket(taken) } else { learn.saw(taken) }
         }
     }
 
@@ -342,6 +361,9 @@ impl Pump {
         {
             self.report.refuse(*refused, errno);
             plan.route = rest;
+            if rest == READ_WRITE {
+                plan.learn = None;
+            }
         }
         self.flight.release();
     }

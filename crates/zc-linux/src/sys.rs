@@ -9,7 +9,7 @@ mod raw;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -47,6 +47,8 @@ pub enum Syscall {
     GetSockOpt,
     /// setsockopt(2)
     SetSockOpt,
+    /// clock_gettime(2)
+    ClockGetTime,
 }
 
 impl Syscall {
@@ -65,6 +67,7 @@ impl Syscall {
             Syscall::Poll => "poll",
             Syscall::GetSockOpt => "getsockopt",
             Syscall::SetSockOpt => "setsockopt",
+            Syscall::ClockGetTime => "clock_gettime",
         }
     }
 }
@@ -245,6 +248,17 @@ pub(crate) fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> Result<boo
         rustix::event::poll(&mut fds, Some(&timeout))
     })?;
     Ok(n > 0)
+}
+
+/// The processor time this thread has used.
+pub(crate) fn thread_time() -> Option<Duration> {
+    let mut time = None;
+    let asked = call(Syscall::ClockGetTime, None, None, 0, |_| {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        time = Duration::try_from(now).ok();
+        Ok(0)
+    });
+    asked.ok().and(time)
 }
 
 /// Whether `fd` is a TCP socket.

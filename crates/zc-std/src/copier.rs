@@ -46,7 +46,7 @@ impl Copier {
         Self::default()
     }
 
-    /// How large the pipes to splice through should be, in bytes; by default 256 KiB.
+    /// How large the pipes to splice through should be, in bytes; by default 1 MiB.
     ///
     /// The kernel rounds it up to a power of two pages. A size it does not grant (an ordinary user
     /// is limited by /proc/sys/fs/pipe-max-size and pipe-user-pages-soft, see pipe(7)) is no error:
