@@ -59,11 +59,18 @@ struct Drive<'a> {
 
 impl Drive<'_> {
     fn run(&mut self) -> Result<(), Fault> {
-        if self.pump.in_flight() > 0 {
-            self.deliver_in_flight()?;
-        }
         let mut flushed = false;
+        if self.pump.in_flight() > 0 {
+            self.flush()?;
+            flushed = true;
+        }
         loop {
+            // What an earlier copy or a short write has left goes before whatever the layers have
+            // next, be it the end.
+            if self.pump.in_flight() > 0 {
+                self.deliver_in_flight(flushed)?;
+                continue;
+            }
             let Reach { bottom, limit, buffered } = self.inlet.reach();
             if limit == 0 {
                 // Its own limit ends a link of a chain; everybody's ends the chain, link by link.
@@ -90,10 +97,7 @@ impl Drive<'_> {
                 }
                 Bottom::Spent => true,
                 Bottom::Fd(from) => {
-                    let fresh = self.pump.in_flight() == 0;
-                    if let Some(coalesce) = &mut self.coalesce
-                        && fresh
-                    {
+                    if let Some(coalesce) = &mut self.coalesce {
                         coalesce.gather(from.fd(), limit);
                     }
                     let past = to.is_some();
@@ -102,9 +106,7 @@ impl Drive<'_> {
                         None => Outflow::Write(self.outlet.writer()),
                     };
                     let step = self.pump.step(Inflow::Fd(from), to, limit);
-                    if let Some(coalesce) = &mut self.coalesce
-                        && fresh
-                    {
+                    if let Some(coalesce) = &mut self.coalesce {
                         coalesce.saw(from.fd(), step.taken);
                     }
                     self.settle(step, true, past)?
@@ -124,14 +126,13 @@ impl Drive<'_> {
         self.settle(step, false, past)
     }
 
-    /// Delivers what an earlier copy has left in flight.
-    fn deliver_in_flight(&mut self) -> Result<(), Fault> {
-        self.flush()?;
-        while self.pump.in_flight() > 0 {
-            let (to, past) = outflow(&mut self.outlet, true);
-            let (delivered, next) = self.pump.deliver(to);
-            self.settle(Step { taken: 0, delivered, next }, false, past)?;
-        }
+    /// Delivers once from what is in flight, by the way that bytes took before: past a sink that may
+    /// hold bytes back only if it has been `flushed`.
+    fn deliver_in_flight(&mut self, flushed: bool) -> Result<(), Fault> {
+        let holds_back = self.outlet.reach().1;
+        let (to, past) = outflow(&mut self.outlet, flushed || !holds_back);
+        let (delivered, next) = self.pump.deliver(to);
+        self.settle(Step { taken: 0, delivered, next }, false, past)?;
         Ok(())
     }
 
