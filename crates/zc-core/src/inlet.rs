@@ -22,7 +22,8 @@ pub struct Inlet<'s> {
 pub struct Reach<'a> {
     /// Where the next bytes are to be had.
     pub bottom: Bottom<'a>,
-    /// How many at most, by all limits on the way; `u64::MAX` for no limit.
+    /// How many at most, by all limits on the way; `u64::MAX` for no limit. Limits below a layer
+    /// that has bytes buffered do not count: what it holds has passed them already.
     pub limit: u64,
     /// Whether a layer on the way has bytes buffered, which come first.
     pub buffered: bool,
@@ -119,7 +120,10 @@ fn descend<'a>(
 ) -> Option<Leaf<'a>> {
     way.buffered |= way.limit > 0 && !source.buffered().is_empty();
     let Upstream { origin, limit, ends_for_good } = source.upstream();
-    way.limit = way.limit.min(limit);
+    // A `BufReader` may be full of what a `Take` under it, now at 0, has let through.
+    if !way.buffered {
+        way.limit = way.limit.min(limit);
+    }
     let leaf = |bottom, ends_for_good| {
         let Way { limit, buffered, .. } = way;
         Some(Leaf { reach: Reach { bottom, limit, buffered }, ends_for_good })

@@ -1,0 +1,147 @@
+//! Bytes that a layer holds, and the limits and descriptors that they must not be confused with.
+
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::os::unix::net::UnixStream;
+
+use zc_std::{Copier, Opaque, Sink, Source, Upstream};
+
+/// A stream that will give `bytes` and end.
+fn stream(bytes: &[u8]) -> UnixStream {
+    let (mut far, near) = UnixStream::pair().unwrap();
+    far.write_all(bytes).unwrap();
+    near
+}
+
+fn bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 7 % 251) as u8).collect()
+}
+
+fn copied(source: &mut dyn Source, adaptive: bool) -> Vec<u8> {
+    let mut file = tempfile::tempfile().unwrap();
+    let report = Copier::new().adaptive(adaptive).copy(source, &mut file).unwrap();
+    let mut got = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut got).unwrap();
+    assert_eq!(report.moved(), got.len() as u64);
+    got
+}
+
+/// A `BufReader` over a `Take` holds bytes that have passed the limit, which now says 0. They are
+/// still the next to go.
+#[test]
+fn a_buffer_outlives_the_limit_below_it() {
+    let data = bytes(5000);
+    for adaptive in [true, false] {
+        let mut source = BufReader::new(stream(&data).take(3000));
+        assert_eq!(source.fill_buf().unwrap().len(), 3000);
+        source.consume(1);
+        assert_eq!(source.get_ref().limit(), 0);
+
+        assert!(copied(&mut source, adaptive) == data[1..3000]);
+        assert!(source.buffer().is_empty());
+        assert_eq!(source.read(&mut [0]).unwrap(), 0);
+    }
+}
+
+/// The same, with bytes below the limit left over, and a limit above the buffer as well.
+#[test]
+fn limits_on_both_sides_of_a_buffer() {
+    let data = bytes(5000);
+    for adaptive in [true, false] {
+        let mut source = BufReader::with_capacity(100, stream(&data).take(150)).take(120);
+        assert_eq!(source.read(&mut [0; 10]).unwrap(), 10);
+        assert_eq!((source.limit(), source.get_ref().get_ref().limit()), (110, 50));
+
+        assert!(copied(&mut source, adaptive) == data[10..120]);
+        assert_eq!((source.limit(), source.get_ref().get_ref().limit()), (0, 30));
+        source.set_limit(u64::MAX);
+        assert!(copied(&mut source, adaptive) == data[120..150]);
+    }
+}
+
+/// Where only `read` knows, too.
+#[test]
+fn a_buffer_outlives_the_limit_below_it_over_an_opaque_source() {
+    let data = bytes(5000);
+    let mut source = BufReader::new(Opaque(stream(&data)).take(3000));
+    assert_eq!(source.fill_buf().unwrap().len(), 3000);
+    assert_eq!(source.get_ref().limit(), 0);
+    assert!(copied(&mut source, true) == data[..3000]);
+}
+
+/// In a chain, where the limit that says 0 is that of one link.
+#[test]
+fn a_buffer_outlives_the_limit_below_it_in_a_chain() {
+    let data = bytes(5000);
+    let mut first = BufReader::new(stream(&data).take(3000));
+    assert_eq!(first.fill_buf().unwrap().len(), 3000);
+    let mut source = first.chain(stream(b"second"));
+    let got = copied(&mut source, true);
+    assert!(got[..3000] == data[..3000]);
+    assert_eq!(&got[3000..], b"second");
+}
+
+/// One length byte, then so many hundred bytes: only `read` can tell where the bodies are, but the
+/// kernel may move them.
+struct Framed<S> {
+    inner: S,
+    body: u64,
+    reads: usize,
+}
+
+impl<S: Read> Read for Framed<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.body == 0 {
+            let mut length = [0];
+            if self.inner.read(&mut length)? == 0 {
+                return Ok(0);
+            }
+            self.body = u64::from(length[0]) * 100;
+        }
+        self.reads += 1;
+        // Gives a little of each body away, so that there is something for a sink to hold back.
+        let room = buf.len().min(10);
+        let n = self.inner.read(&mut buf[..room])?;
+        self.body -= n as u64;
+        Ok(n)
+    }
+}
+
+impl<S: Source> Source for Framed<S> {
+    fn upstream(&mut self) -> Upstream<'_> {
+        match self.body {
+            0 => Upstream::opaque(),
+            body => Upstream::through(&mut self.inner).limit(body),
+        }
+    }
+    fn taken(&mut self, n: u64) {
+        self.body -= n;
+    }
+}
+
+/// A source that is opaque now and then writes to the sink's buffer then, and goes past it
+/// otherwise. What is in the buffer must not be overtaken.
+#[test]
+fn a_source_that_is_opaque_at_times_keeps_its_order_through_a_buffering_sink() {
+    let (mut framed, mut bodies) = (Vec::new(), Vec::new());
+    for length in [3, 1, 50, 7, 120] {
+        let body = bytes(length as usize * 100);
+        framed.push(length);
+        framed.extend(&body);
+        bodies.extend(&body);
+    }
+    for adaptive in [true, false] {
+        let mut source = Framed { inner: stream(&framed), body: 0, reads: 0 };
+        let mut sink = BufWriter::new(tempfile::tempfile().unwrap());
+        let sink_dyn: &mut dyn Sink = &mut sink;
+        let report = Copier::new().adaptive(adaptive).copy(&mut source, sink_dyn).unwrap();
+        assert_eq!(report.moved(), bodies.len() as u64);
+        assert_eq!(source.reads, 5, "one `read` a frame, the rest past it");
+
+        let mut file = sink.into_inner().unwrap();
+        let mut got = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut got).unwrap();
+        assert!(got == bodies);
+    }
+}
