@@ -84,6 +84,8 @@ impl Drive<'_> {
                     if self.read_into(limit, !holds_back)? {
                         return Ok(());
                     }
+                    // The sink may hold these back, and a descriptor may come next.
+                    flushed = false;
                     continue;
                 }
                 _ if holds_back && !flushed => {

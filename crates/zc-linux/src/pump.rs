@@ -123,6 +123,8 @@ pub struct Pump {
     flight: Flight,
     plan: Option<Plan>,
     report: Report,
+    /// The mechanism of the last call that was to move bytes.
+    last_tried: Option<Mechanism>,
 }
 
 /// What a pump means to do for the pair of ends at hand.
@@ -141,9 +143,13 @@ struct Plan {
 const READ_WRITE: &[Mechanism] = &[Mechanism::ReadWrite];
 
 impl Plan {
-    /// Neither end is a pipe, so splice needs one between them.
+    /// Splice goes through a pipe of our own.
+    ///
+    /// Also from a socket to somebody's pipe: a splice that waits for a socket keeps the pipe it
+    /// fills locked all the while (splice_file_to_pipe), and whoever reads the other end is stuck,
+    /// even with bytes in the pipe. Between two pipes the kernel waits with neither locked.
     fn needs_pipe(&self) -> bool {
-        self.route[0] == Mechanism::Splice && self.ends.0 != Kind::Pipe && self.ends.1 != Kind::Pipe
+        self.route[0] == Mechanism::Splice && !matches!(self.ends, (Kind::Pipe | Kind::File, _))
     }
 }
 
@@ -208,14 +214,21 @@ impl Pump {
         self.flight.held.take()
     }
 
-    /// The call to name when an end made the copy stop, on that side.
+    /// The call to name when an end made the copy stop, on that side: the last one tried. The plan
+    /// does not tell, since a copy that learns reads while it plans to splice.
     pub(crate) fn waiting_call(&self, read_side: bool) -> &'static str {
-        match self.plan.as_ref().map(|plan| plan.route[0]) {
-            Some(Mechanism::Splice) if self.flight.held.is_empty() => "splice",
+        match self.last_tried {
+            Some(Mechanism::Splice) => "splice",
             Some(Mechanism::Sendfile) => "sendfile",
+            Some(Mechanism::CopyFileRange) => "copy_file_range",
             _ if read_side => "read",
             _ => "write",
         }
+    }
+
+    fn tries(&mut self, mechanism: Mechanism) {
+        self.last_tried = Some(mechanism);
+        self.report.try_with(mechanism);
     }
 
     /// Delivers what is in flight, or else takes at most `limit` bytes and delivers what it can.
@@ -242,7 +255,7 @@ impl Pump {
             if let Outflow::Fd(to) = &to
                 && to.is_stream()
             {
-                self.report.try_with(Mechanism::Splice);
+                self.tries(Mechanism::Splice);
                 match splice::deliver(&mut self.flight, to.fd()) {
                     Ok((delivered, next)) => {
                         self.report.deliver(Mechanism::Splice, delivered);
@@ -255,7 +268,7 @@ impl Pump {
                 return (0, Next::Failed(Fault::new("read", errno)));
             }
         }
-        self.report.try_with(Mechanism::ReadWrite);
+        self.tries(Mechanism::ReadWrite);
         let (delivered, next) = read_write::deliver(&mut self.flight, to);
         self.report.deliver(Mechanism::ReadWrite, delivered);
         (delivered, next)
@@ -263,14 +276,16 @@ impl Pump {
 
     /// Makes the plan, if there is none.
     fn plan(&mut self, from: &Inflow<'_>, to: &Outflow<'_>, limit: u64) -> Result<(), Fault> {
+        let (Inflow::Fd(from), Outflow::Fd(to)) = (from, to) else {
+            // Nothing to plan. A source may be read for its header, and only then show a descriptor.
+            return Ok(());
+        };
         if self.plan.is_some() {
             return Ok(());
         }
         let ends = (Kind::Other, Kind::Other);
         let mut plan = Plan { route: READ_WRITE, ends, learn: None, remaining: u64::MAX };
-        if let (Inflow::Fd(from), Outflow::Fd(to)) = (from, to)
-            && (limit > SMALL || !self.options.adaptive)
-        {
+        if limit > SMALL || !self.options.adaptive {
             let (source, sink) = (Nature::of(*from), Nature::of(*to));
             plan.ends = (source.kind, sink.kind);
             plan.route = route(source.kind, sink.kind, self.options.page_sharing);
@@ -292,13 +307,13 @@ impl Pump {
     /// Takes bytes by the first mechanism of the route that will, or by read/write if that pays.
     fn fill(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
         loop {
+            let (Inflow::Fd(source), Outflow::Fd(sink)) = (&from, &to) else {
+                return self.read_write(from, to, limit);
+            };
             let plan = self.plan.as_mut().expect("made before");
             let limit = limit.min(plan.remaining);
             let way = plan.learn.as_ref().map_or(Way::Offload, Learn::way);
             let mechanism = plan.route[0];
-            let (Inflow::Fd(source), Outflow::Fd(sink)) = (&from, &to) else {
-                return self.read_write(from, to, limit);
-            };
             if mechanism == Mechanism::ReadWrite || way == Way::ReadWrite {
                 self.flight.release();
                 let step = self.read_write(from, to, limit);
@@ -317,6 +332,7 @@ impl Pump {
                 Mechanism::Splice => splice_direct::step(source, sink, limit),
                 Mechanism::ReadWrite => unreachable!("dealt with above"),
             };
+            self.last_tried = Some(mechanism);
             self.report.try_with(mechanism);
             match attempt {
                 // Only a read that returned 0 is the end of input.
@@ -344,7 +360,7 @@ impl Pump {
     }
 
     fn read_write(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
-        self.report.try_with(Mechanism::ReadWrite);
+        self.tries(Mechanism::ReadWrite);
         let step = read_write::step(&mut self.flight, from, to, limit);
         self.report.deliver(Mechanism::ReadWrite, step.delivered);
         if let Some(plan) = &mut self.plan {

@@ -1,4 +1,4 @@
-//! Socket to file or socket, by two [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html)
+//! Socket to anything, by two [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html)
 //! calls with a pipe between them: pages move from the socket's queue into the pipe, and from there
 //! to the page cache or another socket's queue.
 //!

@@ -1,10 +1,10 @@
-//! To or from a pipe, by one [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html) call:
-//! nothing is ever in flight.
+//! From a pipe, or from a file to a pipe, by one
+//! [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html) call: nothing is ever in flight.
 //!
 //! The kernel takes a pipe in non-blocking mode as a wish that the whole call be non-blocking. A
-//! blocking Unix socket, or a blocking pipe, at the other end then answers EAGAIN instead of
-//! waiting; taken at its word, that makes a copy spin (golang/go#75304). Where the two ends differ
-//! in mode, read/write gives each the waiting it was set to.
+//! blocking pipe at the other end then answers EAGAIN instead of waiting; taken at its word, that
+//! makes a copy spin (golang/go#75304). Where the two ends differ in mode, read/write gives each the
+//! waiting it was set to.
 
 use std::os::fd::BorrowedFd;
 

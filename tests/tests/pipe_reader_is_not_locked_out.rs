@@ -1,0 +1,54 @@
+//! Whoever reads the far end of a pipe gets the bytes that are in it while the copy into the pipe
+//! waits for more from a socket.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use zc_std::{Copier, Source, pool};
+
+/// Sends a request, has it copied into a pipe while the connection stays open, and answers whether
+/// the pipe's reader has got it before the connection closes.
+fn request_gets_through<S>(mut client: impl Write, mut stream: S, adaptive: bool)
+where
+    S: Source + Send + 'static,
+{
+    let (mut far_end, mut near_end) = std::io::pipe().unwrap();
+    let copy = thread::spawn(move || {
+        Copier::new().adaptive(adaptive).copy(&mut stream, &mut near_end).unwrap().moved()
+    });
+    client.write_all(b"request").unwrap();
+    // Time for the copy to have passed it on and to wait for more. Too little of it can make the
+    // test pass wrongly, never fail.
+    thread::sleep(Duration::from_millis(200));
+
+    let (got, request) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        let mut buffer = [0; 64];
+        let n = far_end.read(&mut buffer).unwrap();
+        got.send(buffer[..n].to_vec()).unwrap();
+        assert_eq!(far_end.read(&mut buffer).unwrap(), 0);
+    });
+    // Without an answer nobody sends anything more, so this would be for good.
+    let request = request.recv_timeout(Duration::from_secs(20));
+    drop(client);
+    assert_eq!(copy.join().unwrap(), 7);
+    reader.join().unwrap();
+    assert_eq!(request.expect("stuck until the connection closed"), b"request");
+}
+
+#[test]
+fn by_a_copy_from_a_socket() {
+    for adaptive in [true, false] {
+        let (client, stream) = UnixStream::pair().unwrap();
+        request_gets_through(client, stream, adaptive);
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        request_gets_through(client, listener.accept().unwrap().0, adaptive);
+    }
+    assert_eq!(pool::lent(), 0);
+}
