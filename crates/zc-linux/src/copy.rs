@@ -60,7 +60,7 @@ struct Drive<'a> {
 impl Drive<'_> {
     fn run(&mut self) -> Result<(), Fault> {
         let mut flushed = false;
-        if self.pump.in_flight() > 0 {
+        if self.pump.in_flight() > 0 && self.outlet.reach().0.is_some() {
             self.flush()?;
             flushed = true;
         }
@@ -84,11 +84,15 @@ impl Drive<'_> {
                     if self.read_into(limit, !holds_back)? {
                         return Ok(());
                     }
-                    // The sink may hold these back, and a descriptor may come next.
+                    // The sink may hold it back; and where a source is read and gone past by turns
+                    // (a header, a body), the next turn's plan is another.
                     flushed = false;
+                    self.pump.replan();
                     continue;
                 }
-                _ if holds_back && !flushed => {
+                // Where nothing goes past the sink a flush has no use, and means something to the
+                // likes of a compressor.
+                _ if holds_back && !flushed && to.is_some() => {
                     self.flush()?;
                     flushed = true;
                     continue;

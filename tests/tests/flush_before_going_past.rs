@@ -1,0 +1,113 @@
+//! A buffering sink is flushed whenever the kernel is about to go past it, and only then.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::os::unix::net::UnixStream;
+
+use zc_std::{Copier, Opaque, Source, Upstream, hook};
+
+fn content(file: &mut File) -> String {
+    file.rewind().unwrap();
+    let mut all = String::new();
+    file.read_to_string(&mut all).unwrap();
+    all
+}
+
+/// Puts a header before each body of so many bytes: headers can only be read, bodies are gone past.
+struct Framed<S> {
+    inner: S,
+    bodies: u8,
+    body: u64,
+    left: u64,
+}
+
+impl<S: Read> Read for Framed<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.left > 0 {
+            let n = self.inner.by_ref().take(self.left).read(buf)?;
+            self.left -= n as u64;
+            return Ok(n);
+        }
+        if self.bodies == 0 {
+            return Ok(0);
+        }
+        buf[0] = b'0' + self.bodies;
+        self.bodies -= 1;
+        self.left = self.body;
+        Ok(1)
+    }
+}
+
+impl<S: Source> Source for Framed<S> {
+    fn upstream(&mut self) -> Upstream<'_> {
+        match self.left {
+            0 => Upstream::opaque(),
+            left => Upstream::through(&mut self.inner).limit(left),
+        }
+    }
+    fn taken(&mut self, n: u64) {
+        self.left -= n;
+    }
+}
+
+#[test]
+fn also_the_second_time() {
+    let (mut client, stream) = UnixStream::pair().unwrap();
+    client.write_all(b"aaaaabbbbbccccc").unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+
+    let mut source = Framed { inner: &stream, bodies: 3, body: 5, left: 0 };
+    let mut sink = BufWriter::new(&file);
+    sink.write_all(b"<").unwrap();
+    assert_eq!(zc_std::copy(&mut source, &mut sink).unwrap(), 18);
+    sink.write_all(b">").unwrap();
+    sink.into_inner().unwrap();
+
+    assert_eq!(content(&mut file), "<3aaaaa2bbbbb1ccccc>");
+}
+
+#[test]
+fn a_source_read_and_gone_past_by_turns_is_offloaded() {
+    const BODY: usize = 100_000;
+    let (mut client, stream) = UnixStream::pair().unwrap();
+    let sender = std::thread::spawn(move || client.write_all(&[b'x'; 2 * BODY]).unwrap());
+    let mut file = tempfile::tempfile().unwrap();
+
+    let recorder = hook::record();
+    let mut source = Framed { inner: &stream, bodies: 2, body: BODY as u64, left: 0 };
+    let report = Copier::new().adaptive(false).copy(&mut source, &mut file).unwrap();
+    sender.join().unwrap();
+
+    assert_eq!(report.moved(), 2 * (BODY as u64 + 1));
+    let body = "x".repeat(BODY);
+    assert!(content(&mut file) == format!("2{body}1{body}"));
+    assert!(!recorder.calls_to(hook::Syscall::Splice).is_empty());
+    assert!(recorder.calls_to(hook::Syscall::Read).is_empty(), "the bodies were read");
+}
+
+/// A writer to whom a flush means something.
+#[derive(Debug, Default)]
+struct Flushed(u32, Vec<u8>);
+
+impl Write for Flushed {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.1.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0 += 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn not_where_nothing_goes_past() {
+    let (mut client, stream) = UnixStream::pair().unwrap();
+    client.write_all(b"second").unwrap();
+    drop(client);
+
+    let mut sink = BufWriter::new(Opaque(Flushed::default()));
+    sink.write_all(b"first, ").unwrap();
+    assert_eq!(zc_std::copy(&mut &stream, &mut sink).unwrap(), 6);
+    assert_eq!(sink.get_ref().0.0, 0, "flushes");
+    assert_eq!(sink.into_inner().unwrap().0.1, b"first, second");
+}
