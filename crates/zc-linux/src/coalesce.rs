@@ -69,12 +69,14 @@ impl Coalesce {
     /// Waits until a batch has arrived, or `limit` bytes if those are fewer, or the delay is over.
     pub(crate) fn gather(&mut self, from: BorrowedFd<'_>, limit: u64) {
         let State::Drained { low_water } = self.state else { return };
+        // A delay without a deadline that a clock can show is one without end.
+        let deadline = Instant::now().checked_add(self.max_delay);
         let batch = u32::try_from(limit.min(BATCH)).expect("a batch fits");
         if batch <= low_water || sys::set_low_water(from, batch).is_err() {
             return;
         }
         // Whatever poll says, the read that follows says it better.
-        let _ = sys::wait_readable(from, Instant::now() + self.max_delay);
+        let _ = sys::wait_readable(from, deadline);
         // It cannot fail where setting it did not, short of a hook; and it must not stay.
         const PATIENCE: usize = 16;
         if !(0..PATIENCE).any(|_| sys::set_low_water(from, low_water).is_ok()) {

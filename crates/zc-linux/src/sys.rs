@@ -237,15 +237,16 @@ pub(crate) fn is_ready(
     Ok(n > 0)
 }
 
-/// Waits until `fd` is readable, has ended or failed, or `deadline` has come.
-pub(crate) fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> Result<bool, Errno> {
+/// Waits until `fd` is readable, has ended or failed, or `deadline` has come, if there is one.
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<bool, Errno> {
     let n = call(Syscall::Poll, Some(fd), None, 0, |_| {
         // Taken anew each time, since a signal must not start the wait over.
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = rustix::event::Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // More seconds than a timespec holds are as good as no timeout.
+        let timeout = left.and_then(|left| rustix::event::Timespec::try_from(left).ok());
         let events = rustix::event::PollFlags::IN | rustix::event::PollFlags::RDHUP;
         let mut fds = [rustix::event::PollFd::from_borrowed_fd(fd, events)];
-        rustix::event::poll(&mut fds, Some(&timeout))
+        rustix::event::poll(&mut fds, timeout.as_ref())
     })?;
     Ok(n > 0)
 }
