@@ -25,7 +25,6 @@ use std::io;
 /// let copy = CopyError::from_io(&failed).expect("it carries one");
 /// assert_eq!((copy.moved(), copy.residue(), copy.syscall()), (4096, &b"tail"[..], Some("splice")));
 /// ```
-#[derive(Debug)]
 pub struct CopyError {
     moved: u64,
     residue: Vec<u8>,
@@ -96,6 +95,18 @@ impl CopyError {
     /// The errno that stopped the copy, if the system gave one.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.error.raw_os_error()
+    }
+}
+
+/// The residue by its length: it may be a megabyte, of somebody's data, and `unwrap` prints this.
+impl fmt::Debug for CopyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyError")
+            .field("moved", &self.moved)
+            .field("residue", &format_args!("[{} bytes]", self.residue.len()))
+            .field("syscall", &self.syscall)
+            .field("error", &self.error)
+            .finish()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Bytes read and not yet written.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io::{self, Read, Write};
 
 /// How much one read asks for, in bytes.
@@ -24,7 +25,7 @@ thread_local! {
 ///
 /// Empty, it holds no memory of its own: its buffer is borrowed from a per-thread spare for as long
 /// as there are bytes in it.
-#[derive(Default, Debug)]
+#[derive(Default)]
 pub struct Held {
     buffer: Box<[u8]>,
     start: usize,
@@ -103,11 +104,13 @@ impl Held {
 
     /// Gives the buffer back, if it is empty.
     pub fn release(&mut self) {
-        if self.is_empty() && self.buffer.len() == CAPACITY {
+        if self.is_empty() && !self.buffer.is_empty() {
             (self.start, self.end) = (0, 0);
             let buffer = std::mem::take(&mut self.buffer);
-            // No spare can be kept while the thread is being torn down.
-            let _ = SPARE.try_with(|spare| spare.set(Some(buffer)));
+            if buffer.len() == CAPACITY {
+                // No spare can be kept while the thread is being torn down.
+                let _ = SPARE.try_with(|spare| spare.set(Some(buffer)));
+            }
         }
     }
 
@@ -123,6 +126,13 @@ impl Held {
             self.buffer = grown.into();
             (self.start, self.end) = (0, len);
         }
+    }
+}
+
+/// By its length: the buffer may hold other copies' bytes besides.
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
