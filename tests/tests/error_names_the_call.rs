@@ -1,0 +1,67 @@
+//! `CopyError::syscall` is the call that was made last, whatever mechanism it belongs to.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+
+use zc_std::{Copier, CopyError, Sink, Source, hook};
+
+fn tcp() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+fn stops_as_named(copier: &mut Copier, mut source: impl Source, mut sink: impl Sink) -> CopyError {
+    let recorder = hook::record();
+    let error = copier.copy(&mut source, &mut sink).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    // What was asked afterwards, to tell which end it was, moves no bytes.
+    let last = recorder.calls().into_iter().rfind(|record| record.call.len > 0).unwrap();
+    assert_eq!(last.result, Err(libc::EAGAIN));
+    assert_eq!(error.syscall(), Some(last.call.syscall.name()));
+    error
+}
+
+#[test]
+fn when_there_is_nothing_to_read() {
+    let (_client, stream) = tcp();
+    stream.set_nonblocking(true).unwrap();
+    let file = tempfile::tempfile().unwrap();
+    let error = stops_as_named(&mut Copier::new(), &stream, &file);
+    assert_eq!(error.syscall(), Some("read"));
+    let error = stops_as_named(&mut Copier::new().adaptive(false), &stream, &file);
+    assert_eq!(error.syscall(), Some("splice"));
+}
+
+#[test]
+fn when_the_sink_is_full() {
+    for adaptive in [true, false] {
+        let (mut client, stream) = UnixStream::pair().unwrap();
+        let (sink, far_end) = UnixStream::pair().unwrap();
+        sink.set_nonblocking(true).unwrap();
+        while (&sink).write(&[0; 4096]).is_ok() {}
+        client.write_all(&[b'x'; 1000]).unwrap();
+
+        let mut copier = Copier::new().adaptive(adaptive);
+        stops_as_named(&mut copier, &stream, &sink);
+        assert_eq!(copier.in_flight(), 1000);
+        // Resumed, with the bytes where they were left.
+        let error = stops_as_named(&mut copier, &stream, &sink);
+        assert_eq!(error.syscall(), Some(if adaptive { "write" } else { "splice" }));
+        assert_eq!(copier.take_residue(), [b'x'; 1000]);
+        drop(far_end);
+    }
+}
+
+#[test]
+fn when_a_file_meets_a_full_sink() {
+    let (sink, _far_end) = UnixStream::pair().unwrap();
+    sink.set_nonblocking(true).unwrap();
+    while (&sink).write(&[0; 4096]).is_ok() {}
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"content").unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    let error = stops_as_named(&mut Copier::new(), &file, &sink);
+    assert_eq!(error.syscall(), Some("sendfile"));
+}
