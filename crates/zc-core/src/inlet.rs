@@ -1,5 +1,6 @@
 //! A source seen through all its layers.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 
 use crate::held::write_some;
@@ -64,12 +65,16 @@ impl<'s> Inlet<'s> {
     /// Offers bytes that a layer has buffered, the outermost first and no more than the limits
     /// allow, to `write`; tells the layers how many it took. `Ok(0)`: nothing is buffered.
     ///
+    /// Every layer is told even if one of them panics.
+    ///
     /// # Errors
     ///
     /// Those of `write`; `InvalidData` if a layer's buffer does not fall by what was taken from it.
     pub fn drain_buffered(&mut self, sink: &mut dyn io::Write) -> Result<usize, Fault> {
         let mut skip = self.ended;
-        Ok(drain(self.source, &mut skip, u64::MAX, sink)?.unwrap_or(0))
+        let drained = Cell::new(0);
+        drain(self.source, &mut skip, u64::MAX, sink, &drained)?;
+        Ok(usize::try_from(drained.get()).expect("they were in memory"))
     }
 
     /// `n` bytes were taken at the bottom: tells every layer above it.
@@ -78,7 +83,7 @@ impl<'s> Inlet<'s> {
     pub fn taken(&mut self, n: u64) {
         if n > 0 {
             let mut skip = self.ended;
-            settle(self.source, &mut skip, n);
+            settle(self.source, &mut skip, n, &Cell::new(0));
         }
     }
 
@@ -153,18 +158,36 @@ fn descend<'a>(
     leaf(bottom, ends_for_good || way.last)
 }
 
-/// Drains the outermost buffer that has bytes. `None`: all of `source` has ended.
+/// Tells its layer how many bytes have `passed` from below, when the layers below have been told or
+/// one of them has panicked.
+struct Tell<'a> {
+    layer: &'a mut dyn Source,
+    passed: &'a Cell<u64>,
+}
+
+impl Drop for Tell<'_> {
+    fn drop(&mut self) {
+        if self.passed.get() > 0 {
+            self.layer.taken(self.passed.get());
+        }
+    }
+}
+
+/// Drains the outermost buffer that has bytes, and tells every layer above it. `false`: all of
+/// `source` has ended.
 fn drain(
     source: &mut dyn Source,
     skip: &mut usize,
     limit: u64,
     sink: &mut dyn io::Write,
-) -> Result<Option<usize>, Fault> {
+    passed: &Cell<u64>,
+) -> Result<bool, Fault> {
     let buffered = source.buffered();
     let len = buffered.len();
     let offer = usize::try_from(limit).map_or(len, |limit| limit.min(len));
     if offer > 0 {
         let n = write_some(sink, &buffered[..offer]).map_err(|error| Fault::new("write", error))?;
+        passed.set(n as u64);
         source.consume_buffered(n);
         if source.buffered().len() != len - n {
             return Err(Fault::new(
@@ -178,54 +201,43 @@ fn drain(
                 ),
             ));
         }
-        return Ok(Some(n));
+        return Ok(true);
     }
-    let Upstream { origin, limit: own, .. } = source.upstream();
+    let tell = Tell { layer: source, passed };
+    let Upstream { origin, limit: own, .. } = tell.layer.upstream();
     let limit = limit.min(own);
-    let drained = match origin {
-        Origin::Through(inner) => drain(inner, skip, limit, sink)?,
-        Origin::Then(first, second) => match drain(first, skip, limit, sink)? {
-            None => drain(second, skip, limit, sink)?,
-            some => some,
-        },
-        _ if *skip > 0 => {
-            *skip -= 1;
-            None
+    match origin {
+        Origin::Through(inner) => drain(inner, skip, limit, sink, passed),
+        Origin::Then(first, second) => {
+            Ok(drain(first, skip, limit, sink, passed)?
+                || drain(second, skip, limit, sink, passed)?)
         }
-        Origin::Fd(_) | Origin::Spent | Origin::Opaque => return Ok(Some(0)),
-    };
-    if let Some(n @ 1..) = drained {
-        source.taken(n as u64);
+        Origin::Fd(_) | Origin::Spent | Origin::Opaque => Ok(is_leaf_sought(skip)),
     }
-    Ok(drained)
 }
 
-/// Tells every layer above the leaf, and the leaf, from the inside out. `false`: all of `source`
-/// has ended before.
-fn settle(source: &mut dyn Source, skip: &mut usize, n: u64) -> bool {
-    /// Tells its layer when the layers below have been told, or one of them has panicked.
-    struct Tell<'a>(Option<&'a mut dyn Source>, u64);
-    impl Drop for Tell<'_> {
-        fn drop(&mut self) {
-            if let Some(layer) = self.0.take() {
-                layer.taken(self.1);
+/// Tells every layer above the leaf, and the leaf, from the inside out, that `n` bytes were taken
+/// there. `false`: all of `source` has ended before.
+fn settle(source: &mut dyn Source, skip: &mut usize, n: u64, passed: &Cell<u64>) -> bool {
+    let tell = Tell { layer: source, passed };
+    match tell.layer.upstream().origin {
+        Origin::Through(inner) => settle(inner, skip, n, passed),
+        Origin::Then(first, second) => {
+            settle(first, skip, n, passed) || settle(second, skip, n, passed)
+        }
+        Origin::Fd(_) | Origin::Spent | Origin::Opaque => {
+            let found = is_leaf_sought(skip);
+            if found {
+                passed.set(n);
             }
+            found
         }
     }
+}
 
-    let mut tell = Tell(Some(source), n);
-    let layer = tell.0.as_deref_mut().expect("set above");
-    let found = match layer.upstream().origin {
-        Origin::Through(inner) => settle(inner, skip, n),
-        Origin::Then(first, second) => settle(first, skip, n) || settle(second, skip, n),
-        _ if *skip > 0 => {
-            *skip -= 1;
-            false
-        }
-        Origin::Fd(_) | Origin::Spent | Origin::Opaque => true,
-    };
-    if !found {
-        tell.0 = None;
-    }
-    found
+/// Whether the leaf just met is the one after `skip` others, which become fewer by it if not.
+fn is_leaf_sought(skip: &mut usize) -> bool {
+    let sought = *skip == 0;
+    *skip = skip.saturating_sub(1);
+    sought
 }

@@ -151,12 +151,18 @@ impl Drive<'_> {
 
     /// Tells the layers that were gone past what went by, and makes of the step's end the copy's.
     fn settle(&mut self, step: Step, past_source: bool, past_sink: bool) -> Result<bool, Fault> {
+        /// Tells the sink's layers, also if one of the source's panics.
+        struct Given<'a, 's>(&'a mut Outlet<'s>, u64);
+        impl Drop for Given<'_, '_> {
+            fn drop(&mut self) {
+                self.0.given(self.1);
+            }
+        }
+        let given = past_sink.then(|| Given(&mut self.outlet, step.delivered));
         if past_source {
             self.inlet.taken(step.taken);
         }
-        if past_sink {
-            self.outlet.given(step.delivered);
-        }
+        drop(given);
         let blocked = |read_side| Fault::new(self.pump.waiting_call(read_side), Errno::AGAIN);
         match step.next {
             Next::Again => Ok(false),
