@@ -35,6 +35,8 @@ pub(crate) struct Pipe {
     asked: usize,
     /// How many bytes are in it.
     level: usize,
+    /// The process that made it: a child that was forked has the same pipes, not copies of them.
+    maker: u32,
 }
 
 impl Pipe {
@@ -54,7 +56,7 @@ impl Pipe {
         if capacity < MIN_SIZE.min(size) {
             return Err(Errno::NOBUFS);
         }
-        Ok(Pipe { read_end, write_end, capacity, asked: size, level: 0 })
+        Ok(Pipe { read_end, write_end, capacity, asked: size, level: 0, maker: sys::process_id() })
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -91,7 +93,7 @@ impl Pipe {
 /// which would run into `pipe-user-pages-soft`, past which an ordinary user's new pipes shrink to a
 /// page or two (pipe(7); `capnproto`#1403 reverted splice over it).
 pub mod pool {
-    use super::{AtomicUsize, Errno, Mutex, Ordering, Pipe, PoisonError};
+    use super::{AtomicUsize, Errno, Mutex, Ordering, Pipe, PoisonError, sys};
 
     /// The most pipes lent out at one time. A copy that would need one more reads and writes.
     ///
@@ -126,21 +128,21 @@ pub mod pool {
     ///
     /// As for a new pipe, and `ENOBUFS` when [`MAX_LENT`] are lent out.
     pub(crate) fn lend(size: usize) -> Result<Lent, Errno> {
-        let spare = {
-            let mut idle = lock();
-            idle.iter().rposition(|pipe| pipe.asked == size).map(|at| idle.swap_remove(at))
-        };
         if LENT.fetch_add(1, Ordering::Relaxed) >= MAX_LENT {
             LENT.fetch_sub(1, Ordering::Relaxed);
-            if let Some(pipe) = spare {
-                keep(pipe);
-            }
             return Err(Errno::NOBUFS);
         }
-        let pipe = spare.map_or_else(|| Pipe::new(size), Ok).inspect_err(|_| {
-            LENT.fetch_sub(1, Ordering::Relaxed);
-        })?;
-        Ok(Lent(Some(pipe)))
+        // From here on its drop undoes the count, whatever happens.
+        let mut lent = Lent(None);
+        let spare = {
+            let mut idle = lock();
+            idle.iter().rposition(|pipe| pipe.asked == size).map(|at| idle.remove(at))
+        };
+        lent.0 = Some(match spare {
+            Some(pipe) => pipe,
+            None => Pipe::new(size)?,
+        });
+        Ok(lent)
     }
 
     /// A pipe on loan. It goes back when dropped, but only empty: one with bytes in it is closed,
@@ -162,25 +164,32 @@ pub mod pool {
     impl std::ops::Deref for Lent {
         type Target = Pipe;
         fn deref(&self) -> &Pipe {
-            self.0.as_ref().expect("only drop takes it")
+            self.0.as_ref().expect("set by lend, taken by drop")
         }
     }
 
     impl std::ops::DerefMut for Lent {
         fn deref_mut(&mut self) -> &mut Pipe {
-            self.0.as_mut().expect("only drop takes it")
+            self.0.as_mut().expect("set by lend, taken by drop")
         }
     }
 
     fn keep(pipe: Pipe) {
         let mut idle = lock();
-        if idle.len() < MAX_IDLE {
-            idle.push(pipe);
+        if idle.len() >= MAX_IDLE {
+            // The oldest may be of a size that nobody asks for any more.
+            idle.remove(0);
         }
+        idle.push(pipe);
     }
 
+    /// The pipes kept for later, those of this process alone: what a parent and its forked child
+    /// put into the same pipe, they would take out of it by turns.
     fn lock() -> std::sync::MutexGuard<'static, Vec<Pipe>> {
         // A panic cannot leave the list half-changed.
-        IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = sys::process_id();
+        idle.retain(|pipe| pipe.maker == process);
+        idle
     }
 }
