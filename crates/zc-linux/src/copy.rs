@@ -4,7 +4,8 @@ use rustix::io::Errno;
 use zc_core::{Bottom, CopyError, Fault, Inlet, Next, Outlet, Reach, Sink, Source, Step};
 
 use crate::coalesce::Coalesce;
-use crate::pump::{Inflow, Outflow, Pump};
+use crate::ends::{Inflow, Outflow};
+use crate::pump::Pump;
 use crate::report::{Mechanism, Report};
 use crate::sys::{self, FdWriter};
 

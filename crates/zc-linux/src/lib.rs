@@ -6,8 +6,9 @@
 //! copy      the blocking driver: layers, limits and errors around …
 //!  ├ coalesce waits a little, if asked to, so that small pieces arrive together
 //!  └ pump   … the resumable state machine, which never waits, over …
-//!     ├ route    which mechanisms a pair of descriptors deserves, in order
-//!     ├ learn    which of them pays for what the source is yielding
+//!     ├ plan     what to do for the pair of descriptors at hand:
+//!     │  ├ route   which mechanisms they deserve, in order
+//!     │  └ learn   which of them pays for what the source is yielding
 //!     ├ flight   bytes taken and not yet delivered: in a pipe, or in memory
 //!     └ backend  one file per mechanism, each making one kind of call of …
 //!        └ sys   … the table of system calls, which `hook` can replace
@@ -20,21 +21,26 @@
 mod backend;
 mod coalesce;
 mod copy;
+mod ends;
 mod flight;
 #[cfg(feature = "hook")]
 pub mod hook;
 mod kind;
 mod learn;
+mod options;
 mod overlap;
 mod pipe;
+mod plan;
 mod pump;
 mod report;
 mod route;
 mod sys;
 
 pub use copy::copy;
+pub use ends::{Inflow, Outflow};
 pub use kind::Kind;
+pub use options::{Options, PageSharing};
 pub use pipe::pool;
-pub use pump::{Inflow, Options, Outflow, PageSharing, Pump};
+pub use pump::Pump;
 pub use report::{Mechanism, Report};
 pub use sys::{is_stream, read, write};

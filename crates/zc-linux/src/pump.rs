@@ -1,82 +1,15 @@
 //! The resumable state machine that moves bytes from one end to another.
 
-use std::io::{Read, Write};
-use std::time::Duration;
-
 use rustix::io::Errno;
-use zc_core::{Fault, Next, PollFd, Step};
+use zc_core::{Fault, Next, Step};
 
 use crate::backend::{copy_file_range, read_write, sendfile, splice, splice_direct};
+use crate::ends::{Inflow, Outflow};
 use crate::flight::Flight;
-use crate::kind::Nature;
 use crate::learn::{Learn, Way};
+use crate::options::Options;
+use crate::plan::Plan;
 use crate::report::{Mechanism, Report};
-use crate::route::route;
-use crate::{Kind, overlap, pipe};
-
-/// Copies limited to this many bytes are read and written at once: they fit one read, and asking what
-/// the descriptors are, let alone fetching a pipe, would cost more than it saves.
-const SMALL: u64 = 64 * 1024;
-
-/// Whether the kernel may lend page-cache pages instead of copying bytes.
-///
-/// Lent pages are the file's own: a write to the file after the copy shows in bytes that have been
-/// "copied" but not yet read at the other end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PageSharing {
-    /// From a file to a socket, as Go, nginx and everybody else does; not to a pipe.
-    #[default]
-    Sockets,
-    /// Never: bytes are copied out of the file before the copy returns.
-    Never,
-    /// To sockets and to pipes.
-    Always,
-}
-
-/// How a [`Pump`] goes about its work.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Options {
-    /// How large a pipe to splice through, in bytes. The kernel rounds it up to a power of two
-    /// pages, and grants ordinary users at most /proc/sys/fs/pipe-max-size.
-    pub pipe_size: usize,
-    /// Whether pages may be lent.
-    pub page_sharing: PageSharing,
-    /// Whether to learn from what the source yields (the default), or to use the route's first
-    /// mechanism from the first byte on, whatever it yields.
-    pub adaptive: bool,
-    /// How long the blocking driver may let bytes of a TCP source wait for more to come; `None` (the
-    /// default): not at all. A pump by itself never waits.
-    pub coalesce: Option<Duration>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            pipe_size: pipe::DEFAULT_SIZE,
-            page_sharing: PageSharing::default(),
-            adaptive: true,
-            coalesce: None,
-        }
-    }
-}
-
-/// Where a step takes bytes from.
-pub enum Inflow<'a> {
-    /// A descriptor.
-    Fd(PollFd<'a>),
-    /// Only by `read`.
-    Read(&'a mut dyn Read),
-}
-
-/// Where a step delivers bytes to.
-pub enum Outflow<'a> {
-    /// A descriptor.
-    Fd(PollFd<'a>),
-    /// Only by `write`.
-    Write(&'a mut dyn Write),
-}
 
 /// Moves bytes from one end to another, a step at a time, and never waits by itself.
 ///
@@ -125,32 +58,6 @@ pub struct Pump {
     report: Report,
     /// The mechanism of the last call that was to move bytes.
     last_tried: Option<Mechanism>,
-}
-
-/// What a pump means to do for the pair of ends at hand.
-#[derive(Debug)]
-struct Plan {
-    /// The mechanisms still to be tried, the current one first. Never empty.
-    route: &'static [Mechanism],
-    /// What the ends are.
-    ends: (Kind, Kind),
-    /// Which way pays; `None`: the route's, always.
-    learn: Option<Learn>,
-    /// How many more bytes the copy of a file into itself may take.
-    remaining: u64,
-}
-
-const READ_WRITE: &[Mechanism] = &[Mechanism::ReadWrite];
-
-impl Plan {
-    /// Splice goes through a pipe of our own.
-    ///
-    /// Also from a socket to somebody's pipe: a splice that waits for a socket keeps the pipe it
-    /// fills locked all the while (splice_file_to_pipe), and whoever reads the other end is stuck,
-    /// even with bytes in the pipe. Between two pipes the kernel waits with neither locked.
-    fn needs_pipe(&self) -> bool {
-        self.route[0] == Mechanism::Splice && !matches!(self.ends, (Kind::Pipe | Kind::File, _))
-    }
 }
 
 impl Pump {
@@ -243,10 +150,13 @@ impl Pump {
         if limit == 0 {
             return Step::idle(Next::Done);
         }
-        match self.plan(&from, &to, limit) {
-            Ok(()) => self.fill(from, to, limit),
-            Err(fault) => Step::idle(Next::Failed(fault)),
+        if let (Inflow::Fd(source), Outflow::Fd(sink), None) = (&from, &to, &self.plan) {
+            match Plan::make(*source, *sink, limit, &self.options) {
+                Ok(plan) => self.plan = Some(plan),
+                Err(fault) => return Step::idle(Next::Failed(fault)),
+            }
         }
+        self.fill(from, to, limit)
     }
 
     /// Delivers once from what is in flight.
@@ -274,51 +184,24 @@ impl Pump {
         (delivered, next)
     }
 
-    /// Makes the plan, if there is none.
-    fn plan(&mut self, from: &Inflow<'_>, to: &Outflow<'_>, limit: u64) -> Result<(), Fault> {
-        let (Inflow::Fd(from), Outflow::Fd(to)) = (from, to) else {
-            // Nothing to plan. A source may be read for its header, and only then show a descriptor.
-            return Ok(());
-        };
-        if self.plan.is_some() {
-            return Ok(());
-        }
-        let ends = (Kind::Other, Kind::Other);
-        let mut plan = Plan { route: READ_WRITE, ends, learn: None, remaining: u64::MAX };
-        if limit > SMALL || !self.options.adaptive {
-            let (source, sink) = (Nature::of(*from), Nature::of(*to));
-            plan.ends = (source.kind, sink.kind);
-            plan.route = route(source.kind, sink.kind, self.options.page_sharing);
-            if source.kind == Kind::File
-                && sink.kind == Kind::File
-                && source.identity == sink.identity
-            {
-                plan.remaining = overlap::check(from.fd(), to.fd(), source.len, limit)?;
-            }
-        }
-        if self.options.adaptive && plan.route.len() > 1 {
-            plan.learn =
-                Some(if plan.needs_pipe() { Learn::reading() } else { Learn::offloading() });
-        }
-        self.plan = Some(plan);
-        Ok(())
-    }
-
     /// Takes bytes by the first mechanism of the route that will, or by read/write if that pays.
     fn fill(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
         loop {
-            let (Inflow::Fd(source), Outflow::Fd(sink)) = (&from, &to) else {
+            // Without two descriptors there is nothing to plan: a source may be read for its header,
+            // and only then show one.
+            let (Inflow::Fd(source), Outflow::Fd(sink), Some(plan)) = (&from, &to, &mut self.plan)
+            else {
                 return self.read_write(from, to, limit);
             };
-            let plan = self.plan.as_mut().expect("made before");
             let limit = limit.min(plan.remaining);
             let way = plan.learn.as_ref().map_or(Way::Offload, Learn::way);
             let mechanism = plan.route[0];
             if mechanism == Mechanism::ReadWrite || way == Way::ReadWrite {
                 self.flight.release();
                 let step = self.read_write(from, to, limit);
-                // With nothing read, it was the end or no time for conclusions.
-                self.learn_from(step.taken);
+                if let Some(plan) = &mut self.plan {
+                    plan.took(step.taken);
+                }
                 return step;
             }
             let (source, sink) = (source.fd(), sink.fd());
@@ -337,13 +220,12 @@ impl Pump {
             match attempt {
                 // Only a read that returned 0 is the end of input.
                 Ok(Step { next: Next::Done, .. }) => {
-                    plan.route = READ_WRITE;
+                    plan.only_read_write();
                     self.flight.release();
                 }
                 Ok(step) => {
-                    plan.remaining -= step.taken;
+                    plan.took(step.taken);
                     self.report.deliver(mechanism, step.delivered);
-                    self.learn_from(step.taken);
                     return step;
                 }
                 Err(errno) => self.refuse(errno),
@@ -351,54 +233,20 @@ impl Pump {
         }
     }
 
-    fn learn_from(&mut self, taken: u64) {
-        if let Some(plan) = &mut self.plan
-            && let Some(learn) = &mut plan.learn
-        {
-            if plan.ends.0 == Kind::Socket { learn.saw_socket(taken) } else { learn.saw(taken) }
-        }
-    }
-
     fn read_write(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
         self.tries(Mechanism::ReadWrite);
         let step = read_write::step(&mut self.flight, from, to, limit);
         self.report.deliver(Mechanism::ReadWrite, step.delivered);
-        if let Some(plan) = &mut self.plan {
-            plan.remaining -= step.taken;
-        }
         step
     }
 
     /// The current mechanism cannot do this copy: on to the next.
     fn refuse(&mut self, errno: Errno) {
-        let Some(plan) = &mut self.plan else { return };
-        if let [refused, rest @ ..] = plan.route
-            && !rest.is_empty()
+        if let Some(plan) = &mut self.plan
+            && let Some(refused) = plan.next_mechanism()
         {
-            self.report.refuse(*refused, errno);
-            plan.route = rest;
-            if rest == READ_WRITE {
-                plan.learn = None;
-            }
+            self.report.refuse(refused, errno);
         }
         self.flight.release();
-    }
-}
-
-impl std::fmt::Debug for Inflow<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Inflow::Fd(_) => "Fd",
-            Inflow::Read(_) => "Read",
-        })
-    }
-}
-
-impl std::fmt::Debug for Outflow<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Outflow::Fd(_) => "Fd",
-            Outflow::Write(_) => "Write",
-        })
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::Kind;
 use crate::Mechanism::{self, CopyFileRange, ReadWrite, Sendfile, Splice};
-use crate::pump::PageSharing;
+use crate::options::PageSharing;
 
 pub(crate) fn route(from: Kind, to: Kind, sharing: PageSharing) -> &'static [Mechanism] {
     match (from, to) {

@@ -4,8 +4,8 @@
 
 use zc_core::{Next, Step, generic};
 
+use crate::ends::{Inflow, Outflow};
 use crate::flight::Flight;
-use crate::pump::{Inflow, Outflow};
 use crate::sys::{FdReader, FdWriter};
 
 pub(crate) fn step(flight: &mut Flight, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {

@@ -1,0 +1,49 @@
+//! How a copy goes about its work.
+
+use std::time::Duration;
+
+use crate::pipe;
+
+/// Whether the kernel may lend page-cache pages instead of copying bytes.
+///
+/// Lent pages are the file's own: a write to the file after the copy shows in bytes that have been
+/// "copied" but not yet read at the other end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PageSharing {
+    /// From a file to a socket, as Go, nginx and everybody else does; not to a pipe.
+    #[default]
+    Sockets,
+    /// Never: bytes are copied out of the file before the copy returns.
+    Never,
+    /// To sockets and to pipes.
+    Always,
+}
+
+/// How a [`Pump`] goes about its work.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// How large a pipe to splice through, in bytes. The kernel rounds it up to a power of two
+    /// pages, and grants ordinary users at most /proc/sys/fs/pipe-max-size.
+    pub pipe_size: usize,
+    /// Whether pages may be lent.
+    pub page_sharing: PageSharing,
+    /// Whether to learn from what the source yields (the default), or to use the route's first
+    /// mechanism from the first byte on, whatever it yields.
+    pub adaptive: bool,
+    /// How long the blocking driver may let bytes of a TCP source wait for more to come; `None` (the
+    /// default): not at all. A pump by itself never waits.
+    pub coalesce: Option<Duration>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            pipe_size: pipe::DEFAULT_SIZE,
+            page_sharing: PageSharing::default(),
+            adaptive: true,
+            coalesce: None,
+        }
+    }
+}

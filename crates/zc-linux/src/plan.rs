@@ -1,0 +1,94 @@
+//! What a pump means to do for the pair of descriptors at hand.
+
+use zc_core::{Fault, PollFd};
+
+use crate::kind::Nature;
+use crate::learn::Learn;
+use crate::options::Options;
+use crate::report::Mechanism;
+use crate::route::route;
+use crate::{Kind, overlap};
+
+/// Copies limited to this many bytes are read and written at once: they fit one read, and asking what
+/// the descriptors are, let alone fetching a pipe, would cost more than it saves.
+const SMALL: u64 = 64 * 1024;
+
+const READ_WRITE: &[Mechanism] = &[Mechanism::ReadWrite];
+
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The mechanisms still to be tried, the current one first. Never empty, and read/write is last.
+    pub(crate) route: &'static [Mechanism],
+    /// What the ends are.
+    ends: (Kind, Kind),
+    /// Which way pays; `None`: the route's, always.
+    pub(crate) learn: Option<Learn>,
+    /// How many more bytes the copy of a file into itself may take.
+    pub(crate) remaining: u64,
+}
+
+impl Plan {
+    /// Looks at the descriptors, unless the copy is too small for it to pay.
+    ///
+    /// # Errors
+    ///
+    /// A file that is copied into itself over its own bytes, see [`overlap::check`].
+    pub(crate) fn make(
+        from: PollFd<'_>,
+        to: PollFd<'_>,
+        limit: u64,
+        options: &Options,
+    ) -> Result<Plan, Fault> {
+        let ends = (Kind::Other, Kind::Other);
+        let mut plan = Plan { route: READ_WRITE, ends, learn: None, remaining: u64::MAX };
+        if limit <= SMALL && options.adaptive {
+            return Ok(plan);
+        }
+        let (source, sink) = (Nature::of(from), Nature::of(to));
+        plan.ends = (source.kind, sink.kind);
+        plan.route = route(source.kind, sink.kind, options.page_sharing);
+        if plan.ends == (Kind::File, Kind::File) && source.identity == sink.identity {
+            plan.remaining = overlap::check(from.fd(), to.fd(), source.len, limit)?;
+        }
+        if plan.route.len() > 1 && options.adaptive {
+            plan.learn =
+                Some(if plan.needs_pipe() { Learn::reading() } else { Learn::offloading() });
+        }
+        Ok(plan)
+    }
+
+    /// Splice goes through a pipe of our own.
+    ///
+    /// Also from a socket to somebody's pipe: a splice that waits for a socket keeps the pipe it
+    /// fills locked all the while (splice_file_to_pipe), and whoever reads the other end is stuck,
+    /// even with bytes in the pipe. Between two pipes the kernel waits with neither locked.
+    pub(crate) fn needs_pipe(&self) -> bool {
+        self.route[0] == Mechanism::Splice && !matches!(self.ends, (Kind::Pipe | Kind::File, _))
+    }
+
+    /// A step took `n` bytes; none, if it was the end or no time for conclusions.
+    pub(crate) fn took(&mut self, n: u64) {
+        self.remaining = self.remaining.saturating_sub(n);
+        if let Some(learn) = &mut self.learn {
+            if self.ends.0 == Kind::Socket { learn.saw_socket(n) } else { learn.saw(n) }
+        }
+    }
+
+    /// The current mechanism will not do: on to the next, if there is one. Returns the one given up.
+    pub(crate) fn next_mechanism(&mut self) -> Option<Mechanism> {
+        let [refused, rest @ ..] = self.route else { return None };
+        if rest.is_empty() {
+            return None;
+        }
+        self.route = rest;
+        if rest == READ_WRITE {
+            self.learn = None;
+        }
+        Some(*refused)
+    }
+
+    /// Nothing but read/write from here on.
+    pub(crate) fn only_read_write(&mut self) {
+        (self.route, self.learn) = (READ_WRITE, None);
+    }
+}
