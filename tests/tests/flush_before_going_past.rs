@@ -85,6 +85,23 @@ fn a_source_read_and_gone_past_by_turns_is_offloaded() {
     assert!(recorder.calls_to(hook::Syscall::Read).is_empty(), "the bodies were read");
 }
 
+#[test]
+fn a_source_read_by_turns_out_of_the_sinks_own_file() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&[b'a'; 50]).unwrap();
+    let end = File::options().append(true).open(file.path()).unwrap();
+    let from = file.reopen().unwrap();
+
+    // The headers are not the file's, and do not count against what it may give.
+    let mut source = Framed { inner: &from, bodies: 9, body: 5, left: 0 };
+    let report = Copier::new().adaptive(false).copy(&mut source, &mut &end).unwrap();
+    assert_eq!(report.moved(), 9 * 6);
+
+    let body = "a".repeat(5);
+    let bodies: Vec<_> = (1..=9).rev().map(|i| format!("{i}{body}")).collect();
+    assert_eq!(content(file.as_file_mut()), "a".repeat(50) + &bodies.concat());
+}
+
 /// A writer to whom a flush means something.
 #[derive(Debug, Default)]
 struct Flushed(u32, Vec<u8>);

@@ -82,13 +82,14 @@ impl Drive<'_> {
                 // A source that can only be read may yield byte by byte, which a buffering sink is
                 // there to make up for. Read from the top, its end is everything's.
                 Bottom::Opaque => {
+                    // Where a source is read and gone past by turns (a header, a body), each turn has
+                    // its own plan.
+                    self.pump.replan();
                     if self.read_into(limit, !holds_back)? {
                         return Ok(());
                     }
-                    // The sink may hold it back; and where a source is read and gone past by turns
-                    // (a header, a body), the next turn's plan is another.
+                    // The sink may hold these back, and a descriptor may come next.
                     flushed = false;
-                    self.pump.replan();
                     continue;
                 }
                 // Where nothing goes past the sink a flush has no use, and means something to the
