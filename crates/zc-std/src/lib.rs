@@ -26,9 +26,10 @@
 //!
 //! # SIGPIPE
 //!
-//! splice and sendfile to a socket or pipe whose reader is gone raise SIGPIPE, where std's own
-//! `TcpStream::write` (send(2) with `MSG_NOSIGNAL`) would not. Rust programs ignore that signal
-//! unless they ask otherwise, and then the copy fails with `BrokenPipe` as it should.
+//! A copy into a socket or pipe whose reader is gone raises SIGPIPE, also where std's own
+//! `TcpStream::write` (send(2) with `MSG_NOSIGNAL`) would not: splice, sendfile and write(2), which a
+//! copy calls in its place, have no such flag. Rust programs ignore that signal unless they ask
+//! otherwise, and then the copy fails with `BrokenPipe` as it should.
 
 #![forbid(unsafe_code)]
 
