@@ -21,8 +21,8 @@ pub(crate) struct Plan {
     pub(crate) route: &'static [Mechanism],
     /// What the ends are.
     ends: (Kind, Kind),
-    /// Which way pays; `None`: the route's, always.
-    pub(crate) learn: Option<Learn>,
+    /// Which way pays.
+    pub(crate) learn: Learn,
     /// How many more bytes the copy of a file into itself may take.
     pub(crate) remaining: u64,
 }
@@ -40,7 +40,7 @@ impl Plan {
         options: &Options,
     ) -> Result<Plan, Fault> {
         let ends = (Kind::Other, Kind::Other);
-        let mut plan = Plan { route: READ_WRITE, ends, learn: None, remaining: u64::MAX };
+        let mut plan = Plan { route: READ_WRITE, ends, learn: Learn::Nothing, remaining: u64::MAX };
         if limit <= SMALL && options.adaptive {
             return Ok(plan);
         }
@@ -50,10 +50,12 @@ impl Plan {
         if plan.ends == (Kind::File, Kind::File) && source.identity == sink.identity {
             plan.remaining = overlap::check(from.fd(), to.fd(), source.len, limit)?;
         }
-        if plan.route.len() > 1 && options.adaptive {
-            plan.learn =
-                Some(if plan.needs_pipe() { Learn::reading() } else { Learn::offloading() });
-        }
+        plan.learn = match plan.ends {
+            _ if !options.adaptive => Learn::Nothing,
+            (Kind::Socket, _) if plan.needs_pipe() => Learn::pieces(),
+            (Kind::File, Kind::File) => Learn::costs(),
+            _ => Learn::Nothing,
+        };
         Ok(plan)
     }
 
@@ -69,9 +71,7 @@ impl Plan {
     /// A step took `n` bytes; none, if it was the end or no time for conclusions.
     pub(crate) fn took(&mut self, n: u64) {
         self.remaining = self.remaining.saturating_sub(n);
-        if let Some(learn) = &mut self.learn {
-            if self.ends.0 == Kind::Socket { learn.saw_socket(n) } else { learn.saw(n) }
-        }
+        self.learn.saw(n);
     }
 
     /// The current mechanism will not do: on to the next, if there is one. Returns the one given up.
@@ -82,13 +82,13 @@ impl Plan {
         }
         self.route = rest;
         if rest == READ_WRITE {
-            self.learn = None;
+            self.learn = Learn::Nothing;
         }
         Some(*refused)
     }
 
     /// Nothing but read/write from here on.
     pub(crate) fn only_read_write(&mut self) {
-        (self.route, self.learn) = (READ_WRITE, None);
+        (self.route, self.learn) = (READ_WRITE, Learn::Nothing);
     }
 }

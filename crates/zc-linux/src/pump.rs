@@ -6,7 +6,7 @@ use zc_core::{Fault, Next, Step};
 use crate::backend::{copy_file_range, read_write, sendfile, splice, splice_direct};
 use crate::ends::{Inflow, Outflow};
 use crate::flight::Flight;
-use crate::learn::{Learn, Way};
+use crate::learn::Way;
 use crate::options::Options;
 use crate::plan::Plan;
 use crate::report::{Mechanism, Report};
@@ -194,9 +194,8 @@ impl Pump {
                 return self.read_write(from, to, limit);
             };
             let limit = limit.min(plan.remaining);
-            let way = plan.learn.as_ref().map_or(Way::Offload, Learn::way);
             let mechanism = plan.route[0];
-            if mechanism == Mechanism::ReadWrite || way == Way::ReadWrite {
+            if mechanism == Mechanism::ReadWrite || plan.learn.way() == Way::ReadWrite {
                 self.flight.release();
                 let step = self.read_write(from, to, limit);
                 if let Some(plan) = &mut self.plan {
@@ -205,7 +204,7 @@ impl Pump {
                 return step;
             }
             let (source, sink) = (source.fd(), sink.fd());
-            let limit = limit.min(plan.learn.as_ref().map_or(u64::MAX, Learn::window_left));
+            let limit = limit.min(plan.learn.window_left());
             let attempt = match mechanism {
                 Mechanism::CopyFileRange => copy_file_range::step(source, sink, limit),
                 Mechanism::Sendfile => sendfile::step(source, sink, limit),
