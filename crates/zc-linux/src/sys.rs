@@ -18,6 +18,8 @@ pub(crate) use rustix::pipe::SpliceFlags;
 /// The calls of the table, by the names of their manual pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+// Public through `hook`.
+#[cfg_attr(not(feature = "hook"), allow(dead_code, unreachable_pub))]
 pub enum Syscall {
     /// read(2)
     Read,
@@ -51,6 +53,7 @@ pub enum Syscall {
     ClockGetTime,
 }
 
+#[cfg_attr(not(feature = "hook"), allow(unreachable_pub))]
 impl Syscall {
     /// The name, as errors give it.
     pub fn name(self) -> &'static str {
