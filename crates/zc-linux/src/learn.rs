@@ -58,6 +58,13 @@ impl Learn {
         }
     }
 
+    /// Splicing has to wait: reads until one brings a good piece.
+    pub(crate) fn no_pipe(&mut self) {
+        if let Learn::Pieces(pieces) = self {
+            *pieces = Pieces::new();
+        }
+    }
+
     /// How many bytes may go this way at once, lest a lesson be missed.
     pub(crate) fn window_left(&self) -> u64 {
         match self {

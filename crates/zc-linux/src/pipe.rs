@@ -89,7 +89,8 @@ impl Pipe {
 /// The process's pipes.
 ///
 /// Pipes are shared by all copies of the process and lent to one only while it has bytes in flight
-/// or is about to; an idle copy holds none. So a thousand slow connections need no thousand pipes,
+/// or is about to. A copy that waits in splice(2) for a blocking socket that has gone quiet still has
+/// one, but no more than half of them are used so. So a thousand slow connections need no thousand pipes,
 /// which would run into `pipe-user-pages-soft`, past which an ordinary user's new pipes shrink to a
 /// page or two (pipe(7); `capnproto`#1403 reverted splice over it).
 pub mod pool {
@@ -106,6 +107,12 @@ pub mod pool {
 
     static IDLE: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
     static LENT: AtomicUsize = AtomicUsize::new(0);
+
+    /// Whether so many pipes are lent out that none should be waited with: half of them stay for
+    /// copies that have bytes to move.
+    pub(crate) fn is_scarce() -> bool {
+        lent() > MAX_LENT / 2
+    }
 
     /// How many empty pipes are kept for later.
     pub fn idle() -> usize {

@@ -196,12 +196,7 @@ impl Pump {
             let limit = limit.min(plan.remaining);
             let mechanism = plan.route[0];
             if mechanism == Mechanism::ReadWrite || plan.learn.way() == Way::ReadWrite {
-                self.flight.release();
-                let step = self.read_write(from, to, limit);
-                if let Some(plan) = &mut self.plan {
-                    plan.took(step.taken);
-                }
-                return step;
+                return self.read_as_planned(from, to, limit);
             }
             let (source, sink) = (source.fd(), sink.fd());
             let limit = limit.min(plan.learn.window_left());
@@ -227,9 +222,25 @@ impl Pump {
                     self.report.deliver(mechanism, step.delivered);
                     return step;
                 }
+                // No pipe to be had now, which says nothing about later.
+                Err(errno @ (Errno::NOBUFS | Errno::MFILE | Errno::NFILE)) if plan.needs_pipe() => {
+                    self.report.refuse(mechanism, errno);
+                    plan.learn.no_pipe();
+                    return self.read_as_planned(from, to, limit);
+                }
                 Err(errno) => self.refuse(errno),
             }
         }
+    }
+
+    /// Reads and writes within the plan.
+    fn read_as_planned(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
+        self.flight.release();
+        let step = self.read_write(from, to, limit);
+        if let Some(plan) = &mut self.plan {
+            plan.took(step.taken);
+        }
+        step
     }
 
     fn read_write(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {

@@ -12,14 +12,17 @@
 
 use std::os::fd::BorrowedFd;
 
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use zc_core::{Next, Step};
 
 use super::{failed, is_refusal};
 use crate::flight::Flight;
+use crate::pipe::pool;
 use crate::sys::{self, SpliceFlags, Syscall};
 
-/// Fills the pipe, which is empty, and drains it once.
+/// Fills the pipe, which is empty, and drains it once. `Err` with `EMFILE`, `ENFILE` or `ENOBUFS`: no
+/// pipe can be had now.
 pub(crate) fn step(
     flight: &mut Flight,
     from: BorrowedFd<'_>,
@@ -28,6 +31,10 @@ pub(crate) fn step(
     pipe_size: usize,
 ) -> Result<Step, Errno> {
     let pipe = flight.pipe(pipe_size)?;
+    // A splice that waits for a blocking socket keeps its pipe all the while. Only so many may.
+    if pool::is_scarce() && !sys::is_ready(from, PollFlags::IN | PollFlags::RDHUP)? {
+        return Err(Errno::NOBUFS);
+    }
     debug_assert_eq!(pipe.level(), 0, "a pipe that is not empty may be full, and block");
     let len = pipe.capacity().min(sys::at_most(limit));
     let taken = match sys::splice(from, pipe.write_end(), len, SpliceFlags::empty()) {

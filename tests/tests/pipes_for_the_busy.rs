@@ -1,0 +1,90 @@
+//! Connections that have gone quiet do not keep the pool's pipes from those that have bytes to move,
+//! and a copy that could have no pipe gets one when there are some again.
+
+use std::io::{Read, Seek, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use zc_std::hook::{self, Action, Syscall};
+use zc_std::{Copier, Mechanism, pool};
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+const PIECE: usize = 128 * 1024;
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < patience, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn quiet_connections_leave_half_of_them() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut clients = Vec::new();
+    let copies: Vec<_> = (0..pool::MAX_LENT + 8)
+        .map(|_| {
+            let (client, stream) = UnixStream::pair().unwrap();
+            clients.push(client);
+            thread::spawn(move || {
+                let mut file = tempfile::tempfile().unwrap();
+                let moved = Copier::new().copy(&mut &stream, &mut file).unwrap().moved();
+                assert_eq!(file.stream_position().unwrap(), moved);
+                moved
+            })
+        })
+        .collect();
+    // A read first, then splices, all at once and over again; then quiet.
+    for _ in 0..8 {
+        for client in &mut clients {
+            client.write_all(&[b'x'; PIECE]).unwrap();
+        }
+    }
+    eventually("half of the pipes are free", || pool::lent() <= pool::MAX_LENT / 2);
+
+    let (mut client, stream) = UnixStream::pair().unwrap();
+    client.write_all(&[b'y'; PIECE]).unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+    let mut busy = (&stream).take(PIECE as u64);
+    let report = Copier::new().adaptive(false).copy(&mut busy, &mut file).unwrap();
+    assert_eq!((report.moved_by(Mechanism::Splice), busy.limit()), (PIECE as u64, 0));
+
+    drop(clients);
+    for copy in copies {
+        assert_eq!(copy.join().unwrap(), 8 * PIECE as u64);
+    }
+    assert_eq!(pool::lent(), 0);
+}
+
+#[test]
+fn a_copy_without_a_pipe_tries_again() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for adaptive in [true, false] {
+        pool::clear();
+        let (mut client, stream) = UnixStream::pair().unwrap();
+        let sender = thread::spawn(move || client.write_all(&vec![b'x'; 16 * PIECE]).unwrap());
+        let mut file = tempfile::tempfile().unwrap();
+        let mut failures = 2;
+        let guard = hook::replace(move |call| match call.syscall {
+            Syscall::Pipe if failures > 0 => {
+                failures -= 1;
+                Action::Fail(libc::EMFILE)
+            }
+            _ => Action::Proceed,
+        });
+        let report = Copier::new().adaptive(adaptive).copy(&mut &stream, &mut file).unwrap();
+        drop(guard);
+        sender.join().unwrap();
+
+        assert_eq!(report.moved(), 16 * PIECE as u64);
+        assert!(report.moved_by(Mechanism::Splice) > 0, "{report:?}");
+        let mut content = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut content).unwrap();
+        assert!(content == vec![b'x'; 16 * PIECE]);
+    }
+}
