@@ -1,1 +1,149 @@
-//! Test kit.
+//! A test kit for [`Source`] and [`Sink`] types of your own (feature `conformance`).
+//!
+//! A wrapper that says `Upstream::through(&mut self.inner)` promises that nothing is lost when bytes
+//! are taken past its `read`. The types see to much of that promise, but not to all of it: a wrapper
+//! may have a buffer that it does not show, or a limit that it does not state. Then a copy sends
+//! bytes in the wrong order, or too many of them, and only when the kernel takes part. The kit finds
+//! out in a test:
+//!
+//! ```
+//! use std::io::{self, Read};
+//! use zc_core::{Source, Upstream, conformance};
+//!
+//! /// Hands on `left` bytes at most.
+//! struct AtMost<S> {
+//!     inner: S,
+//!     left: u64,
+//! }
+//!
+//! impl<S: Read> Read for AtMost<S> {
+//!     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+//!         let room = buf.len().min(self.left as usize);
+//!         let n = self.inner.read(&mut buf[..room])?;
+//!         self.left -= n as u64;
+//!         Ok(n)
+//!     }
+//! }
+//!
+//! impl<S: Source> Source for AtMost<S> {
+//!     fn upstream(&mut self) -> Upstream<'_> {
+//!         Upstream::through(&mut self.inner).limit(self.left)
+//!     }
+//!     fn taken(&mut self, n: u64) {
+//!         self.left -= n;
+//!     }
+//! }
+//!
+//! // In a `#[test]`:
+//! conformance::assert_source(|stream| AtMost { inner: stream, left: 1000 });
+//! ```
+//!
+//! Without the call of `limit` the same line panics:
+//!
+//! ```text
+//! limit: bytes came past `read` where reading ends after 1000 bytes: state the limit with
+//! `Upstream::limit`, and let it fall in `taken`
+//! at byte 1000 of schedule 17 (input all there), after: past 24, past 3, …
+//! ```
+//!
+//! # How it works
+//!
+//! The kit builds the type many times over one end of a socket pair, and feeds the same [`LEN`] known
+//! bytes into the other. First it reads to the end with `read` alone; what comes of that is the
+//! reference, so there is nothing to declare: a type that ends after 1000 bytes has a limit of 1000.
+//! Then it follows many fixed schedules that mix reads of all sizes with steps past `read`, made just
+//! as an engine makes them, by way of [`Inlet`](crate::Inlet) and the descriptor. The input is all
+//! there in some of them; in others it trickles in and the stream is non-blocking. Whatever the mix,
+//! these must hold:
+//!
+//! | property | a source | a sink |
+//! |---|---|---|
+//! | [`Order`](Property::Order) | the bytes are those that reading gives | … that writing delivers |
+//! | [`Limit`](Property::Limit) | as many as reading gives; as much of the input is left | no more than writing delivers |
+//! | [`Buffered`](Property::Buffered) | bytes read ahead are shown, and fall by what was consumed | bytes held back go out first |
+//! | [`Count`](Property::Count) | `taken` is counted like `read` | `given` is counted like `write` |
+//! | [`End`](Property::End) | it ends, or fails, where reading does, and stays ended | |
+//! | [`Errors`](Property::Errors) | `WouldBlock` loses nothing | `WouldBlock` takes nothing |
+//! | [`Empty`](Property::Empty) | an empty `read` does nothing | nor does an empty `write` |
+//!
+//! Schedules are the same in every run. No thread is started and nothing is waited for, unless the
+//! type itself waits: a `read` that insists on more than the stream has just now, by spinning on
+//! `WouldBlock`, makes the kit hang.
+//!
+//! Limits and buffers only show if they are smaller than [`LEN`]: build the type accordingly.
+
+mod failure;
+mod script;
+mod sink;
+mod source;
+mod wire;
+
+use std::os::unix::net::UnixStream;
+
+use crate::{Sink, Source};
+
+pub use failure::{Failure, Property};
+pub use sink::SinkKit;
+pub use source::SourceKit;
+pub use wire::LEN;
+
+/// What a type counts, asked of it by the kit.
+type Count<'k, S> = Box<dyn Fn(&S) -> u64 + 'k>;
+
+/// Checks the source that `make` builds over a stream.
+///
+/// To check its counting as well, see [`SourceKit::observe`].
+///
+/// # Errors
+///
+/// The first property that was found not to hold.
+///
+/// ```
+/// use std::io::{BufReader, Read};
+/// use zc_core::conformance;
+///
+/// conformance::source(|stream| BufReader::with_capacity(300, stream).take(5000))?;
+/// # Ok::<(), conformance::Failure>(())
+/// ```
+pub fn source<S: Source>(make: impl FnMut(UnixStream) -> S) -> Result<(), Failure> {
+    SourceKit::new(make).check()
+}
+
+/// Checks the sink that `make` builds over a stream.
+///
+/// To check its counting as well, see [`SinkKit::observe`].
+///
+/// # Errors
+///
+/// The first property that was found not to hold.
+///
+/// ```
+/// use std::io::BufWriter;
+/// use zc_core::conformance;
+///
+/// conformance::sink(|stream| BufWriter::with_capacity(300, stream))?;
+/// # Ok::<(), conformance::Failure>(())
+/// ```
+pub fn sink<S: Sink>(make: impl FnMut(UnixStream) -> S) -> Result<(), Failure> {
+    SinkKit::new(make).check()
+}
+
+/// [`source`], for tests.
+///
+/// # Panics
+///
+/// If a property does not hold; the message says which, and where it showed.
+#[track_caller]
+pub fn assert_source<S: Source>(make: impl FnMut(UnixStream) -> S) {
+    failure::raise(source(make));
+}
+
+/// [`sink`], for tests.
+///
+/// # Panics
+///
+/// If a property does not hold; the message says which, and where it showed.
+#[track_caller]
+pub fn assert_sink<S: Sink>(make: impl FnMut(UnixStream) -> S) {
+    failure::raise(sink(make));
+}

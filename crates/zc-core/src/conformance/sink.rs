@@ -1,0 +1,412 @@
+//! Sinks: written to by `write` alone, then in every mix with steps past it.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::Count;
+use super::failure::{Failure, Property, raise};
+use super::script::{Act, Mode, Script};
+use super::wire::{self, LEN, retry};
+use crate::{Outlet, Sink};
+
+/// How large the writes are that make the reference.
+const REFERENCE_WRITE: usize = 4096;
+
+/// How often a schedule leaves the sink no room. It takes some 200 KiB of filling each time.
+const JAMS: usize = 12;
+
+/// The checks of a sink, with options: what [`sink`](super::sink) runs.
+///
+/// ```
+/// use std::io::{self, Write};
+/// use zc_core::conformance::SinkKit;
+/// use zc_core::{Downstream, Sink};
+///
+/// struct Metered<W> {
+///     inner: W,
+///     bytes: u64,
+/// }
+///
+/// impl<W: Write> Write for Metered<W> {
+///     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+///         let n = self.inner.write(buf)?;
+///         self.bytes += n as u64;
+///         Ok(n)
+///     }
+///     fn flush(&mut self) -> io::Result<()> {
+///         self.inner.flush()
+///     }
+/// }
+///
+/// impl<W: Sink> Sink for Metered<W> {
+///     fn downstream(&mut self) -> Downstream<'_> {
+///         Downstream::through(&mut self.inner)
+///     }
+///     fn given(&mut self, n: u64) {
+///         self.bytes += n;
+///     }
+/// }
+///
+/// SinkKit::new(|stream| Metered { inner: stream, bytes: 0 }).observe(|m| m.bytes).assert();
+/// ```
+pub struct SinkKit<'k, S> {
+    make: Box<dyn FnMut(UnixStream) -> S + 'k>,
+    observe: Option<Count<'k, S>>,
+}
+
+impl<'k, S: Sink> SinkKit<'k, S> {
+    /// Will check the sink that `make` builds over a stream.
+    pub fn new(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
+        SinkKit { make: Box::new(make), observe: None }
+    }
+
+    /// Also checks the sink's own count: after every step, `count` must answer how many bytes the
+    /// sink has taken so far, in whichever way.
+    #[must_use]
+    pub fn observe(mut self, count: impl Fn(&S) -> u64 + 'k) -> Self {
+        self.observe = Some(Box::new(count));
+        self
+    }
+
+    /// Runs every schedule.
+    ///
+    /// # Errors
+    ///
+    /// The first property that was found not to hold.
+    pub fn check(mut self) -> Result<(), Failure> {
+        let reference = self.reference()?;
+        for script in Script::all() {
+            let mut run = self.set_up(script).map_err(|error| Failure::setup(&error))?;
+            let outcome =
+                catch_unwind(AssertUnwindSafe(|| run.follow(&reference, self.observe.as_deref())));
+            outcome
+                .unwrap_or_else(|payload| Err(Failure::panicked(run.arrived.len(), &*payload)))
+                .map_err(|failure| failure.during(run.script.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// [`check`](SinkKit::check), for tests.
+    ///
+    /// # Panics
+    ///
+    /// If a property does not hold.
+    #[track_caller]
+    pub fn assert(self) {
+        raise(self.check());
+    }
+
+    fn set_up(&mut self, script: Script) -> io::Result<Run<S>> {
+        let (near, far) = wire::pair(script.mode)?;
+        let jammer = near.try_clone()?;
+        Ok(Run {
+            sink: Some((self.make)(near)),
+            far,
+            jammer,
+            jam: 0,
+            script,
+            data: wire::data(),
+            accepted: 0,
+            arrived: Vec::new(),
+        })
+    }
+
+    /// What `write` alone delivers.
+    fn reference(&mut self) -> Result<Reference, Failure> {
+        let script = Script::all().next().expect("there are some");
+        let mut run = self.set_up(script).map_err(|error| Failure::setup(&error))?;
+        let mut refused = None;
+        let mut len = REFERENCE_WRITE;
+        while run.accepted < LEN {
+            match run.write(len) {
+                Answer::Took(_) => run.receive()?,
+                // A sink with room for some of it may still refuse all of it.
+                Answer::Blocked | Answer::Failed(_) if len > 1 => len = 1,
+                Answer::Blocked => break,
+                Answer::Failed(kind) => {
+                    refused = Some(kind);
+                    break;
+                }
+                Answer::Broken(message) => {
+                    return Err(Failure::new(Property::Order, run.accepted, message));
+                }
+            }
+        }
+        // What it says does not matter here: a refused sink may refuse this as well.
+        let _ = run.sink.as_mut().expect("dropped only at the end").flush();
+        run.finish()?;
+        Ok(Reference { bytes: run.arrived, refused })
+    }
+}
+
+impl<S> fmt::Debug for SinkKit<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SinkKit").finish_non_exhaustive()
+    }
+}
+
+/// What `write` alone delivers.
+struct Reference {
+    bytes: Vec<u8>,
+    /// The error with which it refused the rest.
+    refused: Option<ErrorKind>,
+}
+
+enum Answer {
+    Took(usize),
+    Blocked,
+    Failed(ErrorKind),
+    /// The type broke the rules of `Write` outright.
+    Broken(String),
+}
+
+impl Answer {
+    fn of(answer: io::Result<usize>, len: usize) -> Answer {
+        match answer {
+            Ok(0) if len > 0 => Answer::Failed(ErrorKind::WriteZero),
+            Ok(n) if n > len => {
+                Answer::Broken(format!("`write` returned {n} where it was given {len} bytes"))
+            }
+            Ok(n) => Answer::Took(n),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Answer::Blocked,
+            Err(error) => Answer::Failed(error.kind()),
+        }
+    }
+}
+
+/// One schedule under way.
+struct Run<S> {
+    /// `None` once it has been dropped.
+    sink: Option<S>,
+    far: UnixStream,
+    /// The near end once more, to fill it up.
+    jammer: UnixStream,
+    /// How many bytes of filling are in the stream.
+    jam: usize,
+    script: Script,
+    data: Vec<u8>,
+    /// How many bytes the sink has taken.
+    accepted: usize,
+    /// What has come out at the far end.
+    arrived: Vec<u8>,
+}
+
+impl<S: Sink> Run<S> {
+    /// Follows the script to the end.
+    fn follow(
+        &mut self,
+        reference: &Reference,
+        observe: Option<&dyn Fn(&S) -> u64>,
+    ) -> Result<(), Failure> {
+        let (mut largest, mut jams) = (usize::MAX, 0);
+        while self.accepted < LEN {
+            if self.script.mode == Mode::Scarce && jams < JAMS && self.script.once_in(6) {
+                jams += 1;
+                self.jam()?;
+            }
+            let began = self.accepted;
+            let mut went_past = false;
+            let answer = match self.script.next() {
+                Act::Through(len) => self.write(len.min(largest)),
+                Act::Past { len, steps } => {
+                    self.write_past(len.min(largest), steps, &mut went_past)
+                }
+                Act::Empty => self.write_nothing(reference)?,
+                Act::Flush => Answer::of(retry(|| self.sink().flush()).map(|()| 0), 0),
+            };
+            self.unjam()?;
+            self.compare(reference, began, went_past)?;
+            match answer {
+                Answer::Took(_) | Answer::Blocked => {}
+                Answer::Failed(_) if largest > 1 => largest = 1,
+                Answer::Failed(kind) if reference.refused == Some(kind) => break,
+                Answer::Failed(kind) => {
+                    return Err(self.failure(
+                        Property::Errors,
+                        format!("it fails with {kind:?}, which writing alone does not"),
+                    ));
+                }
+                Answer::Broken(message) => return Err(self.failure(Property::Order, message)),
+            }
+            self.check_count(observe)?;
+        }
+        if let Err(error) = retry(|| self.sink().flush())
+            && reference.refused.is_none()
+        {
+            return Err(self.failure(Property::Errors, format!("`flush` failed: {error}")));
+        }
+        self.finish()?;
+        self.compare(reference, self.accepted, false)?;
+        if self.arrived.len() < reference.bytes.len() {
+            return Err(self.failure(
+                Property::Order,
+                format!(
+                    "after `flush`, and gone, it has delivered {} bytes where writing alone delivers \
+                     {}",
+                    self.arrived.len(),
+                    reference.bytes.len()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn sink(&mut self) -> &mut S {
+        self.sink.as_mut().expect("dropped only at the end")
+    }
+
+    fn failure(&self, property: Property, message: impl Into<String>) -> Failure {
+        Failure::new(property, self.arrived.len(), message)
+    }
+
+    fn next_bytes(&self, len: usize) -> Vec<u8> {
+        self.data[self.accepted..LEN.min(self.accepted + len)].to_vec()
+    }
+
+    /// One `write` of the next `len` bytes.
+    fn write(&mut self, len: usize) -> Answer {
+        let bytes = self.next_bytes(len);
+        let answer = retry(|| self.sink().write(&bytes));
+        self.took(Answer::of(answer, bytes.len()))
+    }
+
+    /// Some steps of one copy, as an engine makes them: what is held back first, then past it all.
+    fn write_past(&mut self, len: usize, steps: usize, went_past: &mut bool) -> Answer {
+        let mut outlet = Outlet::new(self.sink());
+        if outlet.reach().0.is_none() {
+            return self.write(len);
+        }
+        if let Err(error) = retry(|| outlet.flush()) {
+            return Answer::of(Err(error), 0);
+        }
+        let mut answer = Answer::Took(0);
+        for _ in 0..steps {
+            let bytes = self.next_bytes(len);
+            if bytes.is_empty() {
+                break;
+            }
+            let mut outlet = Outlet::new(self.sink());
+            let Some(fd) = outlet.reach().0 else { break };
+            let written = wire::write(fd.fd(), &bytes);
+            if let Ok(n) = written {
+                outlet.given(n as u64);
+                *went_past = true;
+            }
+            answer = self.took(Answer::of(written, bytes.len()));
+            if !matches!(answer, Answer::Took(_)) {
+                break;
+            }
+        }
+        answer
+    }
+
+    fn took(&mut self, answer: Answer) -> Answer {
+        if let Answer::Took(n) = answer {
+            self.accepted += n;
+        }
+        answer
+    }
+
+    /// Writes no bytes.
+    fn write_nothing(&mut self, reference: &Reference) -> Result<Answer, Failure> {
+        match retry(|| self.sink().write(&[])) {
+            Ok(0) => Ok(Answer::Took(0)),
+            Ok(n) => Err(self.failure(Property::Empty, format!("an empty `write` returned {n}"))),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Answer::Blocked),
+            Err(error) if reference.refused == Some(error.kind()) => Ok(Answer::Took(0)),
+            Err(error) => {
+                Err(self.failure(Property::Empty, format!("an empty `write` failed: {error}")))
+            }
+        }
+    }
+
+    /// What has arrived must be the beginning of the reference. The last step began when `began`
+    /// bytes had been accepted.
+    fn compare(
+        &mut self,
+        reference: &Reference,
+        began: usize,
+        went_past: bool,
+    ) -> Result<(), Failure> {
+        self.receive()?;
+        if reference.bytes.starts_with(&self.arrived) {
+            return Ok(());
+        }
+        let pairs = self.arrived.iter().zip(&reference.bytes);
+        let same = pairs.take_while(|(got, want)| got == want).count();
+        self.arrived.truncate(same);
+        if same == reference.bytes.len() {
+            return Err(self.failure(
+                Property::Limit,
+                format!(
+                    "more bytes were delivered than the {same} that writing alone delivers: a sink \
+                     that refuses bytes must not let any past it, and say `Downstream::opaque`"
+                ),
+            ));
+        }
+        if went_past && same < began {
+            return Err(self.failure(
+                Property::Buffered,
+                format!(
+                    "{} bytes that it held back were overtaken: say `flush_first`, and let `flush` \
+                     pass them on",
+                    began - same
+                ),
+            ));
+        }
+        Err(self.failure(
+            Property::Order,
+            "other bytes were delivered than by writing alone: some were lost, repeated or changed \
+             (a type that changes what is written to it must say `Downstream::opaque`)",
+        ))
+    }
+
+    fn check_count(&self, observe: Option<&dyn Fn(&S) -> u64>) -> Result<(), Failure> {
+        let (Some(observe), Some(sink)) = (observe, &self.sink) else { return Ok(()) };
+        let (counted, taken) = (observe(sink), self.accepted as u64);
+        if counted == taken {
+            return Ok(());
+        }
+        Err(self.failure(
+            Property::Count,
+            format!("it has taken {taken} bytes and counted {counted}: count in `given` too"),
+        ))
+    }
+
+    /// Drops the sink, and receives what that brings out.
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.sink = None;
+        self.receive()
+    }
+
+    fn receive(&mut self) -> Result<(), Failure> {
+        wire::drain(&self.far, &mut self.arrived).map_err(|error| Failure::setup(&error))
+    }
+
+    /// Fills the stream up, so that the next write to it blocks.
+    fn jam(&mut self) -> Result<(), Failure> {
+        self.receive()?;
+        for piece in [REFERENCE_WRITE, 1] {
+            loop {
+                match self.jammer.write(&[0; REFERENCE_WRITE][..piece]) {
+                    Ok(n) => self.jam += n,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(Failure::setup(&error)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the filling out again. Nothing else can have got in before or between.
+    fn unjam(&mut self) -> Result<(), Failure> {
+        while self.jam > 0 {
+            let filling = wire::read(std::os::fd::AsFd::as_fd(&self.far), self.jam)
+                .map_err(|error| Failure::setup(&error))?;
+            self.jam -= filling.len();
+        }
+        Ok(())
+    }
+}
