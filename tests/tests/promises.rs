@@ -1,0 +1,120 @@
+//! What the types promise: checked when this file compiles.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Cursor, PipeReader, PipeWriter, Read, Take, Write};
+use std::mem::size_of;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use static_assertions::{
+    assert_impl_all, assert_not_impl_any, assert_obj_safe, const_assert, const_assert_eq,
+};
+use zc_core::{Bottom, Custom, Fault, Held, Inlet, Next, Outlet, Step};
+use zc_linux::{Inflow, Kind, Options, Outflow, Pump};
+use zc_std::conformance::{Failure, Property};
+use zc_std::hook::{Action, Call, Guard, Record, Recorder, Syscall};
+use zc_std::{
+    AsRawPollFd, Copier, CopyError, Downstream, Fd, IsStream, Kernel, Mechanism, Opaque,
+    PageSharing, PollFd, Progress, ReadFrom, Report, Sink, Source, Upstream, pool,
+};
+
+// Copies can be handed to other threads, half done, and awaited across `.await` points.
+assert_impl_all!(Copier: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Pump: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Held: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Report: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone);
+assert_impl_all!(CopyError: Send, Sync, Unpin, std::error::Error);
+assert_impl_all!(Step: Send, Sync, Unpin);
+assert_impl_all!(Next: Send, Sync, Unpin);
+assert_impl_all!(Fault: Send, Sync, Unpin);
+assert_impl_all!(PollFd<'static>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Copy, AsFd);
+assert_impl_all!(Fd<OwnedFd>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Opaque<File>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Progress<File, fn(u64)>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Options: Send, Sync, Unpin, Copy);
+assert_impl_all!(Mechanism: Send, Sync, Unpin, Copy, Eq, std::hash::Hash);
+assert_impl_all!(PageSharing: Send, Sync, Unpin, Copy, Eq);
+assert_impl_all!(Kind: Send, Sync, Unpin, Copy, Eq);
+assert_impl_all!(Failure: Send, Sync, Unpin, std::error::Error);
+assert_impl_all!(Property: Send, Sync, Unpin, Copy, Eq, std::hash::Hash);
+// `?` with the error types of applications.
+assert_impl_all!(Box<dyn std::error::Error + Send + Sync>: From<CopyError>);
+assert_impl_all!(std::io::Error: From<CopyError>);
+
+// A hook acts on the thread that installed it, so its guard stays there.
+assert_not_impl_any!(Guard: Send, Sync, Clone);
+assert_not_impl_any!(Recorder: Send, Sync, Clone);
+assert_impl_all!(Action: Send, Sync, Copy, Eq);
+assert_impl_all!(Call: Send, Sync, Copy, Eq);
+assert_impl_all!(Record: Send, Sync, Copy, Eq);
+assert_impl_all!(Syscall: Send, Sync, Copy, Eq, std::hash::Hash);
+
+// Bytes in flight exist once.
+assert_not_impl_any!(Copier: Clone);
+assert_not_impl_any!(Pump: Clone);
+assert_not_impl_any!(Held: Clone);
+
+// The engine sees every source and sink through these.
+assert_obj_safe!(Source, Sink, AsRawPollFd, IsStream);
+assert_impl_all!(Box<dyn Source>: Source, Read);
+assert_impl_all!(Box<dyn Sink>: Sink, Write);
+assert_impl_all!(&mut dyn Source: Source);
+assert_impl_all!(&mut dyn Sink: Sink);
+assert_impl_all!(Box<dyn Source + Send>: Source, Send);
+
+// Through any stack of wrappers, by value and by reference.
+assert_impl_all!(Take<Take<TcpStream>>: Source);
+assert_impl_all!(BufReader<Take<&'static UnixStream>>: Source);
+assert_impl_all!(Progress<Box<BufReader<PipeReader>>, fn(u64)>: Source);
+assert_impl_all!(BufWriter<Progress<&'static File, fn(u64)>>: Sink, ReadFrom<Kernel>);
+assert_impl_all!(Opaque<Cursor<Vec<u8>>>: Source, Sink);
+
+// Datagrams are not streams; std's own hidden buffers are not bypassed.
+assert_not_impl_any!(std::net::UdpSocket: IsStream, AsRawPollFd, Source, Sink);
+assert_not_impl_any!(std::os::unix::net::UnixDatagram: IsStream, AsRawPollFd, Source, Sink);
+assert_not_impl_any!(std::io::Stdin: IsStream, AsRawPollFd);
+// A raw number is nobody's descriptor, and an owned one may be of any kind.
+assert_not_impl_any!(std::os::fd::RawFd: IsStream, AsRawPollFd, Source, Sink);
+assert_not_impl_any!(OwnedFd: IsStream, Source, Sink);
+assert_not_impl_any!(BorrowedFd<'static>: IsStream, Source, Sink);
+
+assert_impl_all!(File: ReadFrom<Kernel>);
+assert_impl_all!(PipeWriter: ReadFrom<Kernel>);
+assert_not_impl_any!(File: ReadFrom<Custom>);
+
+// Nothing grew. A descriptor and a flag; wrappers that cost what they hold; errors that fit where
+// `io::Error` puts them.
+const_assert_eq!(size_of::<PollFd<'_>>(), 8);
+const_assert_eq!(size_of::<Option<PollFd<'_>>>(), 8);
+const_assert_eq!(size_of::<Opaque<File>>(), size_of::<File>());
+const_assert_eq!(size_of::<Fd<OwnedFd>>(), 8);
+const_assert!(size_of::<Upstream<'_>>() <= 56);
+const_assert!(size_of::<Downstream<'_>>() <= 32);
+const_assert!(size_of::<Bottom<'_>>() <= 12);
+const_assert!(size_of::<Inlet<'_>>() <= 24);
+const_assert!(size_of::<Outlet<'_>>() <= 16);
+const_assert!(size_of::<Inflow<'_>>() <= 16);
+const_assert!(size_of::<Outflow<'_>>() <= 16);
+const_assert!(size_of::<Step>() <= 48);
+const_assert!(size_of::<Held>() <= 32);
+const_assert!(size_of::<CopyError>() <= 56);
+const_assert!(size_of::<Report>() <= 112);
+const_assert!(size_of::<Pump>() <= 384);
+const_assert_eq!(size_of::<Copier>(), size_of::<Pump>());
+
+// An ordinary user's pipes may hold 16384 pages by default (pipe(7)): no process uses them all up.
+const_assert!(pool::MAX_LENT * (256 << 10) <= 16384 * 4096 / 2);
+const_assert!(pool::MAX_IDLE <= pool::MAX_LENT);
+
+/// The sizes themselves, for whoever has to change a bound above:
+/// `cargo test -p zc-testkit --test promises -- --nocapture`.
+#[test]
+fn sizes() {
+    macro_rules! show {
+        ($($ty:ty)*) => {$( println!("{:>4}  {}", size_of::<$ty>(), stringify!($ty)); )*};
+    }
+    show!(PollFd<'_> Upstream<'_> Downstream<'_> Bottom<'_> Inlet<'_> Outlet<'_> Inflow<'_>);
+    show!(Outflow<'_> Step Held CopyError Report Pump Copier);
+}
