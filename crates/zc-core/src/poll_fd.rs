@@ -13,7 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 #[diagnostic::on_unimplemented(
     message = "the descriptor of `{Self}` is not known to be a byte stream, so it must not be spliced",
     label = "keeps message boundaries, or has not opted in with `IsStream`",
-    note = "datagram sockets (`UdpSocket`, `UnixDatagram`) never are: wrap them in `zc_std::Fd`, which reads and writes whole messages"
+    note = "datagram sockets (`UdpSocket`, `UnixDatagram`) never are: wrap them in `zc_std::Fd`, which reads and writes whole messages",
+    note = "a wrapper has no descriptor to hand out, only what it wraps: `Upstream::through(&mut self.inner)`, `Downstream::through(&mut self.inner)`"
 )]
 pub trait IsStream: AsFd {
     /// Whether the descriptor is a byte stream. `true` unless overridden.

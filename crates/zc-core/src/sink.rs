@@ -44,6 +44,7 @@ use crate::PollFd;
     message = "`{Self}` has not opted in as a sink of a copy",
     label = "not a `Sink`",
     note = "any `Write` can be copied into as `zc_std::Opaque(writer)`, always correct, never offloaded",
+    note = "any descriptor, a datagram socket's too, can be copied into as `zc_std::Fd::new(owner)?`",
     note = "a type of your own opts in with `impl Sink for …`; a wrapper says `Downstream::through(&mut self.inner)`"
 )]
 pub trait Sink: Write {

@@ -24,6 +24,7 @@ use crate::PollFd;
     message = "`{Self}` has not opted in as a source of a copy",
     label = "not a `Source`",
     note = "any `Read` can be copied from as `zc_std::Opaque(reader)`, always correct, never offloaded",
+    note = "any descriptor, a datagram socket's too, can be copied from as `zc_std::Fd::new(owner)?`",
     note = "a type of your own opts in with `impl Source for …`; a wrapper says `Upstream::through(&mut self.inner)`"
 )]
 pub trait Source: Read {
