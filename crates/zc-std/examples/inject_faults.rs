@@ -1,0 +1,96 @@
+//! A unit test of your own code against what a kernel does once in a blue moon: a disk that fills up
+//! in the middle, a splice that moves less than it was asked to.
+//!
+//! `cargo run -p zc-std --features hook --example inject_faults`, and as tests:
+//! `cargo test -p zc-std --features hook --example inject_faults`.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::net::UnixStream;
+
+use zc_std::hook::{self, Action, Syscall};
+use zc_std::{Copier, CopyError, Source};
+
+const ENOSPC: i32 = 28;
+
+/// The code under test: stores a message, or nothing of it.
+fn store(source: &mut dyn Source, file: &mut File) -> Result<u64, CopyError> {
+    let start = file.stream_position().map_err(CopyError::new)?;
+    // Spliced from the first byte on, as a long message is.
+    let mut copier = Copier::new().adaptive(false);
+    match copier.copy(source, file) {
+        Ok(report) => Ok(report.moved()),
+        Err(error) => {
+            let undone = file.set_len(start).and_then(|()| file.seek(io::SeekFrom::Start(start)));
+            undone.map_err(CopyError::new)?;
+            Err(error.with_residue(copier.take_residue()))
+        }
+    }
+}
+
+/// A stream with a message in it.
+fn message(bytes: &[u8]) -> io::Result<UnixStream> {
+    let (mut far, near) = UnixStream::pair()?;
+    far.write_all(bytes)?;
+    Ok(near)
+}
+
+fn short_splices_lose_nothing() -> io::Result<()> {
+    let (mut file, mut stream) = (tempfile::tempfile()?, message(b"a message of some length")?);
+
+    let recorder = hook::record();
+    let _short = hook::replace(|call| match call.syscall {
+        Syscall::Splice => Action::Limit(5),
+        _ => Action::Proceed,
+    });
+    assert_eq!(store(&mut stream, &mut file).map_err(io::Error::from)?, 24);
+
+    assert!(recorder.calls_to(Syscall::Splice).len() >= 10, "five bytes in, five bytes out, …");
+    let mut stored = String::new();
+    file.rewind()?;
+    file.read_to_string(&mut stored)?;
+    assert_eq!(stored, "a message of some length");
+    Ok(())
+}
+
+fn a_full_disk_leaves_no_half_message() -> io::Result<()> {
+    let (mut file, mut stream) = (tempfile::tempfile()?, message(b"a message of some length")?);
+
+    // Room for ten bytes, and then no more: splices into a pipe go on, those out of it fail.
+    let (target, mut room) = (std::os::fd::AsRawFd::as_raw_fd(&file), 10);
+    let _full_disk = hook::replace(move |call| match call.syscall {
+        Syscall::Splice | Syscall::Write if call.to == Some(target) => match room {
+            0 => Action::Fail(ENOSPC),
+            _ => Action::Limit(std::mem::take(&mut room)),
+        },
+        _ => Action::Proceed,
+    });
+    let error = store(&mut stream, &mut file).unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::StorageFull);
+    assert_eq!(error.moved(), 10);
+    assert_eq!(error.residue(), b"of some length");
+    assert_eq!(file.metadata()?.len(), 0);
+    println!("as it should: {error}");
+    Ok(())
+}
+
+fn main() -> io::Result<()> {
+    short_splices_lose_nothing()?;
+    a_full_disk_leaves_no_half_message()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_splices() -> io::Result<()> {
+        short_splices_lose_nothing()
+    }
+
+    #[test]
+    fn full_disk() -> io::Result<()> {
+        a_full_disk_leaves_no_half_message()
+    }
+}
