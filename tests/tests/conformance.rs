@@ -23,7 +23,7 @@ mod good_sources {
     #[test]
     fn std_types() {
         conformance::assert_source(|stream| stream);
-        conformance::assert_source(|stream| Box::new(stream));
+        conformance::assert_source(Box::new);
         conformance::assert_source(BufReader::new);
         conformance::assert_source(|stream| BufReader::with_capacity(64, stream));
         conformance::assert_source(|stream| stream.take(1234));
@@ -283,8 +283,7 @@ mod broken_sources {
         }
         let outcome = conformance::source(|inner| Trailer { inner, left: 1000, trailed: false });
         // It takes the trailer in the end, but not where a copy would want it gone.
-        let property = outcome.expect_err("the kit did not notice").property();
-        assert!(matches!(property, Property::Limit | Property::End), "{property}");
+        breaks(Property::Limit, outcome);
     }
 
     struct Buffer {
@@ -407,8 +406,7 @@ mod broken_sources {
             }
         }
         impl Source for Pairs {}
-        let property = conformance::source(Pairs).expect_err("the kit did not notice").property();
-        assert!(matches!(property, Property::Order | Property::Errors), "{property}");
+        breaks(Property::Errors, conformance::source(Pairs));
     }
 
     #[test]
@@ -474,7 +472,7 @@ mod good_sinks {
     #[test]
     fn std_types() {
         conformance::assert_sink(|stream| stream);
-        conformance::assert_sink(|stream| Box::new(stream));
+        conformance::assert_sink(Box::new);
         conformance::assert_sink(BufWriter::new);
         conformance::assert_sink(|stream| BufWriter::with_capacity(64, stream));
         conformance::assert_sink(LineWriter::new);
@@ -557,8 +555,7 @@ mod broken_sinks {
     #[test]
     fn header_overtaken() {
         let header = |inner| Header { inner, due: b"header\n", flushes: false };
-        let property = conformance::sink(header).expect_err("the kit did not notice").property();
-        assert!(matches!(property, Property::Order | Property::Buffered), "{property}");
+        breaks(Property::Order, conformance::sink(header));
     }
 
     #[test]

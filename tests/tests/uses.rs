@@ -68,7 +68,7 @@ fn a_custom_destination() -> io::Result<()> {
 
     let mut upload_to = Upload { file: tempfile::tempfile()?, received: 0 };
     assert_eq!(upload_to.read_from(upload(b"hello, ")?)?, 7);
-    assert_eq!((&mut upload_to).read_from(upload(b"world")?.take(9))?, 5);
+    assert_eq!(ReadFrom::read_from(&mut &mut upload_to, upload(b"world")?.take(9))?, 5);
     assert_eq!(Box::new(&mut upload_to).read_from(&b"!"[..])?, 1);
     assert_eq!(upload_to.received, 13);
     holds(&mut upload_to.file, b"hello, world!")

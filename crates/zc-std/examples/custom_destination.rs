@@ -3,7 +3,7 @@
 //! `cargo run -p zc-std --example custom_destination`
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 
 use zc_std::{CopyError, ReadFrom, Source};

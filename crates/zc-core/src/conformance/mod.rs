@@ -43,7 +43,7 @@
 //! ```text
 //! limit: bytes came past `read` where reading ends after 1000 bytes: state the limit with
 //! `Upstream::limit`, and let it fall in `taken`
-//! at byte 1000 of schedule 17 (input all there), after: past 24, past 3, …
+//! at byte 1000 of schedule 2 (never blocked), after: 29 more, past 2 x 7, past 3 x 21, past 19, …
 //! ```
 //!
 //! # How it works

@@ -20,7 +20,7 @@ pub(super) enum Act {
     Past { len: usize, steps: usize },
     /// `read` or `write`, with no bytes.
     Empty,
-    /// `flush`; to a source, nothing.
+    /// `flush`.
     Flush,
 }
 
@@ -41,6 +41,7 @@ pub(super) struct Script {
     largest: usize,
     random: u64,
     turn: bool,
+    flushes: bool,
     log: Vec<Act>,
 }
 
@@ -51,15 +52,16 @@ const LARGEST: [usize; 4] = [24, 200, 1500, 9000];
 const ROUNDS: usize = 4;
 
 impl Script {
-    /// All schedules.
-    pub(super) fn all() -> impl Iterator<Item = Script> {
-        (0..MODES.len() * MIXES.len() * LARGEST.len() * ROUNDS).map(|number| Script {
+    /// All schedules; only those for sinks have flushes in them.
+    pub(super) fn all(flushes: bool) -> impl Iterator<Item = Script> {
+        (0..MODES.len() * MIXES.len() * LARGEST.len() * ROUNDS).map(move |number| Script {
             number,
             mode: MODES[number % 2],
             mix: MIXES[number / 2 % 4],
             largest: LARGEST[number / 8 % 4],
             random: 0x9e37_79b9_7f4a_7c15 ^ ((number as u64 + 1) << 20),
             turn: number / 32 % 2 == 0,
+            flushes,
             log: Vec::new(),
         })
     }
@@ -77,7 +79,7 @@ impl Script {
         let act = match (self.mix, self.upto(16)) {
             (Mix::Past, _) => past,
             (_, 1) => Act::Empty,
-            (_, 2) => Act::Flush,
+            (_, 2) if self.flushes => Act::Flush,
             (Mix::Alternate, _) if self.turn => past,
             (Mix::Any, 3..=9) => past,
             _ => Act::Through(len),

@@ -77,7 +77,7 @@ impl<'k, S: Sink> SinkKit<'k, S> {
     /// The first property that was found not to hold.
     pub fn check(mut self) -> Result<(), Failure> {
         let reference = self.reference()?;
-        for script in Script::all() {
+        for script in Script::all(true) {
             let mut run = self.set_up(script).map_err(|error| Failure::setup(&error))?;
             let outcome =
                 catch_unwind(AssertUnwindSafe(|| run.follow(&reference, self.observe.as_deref())));
@@ -115,7 +115,7 @@ impl<'k, S: Sink> SinkKit<'k, S> {
 
     /// What `write` alone delivers.
     fn reference(&mut self) -> Result<Reference, Failure> {
-        let script = Script::all().next().expect("there are some");
+        let script = Script::all(true).next().expect("there are some");
         let mut run = self.set_up(script).map_err(|error| Failure::setup(&error))?;
         let mut refused = None;
         let mut len = REFERENCE_WRITE;
