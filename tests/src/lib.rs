@@ -1,1 +1,10 @@
-//! Whole-system tests of zc.
+//! What the whole-system tests share: known bytes, real ends to move them between, and ways to see
+//! that nothing was lost, leaked or done behind the caller's back.
+
+pub mod collector;
+pub mod data;
+pub mod fds;
+pub mod feeder;
+pub mod serial;
+pub mod sockets;
+pub mod trace;
