@@ -5,6 +5,7 @@ pub mod collector;
 pub mod data;
 pub mod fds;
 pub mod feeder;
+pub mod files;
 pub mod serial;
 pub mod sockets;
 pub mod trace;

@@ -1,0 +1,33 @@
+//! Regular files.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+/// An empty file without a name, in memory where the system has a place for that.
+pub fn empty() -> File {
+    tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile()).expect("a temporary file")
+}
+
+/// A file of `data`, standing at its start.
+pub fn holding(data: &[u8]) -> File {
+    let file = empty();
+    std::io::Write::write_all(&mut &file, data).expect("room for it");
+    (&file).rewind().expect("a file");
+    file
+}
+
+/// All of `file`, which stays where it stands.
+pub fn contents(file: &File) -> Vec<u8> {
+    let mut file = file;
+    let at = position(file);
+    let mut all = Vec::new();
+    file.rewind().expect("a file");
+    file.read_to_end(&mut all).expect("a readable file");
+    file.seek(SeekFrom::Start(at)).expect("a file");
+    all
+}
+
+/// Where `file` stands.
+pub fn position(mut file: &File) -> u64 {
+    file.stream_position().expect("a file")
+}
