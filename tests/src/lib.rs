@@ -3,9 +3,11 @@
 
 pub mod collector;
 pub mod data;
+pub mod ends;
 pub mod fds;
 pub mod feeder;
 pub mod files;
+pub mod pipes;
 pub mod serial;
 pub mod sockets;
 pub mod trace;

@@ -1,0 +1,197 @@
+//! Every cell of the chain table: what comes out, what is left, and which calls did it.
+
+use std::io::Read;
+
+use zc_std::Mechanism::{self, CopyFileRange, ReadWrite, Sendfile, Splice};
+use zc_std::hook::{self, Record, Syscall};
+use zc_std::{Copier, PageSharing};
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::ends::{From, Giver, Taker, To};
+use zc_testkit::{fds, trace};
+
+/// The columns of the tables.
+const COLUMNS: [&[To]; 5] = [
+    &[To::File],
+    &[To::Tcp4, To::Tcp6, To::Unix],
+    &[To::Pipe, To::Fifo],
+    &[To::Null],
+    &[To::Tty, To::Plain],
+];
+
+const FILE: &[From] = &[From::File];
+const SOCKET: &[From] = &[From::Tcp4, From::Tcp6, From::Unix];
+const PIPE: &[From] = &[From::Pipe, From::Fifo];
+const OTHER: &[From] = &[From::Tty, From::Plain];
+
+type Row = (&'static [From], [Mechanism; 5]);
+
+/// The chain table: the first mechanism of each cell.
+#[rustfmt::skip]
+mod table {
+    use super::*;
+    //  from \ to              file           TCP, Unix  pipe, FIFO  /dev/null  anything else
+    pub(super) const FILES:   Row = (FILE,   [CopyFileRange, Sendfile,  ReadWrite,  Sendfile,  ReadWrite]);
+    pub(super) const SOCKETS: Row = (SOCKET, [Splice,        Splice,    Splice,     Splice,    ReadWrite]);
+    pub(super) const PIPES:   Row = (PIPE,   [Splice,        Splice,    Splice,     Splice,    ReadWrite]);
+    pub(super) const OTHERS:  Row = (OTHER,  [ReadWrite,     ReadWrite, ReadWrite,  ReadWrite, ReadWrite]);
+    // The first row again, with other wishes about page sharing.
+    pub(super) const NEVER:   Row = (FILE,   [CopyFileRange, ReadWrite, ReadWrite,  ReadWrite, ReadWrite]);
+    pub(super) const ALWAYS:  Row = (FILE,   [CopyFileRange, Sendfile,  Splice,     Sendfile,  ReadWrite]);
+}
+
+#[test]
+fn from_a_file() {
+    check_row(table::FILES, PageSharing::default());
+}
+
+#[test]
+fn from_a_file_never_sharing_pages() {
+    check_row(table::NEVER, PageSharing::Never);
+}
+
+#[test]
+fn from_a_file_always_sharing_pages() {
+    check_row(table::ALWAYS, PageSharing::Always);
+}
+
+#[test]
+fn from_a_socket() {
+    check_row(table::SOCKETS, PageSharing::default());
+}
+
+#[test]
+fn from_a_pipe() {
+    check_row(table::PIPES, PageSharing::default());
+}
+
+#[test]
+fn from_anything_else() {
+    check_row(table::OTHERS, PageSharing::default());
+}
+
+fn check_row((from, mechanisms): Row, sharing: PageSharing) {
+    for &from in from {
+        for (column, mechanism) in COLUMNS.into_iter().zip(mechanisms) {
+            for &to in column {
+                let cell = Cell { from, to, mechanism, sharing };
+                cell.check(1);
+                cell.check(4097);
+                cell.check(200_000);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    from: From,
+    to: To,
+    mechanism: Mechanism,
+    sharing: PageSharing,
+}
+
+impl Cell {
+    /// All of `len` bytes; one less, half, one more, none.
+    fn check(self, len: usize) {
+        let n = len as u64;
+        for limit in [None, Some(n - 1), Some(n / 2), Some(n + 1), Some(0)] {
+            self.copy(len, limit, true);
+            self.copy(len, limit, false);
+        }
+    }
+
+    fn copy(self, len: usize, limit: Option<u64>, adaptive: bool) {
+        let _leaks = fds::no_leaks();
+        let what = format!("{self:?}, {len} bytes, limit {limit:?}, adaptive {adaptive}");
+        let mut giver = self.from.open(data::bytes(3, len));
+        let mut taker = self.to.open();
+
+        let recorder = hook::record();
+        let mut copier = Copier::new().adaptive(adaptive).page_sharing(self.sharing);
+        let (report, left) = if let Some(limit) = limit {
+            let mut limited = (&mut giver.source).take(limit);
+            let report = copier.copy(&mut limited, &mut taker.sink);
+            (report, Some(limited.limit()))
+        } else {
+            (copier.copy(&mut giver.source, &mut taker.sink), None)
+        };
+        let report = report.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let calls = recorder.calls();
+        drop(recorder);
+
+        let moved = limit.map_or(len as u64, |limit| limit.min(len as u64));
+        assert_eq!(left, limit.map(|limit| limit - moved), "{what}");
+        assert_eq!(report.moved(), moved, "{what}");
+        assert_eq!(report.calls(), calls.len() as u64, "{what}");
+        assert_eq!(copier.in_flight(), 0, "{what}");
+        if limit == Some(0) {
+            assert!(calls.is_empty(), "{what}: {calls:?}");
+        }
+        // What a copy learns may make it read and write; nothing else.
+        let named = report.moved_by(self.mechanism);
+        if adaptive {
+            assert!(named == moved || named + report.moved_by(ReadWrite) == moved, "{what}");
+        } else {
+            assert_eq!(named, moved, "{what}: {report:?}");
+            self.check_calls(&calls, &giver, &taker, moved);
+        }
+        self.check_descriptors(&calls, &giver, &taker, moved);
+        if let (Some(from), true) = (giver.fd, limit == Some(moved)) {
+            trace::assert_stopped_at(&calls, from, moved);
+        }
+
+        let (want, rest) = giver.data.split_at(moved as usize);
+        let (want, rest) = (want.to_vec(), rest.to_vec());
+        if let Some(got) = taker.finish() {
+            assert_same(&got, &want);
+        }
+        assert_same(&giver.rest(), &rest);
+        if let Some(feeder) = giver.feeder {
+            feeder.finish().unwrap();
+        }
+    }
+
+    /// Only the mechanism's own call moved bytes, between the two descriptors.
+    fn check_calls(self, calls: &[Record], giver: &Giver, taker: &Taker, moved: u64) {
+        let none = |syscalls: &[Syscall]| {
+            for &syscall in syscalls {
+                assert!(trace::pairs(calls, syscall).is_empty(), "{self:?}: {syscall:?}");
+            }
+        };
+        let between = [(giver.fd, taker.fd)].into();
+        match self.mechanism {
+            CopyFileRange if moved > 0 => {
+                assert_eq!(trace::pairs(calls, Syscall::CopyFileRange), between);
+                none(&[Syscall::Sendfile, Syscall::Splice, Syscall::Write]);
+            }
+            Sendfile if moved > 0 => {
+                assert_eq!(trace::pairs(calls, Syscall::Sendfile), between);
+                none(&[Syscall::CopyFileRange, Syscall::Splice, Syscall::Write]);
+            }
+            Splice if moved > 0 && self.has_pipe() => {
+                assert_eq!(trace::pairs(calls, Syscall::Splice), between);
+                none(&[Syscall::Pipe, Syscall::Write]);
+            }
+            Splice if moved > 0 => {
+                let (from, to) = (giver.fd.unwrap(), taker.fd.unwrap());
+                trace::assert_spliced_through_a_pipe(calls, from, to);
+                none(&[Syscall::Write]);
+            }
+            _ => none(&[Syscall::CopyFileRange, Syscall::Sendfile, Syscall::Splice, Syscall::Pipe]),
+        }
+    }
+
+    /// Every byte was taken from the one descriptor and given to the other.
+    fn check_descriptors(self, calls: &[Record], giver: &Giver, taker: &Taker, moved: u64) {
+        if let Some(from) = giver.fd {
+            assert_eq!(trace::moved_from(calls, from), moved, "{self:?}");
+        }
+        if let Some(to) = taker.fd {
+            assert_eq!(trace::moved_to(calls, to), moved, "{self:?}");
+        }
+    }
+
+    fn has_pipe(self) -> bool {
+        matches!(self.from, From::Pipe | From::Fifo) || matches!(self.to, To::Pipe | To::Fifo)
+    }
+}
