@@ -11,3 +11,4 @@ pub mod pipes;
 pub mod serial;
 pub mod sockets;
 pub mod trace;
+pub mod wait;
