@@ -1,0 +1,244 @@
+//! Chains of sources: every link's bytes, in order, each link offloaded where that is safe.
+
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+use zc_std::hook::{self, Syscall};
+use zc_std::{Copier, Mechanism, Opaque, Progress};
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::feeder::Feeder;
+use zc_testkit::{fds, files, pipes, sockets, trace};
+
+const LEN: usize = 50_000;
+const N: u64 = LEN as u64;
+
+fn stream_of(data: &[u8]) -> (UnixStream, Feeder) {
+    let (client, server) = sockets::unix();
+    (server, Feeder::pieces(client, data.to_vec(), 40_000))
+}
+
+fn splicing() -> Copier {
+    Copier::new().adaptive(false)
+}
+
+#[test]
+fn memory_before_a_socket_is_written_and_the_socket_spliced() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(80, LEN);
+    let (stream, _feeder) = stream_of(&data);
+    let mut file = files::empty();
+    let recorder = hook::record();
+    let mut chain = (&b"a header, "[..]).chain(&b"another, "[..]).chain(&stream);
+    let report = splicing().copy(&mut chain, &mut file).unwrap();
+    assert_eq!(report.moved(), N + 19);
+    assert_eq!(report.moved_by(Mechanism::Splice), N);
+    assert_eq!(report.moved_by(Mechanism::ReadWrite), 19);
+    let calls = recorder.calls();
+    trace::assert_spliced_through_a_pipe(&calls, stream.as_raw_fd(), file.as_raw_fd());
+    let writes = recorder.calls_to(Syscall::Write);
+    assert_eq!(writes.iter().map(|w| w.moved()).collect::<Vec<_>>(), [10, 9]);
+    assert_same(&files::contents(&file), &[b"a header, another, ", &data[..]].concat());
+}
+
+#[test]
+fn sockets_one_after_the_other_are_all_spliced() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(81, 3 * LEN);
+    let streams: Vec<_> = data.chunks(LEN).map(stream_of).collect();
+    let [(a, _), (b, _), (c, _)] = &streams[..] else { unreachable!() };
+    let mut file = files::empty();
+    let report = splicing().copy(&mut a.chain(b.chain(c)), &mut file).unwrap();
+    assert_eq!((report.moved(), report.moved_by(Mechanism::Splice)), (3 * N, 3 * N));
+    assert_same(&files::contents(&file), &data);
+    for (stream, feeder) in streams {
+        drop(stream);
+        feeder.finish().unwrap();
+    }
+}
+
+#[test]
+fn a_file_after_a_socket_takes_its_own_way() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(82, 2 * LEN);
+    let (stream, _feeder) = stream_of(&data[..LEN]);
+    let (tail, mut file) = (files::holding(&data[LEN..]), files::empty());
+    let report = splicing().copy(&mut (&stream).chain(&tail), &mut file).unwrap();
+    assert_eq!(report.moved_by(Mechanism::Splice), N);
+    assert_eq!(report.moved_by(Mechanism::CopyFileRange), N);
+    assert_eq!(files::position(&tail), N);
+    assert_same(&files::contents(&file), &data);
+}
+
+/// A file may have grown since its end was seen: only the chain itself knows whether it is past it.
+#[test]
+fn a_file_or_a_pipe_before_anything_is_read() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(83, 2 * LEN);
+    let (stream, _feeder) = stream_of(&data[LEN..]);
+    let (head, mut file) = (files::holding(&data[..LEN]), files::empty());
+    let report = splicing().copy(&mut (&head).chain(&stream), &mut file).unwrap();
+    assert_eq!(report.moved_by(Mechanism::ReadWrite), 2 * N);
+    assert_same(&files::contents(&file), &data);
+
+    let (reader, mut writer) = pipes::pipe();
+    writer.write_all(&data[..LEN]).unwrap();
+    drop(writer);
+    let (stream, _feeder) = stream_of(&data[LEN..]);
+    let mut file = files::empty();
+    let report = splicing().copy(&mut reader.chain(&stream), &mut file).unwrap();
+    assert_eq!(report.moved_by(Mechanism::ReadWrite), 2 * N);
+    assert_same(&files::contents(&file), &data);
+}
+
+/// The reason for the above, acted out: the first file grows between two copies.
+#[test]
+fn a_file_that_grows_behind_a_chain_is_not_gone_back_to() {
+    let _leaks = fds::no_leaks();
+    let (first, mut file) = (files::holding(b"first, "), files::empty());
+    let (mut client, stream) = sockets::unix();
+    stream.set_nonblocking(true).unwrap();
+    let mut chain = (&first).chain(&stream);
+    let mut copier = splicing();
+    client.write_all(b"second, ").unwrap();
+    let error = copier.copy(&mut chain, &mut file).unwrap_err();
+    assert_eq!((error.kind(), error.moved()), (io::ErrorKind::WouldBlock, 15));
+    let (at, mut writer) = (files::position(&first), &first);
+    writer.write_all(b"late").unwrap();
+    io::Seek::seek(&mut writer, io::SeekFrom::Start(at)).unwrap();
+    client.write_all(b"third").unwrap();
+    drop(client);
+    assert_eq!(copier.copy(&mut chain, &mut file).unwrap().moved(), 5);
+    assert_same(&files::contents(&file), b"first, second, third");
+}
+
+#[test]
+fn a_chain_of_sockets_goes_on_after_would_block() {
+    let _leaks = fds::no_leaks();
+    for adaptive in [true, false] {
+        let ((mut c1, s1), (mut c2, s2)) = (sockets::unix(), sockets::unix());
+        s2.set_nonblocking(true).unwrap();
+        let mut file = files::empty();
+        let mut chain = (&b"head, "[..]).chain(&s1).chain(&s2);
+        let mut copier = Copier::new().adaptive(adaptive);
+        c1.write_all(b"one, ").unwrap();
+        drop(c1);
+        c2.write_all(b"two, ").unwrap();
+        let error = copier.copy(&mut chain, &mut file).unwrap_err();
+        assert_eq!((error.kind(), error.moved()), (io::ErrorKind::WouldBlock, 16));
+        c2.write_all(b"three").unwrap();
+        drop(c2);
+        assert_eq!(copier.copy(&mut chain, &mut file).unwrap().moved(), 5);
+        assert_same(&files::contents(&file), b"head, one, two, three");
+    }
+}
+
+/// Around the chain, inside its links, at, before and after the seam.
+#[test]
+fn limits_around_and_inside_a_chain() {
+    for limit in [0, 1, N - 1, N, N + 1, 2 * N - 1, 2 * N, 2 * N + 7] {
+        for adaptive in [true, false] {
+            let _leaks = fds::no_leaks();
+            let data = data::bytes(84, 2 * LEN);
+            let moved = limit.min(2 * N);
+            let ((a, _fa), (b, _fb)) = (stream_of(&data[..LEN]), stream_of(&data[LEN..]));
+            let mut file = files::empty();
+            let mut limited = (&a).take(N + 5).chain((&b).take(N + 9)).take(limit);
+            let mut copier = Copier::new().adaptive(adaptive);
+            let report = copier.copy(&mut limited, &mut file).unwrap();
+            assert_eq!((report.moved(), limited.limit()), (moved, limit - moved), "{limit}");
+            let (first, second) = limited.get_ref().get_ref();
+            assert_eq!(first.limit(), N + 5 - moved.min(N), "{limit}");
+            assert_eq!(second.limit(), N + 9 - moved.saturating_sub(N), "{limit}");
+            assert_same(&files::contents(&file), &data[..moved as usize]);
+            // What the limit left, the chain still gives.
+            let (mut chain, mut rest) = (limited.into_inner(), Vec::new());
+            chain.read_to_end(&mut rest).unwrap();
+            assert_same(&rest, &data[moved as usize..]);
+        }
+    }
+}
+
+/// A link whose own limit is reached gives way to the next, though its stream has more.
+#[test]
+fn a_link_ends_at_its_own_limit() {
+    for adaptive in [true, false] {
+        let _leaks = fds::no_leaks();
+        let data = data::bytes(85, 2 * LEN);
+        let ((a, fa), (b, fb)) = (stream_of(&data[..LEN]), stream_of(&data[LEN..]));
+        let mut file = files::empty();
+        let mut chain = (&a).take(20_000).chain((&b).take(30_000));
+        let report = Copier::new().adaptive(adaptive).copy(&mut chain, &mut file).unwrap();
+        assert_eq!(report.moved(), 50_000);
+        assert_same(&files::contents(&file), &[&data[..20_000], &data[LEN..LEN + 30_000]].concat());
+        let (first, second) = chain.get_ref();
+        assert_eq!((first.limit(), second.limit()), (0, 0));
+        let mut rest = Vec::new();
+        (&a).read_to_end(&mut rest).unwrap();
+        (&b).read_to_end(&mut rest).unwrap();
+        assert_same(&rest, &[&data[20_000..LEN], &data[LEN + 30_000..]].concat());
+        fa.finish().unwrap();
+        fb.finish().unwrap();
+    }
+}
+
+#[test]
+fn buffers_in_front_of_in_and_behind_links_go_out_in_order() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(86, 2 * LEN);
+    let ((a, _fa), (b, _fb)) = (stream_of(&data[..LEN]), stream_of(&data[LEN..]));
+    let (mut first, mut second) = (BufReader::new(&a), BufReader::with_capacity(500, &b));
+    first.fill_buf().unwrap();
+    second.fill_buf().unwrap();
+    let mut outer = BufReader::with_capacity(100, first.chain(second));
+    outer.fill_buf().unwrap();
+    let mut file = files::empty();
+    let report = splicing().copy(&mut outer, &mut file).unwrap();
+    assert_eq!(report.moved(), 2 * N);
+    assert_eq!(report.moved_by(Mechanism::ReadWrite), 8192 + 500);
+    assert_eq!(report.moved_by(Mechanism::Splice), 2 * N - 8192 - 500);
+    assert_same(&files::contents(&file), &data);
+}
+
+/// Each link and the chain are metered; what a `BufWriter` holds goes first.
+#[test]
+fn progress_along_a_chain() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(87, 2 * LEN);
+    let ((a, _fa), (b, _fb)) = (stream_of(&data[..LEN]), stream_of(&data[LEN..]));
+    let (mut in_a, mut in_b, mut in_all) = (0, 0, 0);
+    let file = files::empty();
+    let mut writer = BufWriter::new(&file);
+    writer.write_all(b"held, ").unwrap();
+    let chain = Progress::new(&a, |n| in_a += n).chain(Progress::new(&b, |n| in_b += n));
+    let mut source = Progress::new(chain, |n| in_all += n);
+    let report = splicing().copy(&mut source, &mut writer).unwrap();
+    assert_eq!(report.moved_by(Mechanism::Splice), 2 * N);
+    drop(source);
+    drop(writer);
+    assert_eq!((in_a, in_b, in_all), (N, N, 2 * N));
+    assert_same(&files::contents(&file), &[b"held, ", &data[..]].concat());
+}
+
+#[test]
+fn links_that_can_only_be_read_and_links_that_are_empty() {
+    for adaptive in [true, false] {
+        let _leaks = fds::no_leaks();
+        let data = data::bytes(88, LEN);
+        let (stream, _feeder) = stream_of(&data);
+        let mut file = files::empty();
+        let mut chain = io::empty()
+            .chain(Opaque(&b"opaque, "[..]))
+            .chain(io::Cursor::new("cursor, "))
+            .chain(io::repeat(b'x').take(3))
+            .chain(&stream)
+            .chain(&b""[..])
+            .chain(&b", end"[..]);
+        let report = Copier::new().adaptive(adaptive).copy(&mut chain, &mut file).unwrap();
+        assert_eq!(report.moved(), N + 24);
+        assert_same(
+            &files::contents(&file),
+            &[b"opaque, cursor, xxx", &data[..], b", end"].concat(),
+        );
+    }
+}
