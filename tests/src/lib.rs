@@ -9,6 +9,7 @@ pub mod feeder;
 pub mod files;
 pub mod pipes;
 pub mod serial;
+pub mod signals;
 pub mod sockets;
 pub mod trace;
 pub mod wait;

@@ -1,0 +1,146 @@
+//! Sockets that keep message boundaries: never spliced, one read and one write for each message.
+
+use std::io::{self, Read};
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use zc_std::hook::{self, Syscall};
+use zc_std::{AsRawPollFd, Copier, Fd, Mechanism, ReadFrom};
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::{fds, files, sockets, trace};
+
+/// Sizes of messages: small, over a page, and as large as UDP's get.
+const SIZES: [usize; 4] = [1, 100, 5000, 65_507];
+
+fn messages() -> Vec<Vec<u8>> {
+    (0u64..).zip(SIZES).map(|(seed, size)| data::bytes(seed, size)).collect()
+}
+
+fn udp() -> (UdpSocket, UdpSocket) {
+    let [a, b] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    a.connect(b.local_addr().unwrap()).unwrap();
+    b.connect(a.local_addr().unwrap()).unwrap();
+    for end in [&a, &b] {
+        end.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    }
+    (a, b)
+}
+
+fn seqpacket() -> (OwnedFd, OwnedFd) {
+    let flags = SocketFlags::CLOEXEC;
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap()
+}
+
+#[test]
+fn datagram_sockets_are_no_streams_and_others_are() {
+    let _leaks = fds::no_leaks();
+    let is_stream = |fd: &dyn AsFd| Fd::new(fd.as_fd()).unwrap().as_raw_poll_fd().is_stream();
+    let (udp, unixgram, seqpacket) = (udp(), UnixDatagram::pair().unwrap(), seqpacket());
+    assert!(!is_stream(&udp.0));
+    assert!(!is_stream(&unixgram.0));
+    assert!(!is_stream(&seqpacket.0));
+    assert!(is_stream(&sockets::tcp_v4().0));
+    assert!(is_stream(&sockets::tcp_v6().1));
+    assert!(is_stream(&sockets::unix().0));
+    assert!(is_stream(&std::io::pipe().unwrap().0));
+    assert!(is_stream(&files::empty()));
+    let udp = Fd::new(udp.0).unwrap();
+    assert_eq!(udp.as_raw_poll_fd().fd().as_raw_fd(), udp.get_ref().as_raw_fd());
+}
+
+/// One read for each message, into a file; an empty message is the end.
+#[test]
+fn udp_into_a_file() {
+    for adaptive in [true, false] {
+        let _leaks = fds::no_leaks();
+        let (sender, receiver) = udp();
+        let mut file = files::empty();
+        for message in messages() {
+            sender.send(&message).unwrap();
+        }
+        sender.send(&[]).unwrap();
+        let recorder = hook::record();
+        let mut source = Fd::new(&receiver).unwrap();
+        let report = Copier::new().adaptive(adaptive).copy(&mut source, &mut file).unwrap();
+        let total = SIZES.iter().sum::<usize>() as u64;
+        assert_eq!(report.moved_by(Mechanism::ReadWrite), total);
+        assert!(!report.tried(Mechanism::Splice));
+        let reads = recorder.calls_to(Syscall::Read);
+        let sizes: Vec<_> = reads.iter().map(|read| read.moved()).collect();
+        assert_eq!(sizes, [&SIZES[..], &[0]].concat());
+        assert_eq!(trace::moved_to(&recorder.calls(), file.as_raw_fd()), total);
+        assert_same(&files::contents(&file), &messages().concat());
+    }
+}
+
+/// From one message socket into another: the same messages, not the same bytes cut otherwise.
+#[test]
+fn messages_stay_messages() {
+    for adaptive in [true, false] {
+        let _leaks = fds::no_leaks();
+        let ((client, from), (to, server)) = (seqpacket(), seqpacket());
+        let sizes = [1, 5000, 100, 60_000, 65_536, 7];
+        let relay = std::thread::spawn(move || {
+            let (mut source, mut sink) = (Fd::new(from).unwrap(), Fd::new(to).unwrap());
+            let recorder = hook::record();
+            let mut copier = Copier::new().adaptive(adaptive);
+            let report = copier.copy(&mut source, &mut sink).unwrap();
+            (report, recorder.calls_to(Syscall::Splice).len())
+        });
+        let mut buf = vec![0; 100_000];
+        for size in sizes {
+            let message = data::bytes(size as u64, size);
+            assert_eq!(rustix::io::write(&client, &message), Ok(size));
+            let n = rustix::io::read(&server, &mut buf).unwrap();
+            assert_same(&buf[..n], &message);
+        }
+        drop(client);
+        let (report, splices) = relay.join().unwrap();
+        assert_eq!((report.moved(), splices), (sizes.iter().sum::<usize>() as u64, 0));
+        assert_eq!(rustix::io::read(&server, &mut buf), Ok(0));
+    }
+}
+
+#[test]
+fn unix_datagrams_into_udp() {
+    let _leaks = fds::no_leaks();
+    let ((client, from), (to, server)) = (UnixDatagram::pair().unwrap(), udp());
+    let mut buf = vec![0; 100_000];
+    from.set_nonblocking(true).unwrap();
+    let (mut copier, mut source) = (Copier::new().adaptive(false), Fd::new(from).unwrap());
+    let mut sink = Fd::new(to).unwrap();
+    for message in messages() {
+        client.send(&message).unwrap();
+        let error = copier.copy(&mut source, &mut sink).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(error.moved(), message.len() as u64);
+        let n = server.recv(&mut buf).unwrap();
+        assert_same(&buf[..n], &message);
+    }
+}
+
+/// A stream into a message socket and back: each write is one message, of whatever size.
+#[test]
+fn a_stream_into_messages_and_messages_into_a_stream() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(9, 200_000);
+    let (to, from) = seqpacket();
+    let (stream, mut out) = sockets::unix();
+    let relay = std::thread::spawn(move || {
+        let mut stream = stream;
+        stream.read_from(Fd::new(from).unwrap()).unwrap()
+    });
+    let source = files::holding(&data);
+    let writer = std::thread::spawn(move || {
+        let mut sink = Fd::new(to).unwrap();
+        Copier::new().adaptive(false).copy(&mut &source, &mut sink).unwrap()
+    });
+    let mut got = Vec::new();
+    out.read_to_end(&mut got).unwrap();
+    assert_same(&got, &data);
+    assert_eq!(relay.join().unwrap(), 200_000);
+    assert_eq!(writer.join().unwrap().moved_by(Mechanism::ReadWrite), 200_000);
+}
