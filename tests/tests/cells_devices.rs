@@ -202,7 +202,7 @@ fn a_pipe_of_one_page_as_the_sink_gets_all() {
     let _leaks = fds::no_leaks();
     let (reader, mut writer) = pipes::pipe();
     rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
-    let mut giver = From::Unix.open(data::bytes(9, 100_000));
+    let mut giver = From::Pipe.open(data::bytes(9, 100_000));
     let collector = zc_testkit::collector::Collector::start(reader);
     let recorder = hook::record();
     let report = Copier::new().copy(&mut giver.source, &mut writer).unwrap();

@@ -214,7 +214,6 @@ fn progress_along_a_chain() {
     let mut source = Progress::new(chain, |n| in_all += n);
     let report = splicing().copy(&mut source, &mut writer).unwrap();
     assert_eq!(report.moved_by(Mechanism::Splice), 2 * N);
-    drop(source);
     drop(writer);
     assert_eq!((in_a, in_b, in_all), (N, N, 2 * N));
     assert_same(&files::contents(&file), &[b"held, ", &data[..]].concat());

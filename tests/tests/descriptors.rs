@@ -19,15 +19,15 @@ const LEN: usize = 100_000;
 
 /// A Unix stream into a file, which would be spliced if there were a pipe. It opens nothing else and
 /// closes nothing before the copy is done.
-fn upload(server: UnixStream, mut file: File) -> Report {
+fn upload(server: &UnixStream, mut file: &File) -> Report {
     let recorder = hook::record();
-    let report = Copier::new().adaptive(false).copy(&mut &server, &mut file).unwrap();
+    let report = Copier::new().adaptive(false).copy(&mut &*server, &mut file).unwrap();
     let calls = recorder.calls();
     assert_eq!(report.moved(), LEN as u64);
     assert_eq!(trace::moved_from(&calls, server.as_raw_fd()), LEN as u64);
     assert_eq!(trace::moved_to(&calls, file.as_raw_fd()), LEN as u64);
-    assert_eq!(files::position(&file), LEN as u64);
-    assert_same(&files::contents(&file), &data::bytes(60, LEN));
+    assert_eq!(files::position(file), LEN as u64);
+    assert_same(&files::contents(file), &data::bytes(60, LEN));
     report
 }
 
@@ -55,7 +55,7 @@ impl Exhausted {
             }
         };
         assert_eq!(Errno::from_io_error(&full), Some(Errno::MFILE));
-        Exhausted { before, hoard: hoard }
+        Exhausted { before, hoard }
     }
 }
 
@@ -70,13 +70,13 @@ fn without_a_descriptor_left_a_copy_reads_and_writes() {
     let _leaks = fds::no_leaks();
     let (stream, file) = ends();
     let exhausted = Exhausted::new();
-    let report = upload(stream, file);
+    let report = upload(&stream, &file);
     assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64);
     assert_eq!(report.refused(Mechanism::Splice), Some(Errno::MFILE.raw_os_error()));
     drop(exhausted);
 
     let (stream, file) = ends();
-    assert_eq!(upload(stream, file).moved_by(Mechanism::Splice), LEN as u64, "and then again");
+    assert_eq!(upload(&stream, &file).moved_by(Mechanism::Splice), LEN as u64, "and then again");
 }
 
 /// A pipe that the pool has kept needs no descriptor.
@@ -84,11 +84,11 @@ fn without_a_descriptor_left_a_copy_reads_and_writes() {
 fn a_pooled_pipe_serves_when_no_descriptor_is_left() {
     let _leaks = fds::no_leaks();
     let (stream, file) = ends();
-    upload(stream, file);
+    upload(&stream, &file);
     assert_eq!(pool::idle(), 1);
     let (stream, file) = ends();
     let _exhausted = Exhausted::new();
-    assert_eq!(upload(stream, file).moved_by(Mechanism::Splice), LEN as u64);
+    assert_eq!(upload(&stream, &file).moved_by(Mechanism::Splice), LEN as u64);
 }
 
 /// With one descriptor left there is no pipe, which takes two, and the one is not lost.
@@ -98,7 +98,7 @@ fn half_a_pipe_is_no_pipe() {
     let (stream, file) = ends();
     let mut exhausted = Exhausted::new();
     exhausted.hoard.pop();
-    assert_eq!(upload(stream, file).moved_by(Mechanism::ReadWrite), LEN as u64);
+    assert_eq!(upload(&stream, &file).moved_by(Mechanism::ReadWrite), LEN as u64);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn every_way_of_not_getting_a_pipe_means_read_and_write() {
             _ => Action::Proceed,
         });
         let (stream, file) = ends();
-        let report = upload(stream, file);
+        let report = upload(&stream, &file);
         assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64, "{errno}");
         assert_eq!(report.refused(Mechanism::Splice), Some(errno.raw_os_error()));
     }
@@ -125,14 +125,14 @@ fn a_pipe_that_is_too_small_is_not_used() {
         _ => Action::Proceed,
     });
     let (stream, file) = ends();
-    assert_eq!(upload(stream, file).moved_by(Mechanism::Splice), LEN as u64);
+    assert_eq!(upload(&stream, &file).moved_by(Mechanism::Splice), LEN as u64);
     pool::clear();
     let _tiny = hook::replace(|call| match call.syscall {
         Syscall::GetPipeSize => Action::Return(4096),
         _ => Action::Proceed,
     });
     let (stream, file) = ends();
-    let report = upload(stream, file);
+    let report = upload(&stream, &file);
     assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64);
     assert_eq!(report.refused(Mechanism::Splice), Some(Errno::NOBUFS.raw_os_error()));
     drop(cannot_grow);

@@ -127,7 +127,7 @@ fn sinks_in_memory() {
     holds(Opaque(Vec::new()), |o| o.0);
     holds(BufWriter::new(Vec::new()), |b| b.into_inner().unwrap());
     let mut array = [0; LEN];
-    holds(&mut array[..], |left| left.to_vec().into_iter().chain(data()).collect());
+    holds(&mut array[..], |left| [&*left, &data()].concat());
     assert_same(&array, &data());
     let (mut null, mut null2, mut empty) = (io::sink(), &io::sink(), io::empty());
     let sinks: [&mut dyn Sink; 3] = [&mut null, &mut null2, &mut empty];

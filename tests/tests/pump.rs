@@ -486,7 +486,7 @@ fn a_file_to_a_full_socket_waits_for_the_sink() {
     let (to, server) = tight(sockets::tcp_v4());
     to.set_nonblocking(true).unwrap();
     server.set_nonblocking(true).unwrap();
-    let mut pump = pump(true);
+    let mut pump = pump(false);
     let (mut got, mut waited) = (Vec::new(), 0);
     loop {
         match Driver::new(&mut pump, &file, &to).run(u64::MAX, 2).next {

@@ -131,7 +131,7 @@ fn interrupted_readers_and_writers_are_called_again() {
 /// The peer stays silent and connected; whoever asks once more than needed waits for it.
 #[test]
 fn a_limit_that_is_reached_waits_for_nobody() {
-    fn check<S: Write, R: AsRawFd>(mut client: S, server: R)
+    fn check<S: Write, R: AsRawFd>(mut client: S, server: &R)
     where
         for<'a> &'a R: Source,
     {
@@ -141,7 +141,7 @@ fn a_limit_that_is_reached_waits_for_nobody() {
                 client.write_all(&data[..len]).unwrap();
                 let mut file = files::empty();
                 let recorder = hook::record();
-                let mut limited = (&server).take(len as u64);
+                let mut limited = server.take(len as u64);
                 let report = copier(adaptive).copy(&mut limited, &mut file).unwrap();
                 assert_eq!((report.moved(), limited.limit()), (len as u64, 0));
                 trace::assert_stopped_at(&recorder.calls(), server.as_raw_fd(), len as u64);
@@ -152,10 +152,10 @@ fn a_limit_that_is_reached_waits_for_nobody() {
     let _leaks = fds::no_leaks();
     let (client, server) = sockets::tcp_v4();
     server.set_read_timeout(NEVER).unwrap();
-    check(client, server);
+    check(client, &server);
     let (client, server) = sockets::unix();
     server.set_read_timeout(NEVER).unwrap();
-    check(client, server);
+    check(client, &server);
 }
 
 /// A short write under a limit that has just been used up.
