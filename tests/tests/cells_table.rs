@@ -95,9 +95,10 @@ impl Cell {
     fn check(self, len: usize) {
         let n = len as u64;
         for limit in [None, Some(n - 1), Some(n / 2), Some(n + 1), Some(0)] {
-            self.copy(len, limit, true);
             self.copy(len, limit, false);
         }
+        self.copy(len, None, true);
+        self.copy(len, Some(n / 2), true);
     }
 
     fn copy(self, len: usize, limit: Option<u64>, adaptive: bool) {

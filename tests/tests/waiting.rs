@@ -18,6 +18,9 @@ use zc_testkit::{fds, files, pipes, sockets, trace};
 /// Long enough that it never comes, unless something waits for what it should not wait for.
 const NEVER: Option<Duration> = Some(Duration::from_secs(20));
 
+/// A timeout that is meant to expire.
+const SOON: Option<Duration> = Some(Duration::from_millis(5));
+
 fn nonblocking<T: AsFd>(end: T) -> T {
     rustix::io::ioctl_fionbio(&end, true).unwrap();
     end
@@ -214,7 +217,7 @@ fn helpings<W: Write, R: Source>(mut client: W, mut server: R, to: To, adaptive:
         client.write_all(helping).unwrap();
         // In one go; but loopback may be slower than a timeout.
         let mut moved = 0;
-        for _ in 0..50 {
+        for _ in 0..1000 {
             let error = copier.copy(&mut limited, &mut taker.sink).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{to:?}: {error}");
             assert_eq!(error.moved(), copier.report().moved());
@@ -367,12 +370,11 @@ fn a_nonblocking_pipe_that_is_full_gets_what_is_in_flight_first() {
 
 #[test]
 fn a_send_timeout_keeps_its_meaning() {
-    let soon = Some(Duration::from_millis(20));
     for from in FILLING {
         for adaptive in [true, false] {
             let _leaks = fds::no_leaks();
             let (sink, reader) = sockets::unix();
-            sink.set_write_timeout(soon).unwrap();
+            sink.set_write_timeout(SOON).unwrap();
             filled(from, (reader, sink), adaptive);
         }
     }
@@ -405,15 +407,14 @@ fn the_plain_copy_hands_over_what_was_in_flight() {
 
 #[test]
 fn a_receive_timeout_keeps_its_meaning() {
-    let soon = Some(Duration::from_millis(20));
     for to in [To::File, To::Unix, To::Pipe, To::Plain] {
         for adaptive in [true, false] {
             let _leaks = fds::no_leaks();
             let (client, server) = sockets::tcp_v4();
-            server.set_read_timeout(soon).unwrap();
+            server.set_read_timeout(SOON).unwrap();
             helpings(client, server, to, adaptive);
             let (client, server) = sockets::unix();
-            server.set_read_timeout(soon).unwrap();
+            server.set_read_timeout(SOON).unwrap();
             helpings(client, server, to, adaptive);
         }
     }
