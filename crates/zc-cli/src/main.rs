@@ -1,2 +1,51 @@
-//! zc.
-fn main() {}
+//! `zc`: receives, sends and copies bytes, with the kernel doing the moving.
+//!
+//! One file a subcommand ([`recv`], [`send`], [`cp`], [`demo`]); they meet in [`transfer`], which
+//! runs the one copy of the process, and in [`output`], which says how it went.
+
+#![forbid(unsafe_code)]
+
+mod account;
+mod args;
+mod copier;
+mod cp;
+mod demo;
+mod end;
+mod endpoint;
+mod errno;
+mod error;
+mod explain;
+mod output;
+mod recv;
+mod send;
+mod sink;
+mod size;
+mod target;
+mod transfer;
+mod usage;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::exit(&error),
+    };
+    if let Err(error) = cli.command.check() {
+        return usage::exit(&error);
+    }
+    match &cli.command {
+        Command::Recv(args) => {
+            output::finish("recv", &args.output, args.file == "-", recv::run(args))
+        }
+        Command::Send(args) => output::finish("send", &args.output, false, send::run(args)),
+        Command::Cp(args) => output::finish("cp", &args.output, args.to == "-", cp::run(args)),
+        Command::Demo(args) => demo::run(args),
+        Command::DemoSender(args) => demo::sender(args),
+    }
+}

@@ -1,0 +1,207 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::endpoint::Endpoint;
+use crate::size;
+
+macro_rules! after {
+    ($($more:literal)*) => {
+        concat!("\
+Addresses:
+  HOST:PORT   TCP; [::1]:PORT for IPv6; port 0 to listen on any that is free
+  unix:PATH   a Unix stream socket
+
+Sizes:
+  bytes, or with a suffix: 64k = 64K = 64KiB = 65536, 64kB = 64000; likewise M, G, T
+
+Exit status:
+  0  all bytes were copied
+  1  the copy, or the opening of one of its ends, failed
+  2  the command line is wrong
+  3  fewer bytes came than --expect asked for" $(, $more)*)
+    };
+}
+
+/// What `-h` says after the options.
+const AFTER: &str = after!();
+
+/// What `--help` says after the options. Scripts depend on it.
+const AFTER_LONG: &str = after!(
+    "
+
+Files:
+  A file is written under no name or a temporary one, in its directory, and gets its name when it
+  is complete: whatever fails, what was there before is still there. The new file has the mode and,
+  as far as permitted, the owner of the one it replaces. Devices, FIFOs and - are written directly.
+
+JSON:
+  With --json, recv, send and cp print one object, on success and on failure alike, always with
+  these keys (null where there is nothing to say):
+    ok          whether it succeeded
+    exit        the exit status
+    command     recv, send or cp
+    from, to    the two ends: addresses, paths, or -
+    moved       bytes delivered
+    residue     bytes taken from the source and not delivered
+    seconds     how long the copy took, without waiting for a connection
+    calls       system calls the copy made
+    mechanism   what moved most bytes: copy_file_range, sendfile, splice or read/write
+    mechanisms  for each of the four: name, tried, moved, and the errno, errno_name and
+                errno_text with which it gave way to the next
+    error       the message
+    syscall     the call that failed
+    errno       its error number
+    errno_name  the same as a name, such as ECONNRESET
+  It goes to standard output; to standard error if standard output carries the data."
+);
+
+const DEMO: &str = "\
+Nothing leaves the machine. The uploads of the two take turns; each is compared, byte for byte, with
+what was sent. CPU time is that of the receiving thread; the sender is another process.
+
+JSON:
+  ok, exit, command, error as for the other commands, and on success
+    size, rounds, file_system, verified
+    results  one object for each transport (tcp, unix) and method (std, zc): transport, method,
+             seconds, bytes_per_second, cpu_seconds, calls; medians of the rounds";
+
+/// Receives, sends and copies bytes, with the kernel doing the moving.
+#[derive(Debug, Parser)]
+#[command(name = "zc", version, after_help = AFTER, after_long_help = AFTER_LONG)]
+#[command(disable_help_subcommand = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Accepts one connection and writes what it sends to a file
+    #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
+    Recv(Recv),
+    /// Connects and sends a file
+    #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
+    Send(Send),
+    /// Copies a file
+    #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
+    Cp(Cp),
+    /// Compares zc with std::io::copy: uploads over TCP and a Unix socket into a file
+    #[command(after_help = DEMO, after_long_help = DEMO)]
+    Demo(Demo),
+    #[command(hide = true)]
+    DemoSender(DemoSender),
+}
+
+/// The address it listens on is printed to standard error once connections are taken.
+#[derive(Debug, Args)]
+pub(crate) struct Recv {
+    /// Address to listen on: HOST:PORT or unix:PATH
+    pub(crate) listen: Endpoint,
+    /// File to write, or - for standard output
+    pub(crate) file: OsString,
+    #[command(flatten)]
+    pub(crate) bounds: Bounds,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// After the last byte it ends its side of the connection and gives the receiver a second to end
+/// the other, so that a reset is reported and not lost.
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// File to send, or - for standard input
+    pub(crate) file: OsString,
+    /// Address to connect to: HOST:PORT or unix:PATH
+    pub(crate) addr: Endpoint,
+    #[command(flatten)]
+    pub(crate) bounds: Bounds,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cp {
+    /// File to copy, or - for standard input
+    pub(crate) from: OsString,
+    /// File or directory to copy it to, or - for standard output
+    pub(crate) to: OsString,
+    #[command(flatten)]
+    pub(crate) bounds: Bounds,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// How many bytes to copy.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Bounds {
+    /// Stop after N bytes
+    #[arg(long, value_name = "N", value_parser = size::parse)]
+    pub(crate) limit: Option<u64>,
+    /// Fail if fewer than N bytes come
+    #[arg(long, value_name = "N", value_parser = size::parse)]
+    pub(crate) expect: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Output {
+    /// Say which mechanism moved the bytes, which were tried, and why they gave way
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Print one JSON object about the copy (its keys: zc --help)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Bytes in each upload, such as 64MiB
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size::parse_nonzero)]
+    pub(crate) size: u64,
+    /// Where to put the file that is uploaded into [default: $TMPDIR, or /var/tmp]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Print the figures as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The other end of a demo upload: writes the stream of `seed` to standard output.
+#[derive(Debug, Args)]
+pub(crate) struct DemoSender {
+    pub(crate) size: u64,
+    pub(crate) seed: u64,
+}
+
+impl Command {
+    /// Finds what is wrong with the options taken together.
+    pub(crate) fn check(&self) -> Result<(), clap::Error> {
+        let bounds = match self {
+            Command::Recv(Recv { bounds, .. })
+            | Command::Send(Send { bounds, .. })
+            | Command::Cp(Cp { bounds, .. }) => bounds,
+            Command::Demo(_) | Command::DemoSender(_) => return Ok(()),
+        };
+        match (bounds.limit, bounds.expect) {
+            (Some(limit), Some(expect)) if limit < expect => Err(Cli::command().error(
+                ErrorKind::ArgumentConflict,
+                format!("--limit {limit} lets no copy bring the bytes of --expect {expect}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Bounds {
+    /// How many bytes the copy can bring at most, if the source holds `len`.
+    pub(crate) fn total(&self, len: Option<u64>) -> Option<u64> {
+        match (self.limit, len) {
+            (Some(limit), Some(len)) => Some(limit.min(len)),
+            (limit, len) => limit.or(len),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The table and the bars.
+
+use std::fmt::Write;
+
+use super::figures::Figures;
+use super::upload::{Method, Transport};
+use super::{Cell, Findings, sender};
+use crate::size::{group, show};
+
+/// How long the longest bar is.
+const WIDTH: usize = 36;
+
+/// A quantity of which both methods have some.
+struct Quantity {
+    name: &'static str,
+    of: fn(&Figures, u64) -> f64,
+    show: fn(f64) -> String,
+    /// What zc is ahead by: its share of the other's, or the other way round.
+    more_is_better: bool,
+}
+
+const QUANTITIES: [Quantity; 3] = [
+    Quantity {
+        name: "throughput",
+        of: |figures, size| size as f64 / figures.seconds,
+        show: |rate| format!("{} MiB/s", group((rate / f64::from(1 << 20)).round() as u64)),
+        more_is_better: true,
+    },
+    Quantity {
+        name: "CPU time",
+        of: |figures, _| figures.cpu_seconds,
+        show: |seconds| format!("{seconds:.4} s"),
+        more_is_better: false,
+    },
+    Quantity {
+        name: "system calls",
+        of: |figures, _| figures.calls as f64,
+        show: |calls| group(calls as u64),
+        more_is_better: false,
+    },
+];
+
+impl Quantity {
+    /// By how much zc is ahead; less than 1 if it is behind.
+    fn ratio(&self, std: f64, zc: f64) -> String {
+        let (more, less) = if self.more_is_better { (zc, std) } else { (std, zc) };
+        match more / less {
+            ratio if !ratio.is_finite() => "-".into(),
+            ratio if ratio < 10.0 => format!("{ratio:.1}x"),
+            ratio => format!("{ratio:.0}x"),
+        }
+    }
+}
+
+/// Everything that `zc demo` prints.
+pub(crate) fn draw(findings: &Findings) -> String {
+    let mut text = heading(findings);
+    table(&mut text, findings);
+    bars(&mut text, findings);
+    text
+}
+
+fn heading(findings: &Findings) -> String {
+    let Findings { size, rounds, place, file_system, .. } = findings;
+    let of = if *rounds == 1 { "one round".into() } else { format!("medians of {rounds} rounds") };
+    format!(
+        "Uploads of {} into a file on {file_system} ({place}), {of}.\n\
+         The sender, a process of its own, writes {} at a time.\n\
+         Every upload was compared with what was sent, byte for byte: no difference.\n",
+        show(*size),
+        show(sender::CHUNK),
+    )
+}
+
+fn table(text: &mut String, findings: &Findings) {
+    let _ = write!(text, "\n{:23}", "");
+    for quantity in &QUANTITIES {
+        let _ = write!(text, "{:>15}", quantity.name);
+    }
+    text.push('\n');
+    for transport in Transport::ALL {
+        let [std, zc] = Method::ALL.map(|method| findings.of(transport, method));
+        let mut row = |head: String, cell: &dyn Fn(&Quantity) -> String| {
+            let _ = write!(text, "  {head:21}");
+            for quantity in &QUANTITIES {
+                let _ = write!(text, "{:>15}", cell(quantity));
+            }
+            text.push('\n');
+        };
+        let value = |quantity: &Quantity, figures| (quantity.of)(figures, findings.size);
+        row(format!("{transport:6}{}", Method::Std), &|q| (q.show)(value(q, std)));
+        row(format!("{:6}{}", "", Method::Zc), &|q| (q.show)(value(q, zc)));
+        row(format!("{:6}better by", ""), &|q| q.ratio(value(q, std), value(q, zc)));
+    }
+}
+
+fn bars(text: &mut String, findings: &Findings) {
+    for quantity in &QUANTITIES {
+        let better = if quantity.more_is_better { "more" } else { "less" };
+        let _ = writeln!(text, "\n  {} ({better} is better)", quantity.name);
+        let value = |cell: &Cell| (quantity.of)(&cell.figures, findings.size);
+        let longest = findings.cells.iter().map(value).fold(0.0, f64::max);
+        for cell in &findings.cells {
+            let transport = match cell.method {
+                Method::Std => cell.transport.to_string(),
+                Method::Zc => String::new(),
+            };
+            let bar = bar(value(cell) / longest);
+            let shown = (quantity.show)(value(cell));
+            let _ = writeln!(text, "  {transport:6}{:15}{bar} {shown}", cell.method);
+        }
+    }
+}
+
+/// A bar of a share of the full width, to an eighth of a character.
+fn bar(share: f64) -> String {
+    let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
+    let eighths = ((share * WIDTH as f64 * 8.0).round() as usize).max(1);
+    if !speaks_utf8() {
+        return "#".repeat(eighths.div_ceil(8));
+    }
+    let partial =
+        ["", "\u{258f}", "\u{258e}", "\u{258d}", "\u{258c}", "\u{258b}", "\u{258a}", "\u{2589}"];
+    "\u{2588}".repeat(eighths / 8) + partial[eighths % 8]
+}
+
+/// Whether the locale has block characters.
+fn speaks_utf8() -> bool {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|value| !value.is_empty())
+        .is_some_and(|value| value.to_ascii_lowercase().replace('-', "").contains("utf8"))
+}
+
+impl Findings {
+    fn of(&self, transport: Transport, method: Method) -> &Figures {
+        let mut cells = self.cells.iter();
+        let cell = cells.find(|cell| cell.transport == transport && cell.method == method);
+        &cell.expect("every transport and method was measured").figures
+    }
+}

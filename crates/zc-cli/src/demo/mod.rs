@@ -1,0 +1,152 @@
+//! `zc demo`: the same uploads with `std::io::copy` and with zc, side by side.
+
+mod chart;
+mod figures;
+mod pattern;
+mod place;
+mod sender;
+mod upload;
+
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::args::{Demo, DemoSender};
+use crate::error::Failure;
+use crate::output::print_json;
+use figures::{Figures, Run};
+use place::Place;
+use upload::{Method, Transport};
+
+/// Uploads together bring about this much, for each method and transport: enough for steady
+/// figures, and done in seconds.
+const VOLUME: u64 = 3 << 30;
+
+/// More rounds than this add nothing.
+const MAX_ROUNDS: u64 = 5;
+
+/// Everything the demo found out.
+struct Findings {
+    size: u64,
+    rounds: usize,
+    place: String,
+    file_system: String,
+    cells: Vec<Cell>,
+}
+
+/// One transport and method.
+struct Cell {
+    transport: Transport,
+    method: Method,
+    figures: Figures,
+}
+
+/// Runs the demo and prints what came out.
+pub(crate) fn run(args: &Demo) -> ExitCode {
+    match compare(args) {
+        Ok(findings) if args.json => {
+            print_json(&to_json(&findings), false);
+            ExitCode::SUCCESS
+        }
+        Ok(findings) => {
+            print!("{}", chart::draw(&findings));
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            if args.json {
+                let object = json!({
+                    "ok": false,
+                    "exit": failure.exit,
+                    "command": "demo",
+                    "error": failure.to_string(),
+                });
+                print_json(&object, false);
+            } else {
+                eprintln!("zc demo: {failure}");
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+/// The sending process of one upload.
+pub(crate) fn sender(args: &DemoSender) -> ExitCode {
+    match sender::send(args.size, args.seed) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The receiver sees the connection break off, and is the one to report it.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Makes all uploads, taking turns so that whatever else the machine does falls on both alike.
+fn compare(args: &Demo) -> Result<Findings, Failure> {
+    let size = args.size;
+    let rounds = rounds(size);
+    let place = Place::new(args.dir.as_deref(), size)?;
+    let bar = bar(rounds);
+    let mut seeds = 1..;
+    let mut seed = || seeds.next().expect("no end of seeds");
+
+    let mut cells = Vec::new();
+    for transport in Transport::ALL {
+        let mut runs = Method::ALL.map(|_| Vec::<Run>::new());
+        for _ in 0..rounds {
+            for (method, runs) in Method::ALL.into_iter().zip(&mut runs) {
+                bar.set_message(format!("{transport}, {method}"));
+                runs.push(upload::timed(transport, method, &place.file, size, seed())?);
+                bar.inc(1);
+            }
+        }
+        bar.set_message(format!("{transport}, counting calls"));
+        let counted = upload::counted(transport, &place.file, size, seed())?;
+        bar.inc(1);
+        for (method, runs) in Method::ALL.into_iter().zip(runs) {
+            let figures = Figures::of(&runs, counted);
+            cells.push(Cell { transport, method, figures });
+        }
+    }
+    bar.finish_and_clear();
+    Ok(Findings { size, rounds, place: place.directory, file_system: place.file_system, cells })
+}
+
+/// An odd number, so that there is a round in the middle.
+fn rounds(size: u64) -> usize {
+    let rounds = (VOLUME / size).clamp(1, MAX_ROUNDS);
+    (rounds - (rounds + 1) % 2) as usize
+}
+
+fn bar(rounds: usize) -> ProgressBar {
+    let steps = Transport::ALL.len() * (Method::ALL.len() * rounds + 1);
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}");
+    ProgressBar::new(steps as u64).with_style(style.expect("a valid template"))
+}
+
+fn to_json(findings: &Findings) -> Value {
+    let results: Vec<Value> = findings
+        .cells
+        .iter()
+        .map(|Cell { transport, method, figures }| {
+            json!({
+                "transport": transport.id(),
+                "method": method.id(),
+                "seconds": figures.seconds,
+                "bytes_per_second": (findings.size as f64 / figures.seconds) as u64,
+                "cpu_seconds": figures.cpu_seconds,
+                "calls": figures.calls,
+            })
+        })
+        .collect();
+    json!({
+        "ok": true,
+        "exit": 0,
+        "command": "demo",
+        "error": null,
+        "size": findings.size,
+        "rounds": findings.rounds,
+        "file_system": findings.file_system,
+        // An upload that differs from what was sent fails the demo.
+        "verified": true,
+        "results": results,
+    })
+}

@@ -1,0 +1,182 @@
+//! One upload: made, measured, and compared with what was sent.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use zc_std::Source;
+
+use super::figures::Run;
+use super::pattern::Pattern;
+use super::sender::{Stream, Upload};
+use crate::copier::copier;
+use crate::error::Failure;
+use crate::wait;
+
+/// What carries an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Tcp,
+    Unix,
+}
+
+/// What receives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Std,
+    Zc,
+}
+
+impl Transport {
+    pub(crate) const ALL: [Transport; 2] = [Transport::Tcp, Transport::Unix];
+
+    /// Its name in JSON.
+    pub(crate) fn id(self) -> &'static str {
+        match self {
+            Transport::Tcp => "tcp",
+            Transport::Unix => "unix",
+        }
+    }
+}
+
+impl Method {
+    pub(crate) const ALL: [Method; 2] = [Method::Std, Method::Zc];
+
+    /// Its name in JSON.
+    pub(crate) fn id(self) -> &'static str {
+        match self {
+            Method::Std => "std",
+            Method::Zc => "zc",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Transport::Tcp => "TCP",
+            Transport::Unix => "Unix",
+        })
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Method::Std => "std::io::copy",
+            Method::Zc => "zc",
+        })
+    }
+}
+
+/// Uploads with `method`, against the clock.
+pub(crate) fn timed(
+    transport: Transport,
+    method: Method,
+    file: &File,
+    size: u64,
+    seed: u64,
+) -> Result<Run, Failure> {
+    upload(transport, method, file, size, seed, |stream| match stream {
+        Stream::Tcp(stream) => measure(method, stream, file),
+        Stream::Unix(stream) => measure(method, stream, file),
+    })
+}
+
+/// Uploads with `std::io::copy`, and returns how many system calls that makes.
+///
+/// Counting wrappers hide the descriptors, and so would change what std does wherever it has a
+/// special path for them. From a socket to a file it has none: there it reads and writes 8 KiB at
+/// a time, wrapped or not, and each `read` and `write` seen here is one system call. The wrappers
+/// are not in place while the clock runs.
+pub(crate) fn counted(
+    transport: Transport,
+    file: &File,
+    size: u64,
+    seed: u64,
+) -> Result<u64, Failure> {
+    upload(transport, Method::Std, file, size, seed, |stream| match stream {
+        Stream::Tcp(stream) => count(stream, file),
+        Stream::Unix(stream) => count(stream, file),
+    })
+}
+
+fn upload<T>(
+    transport: Transport,
+    method: Method,
+    mut file: &File,
+    size: u64,
+    seed: u64,
+    copy: impl FnOnce(&mut Stream) -> io::Result<T>,
+) -> Result<T, Failure> {
+    let what = format!("cannot upload over {transport} with {method}");
+    let made = || {
+        file.rewind()?;
+        let mut upload = Upload::start(transport, size, seed)?;
+        let copied = copy(&mut upload.stream)?;
+        Ok((copied, Pattern::new(seed).mismatch(file, size)?))
+    };
+    match made() {
+        Ok((copied, None)) => Ok(copied),
+        Ok((_, Some(at))) => {
+            Err(Failure::new(what, format!("the bytes at {at} are not those that were sent")))
+        }
+        Err(error) => Err(Failure::io(what, &error)),
+    }
+}
+
+/// Copies all of `stream` into `file`, against the clock.
+fn measure<S>(method: Method, mut stream: S, mut file: &File) -> io::Result<Run>
+where
+    S: Read + Source + AsFd,
+{
+    // The clock starts when the sender has got going.
+    wait::readable(&stream, None)?;
+    let (cpu, started) = (thread_cpu(), Instant::now());
+    let calls = match method {
+        Method::Std => io::copy(&mut stream, &mut file).map(|_| 0)?,
+        Method::Zc => copier().copy(&mut stream, &mut file)?.calls(),
+    };
+    let (seconds, cpu_seconds) =
+        (started.elapsed().as_secs_f64(), (thread_cpu() - cpu).as_secs_f64());
+    Ok(Run { method, seconds, cpu_seconds, calls })
+}
+
+/// The CPU time of the copying thread, in user space and in the kernel.
+fn thread_cpu() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+}
+
+fn count(stream: impl Read, file: impl Write) -> io::Result<u64> {
+    let mut reads = Counting { inner: stream, calls: 0 };
+    let mut writes = Counting { inner: file, calls: 0 };
+    io::copy(&mut reads, &mut writes)?;
+    Ok(reads.calls + writes.calls)
+}
+
+/// Counts calls.
+struct Counting<T> {
+    inner: T,
+    calls: u64,
+}
+
+impl<T: Read> Read for Counting<T> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.calls += 1;
+        self.inner.read(buf)
+    }
+}
+
+impl<T: Write> Write for Counting<T> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.calls += 1;
+        self.inner.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

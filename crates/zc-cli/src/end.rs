@@ -1,0 +1,69 @@
+//! One end of a transfer: a descriptor, what it is called, and what it is.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{FileType, fstat, makedev};
+use zc_std::Fd;
+
+/// An open end.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) fd: Fd<OwnedFd>,
+    pub(crate) about: About,
+    /// How many bytes a regular file holds.
+    pub(crate) len: Option<u64>,
+}
+
+/// An end as it appears in reports.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    /// An address, a path, or `-`.
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+}
+
+/// What stands behind a descriptor, as far as it explains the choice of a mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Socket,
+    Pipe,
+    Null,
+    Other,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::File => "regular file",
+            Kind::Socket => "socket",
+            Kind::Pipe => "pipe",
+            Kind::Null => "null device",
+            Kind::Other => "neither file, socket nor pipe",
+        })
+    }
+}
+
+impl End {
+    pub(crate) fn new(fd: impl Into<OwnedFd>, name: impl Into<String>) -> io::Result<End> {
+        let fd = fd.into();
+        let stat = fstat(&fd)?;
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Socket => Kind::Socket,
+            FileType::Fifo => Kind::Pipe,
+            FileType::CharacterDevice if stat.st_rdev == makedev(1, 3) => Kind::Null,
+            _ => Kind::Other,
+        };
+        // Files of /proc hold more than the nothing they claim.
+        let len = u64::try_from(stat.st_size).ok().filter(|&len| kind == Kind::File && len > 0);
+        Ok(End { fd: Fd::new(fd)?, about: About { name: name.into(), kind }, len })
+    }
+
+    /// Standard input or output, past std's buffer, which nothing else here uses.
+    pub(crate) fn standard(stream: impl AsFd) -> io::Result<End> {
+        End::new(stream.as_fd().try_clone_to_owned()?, "-")
+    }
+}

@@ -1,0 +1,113 @@
+//! Why a command failed: one line for people, the same in fields for scripts.
+
+use std::fmt;
+use std::io;
+
+use zc_std::CopyError;
+
+use crate::errno;
+use crate::output::Done;
+
+/// Exit statuses; `--help` documents them.
+pub(crate) mod exit {
+    pub(crate) const FAILED: u8 = 1;
+    pub(crate) const USAGE: u8 = 2;
+    pub(crate) const SHORT: u8 = 3;
+}
+
+/// A failed command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What was being done, and why it failed. One line.
+    message: String,
+    pub(crate) exit: u8,
+    pub(crate) residue: usize,
+    pub(crate) syscall: Option<&'static str>,
+    pub(crate) errno: Option<i32>,
+    /// How far it got, if it got as far as copying.
+    pub(crate) done: Option<Box<Done>>,
+}
+
+impl Failure {
+    /// `what` (a clause such as "cannot listen on …") cannot be done, for a reason of our own.
+    pub(crate) fn new(what: impl fmt::Display, why: impl fmt::Display) -> Self {
+        Failure {
+            message: one_line(&format!("{what}: {why}")),
+            exit: exit::FAILED,
+            residue: 0,
+            syscall: None,
+            errno: None,
+            done: None,
+        }
+    }
+
+    /// `what` failed with `error`.
+    pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(number) => {
+                let failure = Failure::new(what, errno::show(number));
+                Failure { errno: Some(number), ..failure }
+            }
+            None => Failure::new(what, error),
+        }
+    }
+
+    /// The copy stopped, with `residue` bytes taken and not delivered.
+    pub(crate) fn copy(what: impl fmt::Display, error: &CopyError, residue: usize) -> Self {
+        let why = match error.raw_os_error() {
+            Some(number) => errno::show(number),
+            None => std::error::Error::source(error).map_or(error.to_string(), |e| e.to_string()),
+        };
+        let why = match error.syscall() {
+            Some(call) => format!("{call}: {why}"),
+            None => why,
+        };
+        Failure {
+            residue,
+            syscall: error.syscall(),
+            errno: error.raw_os_error(),
+            ..Failure::new(what, why)
+        }
+    }
+
+    /// Fewer bytes came than `--expect` asked for.
+    pub(crate) fn short(what: impl fmt::Display, expected: u64) -> Self {
+        let why = format!("the input ended before the {expected} bytes expected");
+        Failure { exit: exit::SHORT, ..Failure::new(what, why) }
+    }
+
+    /// The command line is wrong.
+    pub(crate) fn usage(message: String) -> Self {
+        Failure { message, exit: exit::USAGE, ..Failure::new("", "") }
+    }
+
+    /// The same failure, once some of a copy was done.
+    pub(crate) fn with(self, done: Done) -> Self {
+        Failure { done: Some(Box::new(done)), ..self }
+    }
+
+    pub(crate) fn moved(&self) -> u64 {
+        self.done.as_ref().map_or(0, |done| done.account.moved)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.exit == exit::USAGE {
+            return f.write_str(&self.message);
+        }
+        let (moved, s) = (self.moved(), if self.moved() == 1 { "" } else { "s" });
+        write!(f, "{}, after {moved} byte{s}", self.message)?;
+        if self.residue > 0 {
+            write!(f, " ({} more taken and not delivered)", self.residue)?;
+        }
+        Ok(())
+    }
+}
+
+/// File names may hold line breaks, and an error is one line.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}

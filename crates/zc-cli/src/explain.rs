@@ -1,0 +1,84 @@
+//! `--explain`: what moved the bytes, and what did not.
+
+use std::fmt::Write;
+
+use zc_std::Mechanism;
+
+use crate::account::{Account, Part};
+use crate::end::Kind;
+use crate::errno;
+use crate::output::Done;
+use crate::size::{group, show};
+
+/// A transfer in one line.
+pub(crate) fn summary(command: &str, done: &Done) -> String {
+    let account = &done.account;
+    let by = match account.mechanism() {
+        Some(mechanism) => format!(", by {mechanism}"),
+        None => String::new(),
+    };
+    format!("zc {command}: {}{by}, {} system calls", rate(account), group(account.calls))
+}
+
+/// A transfer, end by end and mechanism by mechanism.
+pub(crate) fn explain(command: &str, done: &Done) -> String {
+    let Done { from, to, account } = done;
+    let mut text = summary(command, done);
+    let _ =
+        writeln!(text, "\n  from {} ({})\n  to   {} ({})", from.name, from.kind, to.name, to.kind);
+    for (mechanism, part) in account.parts() {
+        let name = mechanism.to_string();
+        let story = story(mechanism, part, account, (from.kind, to.kind));
+        let _ = writeln!(text, "  {name:<16}{story}");
+    }
+    text
+}
+
+/// What became of one mechanism.
+fn story(mechanism: Mechanism, part: Part, account: &Account, ends: (Kind, Kind)) -> String {
+    let moved = match part.moved {
+        0 => "nothing".into(),
+        n => format!("{} bytes ({:.1} %)", group(n), 100.0 * n as f64 / account.moved as f64),
+    };
+    match part {
+        Part { refused: Some(number), .. } => {
+            format!("moved {moved}, then gave way: {}", errno::show(number))
+        }
+        Part { tried: true, moved: 0, .. } if mechanism == Mechanism::ReadWrite => {
+            "tried, and saw the end of the input".into()
+        }
+        Part { tried: true, moved: 0, .. } => {
+            "tried, moved nothing and saw no error: left to the next".into()
+        }
+        Part { tried: true, .. } => format!("moved {moved}"),
+        Part { tried: false, .. } => match obstacle(mechanism, ends) {
+            Some(obstacle) => format!("not tried: {obstacle}"),
+            None => "not tried: not needed".into(),
+        },
+    }
+}
+
+/// Why `mechanism` is out of the question between two such ends, if it is.
+fn obstacle(mechanism: Mechanism, (from, to): (Kind, Kind)) -> Option<&'static str> {
+    use Kind::{File, Null, Other, Pipe, Socket};
+    match (mechanism, from, to) {
+        (Mechanism::CopyFileRange, File, File) => None,
+        (Mechanism::CopyFileRange, ..) => Some("it copies from file to file only"),
+        (Mechanism::Sendfile, File, File | Socket | Null) => None,
+        (Mechanism::Sendfile, File, _) => Some("it goes to files and sockets only"),
+        (Mechanism::Sendfile, ..) => Some("it reads from files only"),
+        (Mechanism::Splice, Socket | Pipe, File | Socket | Pipe | Null) => None,
+        (Mechanism::Splice, File, Pipe) => Some("the pipe would share the file's pages"),
+        (Mechanism::Splice, File, _) => Some("from a file there are better ways"),
+        (Mechanism::Splice, Other | Null, _) => Some("the source is neither socket nor pipe"),
+        (Mechanism::Splice, _, Other) => Some("the target is neither file, socket nor pipe"),
+        _ => None,
+    }
+}
+
+/// How much in what time.
+fn rate(account: &Account) -> String {
+    let seconds = account.elapsed.as_secs_f64();
+    let rate = account.moved as f64 / seconds.max(1e-9);
+    format!("{} in {seconds:.3} s ({}/s)", show(account.moved), show(rate as u64))
+}

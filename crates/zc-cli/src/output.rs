@@ -1,0 +1,97 @@
+//! How a command says how it went.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::account::Account;
+use crate::args::Output;
+use crate::end::About;
+use crate::error::Failure;
+use crate::{errno, explain};
+
+/// A transfer that was made, whole or in part.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) from: About,
+    pub(crate) to: About,
+    pub(crate) account: Account,
+}
+
+/// Reports the outcome of `command`, and makes an exit status of it.
+pub(crate) fn finish(
+    command: &str,
+    how: &Output,
+    stdout_is_data: bool,
+    outcome: Result<Done, Failure>,
+) -> ExitCode {
+    let (done, failure) = match &outcome {
+        Ok(done) => (Some(done), None),
+        Err(failure) => (failure.done.as_deref(), Some(failure)),
+    };
+    if let Some(done) = done {
+        if how.explain {
+            eprint!("{}", explain::explain(command, done));
+        } else if failure.is_none() && !how.json && io::stderr().is_terminal() {
+            eprintln!("{}", explain::summary(command, done));
+        }
+    }
+    // With --json the object takes the place of the line that it contains.
+    if how.json {
+        print_json(&to_json(Some(command), done, failure), stdout_is_data);
+    } else if let Some(failure) = failure {
+        eprintln!("zc {command}: {failure}");
+    }
+    failure.map_or(ExitCode::SUCCESS, |failure| failure.exit.into())
+}
+
+/// Prints one object on standard output, or on standard error if that carries data.
+pub(crate) fn print_json(object: &Value, stdout_is_data: bool) {
+    // Whoever stopped listening does not want to know.
+    let _ = if stdout_is_data {
+        writeln!(io::stderr(), "{object}")
+    } else {
+        writeln!(io::stdout(), "{object}")
+    };
+}
+
+/// The object that `zc --help` documents; without a command, if none could be made out.
+pub(crate) fn to_json(
+    command: Option<&str>,
+    done: Option<&Done>,
+    failure: Option<&Failure>,
+) -> Value {
+    let account = done.map(|done| done.account.clone()).unwrap_or_default();
+    let mechanisms: Vec<Value> = account
+        .parts()
+        .map(|(mechanism, part)| {
+            json!({
+                "name": mechanism.to_string(),
+                "tried": part.tried,
+                "moved": part.moved,
+                "errno": part.refused,
+                "errno_name": part.refused.and_then(errno::name),
+                "errno_text": part.refused.map(errno::text),
+            })
+        })
+        .collect();
+    let errno = failure.and_then(|failure| failure.errno);
+    json!({
+        "ok": failure.is_none(),
+        "exit": failure.map_or(0, |failure| failure.exit),
+        "command": command,
+        "from": done.map(|done| &done.from.name),
+        "to": done.map(|done| &done.to.name),
+        "moved": account.moved,
+        "residue": failure.map_or(0, |failure| failure.residue),
+        "seconds": account.elapsed.as_secs_f64(),
+        "calls": account.calls,
+        "mechanism": account.mechanism().map(|mechanism| mechanism.to_string()),
+        "mechanisms": mechanisms,
+        "error": failure.map(|failure| failure.to_string()),
+        "syscall": failure.and_then(|failure| failure.syscall),
+        "errno": errno,
+        "errno_name": errno.and_then(errno::name),
+    })
+}

@@ -1,0 +1,44 @@
+//! The end that a command writes to: standard output, a device, or a file to be.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+
+use crate::end::End;
+use crate::error::Failure;
+use crate::output::Done;
+use crate::target::{Pending, Target};
+
+/// An end to write to, and what remains to be done once all is written.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub(crate) end: End,
+    pending: Pending,
+}
+
+impl Sink {
+    /// Opens `path`, or standard output if the user said `-`. See [`Target::open`] for `mode`.
+    pub(crate) fn open(said: &OsStr, path: &Path, mode: u32) -> Result<Sink, Failure> {
+        let open = || {
+            if said == "-" {
+                let end = End::standard(io::stdout())?;
+                return Ok(Sink { end, pending: Pending::nothing() });
+            }
+            let Target { file, pending } = Target::open(path, mode)?;
+            let end = End::new(file, path.to_string_lossy())?;
+            Ok(Sink { end, pending })
+        };
+        open().map_err(|error| Failure::io(format!("cannot write {}", path.display()), &error))
+    }
+
+    /// Gives the file its name, all being well.
+    pub(crate) fn commit(self, done: Done) -> Result<Done, Failure> {
+        match self.pending.commit() {
+            Ok(()) => Ok(done),
+            Err(error) => {
+                let what = format!("cannot put {} in place", done.to.name);
+                Err(Failure::io(what, &error).with(done))
+            }
+        }
+    }
+}

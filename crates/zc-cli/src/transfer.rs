@@ -1,0 +1,86 @@
+//! The copy that a command is about.
+
+use std::io::{ErrorKind, Read};
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use zc_std::{CopyError, Progress};
+
+use crate::account::Account;
+use crate::args::Bounds;
+use crate::copier::copier;
+use crate::end::End;
+use crate::error::Failure;
+use crate::output::Done;
+use crate::wait;
+
+/// Copies `from` into `to` until its end or the limit, with a progress bar on a terminal.
+pub(crate) fn run(from: &mut End, to: &mut End, bounds: &Bounds) -> Result<Done, Failure> {
+    let bar = bar(bounds.total(from.len).or(bounds.expect));
+    let mut account = Account::default();
+    let started = Instant::now();
+    let outcome = copy(from, to, bounds, &bar, &mut account);
+    account.elapsed = started.elapsed();
+    bar.finish_and_clear();
+
+    let done = Done { from: from.about.clone(), to: to.about.clone(), account };
+    let what = || format!("cannot copy {} to {}", from.about.name, to.about.name);
+    match (outcome, bounds.expect) {
+        (Err((error, residue)), _) => Err(Failure::copy(what(), &error, residue).with(done)),
+        (Ok(()), Some(expected)) if done.account.moved < expected => {
+            Err(Failure::short(what(), expected).with(done))
+        }
+        (Ok(()), _) => Ok(done),
+    }
+}
+
+/// Copies, and where an end that we inherited in non-blocking mode is not ready, waits for it.
+fn copy(
+    from: &mut End,
+    to: &mut End,
+    bounds: &Bounds,
+    bar: &ProgressBar,
+    account: &mut Account,
+) -> Result<(), (CopyError, usize)> {
+    let mut copier = copier();
+    let source = Progress::new(&mut from.fd, |n| bar.inc(n));
+    let mut source = source.take(bounds.limit.unwrap_or(u64::MAX));
+    loop {
+        let outcome = copier.copy(&mut source, &mut to.fd);
+        account.add(copier.report());
+        let error = match outcome {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        if error.kind() != ErrorKind::WouldBlock
+            || until_ready(source.get_ref().get_ref(), &to.fd, copier.in_flight()).is_err()
+        {
+            return Err((error, copier.take_residue().len()));
+        }
+    }
+}
+
+/// Waits for whichever end made the copy stop. With bytes in flight that was the sink; with none it
+/// may have been either, and the copy can only go on once both are ready.
+fn until_ready(
+    from: impl std::os::fd::AsFd,
+    to: impl std::os::fd::AsFd,
+    in_flight: usize,
+) -> std::io::Result<()> {
+    if in_flight == 0 {
+        wait::readable(from, None)?;
+    }
+    wait::writable(to)
+}
+
+/// A progress bar on standard error; hidden if that is not a terminal.
+fn bar(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (
+            ProgressBar::new(total),
+            "{wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
+        ),
+        None => (ProgressBar::no_length(), "{spinner} {bytes} {binary_bytes_per_sec}"),
+    };
+    bar.with_style(ProgressStyle::with_template(template).expect("a valid template"))
+}
