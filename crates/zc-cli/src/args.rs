@@ -82,12 +82,21 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Accepts one connection and writes what it sends to a file
+    ///
+    /// Once it listens it says so on standard error, with the port that the kernel chose if it was
+    /// given port 0. The copy ends when the client ends its side of the connection, or at --limit.
+    /// The path of a Unix socket is removed when the connection is made.
     #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
     Recv(Recv),
     /// Connects and sends a file
+    ///
+    /// After the last byte it ends its side of the connection and gives the receiver a second to
+    /// end the other, so that a reset is reported and not lost.
     #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
     Send(Send),
     /// Copies a file
+    ///
+    /// The copy gets the permissions of the file, less the umask.
     #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
     Cp(Cp),
     /// Compares zc with std::io::copy: uploads over TCP and a Unix socket into a file
@@ -97,7 +106,6 @@ pub(crate) enum Command {
     DemoSender(DemoSender),
 }
 
-/// The address it listens on is printed to standard error once connections are taken.
 #[derive(Debug, Args)]
 pub(crate) struct Recv {
     /// Address to listen on: HOST:PORT or unix:PATH
@@ -110,8 +118,6 @@ pub(crate) struct Recv {
     pub(crate) output: Output,
 }
 
-/// After the last byte it ends its side of the connection and gives the receiver a second to end
-/// the other, so that a reset is reported and not lost.
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     /// File to send, or - for standard input

@@ -106,7 +106,12 @@ fn bars(text: &mut String, findings: &Findings) {
                 Method::Zc => String::new(),
             };
             let bar = bar(value(cell) / longest);
-            let shown = (quantity.show)(value(cell));
+            let mut shown = (quantity.show)(value(cell));
+            if cell.method == Method::Zc {
+                let std = findings.of(cell.transport, Method::Std);
+                let std = (quantity.of)(std, findings.size);
+                let _ = write!(shown, "  ({})", quantity.ratio(std, value(cell)));
+            }
             let _ = writeln!(text, "  {transport:6}{:15}{bar} {shown}", cell.method);
         }
     }

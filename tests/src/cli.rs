@@ -1,0 +1,268 @@
+//! Running the `zc` program as its users do.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// No program here takes this long; one that does hangs, and is killed.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A command that runs `zc`, built once with the profile of these tests.
+pub fn zc<I>(args: I) -> Command
+where
+    I: IntoIterator<Item: AsRef<OsStr>>,
+{
+    let mut command = Command::new(binary());
+    command.args(args);
+    command
+}
+
+/// Where `zc` is.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(build)
+}
+
+/// An unprivileged user, and `zc` where that user can run it, whoever may enter the sources.
+#[derive(Debug)]
+pub struct Nobody {
+    dir: TempDir,
+}
+
+impl Nobody {
+    /// The user and group that own nothing.
+    pub const ID: u32 = 65534;
+
+    /// Puts `zc` in a directory that everybody may enter.
+    pub fn new() -> Nobody {
+        let dir = scratch();
+        fs::copy(binary(), dir.path().join("zc")).expect("zc was just built");
+        Nobody { dir }
+    }
+
+    /// A command that runs `zc` without privileges. Who has none needs to give none up.
+    pub fn zc(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.dir.path().join("zc"));
+        command.args(args);
+        if rustix::process::geteuid().is_root() {
+            command.uid(Nobody::ID).gid(Nobody::ID);
+        }
+        command
+    }
+}
+
+impl Default for Nobody {
+    fn default() -> Self {
+        Nobody::new()
+    }
+}
+
+/// Builds `zc` beside the tests. They are in another package, for which cargo does not.
+fn build() -> PathBuf {
+    let exe = std::env::current_exe().expect("a test is a program");
+    let profile_dir = exe.parent().and_then(Path::parent).expect("target/PROFILE/deps/test");
+    let target_dir = profile_dir.parent().expect("target/PROFILE");
+    let profile = match profile_dir.file_name().and_then(OsStr::to_str) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--quiet", "--package", "zc-cli", "--profile", profile, "--target-dir"])
+        .arg(target_dir)
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "zc does not build");
+    profile_dir.join("zc")
+}
+
+/// A directory that every user may enter and list, and only its owner write.
+pub fn scratch() -> TempDir {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    dir
+}
+
+/// The names in a directory.
+pub fn names(dir: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(dir).expect("a directory");
+    entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into()).collect()
+}
+
+/// `len` bytes that differ from seed to seed and do not repeat.
+pub fn bytes(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    });
+    words.flat_map(u64::to_le_bytes).take(len).collect()
+}
+
+/// Whether `program` is installed. If not, says that `test` is skipped.
+pub fn have(program: &str, test: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+    if !found {
+        eprintln!("skipped: {test}: {program} is not installed");
+    }
+    found
+}
+
+/// What a program did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// Its exit status; `None` if a signal killed it.
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// The only line of its standard error; panics if there are more or none.
+    #[track_caller]
+    pub fn line(&self) -> &str {
+        let line = self.stderr.strip_suffix('\n').expect("a line on standard error");
+        assert!(!line.is_empty() && !line.contains('\n'), "not one line: {:?}", self.stderr);
+        line
+    }
+
+    /// Panics unless it succeeded without a word on standard error.
+    #[track_caller]
+    pub fn expect_success(&self) {
+        assert_eq!((self.code(), self.stderr.as_str()), (Some(0), ""));
+    }
+
+    /// Panics unless it failed with `code` and one line that holds all of `parts`.
+    #[track_caller]
+    pub fn expect_failure(&self, code: i32, parts: &[&str]) {
+        let line = self.line();
+        assert_eq!(self.code(), Some(code), "{line}");
+        for part in parts {
+            assert!(line.contains(part), "no {part:?} in {line:?}");
+        }
+    }
+}
+
+/// Runs a program to its end, with `input` as its standard input.
+pub fn run(command: &mut Command, input: &[u8]) -> Outcome {
+    let mut child = spawn(command);
+    let mut stdin = child.stdin.take().expect("piped");
+    let stderr = BufReader::new(child.stderr.take().expect("piped"));
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // A program need not read what it is given.
+            let _ = stdin.write_all(input);
+        });
+        finish(child, stderr)
+    })
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
+}
+
+fn finish(mut child: Child, mut stderr: BufReader<ChildStderr>) -> Outcome {
+    let mut stdout = child.stdout.take().expect("piped");
+    let (done, wait) = mpsc::channel::<()>();
+    let pid = rustix::process::Pid::from_child(&child);
+    let watchdog = thread::spawn(move || {
+        if wait.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    });
+    let errors = thread::spawn(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).expect("UTF-8");
+        text
+    });
+    let mut output = Vec::new();
+    stdout.read_to_end(&mut output).expect("readable");
+    let stderr = errors.join().expect("no panic");
+    let status = child.wait().expect("it is ours");
+    drop(done);
+    watchdog.join().expect("no panic");
+    Outcome { status, stdout: output, stderr }
+}
+
+/// A `zc recv` that listens.
+#[derive(Debug)]
+pub struct Receiver {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    /// Where, as `zc send` takes it.
+    pub address: String,
+}
+
+impl Receiver {
+    /// Starts `zc recv LISTEN FILE OPTIONS`.
+    pub fn start(listen: &str, file: impl AsRef<OsStr>, options: &[&str]) -> Receiver {
+        let mut command = zc([OsStr::new("recv"), OsStr::new(listen), file.as_ref()]);
+        Receiver::of(command.args(options))
+    }
+
+    /// Starts a command that runs `zc recv`, whatever else it does.
+    pub fn of(command: &mut Command) -> Receiver {
+        let mut child = spawn(command);
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        stderr.read_line(&mut line).expect("readable");
+        let address = line
+            .strip_prefix("zc recv: listening on ")
+            .unwrap_or_else(|| panic!("it does not listen: {line:?}"))
+            .trim_end()
+            .to_owned();
+        Receiver { child, stderr, address }
+    }
+
+    /// The TCP port it listens on.
+    pub fn port(&self) -> &str {
+        self.address.rsplit_once(':').expect("HOST:PORT").1
+    }
+
+    /// The path of the Unix socket it listens on.
+    pub fn path(&self) -> &str {
+        self.address.strip_prefix("unix:").expect("unix:PATH")
+    }
+
+    /// Sends it a signal.
+    pub fn kill(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("it is ours");
+    }
+
+    /// Waits until it has ended. Its first line is not in the outcome.
+    pub fn finish(self) -> Outcome {
+        finish(self.child, self.stderr)
+    }
+}
+
+/// The two ways to reach a receiver: `LISTEN` for TCP, and for a Unix socket in `dir`.
+pub fn listens(dir: &Path) -> [String; 2] {
+    ["127.0.0.1:0".into(), format!("unix:{}", dir.join("socket").display())]
+}

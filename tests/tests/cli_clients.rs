@@ -1,0 +1,228 @@
+//! `zc recv` and `zc send` with the programs that people have: curl, nc, socat, and each other.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use zc_testkit::cli::{Receiver, bytes, have, listens, names, run, scratch, zc};
+
+/// More than all buffers on the way hold, and no round number.
+const LEN: usize = 20_000_003;
+
+/// Runs `client` to its end with `input` as its standard input.
+fn feed(client: &mut Command, input: &Path) {
+    let input = File::open(input).unwrap();
+    let status = client.stdin(input).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(status.unwrap().success());
+}
+
+/// Has `client`, given the receiver, send the file of that path to `zc recv`, over TCP and Unix.
+fn uploads(client: impl Fn(&Receiver, &Path)) {
+    let dir = scratch();
+    let (input, output) = (dir.path().join("input"), dir.path().join("output"));
+    for (seed, listen) in listens(dir.path()).iter().enumerate() {
+        let sent = bytes(LEN, seed as u64);
+        fs::write(&input, &sent).unwrap();
+        let receiver = Receiver::start(listen, &output, &["--expect", &LEN.to_string()]);
+        client(&receiver, &input);
+        receiver.finish().expect_success();
+        assert!(fs::read(&output).unwrap() == sent, "{listen}");
+        fs::remove_file(&output).unwrap();
+        assert_eq!(names(dir.path()), ["input".into()].into(), "{listen}");
+    }
+}
+
+#[test]
+fn nc_uploads() {
+    if !have("nc", "nc_uploads") {
+        return;
+    }
+    uploads(|receiver, input| match receiver.address.strip_prefix("unix:") {
+        Some(path) => feed(Command::new("nc").args(["-N", "-U", path]), input),
+        None => feed(Command::new("nc").args(["-N", "127.0.0.1", receiver.port()]), input),
+    });
+}
+
+#[test]
+fn socat_uploads() {
+    if !have("socat", "socat_uploads") {
+        return;
+    }
+    uploads(|receiver, input| {
+        let to = match receiver.address.strip_prefix("unix:") {
+            Some(path) => format!("UNIX-CONNECT:{path}"),
+            None => format!("TCP:{}", receiver.address),
+        };
+        feed(Command::new("socat").args(["-u", "STDIN", &to]), input);
+    });
+}
+
+#[test]
+fn zc_uploads() {
+    uploads(|receiver, input| {
+        let sent = zc(["send"]).arg(input).arg(&receiver.address).status();
+        assert!(sent.unwrap().success());
+    });
+}
+
+#[test]
+fn zc_uploads_over_ipv6() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("skipped: zc_uploads_over_ipv6: this machine has no ::1");
+        return;
+    }
+    let dir = scratch();
+    let sent = bytes(LEN, 6);
+    let receiver = Receiver::start("[::1]:0", dir.path().join("output"), &[]);
+    run(&mut zc(["send", "-", &receiver.address]), &sent).expect_success();
+    receiver.finish().expect_success();
+    assert!(fs::read(dir.path().join("output")).unwrap() == sent);
+}
+
+/// curl does not end its side of the connection, since it waits for an answer; the limit ends the
+/// upload. Its request is cut down to the one header that it cannot do without, so that we know
+/// every byte of it.
+#[test]
+fn curl_uploads() {
+    if !have("curl", "curl_uploads") {
+        return;
+    }
+    let dir = scratch();
+    let (input, output) = (dir.path().join("input"), dir.path().join("output"));
+    let sent = bytes(LEN, 7);
+    fs::write(&input, &sent).unwrap();
+    let mut expected = format!("PUT /x HTTP/1.0\r\nContent-Length: {LEN}\r\n\r\n").into_bytes();
+    expected.extend(&sent);
+
+    for listen in listens(dir.path()) {
+        let limit = expected.len().to_string();
+        let receiver = Receiver::start(&listen, &output, &["--limit", &limit, "--expect", &limit]);
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--http1.0", "--noproxy", "*", "--max-time", "60"]);
+        for header in ["Host:", "User-Agent:", "Accept:", "Expect:"] {
+            curl.args(["-H", header]);
+        }
+        match receiver.address.strip_prefix("unix:") {
+            Some(path) => curl.args(["--unix-socket", path, "http://localhost/x"]),
+            None => curl.arg(format!("http://{}/x", receiver.address)),
+        };
+        // It gets no answer, and says so.
+        const EMPTY_REPLY: i32 = 52;
+        let status = curl.arg("-T").arg(&input).stdout(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(EMPTY_REPLY), "{listen}");
+        receiver.finish().expect_success();
+        assert!(fs::read(&output).unwrap() == expected, "{listen}");
+    }
+}
+
+/// Starts a server, has `zc send` send to it, and compares what the server wrote to `output`.
+fn downloads(server: &mut Command, address: &str, dir: &Path) {
+    let (input, output) = (dir.join("input"), dir.join("output"));
+    let sent = bytes(LEN, 8);
+    fs::write(&input, &sent).unwrap();
+    let mut server = server
+        .stdin(Stdio::null())
+        .stdout(File::create(&output).unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    send_once_it_listens(&input, address, &mut server);
+    assert!(server.wait().unwrap().success());
+    assert!(fs::read(&output).unwrap() == sent, "{address}");
+}
+
+/// Servers do not say when they listen.
+fn send_once_it_listens(input: &Path, address: &str, server: &mut Child) {
+    loop {
+        let sent = run(zc(["send"]).arg(input).arg(address), b"");
+        if sent.code() == Some(0) {
+            return sent.expect_success();
+        }
+        let line = sent.line();
+        assert!(line.contains("ECONNREFUSED") || line.contains("ENOENT"), "{line}");
+        assert_eq!(server.try_wait().unwrap(), None, "the server ended; {line}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port().to_string()
+}
+
+#[test]
+fn nc_downloads() {
+    if !have("nc", "nc_downloads") {
+        return;
+    }
+    let dir = scratch();
+    let port = free_port();
+    let tcp = format!("127.0.0.1:{port}");
+    downloads(Command::new("nc").args(["-l", "-N", "127.0.0.1", &port]), &tcp, dir.path());
+
+    let path = dir.path().join("socket");
+    let unix = format!("unix:{}", path.display());
+    downloads(Command::new("nc").args(["-l", "-N", "-U"]).arg(&path), &unix, dir.path());
+}
+
+#[test]
+fn socat_downloads() {
+    if !have("socat", "socat_downloads") {
+        return;
+    }
+    let dir = scratch();
+    let port = free_port();
+    let tcp = format!("127.0.0.1:{port}");
+    let listen = format!("TCP-LISTEN:{port},bind=127.0.0.1");
+    downloads(Command::new("socat").args(["-u", &listen, "STDOUT"]), &tcp, dir.path());
+
+    let path = dir.path().join("socket");
+    let unix = format!("unix:{}", path.display());
+    let listen = format!("UNIX-LISTEN:{}", path.display());
+    downloads(Command::new("socat").args(["-u", &listen, "STDOUT"]), &unix, dir.path());
+}
+
+#[test]
+fn standard_streams() {
+    let dir = scratch();
+    for listen in listens(dir.path()) {
+        let sent = bytes(LEN, 9);
+        let receiver = Receiver::start(&listen, "-", &[]);
+        let address = receiver.address.clone();
+        let received = thread::spawn(|| receiver.finish());
+        run(&mut zc(["send", "-", &address]), &sent).expect_success();
+        let received = received.join().unwrap();
+        received.expect_success();
+        assert!(received.stdout == sent, "{listen}");
+    }
+    assert!(names(dir.path()).is_empty());
+}
+
+#[test]
+fn limits() {
+    let dir = scratch();
+    let output = dir.path().join("output");
+    let sent = bytes(3 << 20, 10);
+    for listen in listens(dir.path()) {
+        for (limit, len) in [("0", 0), ("1", 1), ("1MiB", 1 << 20), ("1000kB", 1_000_000)] {
+            let receiver = Receiver::start(&listen, &output, &["--limit", limit]);
+            let address = receiver.address.clone();
+            // What becomes of the sender, half of whose bytes nobody reads, is another test's
+            // business.
+            let sender = run(&mut zc(["send", "-", &address]), &sent);
+            receiver.finish().expect_success();
+            assert!(fs::read(&output).unwrap() == sent[..len], "{listen} {limit}");
+            assert!([Some(0), Some(1)].contains(&sender.code()), "{sender:?}");
+
+            let receiver = Receiver::start(&listen, &output, &["--expect", limit]);
+            run(&mut zc(["send", "-", &receiver.address, "--limit", limit]), &sent)
+                .expect_success();
+            receiver.finish().expect_success();
+            assert!(fs::read(&output).unwrap() == sent[..len], "{listen} {limit}");
+        }
+    }
+}
