@@ -103,13 +103,15 @@ pub fn names(dir: &Path) -> BTreeSet<String> {
 /// `len` bytes that differ from seed to seed and do not repeat.
 pub fn bytes(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1;
-    let words = std::iter::repeat_with(|| {
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state
-    });
-    words.flat_map(u64::to_le_bytes).take(len).collect()
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
 }
 
 /// Whether `program` is installed. If not, says that `test` is skipped.

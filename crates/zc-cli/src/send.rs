@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
 use crate::args::Send;
@@ -35,7 +36,11 @@ pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
 /// unnoticed. And a socket closed with unread bytes in it resets the connection, which takes from
 /// the receiver what it has not read yet.
 fn finish(sink: &mut End) -> io::Result<()> {
-    shutdown(&sink.fd, Shutdown::Write)?;
+    match shutdown(&sink.fd, Shutdown::Write) {
+        // The receiver has reset the connection; a read says so.
+        Ok(()) | Err(Errno::NOTCONN) => {}
+        Err(error) => return Err(error.into()),
+    }
     let deadline = Instant::now() + PATIENCE;
     let mut scrap = [0; 4096];
     while wait::readable(&sink.fd, Some(deadline.saturating_duration_since(Instant::now())))? {

@@ -1,0 +1,378 @@
+//! What `zc` does when it can't: one line, a status other than 0, and nothing half-written.
+
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
+use rustix::process::Signal;
+use zc_testkit::cli::{Nobody, Receiver, binary, bytes, listens, names, run, scratch, zc};
+
+const LEN: usize = 4 << 20;
+
+/// Closes a connection with a reset.
+fn reset(stream: TcpStream) {
+    set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Makes `path` the property of the user that [`Nobody`] is.
+fn give_to_nobody(path: &Path) {
+    if is_root() {
+        chown(path, Some(Nobody::ID), Some(Nobody::ID)).unwrap();
+    }
+}
+
+#[test]
+fn unwritable_directory() {
+    let (nobody, dir) = (Nobody::new(), scratch());
+    let locked = dir.path().join("locked");
+    fs::create_dir(&locked).unwrap();
+    fs::set_permissions(&locked, Permissions::from_mode(0o555)).unwrap();
+    let target = locked.join("target");
+    let target = target.to_str().unwrap();
+
+    let what = format!("cannot write {target}: Permission denied (EACCES), after 0 bytes");
+    run(&mut nobody.zc(&["recv", "127.0.0.1:0", target]), b"").expect_failure(1, &[&what]);
+    run(&mut nobody.zc(&["cp", "-", target]), b"x").expect_failure(1, &[&what]);
+    assert!(names(&locked).is_empty());
+}
+
+/// Renaming over a file takes no right to write to it, but the user did not mean that.
+#[test]
+fn read_only_target() {
+    let (nobody, dir) = (Nobody::new(), scratch());
+    let target = dir.path().join("target");
+    fs::write(&target, "precious").unwrap();
+    fs::set_permissions(&target, Permissions::from_mode(0o444)).unwrap();
+    give_to_nobody(&target);
+    give_to_nobody(dir.path());
+
+    let path = target.to_str().unwrap();
+    let what = format!("cannot write {path}: Permission denied (EACCES), after 0 bytes");
+    run(&mut nobody.zc(&["recv", "127.0.0.1:0", path]), b"").expect_failure(1, &[&what]);
+    run(&mut nobody.zc(&["cp", "-", path]), b"x").expect_failure(1, &[&what]);
+    assert_eq!(fs::read(&target).unwrap(), b"precious");
+    assert_eq!(names(dir.path()).len(), 1);
+
+    // The same as a user who may.
+    fs::set_permissions(&target, Permissions::from_mode(0o644)).unwrap();
+    run(&mut nobody.zc(&["cp", "-", path]), b"x").expect_success();
+    assert_eq!(fs::read(&target).unwrap(), b"x");
+}
+
+#[test]
+fn unreadable_source() {
+    let (nobody, dir) = (Nobody::new(), scratch());
+    let source = dir.path().join("source");
+    fs::write(&source, "secret").unwrap();
+    fs::set_permissions(&source, Permissions::from_mode(0)).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let what = format!("cannot read {}: Permission denied (EACCES)", source.display());
+    run(&mut nobody.zc(&["send", source.to_str().unwrap(), &address]), b"")
+        .expect_failure(1, &[&what]);
+}
+
+#[test]
+fn missing_directory() {
+    let dir = scratch();
+    let target = dir.path().join("missing/target");
+    for listen in listens(dir.path()) {
+        run(zc(["recv", &listen]).arg(&target), b"")
+            .expect_failure(1, &["missing/target: No such file or directory (ENOENT)"]);
+    }
+    run(zc(["cp", "-"]).arg(&target), b"").expect_failure(1, &["(ENOENT)"]);
+    assert!(names(dir.path()).is_empty());
+}
+
+#[test]
+fn directory_as_target() {
+    let dir = scratch();
+    run(zc(["recv", "127.0.0.1:0"]).arg(dir.path()), b"")
+        .expect_failure(1, &["cannot write ", "Is a directory (EISDIR), after 0 bytes"]);
+    run(zc(["send"]).arg(dir.path()).arg("127.0.0.1:1"), b"")
+        .expect_failure(1, &["cannot read ", "Is a directory (EISDIR), after 0 bytes"]);
+}
+
+#[test]
+fn address_in_use() {
+    let dir = scratch();
+    let target = dir.path().join("target");
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap().to_string();
+    let what = format!("cannot listen on {address}: Address already in use (EADDRINUSE)");
+    run(zc(["recv", &address]).arg(&target), b"").expect_failure(1, &[&what]);
+
+    let socket = dir.path().join("socket");
+    let _unix = UnixListener::bind(&socket).unwrap();
+    let address = format!("unix:{}", socket.display());
+    let what = format!("cannot listen on {address}: Address already in use (EADDRINUSE)");
+    run(zc(["recv", &address]).arg(&target), b"").expect_failure(1, &[&what]);
+    assert_eq!(names(dir.path()), ["socket".into()].into());
+}
+
+/// A socket whose listener was killed is in nobody's use.
+#[test]
+fn abandoned_socket() {
+    let dir = scratch();
+    let target = dir.path().join("target");
+    let listen = &listens(dir.path())[1];
+    let receiver = Receiver::start(listen, &target, &[]);
+    receiver.kill(Signal::KILL);
+    assert_eq!(receiver.finish().code(), None);
+    assert_eq!(names(dir.path()), ["socket".into()].into());
+
+    let receiver = Receiver::start(listen, &target, &[]);
+    run(&mut zc(["send", "-", listen]), b"x").expect_success();
+    receiver.finish().expect_success();
+    assert_eq!(names(dir.path()), ["target".into()].into());
+}
+
+#[test]
+fn nobody_listens() {
+    let dir = scratch();
+    let source = dir.path().join("source");
+    fs::write(&source, "x").unwrap();
+    let address = {
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+        gone.local_addr().unwrap().to_string()
+    };
+    let what = format!("cannot connect to {address}: Connection refused (ECONNREFUSED)");
+    run(zc(["send"]).arg(&source).arg(&address), b"").expect_failure(1, &[&what]);
+
+    let socket = dir.path().join("socket");
+    let address = format!("unix:{}", socket.display());
+    run(zc(["send"]).arg(&source).arg(&address), b"").expect_failure(1, &["(ENOENT)"]);
+    drop(UnixListener::bind(&socket).unwrap());
+    run(zc(["send"]).arg(&source).arg(&address), b"").expect_failure(1, &["(ECONNREFUSED)"]);
+}
+
+/// The bytes that a message says were moved.
+fn moved(line: &str) -> usize {
+    let (_, after) = line.rsplit_once(", after ").expect("after so many bytes");
+    after.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn client_resets() {
+    let dir = scratch();
+    let target = dir.path().join("target");
+    for before in [None, Some("what was there")] {
+        if let Some(before) = before {
+            fs::write(&target, before).unwrap();
+        }
+        for expect in [&[][..], &["--expect", "1k"]] {
+            let receiver = Receiver::start("127.0.0.1:0", &target, expect);
+            let mut client = TcpStream::connect(&receiver.address).unwrap();
+            client.write_all(&bytes(LEN, 1)).unwrap();
+            // Half-way, the target is as it was.
+            assert_eq!(fs::read_to_string(&target).ok().as_deref(), before);
+            reset(client);
+            let outcome = receiver.finish();
+            outcome.expect_failure(1, &["cannot copy 127.0.0.1:", "(ECONNRESET), after "]);
+            assert!(moved(outcome.line()) <= LEN);
+            assert_eq!(fs::read_to_string(&target).ok().as_deref(), before);
+            assert_eq!(names(dir.path()).len(), before.iter().count());
+        }
+    }
+}
+
+#[test]
+fn upload_falls_short() {
+    let dir = scratch();
+    let target = dir.path().join("target");
+    let what = "the input ended before the 1001 bytes expected, after 1000 bytes";
+    for listen in listens(dir.path()) {
+        let receiver = Receiver::start(&listen, &target, &["--expect", "1001"]);
+        run(&mut zc(["send", "-", &receiver.address]), &bytes(1000, 2)).expect_success();
+        receiver.finish().expect_failure(3, &[what]);
+        assert!(names(dir.path()).is_empty(), "{listen}");
+
+        let receiver = Receiver::start(&listen, "-", &[]);
+        run(&mut zc(["send", "-", &receiver.address, "--expect", "1001"]), &bytes(1000, 2))
+            .expect_failure(3, &[what]);
+        assert_eq!(receiver.finish().stdout, bytes(1000, 2));
+    }
+    run(zc(["cp", "-"]).arg(&target).args(["--expect", "1001"]), &bytes(1000, 2))
+        .expect_failure(3, &[what]);
+    assert!(names(dir.path()).is_empty());
+}
+
+/// Accepts one connection, reads `n` bytes of it, and goes away.
+fn accept_and_leave(n: u64) -> (String, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::copy(&mut (&mut stream).take(n), &mut std::io::sink()).unwrap();
+        reset(stream);
+    });
+    (address, server)
+}
+
+#[test]
+fn receiver_resets() {
+    let dir = scratch();
+    let source = dir.path().join("source");
+    // More than the buffers of a connection take, from a file and from a pipe.
+    fs::write(&source, bytes(64 << 20, 3)).unwrap();
+    for from in [source.to_str().unwrap(), "-"] {
+        let (address, server) = accept_and_leave(LEN as u64);
+        let outcome = run(&mut zc(["send", from, &address]), &bytes(64 << 20, 3));
+        server.join().unwrap();
+        outcome.expect_failure(1, &[&format!("cannot copy {from} to {address}: ")]);
+        let line = outcome.line();
+        assert!(line.contains("(EPIPE)") || line.contains("(ECONNRESET)"), "{line}");
+        assert!((LEN..64 << 20).contains(&moved(line)), "{line}");
+    }
+}
+
+/// All bytes are in the socket's buffer, and all of them are lost.
+#[test]
+fn receiver_resets_after_the_last_byte() {
+    let (address, server) = accept_and_leave(1);
+    let outcome = run(&mut zc(["send", "-", &address]), &bytes(1000, 4));
+    server.join().unwrap();
+    assert_eq!(outcome.code(), Some(1));
+    assert!(outcome.line().contains("(ECONNRESET)") || outcome.line().contains("(EPIPE)"));
+}
+
+/// A Unix socket has no reset, but closing it with bytes unread amounts to one.
+#[test]
+fn unix_receiver_leaves() {
+    let dir = scratch();
+    let socket = dir.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _): (UnixStream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 10]).unwrap();
+    });
+    let address = format!("unix:{}", socket.display());
+    let outcome = run(&mut zc(["send", "-", &address]), &bytes(LEN, 5));
+    server.join().unwrap();
+    outcome.expect_failure(1, &[&address, ", after "]);
+    let line = outcome.line();
+    assert!(line.contains("(EPIPE)") || line.contains("(ECONNRESET)"), "{line}");
+}
+
+/// Killed in the middle, by whatever signal, it leaves nothing.
+#[test]
+fn killed() {
+    let dir = scratch();
+    let target = dir.path().join("target");
+    if !has_unnamed_files(dir.path()) {
+        eprintln!("skipped: killed: no O_TMPFILE on {}", dir.path().display());
+        return;
+    }
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::KILL] {
+        for before in [None, Some("what was there")] {
+            let _ = fs::remove_file(&target);
+            if let Some(before) = before {
+                fs::write(&target, before).unwrap();
+            }
+            let receiver = Receiver::start("127.0.0.1:0", &target, &[]);
+            let mut client = TcpStream::connect(&receiver.address).unwrap();
+            client.write_all(&bytes(LEN, 6)).unwrap();
+            receiver.kill(signal);
+            assert_eq!(receiver.finish().code(), None);
+            assert_eq!(fs::read_to_string(&target).ok().as_deref(), before);
+            assert_eq!(names(dir.path()).len(), before.iter().count());
+        }
+    }
+}
+
+fn has_unnamed_files(dir: &Path) -> bool {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(dir, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR).is_ok()
+}
+
+/// A limit on the size of files stands in for the full disk that an ordinary user can't have.
+#[test]
+fn file_too_large() {
+    let dir = scratch();
+    let target = dir.path().join("target");
+    // 1024 blocks of 512 bytes; without the signal, writing beyond them fails.
+    let script = r#"trap "" XFSZ; ulimit -f 1024; exec "$0" recv 127.0.0.1:0 "$1""#;
+    let mut command = Command::new("sh");
+    let receiver = Receiver::of(command.args(["-c", script]).arg(binary()).arg(&target));
+    let sender = run(&mut zc(["send", "-", &receiver.address]), &bytes(LEN, 7));
+    assert_eq!(sender.code(), Some(1), "{sender:?}");
+    let outcome = receiver.finish();
+    outcome.expect_failure(1, &["File too large (EFBIG), after "]);
+    assert_eq!(moved(outcome.line()), 512 * 1024);
+    assert!(names(dir.path()).is_empty());
+}
+
+/// Runs a shell script as `sh -c SCRIPT zc DIR` in a mount namespace of its own, if that can be had.
+fn in_mount_namespace(test: &str, script: &str, dir: &Path) -> Option<Command> {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c"]);
+        command
+    };
+    let trial = unshare()
+        .arg(r#"mount -t tmpfs none "$0""#)
+        .arg(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if !trial.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: {test}: mounting takes root");
+        return None;
+    }
+    let mut command = unshare();
+    command.arg(script).arg(binary()).arg(dir);
+    Some(command)
+}
+
+#[test]
+fn read_only_file_system() {
+    let dir = scratch();
+    let script = r#"mount -t tmpfs -o ro none "$1" && exec "$0" cp - "$1/target""#;
+    let Some(mut command) = in_mount_namespace("read_only_file_system", script, dir.path()) else {
+        return;
+    };
+    run(&mut command, b"x")
+        .expect_failure(1, &["target: Read-only file system (EROFS), after 0 bytes"]);
+}
+
+#[test]
+fn full_disk() {
+    let dir = scratch();
+    // Prints what is left behind.
+    let script = r#"mount -t tmpfs -o size=1m none "$1" || exit 9
+        echo old >"$1/target"
+        "$0" recv 127.0.0.1:0 "$1/target"; code=$?
+        ls -A "$1"; cat "$1/target"
+        exit $code"#;
+    let Some(mut command) = in_mount_namespace("full_disk", script, dir.path()) else { return };
+    let receiver = Receiver::of(&mut command);
+    let sender = run(&mut zc(["send", "-", &receiver.address]), &bytes(LEN, 8));
+    assert_eq!(sender.code(), Some(1), "{sender:?}");
+    let outcome = receiver.finish();
+    outcome.expect_failure(1, &["No space left on device (ENOSPC), after "]);
+    assert!(moved(outcome.line()) > 0);
+    assert_eq!(String::from_utf8_lossy(&outcome.stdout), "target\nold\n");
+}
+
+#[test]
+fn nobody_reads_the_output() {
+    let mut child =
+        zc(["cp", "/dev/zero", "-"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(stderr.contains("Broken pipe (EPIPE)"), "{stderr}");
+}

@@ -1,0 +1,246 @@
+//! What `zc` says: `--json`, `--explain`, help, wrong command lines, and the demo.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+
+use serde_json::Value;
+use zc_testkit::cli::{Outcome, Receiver, bytes, listens, names, run, scratch, zc};
+
+const LEN: usize = 3_000_001;
+
+/// The keys that `zc --help` promises.
+const KEYS: [&str; 15] = [
+    "ok",
+    "exit",
+    "command",
+    "from",
+    "to",
+    "moved",
+    "residue",
+    "seconds",
+    "calls",
+    "mechanism",
+    "mechanisms",
+    "error",
+    "syscall",
+    "errno",
+    "errno_name",
+];
+
+fn parse(text: &[u8]) -> Value {
+    let object: Value = serde_json::from_slice(text).expect("one JSON object");
+    let keys: BTreeSet<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, KEYS.into());
+    object
+}
+
+/// The object that a command printed on standard output, and nothing else.
+#[track_caller]
+fn json(outcome: &Outcome) -> Value {
+    assert_eq!(outcome.stderr, "");
+    assert_eq!(outcome.stdout.iter().filter(|&&byte| byte == b'\n').count(), 1);
+    let object = parse(&outcome.stdout);
+    assert_eq!(object["exit"], outcome.code().unwrap());
+    assert_eq!(object["ok"], outcome.code() == Some(0));
+    object
+}
+
+/// The part of `object` about one mechanism.
+fn mechanism<'a>(object: &'a Value, name: &str) -> &'a Value {
+    let mechanisms = object["mechanisms"].as_array().unwrap();
+    assert_eq!(mechanisms.len(), 4);
+    mechanisms.iter().find(|mechanism| mechanism["name"] == name).unwrap()
+}
+
+#[test]
+fn keys_are_documented() {
+    let help = String::from_utf8(run(&mut zc(["--help"]), b"").stdout).unwrap();
+    for key in KEYS {
+        assert!(help.contains(&format!("\n    {key}")) || key == "to", "{key}");
+    }
+}
+
+#[test]
+fn json_of_an_upload() {
+    let dir = scratch();
+    let target = dir.path().join("target");
+    for listen in listens(dir.path()) {
+        let receiver = Receiver::start(&listen, &target, &["--json"]);
+        let address = receiver.address.clone();
+        let sent = run(&mut zc(["send", "-", &address, "--json"]), &bytes(LEN, 1));
+        let (sent, received) = (json(&sent), json(&receiver.finish()));
+        for object in [&sent, &received] {
+            assert_eq!(object["moved"], LEN);
+            assert_eq!(object["residue"], 0);
+            assert!(object["calls"].as_u64().unwrap() > 0);
+            assert!(object["seconds"].as_f64().unwrap() > 0.0);
+            for absent in ["error", "syscall", "errno", "errno_name"] {
+                assert_eq!(object[absent], Value::Null);
+            }
+            let parts = object["mechanisms"].as_array().unwrap();
+            let moved: u64 = parts.iter().map(|part| part["moved"].as_u64().unwrap()).sum();
+            assert_eq!(moved, LEN as u64);
+        }
+        assert_eq!((&sent["command"], &received["command"]), (&"send".into(), &"recv".into()));
+        assert_eq!((&sent["from"], &sent["to"]), (&"-".into(), &address.as_str().into()));
+        assert_eq!(received["to"], target.to_str().unwrap());
+    }
+}
+
+/// Files of /proc are another file system's, and the kernel does not copy between the two.
+#[test]
+fn says_what_gave_way() {
+    let dir = scratch();
+    let target = dir.path().join("target");
+    let object = json(&run(zc(["cp", "/proc/version", "--json"]).arg(&target), b""));
+    let first = mechanism(&object, "copy_file_range");
+    assert_eq!((&first["tried"], &first["moved"]), (&true.into(), &0.into()));
+    assert_eq!(mechanism(&object, "splice")["tried"], false);
+    assert_ne!(object["mechanism"], "copy_file_range");
+
+    let outcome = run(zc(["cp", "/proc/version", "--explain"]).arg(&target), b"");
+    assert_eq!(outcome.code(), Some(0));
+    let line = |name: &str| {
+        let mut lines = outcome.stderr.lines();
+        lines.find(|line| line.trim_start().starts_with(name)).unwrap().to_owned()
+    };
+    assert!(outcome.stderr.starts_with("zc cp: "), "{}", outcome.stderr);
+    assert!(line("zc cp").contains("system calls"));
+    assert!(line("from").contains("/proc/version (regular file)"));
+    match first["errno_name"].as_str() {
+        Some(name) => assert!(line("copy_file_range").contains(name)),
+        None => assert!(line("copy_file_range").contains("left to the next")),
+    }
+    assert!(line("splice").contains("not tried"));
+}
+
+#[test]
+fn json_of_failures() {
+    let dir = scratch();
+    let source = dir.path().join("source");
+    fs::write(&source, bytes(LEN, 2)).unwrap();
+    let missing = dir.path().join("missing/target");
+
+    let object = json(&run(zc(["cp", "--json"]).arg(&source).arg(&missing), b""));
+    assert_eq!((&object["errno"], &object["errno_name"]), (&2.into(), &"ENOENT".into()));
+    assert!(object["error"].as_str().unwrap().contains("missing/target"));
+
+    let object = json(&run(zc(["cp", "-", "/dev/full", "--json"]).arg("--explain=x"), b""));
+    assert_eq!((&object["exit"], &object["command"]), (&2.into(), &Value::Null));
+
+    let object = json(&run(&mut zc(["cp", "-", "/dev/full", "--json"]), &bytes(1000, 3)));
+    assert_eq!((&object["exit"], &object["errno_name"]), (&1.into(), &"ENOSPC".into()));
+    assert_eq!((&object["syscall"], &object["moved"]), (&"write".into(), &0.into()));
+    assert_eq!(object["residue"], 1000);
+
+    let target = dir.path().join("target");
+    let args = ["cp", "--json", "--expect", "1001", "-"];
+    let object = json(&run(zc(args).arg(&target), &bytes(1000, 3)));
+    assert_eq!((&object["exit"], &object["moved"]), (&3.into(), &1000.into()));
+
+    // Whatever stopped the listener, this one says it on standard error: the other is for data.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let outcome = run(&mut zc(["recv", &address, "-", "--json"]), b"");
+    assert!(outcome.stdout.is_empty());
+    assert_eq!(parse(outcome.line().as_bytes())["errno_name"], "EADDRINUSE");
+    assert_eq!(names(dir.path()).len(), 1);
+}
+
+#[test]
+fn json_stays_clear_of_the_data() {
+    let content = bytes(LEN, 4);
+    let outcome = run(&mut zc(["cp", "-", "-", "--json"]), &content);
+    assert!(outcome.stdout == content);
+    assert_eq!(parse(outcome.line().as_bytes())["moved"], LEN);
+}
+
+#[test]
+fn wrong_command_lines() {
+    for (args, part) in [
+        (&["recv"][..], "<LISTEN> <FILE>"),
+        (&["frob"], "frob"),
+        (&["recv", "nowhere", "x"], "neither HOST:PORT nor unix:PATH"),
+        (&["recv", "unix:", "x"], "no path"),
+        (&["cp", "a", "b", "--limit", "5x"], "unknown suffix 'x'"),
+        (&["cp", "a", "b", "--limit", "99999999T"], "too large"),
+        (&["cp", "a", "b", "--limit", "1k", "--expect", "2k"], "--expect 2048"),
+        (&["cp", "a", "b", "c"], "'c'"),
+        (&["demo", "--size", "0"], "at least 1 byte"),
+    ] {
+        let outcome = run(&mut zc(args), b"");
+        assert!(outcome.stdout.is_empty());
+        outcome.expect_failure(2, &["zc: ", part, "; see zc --help"]);
+    }
+}
+
+#[test]
+fn help_documents_exit_statuses() {
+    for args in [&["--help"][..], &["-h"], &["recv", "--help"], &["send", "-h"], &["cp", "--help"]]
+    {
+        let outcome = run(&mut zc(args), b"");
+        outcome.expect_success();
+        let help = String::from_utf8(outcome.stdout).unwrap();
+        for line in ["Exit status:", "\n  0  ", "\n  1  ", "\n  2  ", "\n  3  fewer bytes"] {
+            assert!(help.contains(line), "{args:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn demo() {
+    let dir = scratch();
+    let path = dir.path().to_str().unwrap();
+    // No multiple of anything.
+    let outcome = run(&mut zc(["demo", "--size", "9000001", "--json", "--dir", path]), b"");
+    outcome.expect_success();
+    let object: Value = serde_json::from_slice(&outcome.stdout).unwrap();
+    assert_eq!((&object["ok"], &object["verified"]), (&true.into(), &true.into()));
+    assert_eq!(object["size"], 9_000_001);
+    let calls = |transport, method| {
+        let mut results = object["results"].as_array().unwrap().iter();
+        let result = results
+            .find(|result| result["transport"] == transport && result["method"] == method)
+            .unwrap();
+        assert!(result["bytes_per_second"].as_u64().unwrap() > 0);
+        assert!(result["cpu_seconds"].as_f64().unwrap() > 0.0);
+        result["calls"].as_u64().unwrap()
+    };
+    for transport in ["tcp", "unix"] {
+        let (std, zc) = (calls(transport, "std"), calls(transport, "zc"));
+        // A read and a write of at most 8 KiB, again and again.
+        assert!(std >= 2 * 9_000_001 / 8192, "{std}");
+        assert!((1..std).contains(&zc), "{zc} {std}");
+    }
+    assert!(names(dir.path()).is_empty());
+}
+
+#[test]
+fn demo_draws() {
+    let dir = scratch();
+    for (locale, bar) in [("C", '#'), ("C.UTF-8", '\u{2588}')] {
+        let mut command = zc(["demo", "--size", "1MiB", "--dir"]);
+        let outcome = run(command.arg(dir.path()).env("LC_ALL", locale), b"");
+        outcome.expect_success();
+        let text = String::from_utf8(outcome.stdout).unwrap();
+        assert!(text.contains("Uploads of 1 MiB into a file on "), "{text}");
+        assert!(text.contains("byte for byte: no difference"), "{text}");
+        for word in ["throughput", "CPU time", "system calls", "better by", "std::io::copy"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        assert!(text.contains(bar), "{text}");
+        assert_eq!(text.is_ascii(), locale == "C");
+    }
+}
+
+#[test]
+fn demo_without_room() {
+    let dir = scratch();
+    let path = dir.path().to_str().unwrap();
+    run(&mut zc(["demo", "--size", "4000000T", "--dir", path]), b"")
+        .expect_failure(1, &["cannot make a file of ", " are free"]);
+    run(&mut zc(["demo", "--dir", "/nonexistent"]), b"")
+        .expect_failure(1, &["/nonexistent", "(ENOENT)"]);
+    assert!(names(dir.path()).is_empty());
+}
