@@ -1,6 +1,6 @@
 //! What `zc` does when it can't: one line, a status other than 0, and nothing half-written.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 use rustix::process::Signal;
-use zc_testkit::cli::{Nobody, Receiver, binary, bytes, listens, names, run, scratch, zc};
+use zc_testkit::cli::{Nobody, Receiver, binary, bytes, have, listens, names, run, scratch, zc};
 
 const LEN: usize = 4 << 20;
 
@@ -76,7 +76,7 @@ fn unreadable_source() {
     let (nobody, dir) = (Nobody::new(), scratch());
     let source = dir.path().join("source");
     fs::write(&source, "secret").unwrap();
-    fs::set_permissions(&source, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&source, Permissions::from_mode(0o0)).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let what = format!("cannot read {}: Permission denied (EACCES)", source.display());
@@ -295,6 +295,75 @@ fn killed() {
 fn has_unnamed_files(dir: &Path) -> bool {
     use rustix::fs::{Mode, OFlags};
     rustix::fs::open(dir, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR).is_ok()
+}
+
+/// Where files can't be without a name, the one that they have for the time goes with the process.
+#[test]
+fn killed_with_a_temporary_name() {
+    const TEST: &str = "killed_with_a_temporary_name";
+    if !is_root() || !have("fuse2fs", TEST) || !have("mke2fs", TEST) {
+        eprintln!("skipped: {TEST}: mounting takes root and fuse2fs");
+        return;
+    }
+    let dir = scratch();
+    let mount = dir.path().join("mount");
+    fs::create_dir(&mount).unwrap();
+    let image = dir.path().join("image");
+    File::create(&image).unwrap().set_len(16 << 20).unwrap();
+    assert!(Command::new("mke2fs").arg("-q").arg(&image).status().unwrap().success());
+    let mounted = Command::new("fuse2fs").arg(&image).arg(&mount).stderr(Stdio::null()).status();
+    if !mounted.unwrap().success() {
+        eprintln!("skipped: {TEST}: no FUSE here");
+        return;
+    }
+    let _unmount = Unmount(&mount);
+    if has_unnamed_files(&mount) {
+        eprintln!("skipped: {TEST}: FUSE has learned O_TMPFILE");
+        return;
+    }
+
+    let target = mount.join("target");
+    fs::write(&target, "what was there").unwrap();
+    let before = names(&mount);
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let receiver = Receiver::start("127.0.0.1:0", &target, &[]);
+        assert_eq!(names(&mount).len(), before.len() + 1);
+        let mut client = TcpStream::connect(&receiver.address).unwrap();
+        client.write_all(&bytes(LEN, 9)).unwrap();
+        receiver.kill(signal);
+        assert_eq!(receiver.finish().code(), None);
+        // What removes it is another process, which takes its time.
+        for _ in 0..1000 {
+            if names(&mount) == before {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(names(&mount), before);
+        assert_eq!(fs::read(&target).unwrap(), b"what was there");
+    }
+
+    let receiver = Receiver::start("127.0.0.1:0", &target, &["--expect", "2"]);
+    run(&mut zc(["send", "-", &receiver.address]), b"x").expect_success();
+    receiver.finish().expect_failure(3, &[", after 1 byte"]);
+    assert_eq!(
+        (names(&mount), fs::read(&target).unwrap()),
+        (before.clone(), b"what was there".into())
+    );
+
+    let receiver = Receiver::start("127.0.0.1:0", &target, &[]);
+    run(&mut zc(["send", "-", &receiver.address]), b"new").expect_success();
+    receiver.finish().expect_success();
+    assert_eq!((names(&mount), fs::read(&target).unwrap()), (before, b"new".into()));
+}
+
+struct Unmount<'a>(&'a Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        // Lazily: a failed test may have left something open.
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
 }
 
 /// A limit on the size of files stands in for the full disk that an ordinary user can't have.

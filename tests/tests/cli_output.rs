@@ -226,7 +226,7 @@ fn demo_draws() {
         let text = String::from_utf8(outcome.stdout).unwrap();
         assert!(text.contains("Uploads of 1 MiB into a file on "), "{text}");
         assert!(text.contains("byte for byte: no difference"), "{text}");
-        for word in ["throughput", "CPU time", "system calls", "better by", "std::io::copy"] {
+        for word in ["throughput", "CPU seconds", "system calls", "better by", "std::io::copy"] {
             assert!(text.contains(word), "{word}: {text}");
         }
         assert!(text.contains(bar), "{text}");

@@ -85,7 +85,8 @@ pub(crate) enum Command {
     ///
     /// Once it listens it says so on standard error, with the port that the kernel chose if it was
     /// given port 0. The copy ends when the client ends its side of the connection, or at --limit.
-    /// The path of a Unix socket is removed when the connection is made.
+    /// The path of a Unix socket is removed when the connection is made; one that a killed zc left
+    /// behind is taken over.
     #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
     Recv(Recv),
     /// Connects and sends a file
@@ -104,6 +105,8 @@ pub(crate) enum Command {
     Demo(Demo),
     #[command(hide = true)]
     DemoSender(DemoSender),
+    #[command(hide = true)]
+    Janitor(Janitor),
 }
 
 #[derive(Debug, Args)]
@@ -183,6 +186,12 @@ pub(crate) struct DemoSender {
     pub(crate) seed: u64,
 }
 
+/// Removes a temporary file if the process that writes it is killed.
+#[derive(Debug, Args)]
+pub(crate) struct Janitor {
+    pub(crate) path: PathBuf,
+}
+
 impl Command {
     /// Finds what is wrong with the options taken together.
     pub(crate) fn check(&self) -> Result<(), clap::Error> {
@@ -190,7 +199,7 @@ impl Command {
             Command::Recv(Recv { bounds, .. })
             | Command::Send(Send { bounds, .. })
             | Command::Cp(Cp { bounds, .. }) => bounds,
-            Command::Demo(_) | Command::DemoSender(_) => return Ok(()),
+            Command::Demo(_) | Command::DemoSender(_) | Command::Janitor(_) => return Ok(()),
         };
         match (bounds.limit, bounds.expect) {
             (Some(limit), Some(expect)) if limit < expect => Err(Cli::command().error(

@@ -15,6 +15,7 @@ mod endpoint;
 mod errno;
 mod error;
 mod explain;
+mod janitor;
 mod output;
 mod recv;
 mod send;
@@ -41,11 +42,12 @@ fn main() -> ExitCode {
     }
     match &cli.command {
         Command::Recv(args) => {
-            output::finish("recv", &args.output, args.file == "-", recv::run(args))
+            output::finish("recv", &args.output, args.file == "-", &recv::run(args))
         }
-        Command::Send(args) => output::finish("send", &args.output, false, send::run(args)),
-        Command::Cp(args) => output::finish("cp", &args.output, args.to == "-", cp::run(args)),
+        Command::Send(args) => output::finish("send", &args.output, false, &send::run(args)),
+        Command::Cp(args) => output::finish("cp", &args.output, args.to == "-", &cp::run(args)),
         Command::Demo(args) => demo::run(args),
         Command::DemoSender(args) => demo::sender(args),
+        Command::Janitor(args) => janitor::run(&args.path),
     }
 }

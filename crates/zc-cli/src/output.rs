@@ -24,9 +24,9 @@ pub(crate) fn finish(
     command: &str,
     how: &Output,
     stdout_is_data: bool,
-    outcome: Result<Done, Failure>,
+    outcome: &Result<Done, Failure>,
 ) -> ExitCode {
-    let (done, failure) = match &outcome {
+    let (done, failure) = match outcome {
         Ok(done) => (Some(done), None),
         Err(failure) => (failure.done.as_deref(), Some(failure)),
     };

@@ -3,7 +3,7 @@
 //! A file is written in the directory of its target and linked or renamed there when it is
 //! complete. Until then it has no name at all (`O_TMPFILE`), so that nothing is left behind even if
 //! the process is killed. Where the file system (NFS, FAT, most of FUSE) or the lack of /proc rules
-//! that out, it has a temporary name, which is removed on failure but not on a signal.
+//! that out, it has a temporary name, and a [`Janitor`] watches over it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
+
+use crate::janitor::Janitor;
 
 /// What an ordinary new file gets, less the umask.
 pub(crate) const DEFAULT_MODE: u32 = 0o666;
@@ -35,7 +37,7 @@ enum State {
     /// It has no name: link it, through the descriptor.
     Unnamed { target: PathBuf, file: OwnedFd },
     /// It has a temporary name.
-    Named { target: PathBuf, temp: PathBuf },
+    Named { target: PathBuf, temp: PathBuf, janitor: Option<Janitor> },
 }
 
 impl Target {
@@ -79,7 +81,8 @@ impl Target {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(mode);
         let (temp, file) = at_temporary_name(target, |temp| options.open(temp))?;
-        let state = State::Named { target: target.into(), temp };
+        let janitor = Janitor::hire(&temp);
+        let state = State::Named { target: target.into(), temp, janitor };
         Ok(Target { file, pending: Pending(Some(state)) })
     }
 }
@@ -94,7 +97,7 @@ impl Pending {
     pub(crate) fn commit(mut self) -> io::Result<()> {
         match self.0.take() {
             None => Ok(()),
-            Some(State::Named { target, temp }) => rename(&temp, &target),
+            Some(State::Named { target, temp, janitor: _janitor }) => rename(&temp, &target),
             Some(State::Unnamed { target, file }) => match link(&file, &target) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                     // Links, unlike renames, do not replace.

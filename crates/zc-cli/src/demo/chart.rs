@@ -27,9 +27,9 @@ const QUANTITIES: [Quantity; 3] = [
         more_is_better: true,
     },
     Quantity {
-        name: "CPU time",
+        name: "CPU seconds",
         of: |figures, _| figures.cpu_seconds,
-        show: |seconds| format!("{seconds:.4} s"),
+        show: |seconds| format!("{seconds:.4}"),
         more_is_better: false,
     },
     Quantity {

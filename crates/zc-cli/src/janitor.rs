@@ -1,0 +1,58 @@
+//! Removes a temporary file whose writer is killed.
+//!
+//! A signal handler could do that only for the signals that can be caught, and takes unsafe code. A
+//! process of its own sees every death of its parent, as the end of a pipe.
+
+use std::io::{self, Read, Write};
+use std::os::unix::process::{CommandExt, parent_id};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// A process that removes a file once this one is gone. Dropped, it is dismissed.
+#[derive(Debug)]
+pub(crate) struct Janitor(Child);
+
+impl Janitor {
+    /// Has somebody look after `path`, if a process can be had.
+    pub(crate) fn hire(path: &Path) -> Option<Janitor> {
+        let child = Command::new("/proc/self/exe")
+            .arg0("zc")
+            .args(["janitor", "--"])
+            .arg(path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Ctrl-C goes to the whole process group.
+            .process_group(0)
+            .spawn();
+        child.ok().map(Janitor)
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        if let Some(mut stdin) = self.0.stdin.take() {
+            let _ = stdin.write_all(b".");
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// The janitor's process: waits for the other's end, or for its word that all is well.
+pub(crate) fn run(path: &Path) -> ExitCode {
+    let writer = parent_id();
+    if let Ok(0) = io::stdin().read(&mut [0]) {
+        // A dying process closes its pipes before it is gone, and perhaps before its files; FUSE
+        // renames what is removed while it is open.
+        for _ in 0..100 {
+            if parent_id() != writer {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        let _ = std::fs::remove_file(path);
+    }
+    ExitCode::SUCCESS
+}
