@@ -18,6 +18,9 @@
 //!
 //! impl<S: Read> Read for AtMost<S> {
 //!     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+//!         if self.left == 0 {
+//!             return Ok(0);
+//!         }
 //!         let room = buf.len().min(self.left as usize);
 //!         let n = self.inner.read(&mut buf[..room])?;
 //!         self.left -= n as u64;

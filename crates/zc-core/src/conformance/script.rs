@@ -48,8 +48,8 @@ pub(super) struct Script {
 const MODES: [Mode; 2] = [Mode::Ready, Mode::Scarce];
 const MIXES: [Mix; 4] = [Mix::Through, Mix::Past, Mix::Alternate, Mix::Any];
 /// The largest step of a schedule: from less than any buffer to more than `BufReader`'s 8 KiB.
-const LARGEST: [usize; 4] = [24, 200, 1500, 9000];
-const ROUNDS: usize = 4;
+const LARGEST: [usize; 4] = [40, 300, 1500, 9000];
+const ROUNDS: usize = 3;
 
 impl Script {
     /// All schedules; only those for sinks have flushes in them.

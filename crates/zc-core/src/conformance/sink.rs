@@ -15,7 +15,7 @@ use crate::{Outlet, Sink};
 const REFERENCE_WRITE: usize = 4096;
 
 /// How often a schedule leaves the sink no room. It takes some 200 KiB of filling each time.
-const JAMS: usize = 12;
+const JAMS: usize = 6;
 
 /// The checks of a sink, with options: what [`sink`](super::sink) runs.
 ///

@@ -207,7 +207,10 @@ impl<'r, S: Source> Run<'r, S> {
                 match outcome {
                     Outcome::Bytes(bytes, via) => self.accept(&bytes, via)?,
                     Outcome::Blocked if !self.feed.ended() => {
-                        self.feed.feed_piece(&mut self.script).map_err(|e| Failure::setup(&e))?;
+                        let stop = LEN - self.reference().left;
+                        self.feed
+                            .feed_piece(&mut self.script, stop)
+                            .map_err(|error| Failure::setup(&error))?;
                     }
                     Outcome::Blocked => {
                         blocked_at_end += 1;
@@ -346,8 +349,8 @@ impl<'r, S: Source> Run<'r, S> {
                 Outcome::Blocked => {
                     return Err(self.failure(
                         Property::End,
-                        "`read` says `WouldBlock` after the end: a limit that was reached past it \
-                         has not fallen to 0",
+                        "`read` says `WouldBlock` after the end: where a limit is reached, return 0 \
+                         without reading on (even a read of no bytes waits, on a socket)",
                     ));
                 }
                 Outcome::Failed(kind) => {

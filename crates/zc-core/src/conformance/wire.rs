@@ -65,9 +65,11 @@ impl Feed {
         self.feed(LEN)
     }
 
-    /// Feeds a piece.
-    pub(super) fn feed_piece(&mut self, script: &mut Script) -> io::Result<()> {
-        self.feed(script.piece())
+    /// Feeds a piece, but not from before byte `stop` to beyond it: there has to be a moment when the
+    /// type has had all it wants, and there is no more.
+    pub(super) fn feed_piece(&mut self, script: &mut Script, stop: usize) -> io::Result<()> {
+        let piece = script.piece();
+        self.feed(if self.fed < stop { piece.min(stop - self.fed) } else { piece })
     }
 
     fn feed(&mut self, max: usize) -> io::Result<()> {
