@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -35,9 +36,22 @@ fn uploads(client: impl Fn(&Receiver, &Path)) {
     }
 }
 
+/// There are several programs of that name, with options of their own.
+fn have_nc(test: &str) -> bool {
+    if !have("nc", test) {
+        return false;
+    }
+    let help = run(Command::new("nc").arg("-h"), b"");
+    let found = help.stderr.contains("OpenBSD");
+    if !found {
+        eprintln!("skipped: {test}: nc is not OpenBSD's");
+    }
+    found
+}
+
 #[test]
 fn nc_uploads() {
-    if !have("nc", "nc_uploads") {
+    if !have_nc("nc_uploads") {
         return;
     }
     uploads(|receiver, input| match receiver.address.strip_prefix("unix:") {
@@ -148,15 +162,27 @@ fn send_once_it_listens(input: &Path, address: &str, server: &mut Child) {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and that the kernel gives to nobody of its own accord: such
+/// a port soon belongs to the connection of another test.
 fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port().to_string()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let given: Vec<u32> = range.split_whitespace().map(|port| port.parse().unwrap()).collect();
+    let ports = (10_000..60_000).filter(|port| !(given[0]..=given[1]).contains(port));
+    let ports: Vec<u32> = ports.collect();
+    let start = std::process::id().wrapping_mul(97);
+    loop {
+        let nth = start.wrapping_add(NEXT.fetch_add(1, Relaxed)) as usize;
+        let port = ports[nth % ports.len()].to_string();
+        if TcpListener::bind(format!("127.0.0.1:{port}")).is_ok() {
+            return port;
+        }
+    }
 }
 
 #[test]
 fn nc_downloads() {
-    if !have("nc", "nc_downloads") {
+    if !have_nc("nc_downloads") {
         return;
     }
     let dir = scratch();
@@ -177,7 +203,7 @@ fn socat_downloads() {
     let dir = scratch();
     let port = free_port();
     let tcp = format!("127.0.0.1:{port}");
-    let listen = format!("TCP-LISTEN:{port},bind=127.0.0.1");
+    let listen = format!("TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr");
     downloads(Command::new("socat").args(["-u", &listen, "STDOUT"]), &tcp, dir.path());
 
     let path = dir.path().join("socket");

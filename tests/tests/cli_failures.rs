@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 use rustix::process::Signal;
 use zc_testkit::cli::{Nobody, Receiver, binary, bytes, have, listens, names, run, scratch, zc};
 
@@ -144,10 +145,10 @@ fn nobody_listens() {
     let dir = scratch();
     let source = dir.path().join("source");
     fs::write(&source, "x").unwrap();
-    let address = {
-        let gone = TcpListener::bind("127.0.0.1:0").unwrap();
-        gone.local_addr().unwrap().to_string()
-    };
+    // Bound, so that nobody else gets the port, and not listening.
+    let bound = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&bound, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = SocketAddr::try_from(getsockname(&bound).unwrap()).unwrap().to_string();
     let what = format!("cannot connect to {address}: Connection refused (ECONNREFUSED)");
     run(zc(["send"]).arg(&source).arg(&address), b"").expect_failure(1, &[&what]);
 
