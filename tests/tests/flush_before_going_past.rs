@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 
-use zc_std::{Copier, Opaque, Source, Upstream, hook};
+use zc_std::{Copier, Downstream, Opaque, Sink, Source, Upstream, hook};
 
 fn content(file: &mut File) -> String {
     file.rewind().unwrap();
@@ -100,6 +100,43 @@ fn a_source_read_by_turns_out_of_the_sinks_own_file() {
     let body = "a".repeat(5);
     let bodies: Vec<_> = (1..=9).rev().map(|i| format!("{i}{body}")).collect();
     assert_eq!(content(file.as_file_mut()), "a".repeat(50) + &bodies.concat());
+}
+
+/// A sink that holds everything back, and whose first flush a signal interrupts.
+struct Interrupted<'a> {
+    held: Vec<u8>,
+    file: &'a File,
+    interrupted: bool,
+}
+
+impl Write for Interrupted<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.held.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        if !std::mem::replace(&mut self.interrupted, true) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        self.file.write_all(&std::mem::take(&mut self.held))
+    }
+}
+
+impl Sink for Interrupted<'_> {
+    fn downstream(&mut self) -> Downstream<'_> {
+        Downstream::through(&mut self.file).flush_first()
+    }
+}
+
+#[test]
+fn again_if_a_signal_interrupts_it() {
+    let (mut client, stream) = UnixStream::pair().unwrap();
+    client.write_all(b"second").unwrap();
+    drop(client);
+    let mut file = tempfile::tempfile().unwrap();
+    let mut sink = Interrupted { held: b"first, ".to_vec(), file: &file, interrupted: false };
+    assert_eq!(zc_std::copy(&mut &stream, &mut sink).unwrap(), 6);
+    assert!(sink.interrupted);
+    assert_eq!(content(&mut file), "first, second");
 }
 
 /// A writer to whom a flush means something.

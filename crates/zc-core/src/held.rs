@@ -155,7 +155,7 @@ pub(crate) fn write_some(sink: &mut dyn Write, bytes: &[u8]) -> io::Result<usize
 }
 
 /// Calls until the answer is not `Interrupted`, within reason.
-fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     for _ in 0..MAX_INTERRUPTS {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::PollFd;
+use crate::held::retry;
 use crate::sink::{Downstream, Drain, Sink};
 
 /// A [`Sink`] as an engine sees it: one descriptor under any number of layers, some of which hold
@@ -27,11 +28,11 @@ impl<'s> Outlet<'s> {
     ///
     /// # Errors
     ///
-    /// Those of the layers' `flush`; what a layer could not pass on, it still holds.
+    /// Those of the layers' `flush`, except `Interrupted`, which is retried; what a layer could not pass on, it still holds.
     pub fn flush(&mut self) -> io::Result<()> {
         fn each(sink: &mut dyn Sink) -> io::Result<()> {
             if sink.downstream().flush_first {
-                sink.flush()?;
+                retry(|| sink.flush())?;
             }
             match sink.downstream().drain {
                 Drain::Through(inner) => each(inner),
