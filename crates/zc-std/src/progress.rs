@@ -8,7 +8,8 @@ use crate::{Downstream, Sink, Source, Upstream};
 /// Reports bytes as they move, and keeps the fast path.
 ///
 /// The callback gets the number of bytes that have just moved, which is never 0: as many as one
-/// system call takes (up to 64 MiB between files), or one `read` or `write`. Around a source it
+/// system call takes (up to 64 MiB between files, 4 MiB from a file to a socket), or one `read` or
+/// `write`. Around a source it
 /// reports bytes taken from it, around a sink bytes delivered to it. It runs on the copying thread,
 /// between calls; if it panics, the panic goes on through the copy, and the bytes it was told of
 /// have moved.

@@ -8,8 +8,12 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 use zc_core::{Next, Step};
 
-use super::{CHUNK, failed, is_refusal, moved};
+use super::{failed, is_refusal, moved};
 use crate::sys::{self, Syscall};
+
+/// The most that one call sends, in bytes. Into a blocking socket the call lasts until all of it is
+/// sent, which over a slow link is long for whoever watches the progress.
+const CHUNK: u64 = 4 << 20;
 
 pub(crate) fn step(from: BorrowedFd<'_>, to: BorrowedFd<'_>, limit: u64) -> Result<Step, Errno> {
     match sys::sendfile(from, to, sys::at_most(limit.min(CHUNK))) {
