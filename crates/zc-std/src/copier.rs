@@ -80,7 +80,8 @@ impl Copier {
     /// For senders that write pieces of up to a few KiB it saves most of the receiver's CPU time.
     /// Nobody waits for bytes that a limit does not let through, nor past the end of input; a
     /// sender that fills the queue by itself is never waited for. It works by SO_RCVLOWAT
-    /// (socket(7)), set for the length of one poll(2) at a time and set back. Sources other than TCP
+    /// (socket(7)), set for the length of one poll(2) at a time and set back; the kernel may enlarge the
+    /// socket's receive buffer to fit, and leaves it so. Sources other than TCP
     /// sockets in blocking mode are not affected.
     #[must_use]
     pub fn coalesce(mut self, max_delay: Duration) -> Self {
