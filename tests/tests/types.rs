@@ -368,9 +368,12 @@ fn progress_and_buffers() {
     let mut inner = BufReader::new(Progress::new(fed(sockets::unix()), |n| inside += n));
     let mut head = [0; 100];
     inner.read_exact(&mut head).unwrap();
+    let mut given = 0;
     let mut source = Progress::new(&mut inner, |n| outside += n);
-    let mut file = files::empty();
-    let report = Copier::new().adaptive(false).copy(&mut source, &mut file).unwrap();
+    let file = files::empty();
+    let mut sink = Progress::new(&file, |n| given += n);
+    let report = Copier::new().adaptive(false).copy(&mut source, &mut sink).unwrap();
+    assert_eq!(given, LEN as u64 - 100);
     assert_eq!(report.moved(), LEN as u64 - 100);
     assert_eq!(report.mechanism(), Some(Mechanism::Splice));
     drop(inner);
