@@ -332,6 +332,49 @@ fn a_hook_that_panics_loses_no_bytes() {
     assert_same(&files::contents(&upload.file), &upload.data);
 }
 
+/// A guard kept in a thread-local is dropped as the thread ends, before the hooks or after them.
+#[test]
+fn a_guard_may_end_with_its_thread() {
+    thread_local! {
+        static KEPT: RefCell<Option<hook::Guard>> = const { RefCell::new(None) };
+    }
+    for hooks_first in [true, false] {
+        let thread = std::thread::spawn(move || {
+            if hooks_first {
+                drop(hook::record());
+            }
+            KEPT.with_borrow(|kept| assert!(kept.is_none()));
+            KEPT.set(Some(hook::replace(|_| Action::Proceed)));
+        });
+        thread.join().unwrap();
+    }
+}
+
+/// A copy made by something that is dropped later than the hooks are.
+#[test]
+fn a_thread_without_hooks_any_more_may_still_copy() {
+    struct CopiesAtTheEnd;
+    impl Drop for CopiesAtTheEnd {
+        fn drop(&mut self) {
+            Upload::new().check();
+        }
+    }
+    thread_local! {
+        static LATE: CopiesAtTheEnd = const { CopiesAtTheEnd };
+    }
+    let _leaks = fds::no_leaks();
+    for hooks_first in [true, false] {
+        let thread = std::thread::spawn(move || {
+            if hooks_first {
+                drop(hook::record());
+            }
+            LATE.with(|_| {});
+            drop(hook::record());
+        });
+        thread.join().unwrap();
+    }
+}
+
 // ---- Hooks that copy ------------------------------------------------------------------------------
 
 #[test]

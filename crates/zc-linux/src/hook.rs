@@ -101,7 +101,9 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let layer = LAYERS.with_borrow_mut(|layers| {
+        // A guard in a thread-local of the user's, or in another hook, may outlive the list itself.
+        let layer = LAYERS.try_with(|layers| {
+            let mut layers = layers.borrow_mut();
             layers.iter().position(|(id, _)| *id == self.id).map(|at| layers.remove(at))
         });
         // Outside the borrow: the hook may own things whose drop copies bytes.
@@ -161,8 +163,14 @@ pub(crate) fn intercept(
     len: usize,
     real: &mut dyn FnMut(usize) -> Result<usize, Errno>,
 ) -> Result<usize, Errno> {
-    let layers =
-        LAYERS.with_borrow(|layers| if layers.is_empty() { None } else { Some(layers.clone()) });
+    // A thread that is being torn down has no hooks any more, and may still copy.
+    let layers = LAYERS
+        .try_with(|layers| {
+            let layers = layers.borrow();
+            if layers.is_empty() { None } else { Some(layers.clone()) }
+        })
+        .ok()
+        .flatten();
     let Some(layers) = layers else { return real(len) };
 
     let asked = Call { syscall, from, to, len };
