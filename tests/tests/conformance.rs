@@ -162,6 +162,33 @@ mod broken_sources {
         breaks(Property::Buffered, conformance::source(|s| ReadsAll(s, VecDeque::new())));
     }
 
+    /// `read` goes on with the next source when one has ended; what `upstream` names does not.
+    #[test]
+    fn further_sources_not_named() {
+        struct Several(VecDeque<Box<dyn Source>>);
+        impl Read for Several {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                while let Some(first) = self.0.front_mut() {
+                    match first.read(buf)? {
+                        0 if !buf.is_empty() => drop(self.0.pop_front()),
+                        n => return Ok(n),
+                    }
+                }
+                Ok(0)
+            }
+        }
+        impl Source for Several {
+            fn upstream(&mut self) -> Upstream<'_> {
+                match self.0.front_mut() {
+                    Some(first) => Upstream::through(first),
+                    None => Upstream::spent(),
+                }
+            }
+        }
+        let several = |s| Several([Box::new(s) as Box<dyn Source>, Box::new(&b"more"[..])].into());
+        breaks(Property::Buffered, conformance::source(several));
+    }
+
     struct Limited {
         inner: UnixStream,
         left: u64,

@@ -145,3 +145,76 @@ fn a_source_that_is_opaque_at_times_keeps_its_order_through_a_buffering_sink() {
         assert!(got == bodies);
     }
 }
+
+/// Stretches of several sources, one after the other: the descriptor changes in the middle of a copy,
+/// and with it its kind, and the limit rises.
+struct Stretches(Vec<(Box<dyn Source>, u64)>);
+
+impl Read for Stretches {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let Some((source, left)) = self.0.last_mut() else { return Ok(0) };
+        let room = buf.len().min(*left as usize);
+        let n = source.read(&mut buf[..room])?;
+        self.taken(n as u64);
+        Ok(n)
+    }
+}
+
+impl Source for Stretches {
+    fn upstream(&mut self) -> Upstream<'_> {
+        match self.0.last_mut() {
+            Some((source, left)) => Upstream::through(source).limit(*left),
+            None => Upstream::spent(),
+        }
+    }
+    fn taken(&mut self, n: u64) {
+        let Some((_, left)) = self.0.last_mut() else { return };
+        *left -= n;
+        if *left == 0 {
+            self.0.pop();
+        }
+    }
+}
+
+#[test]
+fn a_source_that_changes_descriptors_in_the_middle() {
+    let data = bytes(60_000);
+    let file = |bytes: &[u8]| {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        file
+    };
+    for adaptive in [true, false] {
+        let stretches: [(Box<dyn Source>, u64); 5] = [
+            (Box::new(file(&data)), 10),
+            (Box::new(stream(&data)), 50_000),
+            (Box::new(io::Cursor::new(data.clone())), 77),
+            (Box::new(file(&data)), 30_000),
+            (Box::new(BufReader::new(stream(&data))), 5),
+        ];
+        let want: Vec<u8> =
+            stretches.iter().flat_map(|(_, n)| &data[..*n as usize]).copied().collect();
+        let mut source = Stretches(stretches.into_iter().rev().collect());
+        assert!(copied(&mut source, adaptive) == want);
+
+        // And into a socket, where the files would be sent and not copied.
+        let stretches: [(Box<dyn Source>, u64); 3] = [
+            (Box::new(stream(&data)), 20_000),
+            (Box::new(file(&data)), 30_000),
+            (Box::new(stream(&data)), 40_000),
+        ];
+        let mut source = Stretches(stretches.into_iter().rev().collect());
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            far.read_to_end(&mut got).unwrap();
+            got
+        });
+        Copier::new().adaptive(adaptive).copy(&mut source, &mut near).unwrap();
+        drop(near);
+        assert!(
+            reader.join().unwrap() == [&data[..20_000], &data[..30_000], &data[..40_000]].concat()
+        );
+    }
+}

@@ -401,8 +401,9 @@ impl<'r, S: Source> Run<'r, S> {
                 return self.failure(
                     Property::Buffered,
                     format!(
-                        "past `read` this is the end, but `read` has {} bytes or more to give: \
-                         `buffered` does not show them",
+                        "past `read` this is the end, but `read` has {} bytes or more to give: read \
+                         ahead, and not shown by `buffered`, or from a source that `upstream` does \
+                         not name",
                         bytes.len()
                     ),
                 );
