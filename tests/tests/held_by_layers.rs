@@ -1,9 +1,11 @@
 //! Bytes that a layer holds, and the limits and descriptors that they must not be confused with.
 
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
-use zc_std::{Copier, Opaque, Sink, Source, Upstream};
+use zc_std::hook::{self, Syscall};
+use zc_std::{Copier, Opaque, PageSharing, Sink, Source, Upstream};
 
 /// A stream that will give `bytes` and end.
 fn stream(bytes: &[u8]) -> UnixStream {
@@ -217,4 +219,29 @@ fn a_source_that_changes_descriptors_in_the_middle() {
             reader.join().unwrap() == [&data[..20_000], &data[..30_000], &data[..40_000]].concat()
         );
     }
+}
+
+/// Each descriptor gets its own plan: a file after a socket must not be spliced like one, which would
+/// lend its pages though told not to.
+#[test]
+fn a_source_that_changes_descriptors_lends_no_pages_unasked() {
+    let data = bytes(60_000);
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&data).unwrap();
+    file.rewind().unwrap();
+    let descriptor = Some(file.as_raw_fd());
+    let mut source = Stretches(vec![(Box::new(file), 50_000), (Box::new(stream(&data)), 40_000)]);
+    let (mut near, mut far) = UnixStream::pair().unwrap();
+
+    let recorder = hook::record();
+    let mut copier = Copier::new().adaptive(false).page_sharing(PageSharing::Never);
+    copier.copy(&mut source, &mut near).unwrap();
+
+    let splices = recorder.calls_to(Syscall::Splice);
+    assert!(!splices.is_empty(), "the socket was spliced");
+    assert!(splices.iter().all(|splice| splice.call.from != descriptor), "{splices:?}");
+    assert!(recorder.calls_to(Syscall::Sendfile).is_empty());
+    let mut got = vec![0; 90_000];
+    far.read_exact(&mut got).unwrap();
+    assert!(got == [&data[..40_000], &data[..50_000]].concat());
 }

@@ -1,5 +1,7 @@
 //! The blocking driver: buffers first, then steps until the end, with every layer told.
 
+use std::os::fd::{AsRawFd, RawFd};
+
 use rustix::io::Errno;
 use zc_core::{Bottom, CopyError, Fault, Inlet, Next, Outlet, Reach, Sink, Source, Step};
 
@@ -31,6 +33,7 @@ pub fn copy(
         pump,
         inlet: Inlet::new(source),
         outlet: Outlet::new(sink),
+        planned: None,
         buffered: 0,
     };
     let outcome = drive.run();
@@ -54,6 +57,8 @@ struct Drive<'a> {
     inlet: Inlet<'a>,
     outlet: Outlet<'a>,
     coalesce: Option<Coalesce>,
+    /// The descriptors that the pump's plan is for.
+    planned: Option<(RawFd, Option<RawFd>)>,
     /// Bytes that went from the source's buffers straight to the sink.
     buffered: u64,
 }
@@ -105,6 +110,13 @@ impl Drive<'_> {
                 }
                 Bottom::Spent => true,
                 Bottom::Fd(from) => {
+                    // A source of several files and sockets goes from one to the next by itself. What
+                    // was planned for one kind of descriptor may lend another's pages unasked.
+                    let pair = (from.fd().as_raw_fd(), to.map(|to| to.fd().as_raw_fd()));
+                    if self.planned.replace(pair).is_some_and(|planned| planned != pair) {
+                        self.pump.replan();
+                        self.coalesce = self.pump.options().coalesce.map(Coalesce::new);
+                    }
                     if let Some(coalesce) = &mut self.coalesce {
                         coalesce.gather(from.fd(), limit);
                     }
