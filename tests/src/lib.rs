@@ -5,6 +5,7 @@ pub mod cli;
 pub mod collector;
 pub mod data;
 pub mod ends;
+pub mod explorer;
 pub mod fds;
 pub mod feeder;
 pub mod files;

@@ -1,0 +1,132 @@
+//! Explores every copy of the chain table under faults, millions of schedules, on all cores.
+//!
+//! ```text
+//! cargo run --release -p zc-testkit --bin explore [-- OPTION…]
+//!   --seed N      of the random schedules (default: 1)
+//!   --random N    random schedules per scenario (default: 150)
+//!   --pairs N     pairs of faults in every Nth scenario (default: 3; 0: none)
+//!   --every N     only every Nth scenario (default: 1)
+//!   --stop N      stop after N scenarios that failed, per worker (default: 0, never)
+//!   --workers N   processes (default: one per core)
+//! ```
+//!
+//! Each worker is a process of its own, since the census of descriptors and the pool of pipes belong
+//! to the process.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use zc_testkit::explorer::{Effort, Menu, Tally, cells, explore};
+
+struct Options {
+    seed: u64,
+    random: usize,
+    pairs: usize,
+    every: usize,
+    stop: usize,
+    workers: usize,
+    /// Which of them this process is.
+    worker: Option<usize>,
+}
+
+fn options() -> Options {
+    let mut options = Options {
+        seed: 1,
+        random: 150,
+        pairs: 3,
+        every: 1,
+        stop: 0,
+        workers: std::thread::available_parallelism().map_or(1, usize::from),
+        worker: None,
+    };
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let number = args.next().and_then(|n| n.parse().ok());
+        let number: usize = number.unwrap_or_else(|| panic!("{arg} wants a number"));
+        match arg.as_str() {
+            "--seed" => options.seed = number as u64,
+            "--random" => options.random = number,
+            "--pairs" => options.pairs = number,
+            "--every" => options.every = number.max(1),
+            "--stop" => options.stop = number,
+            "--workers" => options.workers = number.max(1),
+            "--worker" => options.worker = Some(number),
+            other => panic!("no such option: {other}"),
+        }
+    }
+    options
+}
+
+fn main() -> ExitCode {
+    let options = options();
+    match options.worker {
+        Some(worker) => work(&options, worker),
+        None => lead(&options),
+    }
+}
+
+/// Explores this worker's share, and prints what it came to.
+fn work(options: &Options, worker: usize) -> ExitCode {
+    let (mut tally, mut failures) = (Tally::default(), 0);
+    let mine = cells().into_iter().step_by(options.every).enumerate();
+    for (i, scenario) in mine.filter(|(i, _)| i % options.workers == worker) {
+        let pairs = options.pairs != 0 && (i / options.workers).is_multiple_of(options.pairs);
+        let effort = Effort {
+            singles: Some(Menu::Full),
+            pairs: pairs.then_some(Menu::Brief),
+            random: options.random,
+            seed: options.seed.wrapping_add(i as u64),
+        };
+        if let Err(failure) = explore(&scenario, &effort, &mut tally) {
+            failures += 1;
+            eprintln!("{failure}");
+            if failures == options.stop {
+                break;
+            }
+        }
+    }
+    println!("{} {} {failures}", tally.runs, tally.faults);
+    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Starts the workers, and adds up.
+fn lead(options: &Options) -> ExitCode {
+    let begun = Instant::now();
+    let this = std::env::current_exe().expect("this program has a name");
+    let workers: Vec<_> = (0..options.workers)
+        .map(|worker| {
+            Command::new(&this)
+                .args(std::env::args().skip(1))
+                .args(["--workers", &options.workers.to_string()])
+                .args(["--worker", &worker.to_string()])
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("this program can be run")
+        })
+        .collect();
+
+    let (mut runs, mut faults, mut failures, mut died) = (0, 0, 0, 0);
+    for mut worker in workers {
+        let out = worker.stdout.take().expect("piped");
+        let last = BufReader::new(out).lines().map_while(Result::ok).last().unwrap_or_default();
+        let numbers: Vec<u64> = last.split(' ').filter_map(|n| n.parse().ok()).collect();
+        let status = worker.wait().expect("it was started");
+        match numbers[..] {
+            [some_runs, some_faults, some_failures] => {
+                runs += some_runs;
+                faults += some_faults;
+                failures += some_failures;
+            }
+            _ => {
+                eprintln!("a worker died: {status}");
+                died += 1;
+            }
+        }
+    }
+    println!(
+        "{runs} schedules, {faults} faults injected, {failures} scenarios failed, in {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+    if failures + died == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

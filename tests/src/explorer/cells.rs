@@ -1,0 +1,120 @@
+//! The copies that are explored: every cell of the chain table, in every wrapping.
+
+use super::scenario::{
+    Engine, Mode, Scenario, SinkKind, SinkWrap, SourceKind, SourceWrap, Waiting,
+};
+
+const SOURCES: [SourceKind; 9] = [
+    SourceKind::File,
+    SourceKind::Proc,
+    SourceKind::Tcp,
+    SourceKind::Unix,
+    SourceKind::Pipe,
+    SourceKind::SeqPacket,
+    SourceKind::Memory,
+    SourceKind::Chain,
+    SourceKind::MemoryThenFile,
+];
+
+const SINKS: [SinkKind; 8] = [
+    SinkKind::File,
+    SinkKind::Append,
+    SinkKind::Tcp,
+    SinkKind::Unix,
+    SinkKind::Pipe,
+    SinkKind::SeqPacket,
+    SinkKind::Memory,
+    SinkKind::SameFile,
+];
+
+/// Layers above a source of `payload` bytes, and below a sink. The first is bare.
+fn wrappings(payload: usize) -> Vec<(Vec<SourceWrap>, Vec<SinkWrap>)> {
+    use SinkWrap::BufWriter;
+    use SourceWrap::{BufReader, Take};
+    let (source_progress, source_opaque) = (SourceWrap::Progress, SourceWrap::Opaque);
+    let (sink_progress, sink_opaque) = (SinkWrap::Progress, SinkWrap::Opaque);
+    let share = |percent: usize| (payload * percent / 100) as u64;
+    vec![
+        (vec![], vec![]),
+        (vec![Take(share(90))], vec![]),
+        (vec![Take(share(100))], vec![]),
+        (vec![BufReader(100)], vec![]),
+        (vec![Take(50), BufReader(100)], vec![]),
+        (vec![], vec![BufWriter(64, 10)]),
+        (vec![source_progress], vec![sink_progress]),
+        (vec![BufReader(5000), Take(share(70))], vec![BufWriter(64, 10)]),
+        (
+            vec![Take(share(70)), BufReader(100), source_progress],
+            vec![sink_progress, BufWriter(4096, 100), sink_progress],
+        ),
+        (
+            vec![
+                source_progress,
+                Take(share(150)),
+                BufReader(64),
+                Take(share(80)),
+                source_progress,
+            ],
+            vec![BufWriter(32, 5), BufWriter(64, 7)],
+        ),
+        (vec![source_opaque], vec![]),
+        (vec![], vec![sink_opaque]),
+        (vec![BufReader(100), source_opaque, Take(share(95))], vec![BufWriter(512, 500)]),
+        (
+            vec![Take(share(100)), SourceWrap::BufReader(3000)],
+            vec![sink_progress, BufWriter(9000, 1)],
+        ),
+    ]
+}
+
+/// Who copies, with how many bytes, in pieces of how many.
+fn engines() -> Vec<(Engine, usize, usize)> {
+    // A few pages, through a pipe of two; and what it takes for an adaptive copy to splice.
+    const FEW: usize = 3 * 4096 + 123;
+    const RICH: usize = 80_000;
+    const PIECE: usize = 16 * 1024;
+    let engine = |mode, adaptive, pipe_size| Engine { mode, adaptive, pipe_size, coalesce: false };
+    let gathering = |engine| Engine { coalesce: true, ..engine };
+    vec![
+        (engine(Mode::Resume, false, 8192), FEW, 0),
+        (engine(Mode::Plain, true, 0), RICH, PIECE),
+        (engine(Mode::TakeResidue, false, 8192), FEW, 5000),
+        (engine(Mode::Resume, true, 8192), RICH, PIECE),
+        (engine(Mode::Abandon, false, 4096), FEW, 0),
+        (gathering(engine(Mode::Resume, true, 8192)), FEW, 3000),
+    ]
+}
+
+/// All that are explored: cells by wrappings by engines, and the non-blocking ones.
+pub fn all() -> Vec<Scenario> {
+    let mut scenarios = Vec::new();
+    for source in SOURCES {
+        for sink in SINKS {
+            for (engine, payload, chunk) in engines() {
+                for (i, (above, below)) in wrappings(payload).into_iter().enumerate() {
+                    let bare = Scenario {
+                        source,
+                        above,
+                        sink,
+                        below,
+                        engine,
+                        payload,
+                        chunk: if source == SourceKind::SeqPacket { 0 } else { chunk },
+                        waiting: Waiting::Neither,
+                    };
+                    if engine.coalesce && source != SourceKind::Tcp {
+                        continue;
+                    }
+                    if i % 3 == 0 {
+                        for waiting in [Waiting::Source, Waiting::Sink, Waiting::Both] {
+                            scenarios.push(Scenario { waiting, ..bare.clone() });
+                        }
+                    }
+                    scenarios.push(bare);
+                }
+            }
+        }
+    }
+    scenarios.retain(Scenario::is_possible);
+    scenarios
+}

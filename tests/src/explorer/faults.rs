@@ -1,0 +1,193 @@
+//! A schedule of faults, and the hook that carries it out.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+
+use zc_std::hook::{self, Action, Call, Record, Recorder};
+
+use super::Misbehaviour;
+
+/// Which calls misbehave, and how: `(n, misbehaviour)`, where `n` counts the calls from 0.
+///
+/// The count goes on from one copy of a run to the next, so that a schedule also reaches into the
+/// copies that resume.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schedule(pub Vec<(usize, Misbehaviour)>);
+
+impl Schedule {
+    /// This one, and then one more.
+    #[must_use]
+    pub fn with(&self, n: usize, misbehaviour: Misbehaviour) -> Schedule {
+        let mut longer = self.clone();
+        longer.0.push((n, misbehaviour));
+        longer
+    }
+
+    /// This one, less its `at`th point.
+    #[must_use]
+    pub(crate) fn without(&self, at: usize) -> Schedule {
+        let mut shorter = self.clone();
+        shorter.0.remove(at);
+        shorter
+    }
+}
+
+impl fmt::Display for Schedule {
+    /// As Rust source.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("&[")?;
+        for (i, (n, misbehaviour)) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}({n}, {misbehaviour})")?;
+        }
+        f.write_str("]")
+    }
+}
+
+type Forbid = Box<dyn Fn(&Call, Misbehaviour) -> bool>;
+type BeforeCall = Box<dyn FnMut(&Call)>;
+
+/// The faults of one run, handed to the subject that is being explored.
+///
+/// The subject [arms](Faults::arm) it around each copy, and only there: what happens in between (the
+/// subject's own preparations and checks) neither misbehaves nor counts.
+pub struct Faults {
+    state: Rc<State>,
+    recorder: Recorder,
+    trace: RefCell<Vec<Record>>,
+    _hook: hook::Guard,
+}
+
+#[derive(Default)]
+struct State {
+    plan: BTreeMap<usize, Misbehaviour>,
+    armed: Cell<bool>,
+    /// How many calls there have been while armed.
+    calls: Cell<usize>,
+    /// The points of the schedule that were reached and did something.
+    fired: RefCell<Vec<usize>>,
+    /// How much a call that takes bytes moves at most, faults apart.
+    chunk: Cell<usize>,
+    forbid: RefCell<Option<Forbid>>,
+    before_call: RefCell<Option<BeforeCall>>,
+}
+
+impl State {
+    fn decide(&self, call: &Call) -> Action {
+        if !self.armed.get() {
+            return Action::Proceed;
+        }
+        if let Some(before) = self.before_call.borrow_mut().as_mut() {
+            before(call);
+        }
+        let n = self.calls.replace(self.calls.get() + 1);
+        if let Some(action) = self.fault(n, call) {
+            self.fired.borrow_mut().push(n);
+            return action;
+        }
+        match self.chunk.get() {
+            0 => Action::Proceed,
+            chunk if call.from.is_some() && call.len > chunk => Action::Limit(chunk),
+            _ => Action::Proceed,
+        }
+    }
+
+    fn fault(&self, n: usize, call: &Call) -> Option<Action> {
+        let misbehaviour = self.plan.get(&n).copied()?;
+        let forbidden =
+            self.forbid.borrow().as_ref().is_some_and(|forbid| forbid(call, misbehaviour));
+        if forbidden { None } else { misbehaviour.action(call) }
+    }
+}
+
+impl Faults {
+    /// Installs the hook for `schedule` on this thread; nothing happens until it is armed.
+    pub fn new(schedule: &Schedule) -> Self {
+        let plan = schedule.0.iter().copied().collect();
+        let state = Rc::new(State { plan, ..State::default() });
+        let decider = Rc::clone(&state);
+        Faults {
+            state,
+            recorder: hook::record(),
+            trace: RefCell::default(),
+            _hook: hook::replace(move |call| decider.decide(call)),
+        }
+    }
+
+    /// Lets calls misbehave, for as long as the guard lives.
+    pub fn arm(&self) -> Armed<'_> {
+        self.recorder.clear();
+        self.state.armed.set(true);
+        Armed { faults: self }
+    }
+
+    /// Names faults that this subject must not be put to, because no kernel would do so to it (a
+    /// short read of a datagram, which loses the rest of it, is not a fault but a lie).
+    pub fn forbid(&self, forbid: impl Fn(&Call, Misbehaviour) -> bool + 'static) {
+        *self.state.forbid.borrow_mut() = Some(Box::new(forbid));
+    }
+
+    /// Lets the kernel take no more than this many bytes a call, faults apart: a sender of pieces.
+    pub fn chunk(&self, bytes: usize) {
+        self.state.chunk.set(bytes);
+    }
+
+    /// Runs `before` ahead of every call made while armed, to play the peer of a full sink.
+    pub fn before_call(&self, before: impl FnMut(&Call) + 'static) {
+        *self.state.before_call.borrow_mut() = Some(Box::new(before));
+    }
+
+    /// Drops what [`before_call`](Faults::before_call) was given, and the descriptors it may hold.
+    pub fn let_be(&self) {
+        *self.state.before_call.borrow_mut() = None;
+    }
+
+    /// All calls made while armed, in the order in which the schedule counts them.
+    pub fn trace(&self) -> Vec<Record> {
+        self.trace.borrow().clone()
+    }
+
+    /// How many points of the schedule were reached so far, and did something.
+    pub fn fired(&self) -> usize {
+        self.state.fired.borrow().len()
+    }
+
+    /// Whether the schedule injected the answer to call `n`, or made it short.
+    pub(crate) fn injected(&self, n: usize) -> bool {
+        self.state.fired.borrow().contains(&n)
+    }
+
+    /// How many calls there have been while armed.
+    pub(crate) fn calls(&self) -> usize {
+        self.state.calls.get()
+    }
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Faults").field("plan", &self.state.plan).finish_non_exhaustive()
+    }
+}
+
+/// While this lives, the schedule is carried out.
+#[derive(Debug)]
+#[must_use = "dropping it disarms the faults"]
+pub struct Armed<'a> {
+    faults: &'a Faults,
+}
+
+impl Armed<'_> {
+    /// Disarms, and returns the calls made since arming.
+    pub fn disarm(self) -> Vec<Record> {
+        self.faults.recorder.calls()
+    }
+}
+
+impl Drop for Armed<'_> {
+    fn drop(&mut self) {
+        self.faults.state.armed.set(false);
+        self.faults.trace.borrow_mut().extend(self.faults.recorder.calls());
+    }
+}

@@ -1,0 +1,117 @@
+//! A fault explorer: makes the Nth system call of a copy misbehave, for every N, then every pair of
+//! calls, then random schedules, and checks that not a byte is lost.
+//!
+//! It stands on [`zc_std::hook`], and is of use to other crates: a type of your own that implements
+//! `Source`, `Sink` or `ReadFrom`, a relay, an upload handler, all end in copies whose system calls
+//! can fail. [`Explorer`] takes any closure that runs a copy and checks what you promise of it.
+//!
+//! zc's own copies are explored as [`Scenario`]s: an end each from the chain table, the layers
+//! around them, and who copies. [`Trial`] says what must hold after each call of the copy; [`cells`]
+//! lists the scenarios; [`Effort`] says how much is done with each. `cargo test` explores for some
+//! seconds, and
+//!
+//! ```text
+//! cargo run --release -p zc-testkit --bin explore
+//! ```
+//!
+//! runs millions of schedules. A schedule that fails is shrunk, and printed as a test to paste, which
+//! calls [`replay`].
+//!
+//! # What is not a fault
+//!
+//! Only what a kernel may do is injected; [`Misbehaviour`] says what that is. Bytes that nobody
+//! moved, or moved and not reported, no program could survive.
+
+mod audit;
+mod bytes;
+mod cells;
+mod census;
+mod drive;
+mod ends;
+mod faults;
+mod layers;
+mod misbehaviour;
+mod rng;
+mod scenario;
+mod trial;
+mod watch;
+
+pub use bytes::decode;
+pub use cells::all as cells;
+pub use census::Census;
+pub use drive::{Explorer, Failure, Subject};
+pub use faults::{Armed, Faults, Schedule};
+pub use misbehaviour::{Menu, Misbehaviour, errno};
+pub use rng::Rng;
+pub use scenario::{Engine, Mode, Scenario, SinkKind, SinkWrap, SourceKind, SourceWrap, Waiting};
+pub use trial::Trial;
+
+/// How much is done with one scenario.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// For single faults; `None` for none.
+    pub singles: Option<Menu>,
+    /// For pairs of faults; `None` for none.
+    pub pairs: Option<Menu>,
+    /// How many random schedules.
+    pub random: usize,
+    /// The seed for them.
+    pub seed: u64,
+}
+
+/// How many schedules were run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Schedules.
+    pub runs: u64,
+    /// Faults injected in them.
+    pub faults: u64,
+}
+
+/// Explores one scenario, and adds to `tally`.
+///
+/// # Errors
+///
+/// The first schedule that fails, shrunk.
+pub fn explore(
+    scenario: &Scenario,
+    effort: &Effort,
+    tally: &mut Tally,
+) -> Result<(), Box<Failure>> {
+    let mut trial = Trial::new(scenario);
+    let mut subject = |faults: &Faults| trial.run(faults);
+    let mut explorer = Explorer::new(scenario.to_string(), &mut subject);
+    let outcome = (|| {
+        if let Some(menu) = effort.singles {
+            explorer.singles(menu)?;
+        }
+        if let Some(menu) = effort.pairs {
+            explorer.pairs(menu)?;
+        }
+        explorer.random(effort.seed, effort.random, 12)
+    })();
+    tally.runs += explorer.runs();
+    tally.faults += explorer.fired();
+    outcome
+}
+
+/// Runs one schedule of one scenario: what a reproducer does.
+///
+/// # Errors
+///
+/// What does not hold, with the schedule shrunk further if it can be.
+pub fn replay(scenario: &Scenario, schedule: &[(usize, Misbehaviour)]) -> Result<(), Box<Failure>> {
+    let mut trial = Trial::new(scenario);
+    let mut subject = |faults: &Faults| trial.run(faults);
+    let mut explorer = Explorer::new(scenario.to_string(), &mut subject);
+    explorer.run(&Schedule(schedule.to_vec())).map(|_| ())
+}
+
+/// Runs what `bytes` stand for, if they stand for anything: what a fuzzer does.
+///
+/// # Errors
+///
+/// What does not hold.
+pub fn replay_bytes(bytes: &[u8]) -> Result<(), Box<Failure>> {
+    decode(bytes).map_or(Ok(()), |(scenario, schedule)| replay(&scenario, &schedule))
+}

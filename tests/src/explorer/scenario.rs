@@ -1,0 +1,238 @@
+//! A copy to be explored, as data: so that it can be listed, printed, and decoded from bytes.
+
+use std::fmt;
+
+/// One copy: its two ends, what they are wrapped in, and who copies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// Where the bytes come from.
+    pub source: SourceKind,
+    /// What the source is wrapped in, from the inside out.
+    pub above: Vec<SourceWrap>,
+    /// Where the bytes go to.
+    pub sink: SinkKind,
+    /// What the sink is wrapped in, from the inside out.
+    pub below: Vec<SinkWrap>,
+    /// Who copies, and how.
+    pub engine: Engine,
+    /// How many bytes there are.
+    pub payload: usize,
+    /// The most that one call takes, as if the sender sent pieces; 0: as much as it can.
+    pub chunk: usize,
+    /// Which ends are in non-blocking mode.
+    pub waiting: Waiting,
+}
+
+/// What the bytes come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they say what they are")]
+pub enum SourceKind {
+    File,
+    /// A file that is said to be empty.
+    Proc,
+    Tcp,
+    Unix,
+    Pipe,
+    /// A sequenced-packet socket: read, never spliced, one message a time.
+    SeqPacket,
+    /// A byte slice: all buffered, nothing behind.
+    Memory,
+    /// Two Unix sockets, one after the other.
+    Chain,
+    /// A byte slice, then a file.
+    MemoryThenFile,
+}
+
+/// What the bytes go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they say what they are")]
+pub enum SinkKind {
+    File,
+    /// A file in append mode, which nothing can be spliced to.
+    Append,
+    Tcp,
+    Unix,
+    Pipe,
+    /// A sequenced-packet socket: written to, never spliced to.
+    SeqPacket,
+    /// A `Vec`.
+    Memory,
+    /// The file that is also the source, past its end. Only with [`SourceKind::File`].
+    SameFile,
+}
+
+/// A layer around a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceWrap {
+    /// `Take`, of that many bytes.
+    Take(u64),
+    /// `BufReader` of that capacity, filled before the copy.
+    BufReader(usize),
+    /// `Progress`.
+    Progress,
+    /// `Opaque`: no bypassing what is below.
+    Opaque,
+}
+
+/// A layer around a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkWrap {
+    /// `BufWriter` of the given capacity, holding that many bytes before the copy.
+    BufWriter(usize, usize),
+    /// `Progress`.
+    Progress,
+    /// `Opaque`: no bypassing what is above.
+    Opaque,
+}
+
+/// Who copies, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// How it goes on after an error.
+    pub mode: Mode,
+    /// `Copier::adaptive`; the plain copy always is.
+    pub adaptive: bool,
+    /// `Copier::pipe_size`; the plain copy has its own.
+    pub pipe_size: usize,
+    /// `Copier::coalesce`, by a delay too short to matter; for a plain copy, never.
+    pub coalesce: bool,
+}
+
+/// Which call copies, and how the copy goes on after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `copy`; the residue in its error is written, then it is called again.
+    Plain,
+    /// `Copier::copy`; called again.
+    Resume,
+    /// `Copier::copy`; what `take_residue` yields is written, then it is called again.
+    TakeResidue,
+    /// `Copier::copy`; the copier is dropped with what it has in flight, which is written anew, and
+    /// another goes on.
+    Abandon,
+}
+
+/// Which ends are in non-blocking mode.
+///
+/// A non-blocking source has only half of its bytes until the copy has stopped for want of more; a
+/// non-blocking sink holds little until the copy has stopped for want of room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they say what they are")]
+pub enum Waiting {
+    Neither,
+    Source,
+    Sink,
+    Both,
+}
+
+impl Waiting {
+    /// Whether the source is non-blocking.
+    pub fn source(self) -> bool {
+        matches!(self, Waiting::Source | Waiting::Both)
+    }
+
+    /// Whether the sink is non-blocking.
+    pub fn sink(self) -> bool {
+        matches!(self, Waiting::Sink | Waiting::Both)
+    }
+}
+
+impl Scenario {
+    /// A copy of a few pages between two kinds of ends, by a `Copier` that is resumed, with no
+    /// layers and the first mechanism of the chain.
+    pub fn of(source: SourceKind, sink: SinkKind) -> Scenario {
+        Scenario {
+            source,
+            above: Vec::new(),
+            sink,
+            below: Vec::new(),
+            engine: Engine {
+                mode: Mode::Resume,
+                adaptive: false,
+                pipe_size: 8192,
+                coalesce: false,
+            },
+            payload: 3 * 4096 + 123,
+            chunk: 0,
+            waiting: Waiting::Neither,
+        }
+    }
+
+    /// Whether there can be such a copy at all.
+    pub fn is_possible(&self) -> bool {
+        let has_mode = |yes: bool| {
+            matches!(
+                (self.source, yes),
+                (SourceKind::Unix | SourceKind::Tcp | SourceKind::Pipe, _) | (_, false)
+            )
+        };
+        let takes_mode = |yes: bool| {
+            matches!(
+                (self.sink, yes),
+                (SinkKind::Unix | SinkKind::Tcp | SinkKind::Pipe, _) | (_, false)
+            )
+        };
+        (self.sink != SinkKind::SameFile || self.source == SourceKind::File && self.ends_itself())
+            && has_mode(self.waiting.source())
+            && takes_mode(self.waiting.sink())
+            // A limit or a buffer that is smaller than a message cuts it: recv(2) drops the rest.
+            && (self.source != SourceKind::SeqPacket || self.keeps_messages())
+            // Std's `Chain` finds its first end for good in its own `read`, and then never goes
+            // back, so what it has is no longer the sum of what its ends have.
+            && !(self.is_chain() && self.hides())
+            && self.above.len() <= 6
+            && self.below.len() <= 6
+    }
+
+    fn is_chain(&self) -> bool {
+        matches!(self.source, SourceKind::Chain | SourceKind::MemoryThenFile)
+    }
+
+    /// Whether some layer of the source is opaque.
+    fn hides(&self) -> bool {
+        self.above.contains(&SourceWrap::Opaque)
+    }
+
+    /// Whether a limit ends the copy before its own output becomes its input.
+    fn ends_itself(&self) -> bool {
+        self.expected(usize::MAX) <= self.payload
+    }
+
+    fn keeps_messages(&self) -> bool {
+        self.chunk == 0
+            && self.above.iter().all(|wrap| match wrap {
+                SourceWrap::Take(n) => *n >= self.payload as u64,
+                SourceWrap::BufReader(capacity) => *capacity >= super::ends::MESSAGE,
+                SourceWrap::Progress | SourceWrap::Opaque => true,
+            })
+    }
+
+    /// How many of `available` bytes the limits let through.
+    pub(crate) fn expected(&self, available: usize) -> usize {
+        let limit = |n: &SourceWrap| match n {
+            SourceWrap::Take(n) => usize::try_from(*n).ok(),
+            _ => None,
+        };
+        self.above.iter().filter_map(limit).fold(available, usize::min)
+    }
+}
+
+impl fmt::Display for Scenario {
+    /// As Rust source.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Engine { mode, adaptive, pipe_size, coalesce } = self.engine;
+        write!(f, "&Scenario {{ source: SourceKind::{:?}, above: vec![", self.source)?;
+        for (i, wrap) in self.above.iter().enumerate() {
+            write!(f, "{}SourceWrap::{wrap:?}", if i == 0 { "" } else { ", " })?;
+        }
+        write!(f, "], sink: SinkKind::{:?}, below: vec![", self.sink)?;
+        for (i, wrap) in self.below.iter().enumerate() {
+            write!(f, "{}SinkWrap::{wrap:?}", if i == 0 { "" } else { ", " })?;
+        }
+        write!(
+            f,
+            "], engine: Engine {{ mode: Mode::{mode:?}, adaptive: {adaptive}, pipe_size: {pipe_size}, coalesce: {coalesce} }}, payload: {}, chunk: {}, waiting: Waiting::{:?} }}",
+            self.payload, self.chunk, self.waiting
+        )
+    }
+}

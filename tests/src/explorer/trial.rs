@@ -1,0 +1,441 @@
+//! One run of one scenario under one schedule, and everything that must hold after it.
+
+use std::io::{self, Write};
+
+use zc_std::hook::{Call, Syscall};
+use zc_std::{Copier, CopyError, Report, pool};
+
+use super::audit;
+use super::census::{Census, bytes_waiting};
+use super::ends::{SinkEnd, SourceEnd, Workshop};
+use super::layers::{BoxSink, BoxSource, Meters, Seen, wrap_sink, wrap_source};
+use super::scenario::{Mode, Scenario, SinkWrap, SourceKind, SourceWrap};
+use super::{Faults, Misbehaviour};
+
+/// A scenario, set up to be run again and again: a subject for an
+/// [`Explorer`](super::Explorer).
+///
+/// After every call of the copy it checks
+///
+/// - conservation: taken from the source == delivered to the sink + residue, where *taken* is what
+///   is no longer in the source (a file's offset, the bytes left in a socket's queue), not what
+///   anybody says of it;
+/// - order: what is at the sink is the beginning of the payload, byte for byte, and the residue what
+///   comes next;
+/// - every layer: a limit has fallen by what passed it, a meter was told of it, a buffer accounts for
+///   the difference;
+/// - file offsets, and socket options; the count of calls, the count of bytes and the mechanisms of the [`Report`]; the
+///   kind, the errno and the call of the [`CopyError`];
+/// - that `Ok` means the end of input or a reached limit, and an error means that something was
+///   injected, or that an end in non-blocking mode had nothing to give or no room;
+///
+/// and, once the fault is gone and the copy has been completed, that all of the payload is there, no
+/// descriptor is open but those of idle pipes in the pool, and that these are empty.
+pub struct Trial {
+    scenario: Scenario,
+    /// `None` after a failure: what was left in the ends is anybody's guess.
+    workshop: Option<Workshop>,
+}
+
+impl Trial {
+    /// Readies `scenario`.
+    pub fn new(scenario: &Scenario) -> Trial {
+        Trial { scenario: scenario.clone(), workshop: None }
+    }
+
+    /// Runs it once.
+    ///
+    /// # Errors
+    ///
+    /// What does not hold.
+    pub fn run(&mut self, faults: &Faults) -> Result<(), String> {
+        let workshop = match self.workshop.take() {
+            Some(workshop) => workshop,
+            None => Workshop::new(&self.scenario).map_err(harness)?,
+        };
+        run(&self.scenario, &workshop, faults)?;
+        self.workshop = Some(workshop);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Trial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trial").field("scenario", &self.scenario).finish_non_exhaustive()
+    }
+}
+
+/// What goes wrong outside the copy is not the engine's fault, but no run either.
+#[expect(clippy::needless_pass_by_value, reason = "it is for map_err")]
+fn harness(error: io::Error) -> String {
+    format!("the harness itself failed: {error}")
+}
+
+macro_rules! check {
+    ($holds:expr, $($otherwise:tt)+) => {
+        if !$holds {
+            return Err(format!($($otherwise)+));
+        }
+    };
+}
+
+fn run(scenario: &Scenario, workshop: &Workshop, faults: &Faults) -> Result<(), String> {
+    // Whether a pipe has to be made must not depend on the run before.
+    pool::clear();
+    let before = Census::take();
+    {
+        let source_end = workshop.source(scenario).map_err(harness)?;
+        let sink_end = workshop.sink(scenario).map_err(harness)?;
+        rules(scenario, &source_end, &sink_end, faults);
+        let outcome = copy_it_all(scenario, workshop, faults, &source_end, &sink_end);
+        faults.let_be();
+        outcome?;
+    }
+    check!(pool::lent() == 0, "{} pipes are still lent out", pool::lent());
+    let (idle, closed) = before.changes();
+    check!(
+        idle.len() == 2 * pool::idle(),
+        "descriptors {idle:?} are open, with {} pipes in the pool",
+        pool::idle()
+    );
+    check!(closed.is_empty(), "descriptors {closed:?} were closed");
+    for fd in idle {
+        let level = bytes_waiting(fd).map_err(|errno| harness(errno.into()))?;
+        check!(level == 0, "there are {level} bytes in pipe {fd} of the pool");
+    }
+    Ok(())
+}
+
+/// What a kernel would not do to these ends.
+fn rules(scenario: &Scenario, source: &SourceEnd<'_>, sink: &SinkEnd<'_>, faults: &Faults) {
+    let (kind, fds) = (scenario.source, source.fds());
+    faults.forbid(move |call: &Call, fault| {
+        let reads_source =
+            call.syscall == Syscall::Read && call.from.is_some_and(|fd| fds.contains(&fd));
+        match kind {
+            // The first source would have ended, and the second's bytes come next.
+            SourceKind::Chain | SourceKind::MemoryThenFile => {
+                reads_source && fault == Misbehaviour::Zero
+            }
+            // What a short read leaves of a message is lost in the kernel.
+            SourceKind::SeqPacket => reads_source && matches!(fault, Misbehaviour::Short(_)),
+            _ => false,
+        }
+    });
+    faults.chunk(scenario.chunk);
+    if let Some(mut read) = sink.reader() {
+        faults.before_call(move |_| read());
+    }
+}
+
+/// What one call of the copy said.
+struct Outcome {
+    moved: u64,
+    error: Option<CopyError>,
+    /// Of a `Copier`.
+    report: Option<Report>,
+    residue: Vec<u8>,
+    in_flight: usize,
+}
+
+struct Engine {
+    copier: Copier,
+    mode: Mode,
+}
+
+impl Engine {
+    fn new(scenario: &Scenario) -> Self {
+        let engine = scenario.engine;
+        let mut copier = Copier::new().adaptive(engine.adaptive).pipe_size(engine.pipe_size);
+        if engine.coalesce {
+            copier = copier.coalesce(std::time::Duration::from_micros(1));
+        }
+        Engine { copier, mode: engine.mode }
+    }
+
+    fn copy(
+        &mut self,
+        source: &mut BoxSource<'_>,
+        sink: &mut BoxSink<'_>,
+    ) -> Result<Outcome, String> {
+        if self.mode == Mode::Plain {
+            return plain_copy(source, sink);
+        }
+        let result = self.copier.copy(source, sink);
+        let report = self.copier.report().clone();
+        let error = match result {
+            Ok(returned) => {
+                check!(returned == report, "returned {returned:?}, and keeps {report:?}");
+                None
+            }
+            Err(error) => {
+                check!(error.moved() == report.moved(), "{error}, but {report:?}");
+                check!(error.residue().is_empty(), "a copier keeps its residue: {error}");
+                Some(error)
+            }
+        };
+        let (moved, in_flight) = (report.moved(), self.copier.in_flight());
+        Ok(Outcome { moved, error, report: Some(report), residue: Vec::new(), in_flight })
+    }
+}
+
+fn plain_copy(source: &mut BoxSource<'_>, sink: &mut BoxSink<'_>) -> Result<Outcome, String> {
+    let error = match zc_std::copy(source, sink) {
+        Ok(moved) => {
+            return Ok(Outcome {
+                moved,
+                error: None,
+                report: None,
+                residue: Vec::new(),
+                in_flight: 0,
+            });
+        }
+        Err(error) => error,
+    };
+    check!(CopyError::from_io(&error).is_some(), "an error that is no CopyError: {error:?}");
+    let kind = error.kind();
+    let error = error
+        .into_inner()
+        .and_then(|inner| inner.downcast::<CopyError>().ok())
+        .expect("it was there just now");
+    check!(error.kind() == kind, "of kind {kind:?} outside, {:?} inside", error.kind());
+    let (moved, residue) = (error.moved(), error.residue().to_vec());
+    let in_flight = residue.len();
+    Ok(Outcome { moved, error: Some(*error), report: None, residue, in_flight })
+}
+
+/// The most calls of the copy that one run may take beyond one for each fault: an end in
+/// non-blocking mode stops it again and again.
+const STOPS: usize = 64;
+
+fn copy_it_all(
+    scenario: &Scenario,
+    workshop: &Workshop,
+    faults: &Faults,
+    source_end: &SourceEnd<'_>,
+    sink_end: &SinkEnd<'_>,
+) -> Result<(), String> {
+    // A layer that reads or writes by itself should meet faults when it does.
+    let (mut source_meters, mut sink_meters) = (Meters::new(), Meters::new());
+    let hidden = scenario.above.contains(&SourceWrap::Opaque);
+    let buffered = scenario.below.iter().any(|wrap| *wrap != SinkWrap::Progress);
+    let mut held = Vec::new();
+    let leaf = source_end.leaf(hidden).map_err(harness)?;
+    let mut source = wrap_source(leaf, &scenario.above, &mut source_meters).map_err(harness)?;
+    let leaf = sink_end.leaf(buffered).map_err(harness)?;
+    let mut sink =
+        wrap_sink(leaf, &scenario.below, &mut sink_meters, &mut held).map_err(harness)?;
+
+    let mut engine = Engine::new(scenario);
+    let ledger = Ledger { scenario, workshop, source_meters, sink_meters, held };
+    let all = scenario.expected(workshop.payload.len());
+    let mut delivered = 0;
+    for stops in 0.. {
+        let (fired, first) = (faults.fired(), faults.calls());
+        let armed = faults.arm();
+        let outcome = engine.copy(&mut source, &mut sink);
+        let calls = armed.disarm();
+        let Outcome { moved, error, report, residue, in_flight } = outcome?;
+        let fired_now = faults.fired() - fired;
+
+        delivered += usize::try_from(moved).map_err(|_| format!("moved {moved} bytes"))?;
+        let taken = ledger.taken(source_end, &source)?;
+        ledger.check_sink(sink_end, &sink, delivered)?;
+        check!(
+            taken == delivered + in_flight,
+            "taken from the source: {taken}; delivered: {delivered}; in flight: {in_flight}"
+        );
+        check!(taken <= all, "{taken} bytes taken with a limit of {all}");
+        check!(
+            in_flight > 0 || pool::lent() == 0,
+            "{} pipes lent out with nothing in flight",
+            pool::lent()
+        );
+        let low_water = source_end.low_water().map_err(harness)?;
+        check!(low_water == 1, "SO_RCVLOWAT was left at {low_water}");
+        check!(
+            residue.is_empty() || workshop.payload[delivered..taken] == residue,
+            "the residue is not what comes next"
+        );
+        let audit = audit::Audit {
+            calls: &calls,
+            source: &source_end.fds(),
+            sink: sink_end.fd(),
+            plain: engine.mode == Mode::Plain,
+        };
+        if let Some(report) = &report {
+            audit.report(report, scenario.below.iter().all(|wrap| *wrap == SinkWrap::Progress))?;
+        }
+        let Some(error) = error else {
+            check!(in_flight == 0, "Ok, with {in_flight} bytes in flight");
+            if taken == all {
+                break;
+            }
+            check!(
+                audit.source_said_end(),
+                "Ok after {taken} bytes of {all}, with no read that returned 0"
+            );
+            check!(stops < STOPS + faults.fired(), "does not come to its end");
+            continue;
+        };
+        audit.error(&error)?;
+        let real_wait = calls
+            .iter()
+            .enumerate()
+            .any(|(n, record)| record.result == Err(libc::EAGAIN) && !faults.injected(first + n));
+        check!(
+            fired_now > 0
+                || real_wait
+                    && error.kind() == io::ErrorKind::WouldBlock
+                    && scenario.waiting != super::scenario::Waiting::Neither,
+            "failed with nothing injected: {error}"
+        );
+        check!(stops < STOPS + faults.fired(), "does not come to its end: {error}");
+
+        // The fault is gone: what was in the way goes away, and the copy goes on.
+        sink_end.receive().map_err(harness)?;
+        source_end.feed_rest().map_err(harness)?;
+        let residue = match engine.mode {
+            Mode::Plain => residue,
+            Mode::Resume => Vec::new(),
+            Mode::TakeResidue => {
+                let residue = engine.copier.take_residue();
+                check!(
+                    residue.len() == in_flight && engine.copier.in_flight() == 0,
+                    "{in_flight} in flight, {} taken out, {} left",
+                    residue.len(),
+                    engine.copier.in_flight()
+                );
+                residue
+            }
+            Mode::Abandon => {
+                engine = Engine::new(scenario);
+                check!(pool::lent() == 0, "a copier that is no more holds a pipe");
+                workshop.payload[delivered..taken].to_vec()
+            }
+        };
+        write_all(&mut sink, sink_end, &residue)?;
+        delivered += residue.len();
+    }
+
+    write_all(&mut sink, sink_end, b"")?;
+    ledger.check_sink(sink_end, &sink, all)?;
+    Ok(())
+}
+
+/// Writes and flushes, making room for as long as there is none.
+fn write_all(
+    sink: &mut BoxSink<'_>,
+    sink_end: &SinkEnd<'_>,
+    mut bytes: &[u8],
+) -> Result<(), String> {
+    loop {
+        let wrote = if bytes.is_empty() { sink.flush().map(|()| 0) } else { sink.write(bytes) };
+        match wrote {
+            Ok(_) if bytes.is_empty() => return Ok(()),
+            Ok(n) => bytes = &bytes[n..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sink_end.receive().map_err(harness)?;
+            }
+            Err(error) => return Err(harness(error)),
+        }
+    }
+}
+
+/// The books of one run.
+struct Ledger<'a> {
+    scenario: &'a Scenario,
+    workshop: &'a Workshop,
+    source_meters: Meters,
+    sink_meters: Meters,
+    /// What each of the sink's layers held before the copy.
+    held: Vec<Vec<u8>>,
+}
+
+impl Ledger<'_> {
+    /// How many bytes came out of the top of the source's layers, each of which accounts for what
+    /// came out of the one below.
+    fn taken(&self, end: &SourceEnd<'_>, source: &BoxSource<'_>) -> Result<usize, String> {
+        let mut passed = end.taken().map_err(harness)?;
+        let mut seen = Vec::new();
+        source.look(&mut seen);
+        let mut meters = self.source_meters.iter();
+        for (wrap, seen) in self.scenario.above.iter().zip(&seen) {
+            match (wrap, seen) {
+                (SourceWrap::Take(limit), Seen::Limit(left)) => {
+                    check!(
+                        limit.checked_sub(passed as u64) == Some(*left),
+                        "{passed} bytes passed a limit of {limit}, of which {left} is left"
+                    );
+                }
+                (SourceWrap::BufReader(_), Seen::Buffer(bytes)) => {
+                    check!(bytes.len() <= passed, "{passed} bytes read, {} kept", bytes.len());
+                    passed -= bytes.len();
+                    check!(
+                        self.workshop.payload[passed..].starts_with(bytes),
+                        "a BufReader keeps other bytes than those at {passed}"
+                    );
+                }
+                (SourceWrap::Progress, Seen::Progress) => {
+                    let told = meters.next().expect("one each").get();
+                    check!(told == passed as u64, "{passed} bytes passed, {told} reported");
+                }
+                (SourceWrap::Opaque, Seen::Opaque) => {}
+                other => unreachable!("{other:?}"),
+            }
+        }
+        Ok(passed)
+    }
+
+    /// That the sink, and the buffers of its layers, have what they held and then the first
+    /// `delivered` bytes of the payload.
+    fn check_sink(
+        &self,
+        end: &SinkEnd<'_>,
+        sink: &BoxSink<'_>,
+        delivered: usize,
+    ) -> Result<(), String> {
+        let mut seen = Vec::new();
+        sink.look(&mut seen);
+        let buffers = seen.iter().map(|seen| match seen {
+            Seen::Buffer(bytes) => &bytes[..],
+            _ => &[],
+        });
+        let buffered: usize = buffers.clone().map(<[u8]>::len).sum();
+        let held = self.held.concat();
+        let total = held.len() + delivered;
+        let mut content = end.content(total.saturating_sub(buffered)).map_err(harness)?;
+        let misplaced = end.misplaced(content.len()).map_err(harness)?;
+        check!(misplaced.is_none(), "a file of {} bytes stands at {misplaced:?}", content.len());
+
+        let mut passed = content.len();
+        let mut meters = self.sink_meters.iter();
+        for ((wrap, bytes), held) in self.scenario.below.iter().zip(buffers).zip(&self.held) {
+            if *wrap == SinkWrap::Progress {
+                let told = meters.next().expect("one each").get();
+                check!(told == passed as u64, "{passed} bytes passed, {told} reported");
+            }
+            // What a layer was given to hold did not pass those around it.
+            check!(
+                passed + bytes.len() >= held.len(),
+                "of {} bytes held, {passed} passed, and {} are still held",
+                held.len(),
+                bytes.len()
+            );
+            passed = passed + bytes.len() - held.len();
+            content.extend_from_slice(bytes);
+        }
+        check!(
+            content.len() == total,
+            "{delivered} bytes are said to have been delivered, {} after the {} held before are there",
+            content.len() as i64 - held.len() as i64,
+            held.len()
+        );
+        check!(content.starts_with(&held), "what was held is not at the beginning");
+        check!(
+            content[held.len()..] == self.workshop.payload[..delivered],
+            "the bytes delivered are not those taken, or not in that order"
+        );
+        Ok(())
+    }
+}
