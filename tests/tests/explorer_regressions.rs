@@ -1,0 +1,111 @@
+//! What the fault explorer has found, each as a test of its own.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::unix::net::UnixStream;
+
+use zc_std::hook::{self, Action, Call, Syscall};
+use zc_std::{Copier, CopyError};
+
+const BYTES: &[u8] = b"twelve bytes";
+
+/// A socket with `BYTES` in it, and more to come for as long as the first end is open.
+fn socket() -> (UnixStream, UnixStream) {
+    let (mut client, stream) = UnixStream::pair().unwrap();
+    client.write_all(BYTES).unwrap();
+    (client, stream)
+}
+
+/// Does `action` to the first call that `which` picks.
+fn once(which: impl Fn(&Call) -> bool + 'static, action: Action) -> hook::Guard {
+    let mut done = false;
+    hook::replace(move |call| {
+        if done || !which(call) {
+            return Action::Proceed;
+        }
+        done = true;
+        action
+    })
+}
+
+fn content(file: &mut File) -> Vec<u8> {
+    file.rewind().unwrap();
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).unwrap();
+    content
+}
+
+#[test]
+fn a_reached_limit_does_not_leave_a_short_write_behind() {
+    let (_client, stream) = socket();
+    let mut file = tempfile::tempfile().unwrap();
+    let mut limited = (&stream).take(BYTES.len() as u64);
+    let _short = once(|call| call.syscall == Syscall::Write, Action::Limit(5));
+
+    let moved = zc_std::copy(&mut limited, &mut file).unwrap();
+    assert_eq!((moved, limited.limit()), (BYTES.len() as u64, 0));
+    assert_eq!(content(&mut file), BYTES);
+}
+
+#[test]
+fn a_reached_limit_does_not_leave_a_refused_splice_behind() {
+    let (_client, stream) = socket();
+    let mut file = tempfile::tempfile().unwrap();
+    let mut limited = (&stream).take(BYTES.len() as u64);
+    let mut splices = 0;
+    let _refusal = hook::replace(move |call| {
+        splices += u32::from(call.syscall == Syscall::Splice);
+        if splices == 2 { Action::Fail(libc::EINVAL) } else { Action::Proceed }
+    });
+
+    let mut copier = Copier::new().adaptive(false);
+    let report = copier.copy(&mut limited, &mut file).unwrap();
+    assert_eq!((report.moved(), limited.limit(), copier.in_flight()), (BYTES.len() as u64, 0, 0));
+    assert_eq!(content(&mut file), BYTES);
+}
+
+#[test]
+fn a_limit_of_0_still_delivers_what_is_in_flight() {
+    let (_client, stream) = socket();
+    let mut file = tempfile::tempfile().unwrap();
+    let mut limited = (&stream).take(BYTES.len() as u64);
+    let mut copier = Copier::new().adaptive(false);
+    {
+        let _full = hook::replace(|call| match call.to {
+            Some(_) if call.syscall == Syscall::Write => Action::Fail(libc::ENOSPC),
+            _ if call.syscall == Syscall::Splice => Action::Fail(libc::EINVAL),
+            _ => Action::Proceed,
+        });
+        let failed = copier.copy(&mut limited, &mut file).unwrap_err();
+        assert_eq!((failed.raw_os_error(), failed.moved()), (Some(libc::ENOSPC), 0));
+        assert_eq!((limited.limit(), copier.in_flight()), (0, BYTES.len()));
+    }
+    let report = copier.copy(&mut limited, &mut file).unwrap();
+    assert_eq!((report.moved(), copier.in_flight()), (BYTES.len() as u64, 0));
+    assert_eq!(content(&mut file), BYTES);
+}
+
+#[test]
+fn a_wait_is_named_after_the_call_that_would_have_waited() {
+    // An adaptive copy plans to splice, and reads.
+    let (_client, stream) = socket();
+    let mut file = tempfile::tempfile().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let failed = zc_std::copy(&mut &stream, &mut file).unwrap_err();
+    let failed = CopyError::from_io(&failed).unwrap();
+    assert_eq!((failed.syscall(), failed.raw_os_error()), (Some("read"), Some(libc::EAGAIN)));
+
+    // A copy that goes on with a full pipe splices before it has a plan.
+    let (mut client, stream) = socket();
+    client.write_all(BYTES).unwrap();
+    let mut splices = 0;
+    let _full = hook::replace(move |call| {
+        splices += u32::from(call.syscall == Syscall::Splice);
+        if splices > 1 { Action::Fail(libc::EAGAIN) } else { Action::Proceed }
+    });
+    let mut copier = Copier::new().adaptive(false);
+    for _ in 0..2 {
+        let failed = copier.copy(&mut &stream, &mut file).unwrap_err();
+        assert_eq!((failed.syscall(), failed.raw_os_error()), (Some("splice"), Some(libc::EAGAIN)));
+    }
+}
