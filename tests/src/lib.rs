@@ -1,6 +1,7 @@
 //! What the whole-system tests share: known bytes, real ends to move them between, and ways to see
 //! that nothing was lost, leaked or done behind the caller's back.
 
+pub mod child;
 pub mod cli;
 pub mod collector;
 pub mod data;
@@ -9,9 +10,15 @@ pub mod explorer;
 pub mod fds;
 pub mod feeder;
 pub mod files;
+pub mod ledger;
+pub mod limits;
+pub mod mounts;
 pub mod pipes;
+pub mod raw;
 pub mod serial;
 pub mod signals;
 pub mod sockets;
 pub mod trace;
 pub mod wait;
+pub mod wire;
+pub mod workload;

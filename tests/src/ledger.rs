@@ -1,0 +1,122 @@
+//! Keeping account of bytes and descriptors.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use zc_std::{Copier, pool};
+
+/// `len` bytes of which no two stretches are alike, so that any that is lost, doubled or moved shows.
+pub fn pattern(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let words = std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    });
+    let mut bytes: Vec<u8> = words.take(len.div_ceil(8)).flat_map(u64::to_le_bytes).collect();
+    bytes.truncate(len);
+    bytes
+}
+
+/// Asserts that `parts`, one after the other, are exactly `whole`. (Megabytes in an `assert_eq!`
+/// help nobody.)
+///
+/// # Panics
+///
+/// If they are not, saying where they begin to differ.
+pub fn assert_joined(whole: &[u8], parts: &[(&str, &[u8])]) {
+    let mut at = 0;
+    for (name, part) in parts {
+        for (i, byte) in part.iter().enumerate() {
+            assert_eq!(Some(byte), whole.get(at + i), "byte {i} of {name} (byte {} of all)", at + i);
+        }
+        at += part.len();
+    }
+    let lens: Vec<_> = parts.iter().map(|(name, part)| (*name, part.len())).collect();
+    assert_eq!(at, whole.len(), "{lens:?} do not add up");
+}
+
+/// All of a file, from its beginning; its position is left where it was.
+///
+/// # Panics
+///
+/// If it cannot be read.
+pub fn contents(file: &File) -> Vec<u8> {
+    let at = position(file);
+    let mut file = file;
+    let mut bytes = Vec::new();
+    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("a file that can be read");
+    file.seek(std::io::SeekFrom::Start(at)).expect("a position it had before");
+    bytes
+}
+
+/// Where a file stands.
+///
+/// # Panics
+///
+/// If it is not one.
+pub fn position(file: &File) -> u64 {
+    let mut file = file;
+    file.stream_position().expect("a file that can be positioned")
+}
+
+/// How many descriptors the process has open.
+///
+/// # Panics
+///
+/// Without procfs.
+pub fn descriptors() -> usize {
+    // One of those listed is the listing's own.
+    std::fs::read_dir("/proc/self/fd").expect("procfs").count() - 1
+}
+
+/// One test at a time in this process, so that it can count the process's descriptors and pipes.
+///
+/// When dropped it asserts that there are as many descriptors as at its beginning, that no pipe is
+/// on loan, and that the pool lends no pipe with bytes in it.
+#[derive(Debug)]
+pub struct Alone {
+    descriptors: usize,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// Waits for its turn. The first thing a test does, so that it is dropped last.
+pub fn alone() -> Alone {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    pool::clear();
+    Alone { descriptors: descriptors(), _turn: turn }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        assert_pool_is_clean();
+        pool::clear();
+        assert_eq!(descriptors(), self.descriptors, "descriptors leaked");
+    }
+}
+
+/// Asserts that no pipe is on loan, and that those in the pool are empty: the next copy, which takes
+/// the pipe that was given back last, begins with its own bytes.
+///
+/// # Panics
+///
+/// If that is not so.
+pub fn assert_pool_is_clean() {
+    assert_eq!(pool::lent(), 0, "pipes on loan");
+    let sent = pattern(70_001);
+    let (mut client, stream) = UnixStream::pair().expect("a socket pair");
+    let mut file = tempfile::tempfile().expect("a file");
+    client.write_all(&sent).expect("room for it in the socket");
+    drop(client);
+    let report = Copier::new().adaptive(false).copy(&mut &stream, &mut file);
+    assert_eq!(report.expect("a clean copy").moved(), sent.len() as u64);
+    assert_joined(&sent, &[("a clean copy", &contents(&file))]);
+    assert_eq!(pool::lent(), 0, "pipes on loan");
+}
