@@ -10,13 +10,13 @@ use zc_std::{Copier, pool};
 /// `len` bytes of which no two stretches are alike, so that any that is lost, doubled or moved shows.
 pub fn pattern(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let words = std::iter::repeat_with(move || {
+    let mut bytes = vec![0; len.next_multiple_of(8)];
+    for word in bytes.chunks_exact_mut(8) {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state
-    });
-    let mut bytes: Vec<u8> = words.take(len.div_ceil(8)).flat_map(u64::to_le_bytes).collect();
+        word.copy_from_slice(&state.to_le_bytes());
+    }
     bytes.truncate(len);
     bytes
 }
@@ -30,8 +30,10 @@ pub fn pattern(len: usize) -> Vec<u8> {
 pub fn assert_joined(whole: &[u8], parts: &[(&str, &[u8])]) {
     let mut at = 0;
     for (name, part) in parts {
-        for (i, byte) in part.iter().enumerate() {
-            assert_eq!(Some(byte), whole.get(at + i), "byte {i} of {name} (byte {} of all)", at + i);
+        if whole.get(at..at + part.len()) != Some(*part) {
+            let differs = |i: &usize| whole.get(at + i) != part.get(*i);
+            let i = (0..part.len()).find(differs).expect("it differs somewhere");
+            panic!("{name} is wrong from its byte {i} on, which is byte {} of {}", at + i, whole.len());
         }
         at += part.len();
     }

@@ -1,0 +1,267 @@
+//! Ends that cannot do what is asked: opened the wrong way round, in append mode, without splice
+//! support, or no stream of bytes at all.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::fd::AsFd;
+
+use zc_std::hook::{self, Syscall};
+use zc_std::{Copier, CopyError, Fd, Mechanism};
+use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
+use zc_testkit::mounts::skip;
+use zc_testkit::wire::{End, Wire, feed};
+
+const EBADF: i32 = 9;
+const EISDIR: i32 = 21;
+const EINVAL: i32 = 22;
+const FAR: u64 = 1 << 40;
+
+fn file_with(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+/// The same file through a descriptor of its own, opened as `options` say.
+fn reopened(file: &File, options: &OpenOptions) -> File {
+    use std::os::fd::AsRawFd;
+    options.open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap()
+}
+
+#[test]
+fn destination_opened_read_only() {
+    let _alone = alone();
+    let sent = pattern(300_000);
+    for adaptive in [true, false] {
+        for wire in Wire::ALL {
+            let (ours, theirs) = wire.pair();
+            let feeder = feed(theirs, sent.clone());
+            let kept = file_with(b"as it was");
+            let mut file = reopened(&kept, OpenOptions::new().read(true));
+            let mut source = ours.take(FAR);
+            let mut copier = Copier::new().adaptive(adaptive);
+            let error = copier.copy(&mut source, &mut file).unwrap_err();
+            assert_eq!((error.raw_os_error(), error.syscall()), (Some(EBADF), Some("write")));
+            assert_eq!((error.moved(), position(&file)), (0, 0));
+            let residue = copier.take_residue();
+            assert_eq!(residue.len() as u64, FAR - source.limit());
+            let mut rest = Vec::new();
+            source.read_to_end(&mut rest).unwrap();
+            assert_joined(&sent, &[("the residue", &residue), ("the rest", &rest)]);
+            assert_eq!(contents(&kept), b"as it was");
+            feeder.join().unwrap();
+        }
+    }
+    // From a file; the plain call hands the residue over.
+    let source = file_with(&sent);
+    let kept = file_with(b"as it was");
+    let mut file = reopened(&kept, OpenOptions::new().read(true));
+    let mut limited = (&source).take(FAR);
+    let error = zc_std::copy(&mut limited, &mut file).unwrap_err();
+    let error = CopyError::from_io(&error).unwrap();
+    assert_eq!((error.raw_os_error(), error.syscall()), (Some(EBADF), Some("write")));
+    assert_eq!((error.moved(), FAR - limited.limit()), (0, error.residue().len() as u64));
+    assert_eq!(position(&source), error.residue().len() as u64);
+    assert_joined(&sent[..error.residue().len()], &[("the residue", error.residue())]);
+    assert_eq!(contents(&kept), b"as it was");
+}
+
+#[test]
+fn source_opened_write_only() {
+    let _alone = alone();
+    let kept = file_with(&pattern(100_000));
+    let wrong = reopened(&kept, OpenOptions::new().write(true));
+    let mut to = file_with(b"");
+    let (mut socket, peer) = Wire::Unix.pair();
+    for limit in [FAR, 100] {
+        let mut limited = (&wrong).take(limit);
+        let sinks: [&mut dyn zc_std::Sink; 2] = [&mut to, &mut socket];
+        for sink in sinks {
+            let mut copier = Copier::new();
+            let error = copier.copy(&mut limited, sink).unwrap_err();
+            assert_eq!((error.raw_os_error(), error.syscall()), (Some(EBADF), Some("read")));
+            assert_eq!((error.moved(), copier.in_flight(), limited.limit()), (0, 0, limit));
+        }
+    }
+    assert_eq!((position(&wrong), to.metadata().unwrap().len()), (0, 0));
+    drop(socket);
+    let mut arrived = Vec::new();
+    let mut peer = peer;
+    assert_eq!(peer.read_to_end(&mut arrived).unwrap(), 0);
+}
+
+/// splice to a file in append mode answers EINVAL, and only when the socket has been drained into
+/// the pipe; copy_file_range answers EBADF at once.
+#[test]
+fn destination_in_append_mode() {
+    let _alone = alone();
+    let sent = pattern(3 << 20);
+    for wire in Wire::ALL {
+        for adaptive in [true, false] {
+            let (ours, theirs) = wire.pair();
+            let feeder = feed(theirs, sent.clone());
+            let kept = file_with(b"before ");
+            let mut file = reopened(&kept, OpenOptions::new().append(true));
+            let mut source = ours.take(2 << 20);
+            let record = hook::record();
+            let mut copier = Copier::new().adaptive(adaptive);
+            let report = copier.copy(&mut source, &mut file).unwrap();
+            assert_eq!((report.moved(), source.limit()), (2 << 20, 0));
+            assert_eq!(report.moved_by(Mechanism::ReadWrite), 2 << 20);
+            if !adaptive {
+                assert_eq!(report.refused(Mechanism::Splice), Some(EINVAL));
+                let splices = record.calls_to(Syscall::Splice);
+                let [took, refused @ ..] = &splices[..] else { panic!("no splice at all") };
+                assert!(took.moved() > 0, "the socket is drained before anybody knows");
+                assert!(refused.iter().all(|call| call.result == Err(EINVAL)), "{refused:?}");
+                assert!(!refused.is_empty());
+            }
+            assert_joined(
+                &contents(&kept),
+                &[("what was there", b"before "), ("what was sent", &sent[..2 << 20])],
+            );
+            let mut rest = Vec::new();
+            source.into_inner().read_to_end(&mut rest).unwrap();
+            assert_joined(&sent[2 << 20..], &[("the rest", &rest)]);
+            feeder.join().unwrap();
+        }
+    }
+    let source = file_with(&sent);
+    let kept = file_with(b"before ");
+    let mut file = reopened(&kept, OpenOptions::new().append(true));
+    let mut limited = (&source).take(2 << 20);
+    let report = Copier::new().copy(&mut limited, &mut file).unwrap();
+    assert_eq!(report.refused(Mechanism::CopyFileRange), Some(EBADF));
+    assert_eq!((report.moved(), limited.limit(), position(&source)), (2 << 20, 0, 2 << 20));
+    let whole = contents(&kept);
+    assert_joined(&whole, &[("what was there", b"before "), ("a file", &sent[..2 << 20])]);
+}
+
+/// Devices go to read/write at once. A file of procfs looks regular, and refuses when the socket
+/// has been drained.
+#[test]
+fn destination_without_splice_support() {
+    let _alone = alone();
+    let sent = pattern(1 << 20);
+    for path in ["/dev/zero", "/dev/full", "/dev/random"] {
+        let (ours, theirs) = Wire::Tcp.pair();
+        let feeder = feed(theirs, sent.clone());
+        let mut device = OpenOptions::new().write(true).open(path).unwrap();
+        let mut source = ours.take(FAR);
+        let mut copier = Copier::new().adaptive(false);
+        let outcome = copier.copy(&mut source, &mut device);
+        assert_eq!(path == "/dev/full", outcome.is_err(), "{path}: {outcome:?}");
+        let moved = copier.report().moved();
+        assert_eq!(moved + copier.in_flight() as u64, FAR - source.limit(), "{path}");
+        assert!(!copier.report().tried(Mechanism::Splice), "{path}");
+        drop(source);
+        feeder.join().unwrap();
+    }
+    let path = "/proc/self/comm";
+    let (mut client, stream) = std::os::unix::net::UnixStream::pair().unwrap();
+    client.write_all(b"zc-renamed").unwrap();
+    drop(client);
+    let before = std::fs::read(path).unwrap();
+    let mut comm = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let report = Copier::new().adaptive(false).copy(&mut &stream, &mut comm).unwrap();
+    assert_eq!((report.moved(), report.refused(Mechanism::Splice)), (10, Some(EINVAL)));
+    assert_eq!(report.moved_by(Mechanism::ReadWrite), 10);
+    let after = std::fs::read(path).unwrap();
+    std::fs::write(path, before.trim_ascii_end()).unwrap();
+    assert_eq!(after, b"zc-renamed\n");
+}
+
+#[test]
+fn directory_as_a_source() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let directory = File::open(dir.path()).unwrap();
+    let mut to = file_with(b"");
+    for limit in [FAR, 100] {
+        for adaptive in [true, false] {
+            let mut limited = (&directory).take(limit);
+            let mut copier = Copier::new().adaptive(adaptive);
+            let error = copier.copy(&mut limited, &mut to).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::IsADirectory);
+            assert_eq!((error.raw_os_error(), error.syscall()), (Some(EISDIR), Some("read")));
+            assert_eq!((error.moved(), copier.in_flight(), limited.limit()), (0, 0, limit));
+        }
+    }
+    assert_eq!(to.metadata().unwrap().len(), 0);
+}
+
+/// A descriptor opened only as a place (O_PATH) can do nothing, and says so.
+#[test]
+fn a_mere_place_as_source_and_destination() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let name = dir.path().join("file");
+    std::fs::write(&name, b"as it was").unwrap();
+    let flags = rustix::fs::OFlags::PATH;
+    let place = || rustix::fs::open(&name, flags, rustix::fs::Mode::empty()).unwrap();
+    let mut source = Fd::new(place()).unwrap();
+    let error = Copier::new().copy(&mut source, &mut file_with(b"")).unwrap_err();
+    assert_eq!((error.raw_os_error(), error.syscall()), (Some(EBADF), Some("read")));
+
+    let mut sink = Fd::new(place()).unwrap();
+    let (ours, mut theirs) = Wire::Tcp.pair();
+    theirs.write_all(b"hello").unwrap();
+    let mut source = ours.take(FAR);
+    let mut copier = Copier::new();
+    let error = copier.copy(&mut source, &mut sink).unwrap_err();
+    assert_eq!((error.raw_os_error(), error.moved()), (Some(EBADF), 0));
+    assert_eq!(copier.take_residue(), b"hello");
+    assert_eq!(source.limit(), FAR - 5);
+    assert_eq!(std::fs::read(&name).unwrap(), b"as it was");
+}
+
+/// A memory file sealed against growing refuses in mid-copy, with EPERM, which elsewhere means "not
+/// this call": read/write has the last word.
+#[test]
+fn destination_sealed_against_growing() {
+    let _alone = alone();
+    let Ok(memory) = rustix::fs::memfd_create("zc", rustix::fs::MemfdFlags::ALLOW_SEALING) else {
+        return skip("no memfd_create");
+    };
+    let mut file = File::from(memory);
+    file.set_len(1 << 20).unwrap();
+    rustix::fs::fcntl_add_seals(file.as_fd(), rustix::fs::SealFlags::GROW).unwrap();
+
+    let sent = pattern(3 << 20);
+    let (ours, theirs) = Wire::Tcp.pair();
+    let feeder = feed(theirs, sent.clone());
+    let mut source = ours.take(FAR);
+    let mut copier = Copier::new();
+    let error = copier.copy(&mut source, &mut file).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    assert_eq!(error.moved() + copier.in_flight() as u64, FAR - source.limit());
+    assert_eq!(position(&file), error.moved());
+    let written = usize::try_from(error.moved()).unwrap();
+    let residue = copier.take_residue();
+    let mut rest = Vec::new();
+    source.read_to_end(&mut rest).unwrap();
+    let whole = contents(&file);
+    assert_eq!(whole.len(), 1 << 20);
+    assert_joined(
+        &sent,
+        &[("the file", &whole[..written]), ("the residue", &residue), ("the rest", &rest)],
+    );
+    feeder.join().unwrap();
+}
+
+/// Both ends of a copy at one end of one connection: what comes in goes back out.
+#[test]
+fn a_socket_into_itself_is_an_echo() {
+    let _alone = alone();
+    let sent = pattern(100_000);
+    let (ours, mut theirs) = Wire::Tcp.pair();
+    let End::Tcp(stream) = ours else { unreachable!() };
+    theirs.write_all(&sent).unwrap();
+    let mut limited = (&stream).take(sent.len() as u64);
+    let report = Copier::new().copy(&mut limited, &mut &stream).unwrap();
+    assert_eq!((report.moved(), limited.limit()), (sent.len() as u64, 0));
+    let mut back = vec![0; sent.len()];
+    theirs.read_exact(&mut back).unwrap();
+    assert_joined(&sent, &[("the echo", &back)]);
+}

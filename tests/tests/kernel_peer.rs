@@ -1,0 +1,335 @@
+//! Peers that misbehave: they reset, end one direction, stop reading, or keep silent.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::net::sockopt::{self, Timeout};
+use zc_std::hook::{self, Action, Syscall};
+use zc_std::{Copier, CopyError, Mechanism};
+use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
+use zc_testkit::wire::{End, Wire, collect, feed, tcp_pair};
+
+const EAGAIN: i32 = 11;
+const EPIPE: i32 = 32;
+const ECONNRESET: i32 = 104;
+const FAR: u64 = 1 << 40;
+
+fn file_with(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+/// Closes with a reset instead of an end.
+fn reset(stream: TcpStream) {
+    sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+/// A source that is reset: what had arrived before is either in the file or was never given to us.
+/// (A reset discards what the kernel still held; that is TCP's own doing.)
+#[test]
+fn source_that_resets_in_mid_transfer() {
+    let _alone = alone();
+    let sent = pattern(8 << 20);
+    for adaptive in [true, false] {
+        let (mut client, server) = tcp_pair();
+        let bytes = sent.clone();
+        let feeder = std::thread::spawn(move || {
+            client.write_all(&bytes).unwrap();
+            reset(client);
+        });
+        let mut file = file_with(b"");
+        let mut source = server.take(FAR);
+        let mut copier = Copier::new().adaptive(adaptive);
+        let error = copier.copy(&mut source, &mut file).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert_eq!(error.raw_os_error(), Some(ECONNRESET));
+        assert!(matches!(error.syscall(), Some("read" | "splice")), "{error}");
+        // A file takes all it is given, so nothing stays in flight.
+        assert_eq!(copier.in_flight(), 0);
+        assert_eq!((error.moved(), position(&file)), (FAR - source.limit(), error.moved()));
+        let moved = usize::try_from(error.moved()).unwrap();
+        assert_joined(&sent[..moved], &[("the file", &contents(&file))]);
+        feeder.join().unwrap();
+    }
+}
+
+/// A reset that comes before anything was read.
+#[test]
+fn source_that_resets_at_once() {
+    let _alone = alone();
+    for adaptive in [true, false] {
+        let (client, mut server) = tcp_pair();
+        reset(client);
+        let error = Copier::new().adaptive(adaptive).copy(&mut server, &mut file_with(b""));
+        let error = error.unwrap_err();
+        assert_eq!((error.kind(), error.moved()), (ErrorKind::ConnectionReset, 0));
+    }
+}
+
+/// A sink that goes away in mid-transfer, by reset or by plain close with bytes unread (which is a
+/// reset, too): what it took is a prefix, and what it did not is handed back.
+#[test]
+fn sink_that_goes_away_in_mid_transfer() {
+    let _alone = alone();
+    let sent = pattern(16 << 20);
+    for adaptive in [true, false] {
+        for from in Wire::ALL {
+            for to in Wire::ALL {
+                let (source, theirs) = from.pair();
+                let feeder = feed(theirs, sent.clone());
+                let (mut sink, mut peer) = to.pair();
+                let reader = std::thread::spawn(move || {
+                    let mut first = vec![0; 1 << 20];
+                    peer.read_exact(&mut first).unwrap();
+                    if let End::Tcp(stream) = peer {
+                        reset(stream);
+                    }
+                    first
+                });
+                let mut source = source.take(FAR);
+                let mut copier = Copier::new().adaptive(adaptive);
+                let error = copier.copy(&mut source, &mut sink).unwrap_err();
+                let errno = error.raw_os_error();
+                assert!(errno == Some(EPIPE) || errno == Some(ECONNRESET), "{error}");
+                let kinds = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+                assert!(kinds.contains(&error.kind()));
+                assert!(matches!(error.syscall(), Some("splice" | "write")), "{error}");
+                assert!(error.moved() >= 1 << 20);
+                assert_joined(&sent[..1 << 20], &[("the first MiB", &reader.join().unwrap())]);
+
+                let moved = usize::try_from(error.moved()).unwrap();
+                assert_eq!(error.moved() + copier.in_flight() as u64, FAR - source.limit());
+                let residue = copier.take_residue();
+                let mut rest = Vec::new();
+                source.read_to_end(&mut rest).unwrap();
+                // What the peer's kernel had accepted is gone with the connection.
+                let parts: [(&str, &[u8]); 3] =
+                    [("taken by the sink", &sent[..moved]), ("residue", &residue), ("rest", &rest)];
+                assert_joined(&sent, &parts);
+                feeder.join().unwrap();
+            }
+        }
+    }
+}
+
+/// The same from a file, by sendfile: the file's offset says what was sent.
+#[test]
+fn sink_that_goes_away_under_sendfile() {
+    let _alone = alone();
+    let sent = pattern(16 << 20);
+    for to in Wire::ALL {
+        let source = file_with(&sent);
+        let (mut sink, mut peer) = to.pair();
+        let reader = std::thread::spawn(move || {
+            let mut first = vec![0; 1 << 20];
+            peer.read_exact(&mut first).unwrap();
+            if let End::Tcp(stream) = peer {
+                reset(stream);
+            }
+        });
+        let mut limited = (&source).take(FAR);
+        let error = zc_std::copy(&mut limited, &mut sink).unwrap_err();
+        let error = CopyError::from_io(&error).unwrap();
+        assert!(matches!(error.raw_os_error(), Some(EPIPE | ECONNRESET)), "{error}");
+        assert_eq!(error.syscall(), Some("sendfile"));
+        assert!(error.residue().is_empty());
+        assert_eq!((position(&source), FAR - limited.limit()), (error.moved(), error.moved()));
+        reader.join().unwrap();
+    }
+}
+
+/// Rust ignores SIGPIPE, so a closed sink is `BrokenPipe`, whichever call meets it.
+#[test]
+fn sink_that_is_closed_already() {
+    let _alone = alone();
+    let sent = pattern(100_000);
+    for adaptive in [true, false] {
+        for from in Wire::ALL {
+            let (source, theirs) = from.pair();
+            let feeder = feed(theirs, sent.clone());
+            let (mut sink, peer) = Wire::Unix.pair();
+            drop(peer);
+            let mut source = source.take(FAR);
+            let mut copier = Copier::new().adaptive(adaptive);
+            let error = copier.copy(&mut source, &mut sink).unwrap_err();
+            assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::BrokenPipe, Some(EPIPE)));
+            assert_eq!(error.moved(), 0);
+            let residue = copier.take_residue();
+            assert_eq!(residue.len() as u64, FAR - source.limit());
+            let mut rest = Vec::new();
+            source.read_to_end(&mut rest).unwrap();
+            assert_joined(&sent, &[("residue", &residue), ("rest", &rest)]);
+            feeder.join().unwrap();
+        }
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (source, theirs) = Wire::Tcp.pair();
+        let feeder = feed(theirs, sent.clone());
+        let mut source = source.take(FAR);
+        let mut copier = Copier::new().adaptive(adaptive);
+        let error = copier.copy(&mut source, &mut writer).unwrap_err();
+        assert_eq!((error.kind(), error.moved()), (ErrorKind::BrokenPipe, 0));
+        let residue = copier.take_residue();
+        assert_eq!(residue.len() as u64, FAR - source.limit());
+        let mut rest = Vec::new();
+        source.read_to_end(&mut rest).unwrap();
+        assert_joined(&sent, &[("residue", &residue), ("rest", &rest)]);
+        feeder.join().unwrap();
+    }
+}
+
+/// A peer that ends its sending direction has said all; the other direction still works.
+#[test]
+fn half_close() {
+    let _alone = alone();
+    let sent = pattern(1 << 20);
+    for wire in Wire::ALL {
+        let (mut ours, theirs) = wire.pair();
+        let (bytes, (done, finished)) = (sent.clone(), mpsc::channel());
+        let peer = std::thread::spawn(move || {
+            let mut theirs = theirs;
+            theirs.write_all(&bytes).unwrap();
+            match &theirs {
+                End::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+                End::Unix(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+            }
+            finished.recv().unwrap();
+            let mut answer = Vec::new();
+            theirs.read_to_end(&mut answer).unwrap();
+            answer
+        });
+        let mut file = file_with(b"");
+        assert_eq!(zc_std::copy(&mut ours, &mut file).unwrap(), sent.len() as u64);
+        assert_joined(&sent, &[("the file", &contents(&file))]);
+        done.send(()).unwrap();
+        file.rewind().unwrap();
+        assert_eq!(zc_std::copy(&mut file, &mut ours).unwrap(), sent.len() as u64);
+        drop(ours);
+        assert_joined(&sent, &[("the answer", &peer.join().unwrap())]);
+    }
+}
+
+/// A sink whose peer stops reading, with SO_SNDTIMEO set: `WouldBlock` each time it expires, and on
+/// once the peer reads again.
+#[test]
+fn peer_that_stops_reading() {
+    let _alone = alone();
+    let sent = pattern(24 << 20);
+    for (to, from_file) in [(Wire::Tcp, false), (Wire::Unix, false), (Wire::Tcp, true)] {
+        let (mut sink, peer) = to.pair();
+        sockopt::set_socket_timeout(&sink, Timeout::Send, Some(Duration::from_millis(20))).unwrap();
+        let file = file_with(&sent);
+        let mut feeder = None;
+        let mut source = if from_file {
+            Box::new(&file) as Box<dyn zc_std::Source + '_>
+        } else {
+            let (ours, theirs) = Wire::Tcp.pair();
+            feeder = Some(feed(theirs, sent.clone()));
+            Box::new(ours)
+        }
+        .take(FAR);
+
+        let mut copier = Copier::new();
+        let (mut moved, mut waits, mut peer, mut reader) = (0, 0, Some(peer), None);
+        loop {
+            let outcome = copier.copy(&mut source, &mut sink);
+            moved += copier.report().moved();
+            assert_eq!(moved + copier.in_flight() as u64, FAR - source.limit());
+            let Err(error) = outcome else { break };
+            assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::WouldBlock, Some(EAGAIN)));
+            let call = error.syscall();
+            assert!(matches!(call, Some("splice" | "write" | "sendfile")), "{error}");
+            waits += 1;
+            if waits == 3 {
+                reader = peer.take().map(collect);
+            }
+        }
+        assert!(waits >= 3);
+        assert_eq!((moved, FAR - source.limit()), (sent.len() as u64, sent.len() as u64));
+        drop(sink);
+        assert_joined(&sent, &[("what arrived", &reader.unwrap().join().unwrap())]);
+        if let Some(feeder) = feeder {
+            drop(source);
+            assert_eq!(feeder.join().unwrap(), sent.len());
+        }
+    }
+}
+
+/// SO_RCVTIMEO expires before each piece; the same copier goes on every time.
+#[test]
+fn source_that_keeps_silent_again_and_again() {
+    let _alone = alone();
+    const PIECES: usize = 12;
+    for wire in Wire::ALL {
+        for (adaptive, piece) in [(true, 1_000), (true, 40_000), (false, 1_000), (false, 40_000)] {
+            let sent = pattern(PIECES * piece);
+            let (ours, mut theirs) = wire.pair();
+            let timeout = Some(Duration::from_millis(10));
+            sockopt::set_socket_timeout(ours.as_fd(), Timeout::Recv, timeout).unwrap();
+            let mut source = ours.take(FAR);
+            let mut file = file_with(b"");
+            let mut copier = Copier::new().adaptive(adaptive);
+            let mut moved = 0;
+            for (i, part) in sent.chunks(piece).enumerate() {
+                // Silence at first; the piece that follows arrives within the next timeouts.
+                while moved < (i * piece) as u64 || i == 0 {
+                    let error = copier.copy(&mut source, &mut file).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    assert_eq!(error.raw_os_error(), Some(EAGAIN));
+                    assert!(matches!(error.syscall(), Some("read" | "splice")), "{error}");
+                    moved += error.moved();
+                    assert_eq!((moved, copier.in_flight()), (FAR - source.limit(), 0));
+                    assert_eq!(position(&file), moved);
+                    if i == 0 {
+                        break;
+                    }
+                }
+                theirs.write_all(part).unwrap();
+            }
+            drop(theirs);
+            while let Err(error) = copier.copy(&mut source, &mut file) {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            }
+            assert_eq!(FAR - source.limit(), sent.len() as u64);
+            assert_joined(&sent, &[("the file", &contents(&file))]);
+        }
+    }
+}
+
+/// A reset that comes while bytes are in flight: delivered first, then the error.
+#[test]
+fn bytes_in_flight_survive_the_reset_of_their_source() {
+    let _alone = alone();
+    let sent = pattern(100_000);
+    let (mut client, server) = tcp_pair();
+    client.write_all(&sent).unwrap();
+    let mut file = file_with(b"");
+    let mut source = server.take(FAR);
+    let mut copier = Copier::new().adaptive(false);
+    {
+        let full = hook::replace(|call| match call.syscall {
+            Syscall::Splice if call.len < 200_000 => Action::Fail(28),
+            _ => Action::Proceed,
+        });
+        let error = copier.copy(&mut source, &mut file).unwrap_err();
+        assert_eq!((error.kind(), error.moved()), (ErrorKind::StorageFull, 0));
+        drop(full);
+    }
+    let in_flight = copier.in_flight() as u64;
+    assert!(in_flight > 0 && in_flight == FAR - source.limit());
+    reset(client);
+    let error = copier.copy(&mut source, &mut file).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert!(error.moved() >= in_flight);
+    assert!(copier.report().moved_by(Mechanism::Splice) >= in_flight);
+    assert_eq!((error.moved(), copier.in_flight()), (FAR - source.limit(), 0));
+    let moved = usize::try_from(error.moved()).unwrap();
+    assert_joined(&sent[..moved], &[("the file", &contents(&file))]);
+}
