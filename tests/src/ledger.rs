@@ -65,23 +65,33 @@ pub fn position(file: &File) -> u64 {
     file.stream_position().expect("a file that can be positioned")
 }
 
-/// How many descriptors the process has open.
+/// The descriptors that the process has open: number and what is behind it.
 ///
 /// # Panics
 ///
 /// Without procfs.
-pub fn descriptors() -> usize {
-    // One of those listed is the listing's own.
-    std::fs::read_dir("/proc/self/fd").expect("procfs").count() - 1
+pub fn descriptors() -> Vec<String> {
+    let mut open = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd").expect("procfs") {
+        let path = entry.expect("procfs").path();
+        let Ok(what) = std::fs::read_link(&path) else { continue };
+        let number = path.file_name().unwrap_or_default().display();
+        // The listing's own.
+        if !what.starts_with("/proc") {
+            open.push(format!("{number}: {}", what.display()));
+        }
+    }
+    open.sort();
+    open
 }
 
 /// One test at a time in this process, so that it can count the process's descriptors and pipes.
 ///
-/// When dropped it asserts that there are as many descriptors as at its beginning, that no pipe is
+/// When dropped it asserts that no descriptor is open that was not at its beginning, that no pipe is
 /// on loan, and that the pool lends no pipe with bytes in it.
 #[derive(Debug)]
 pub struct Alone {
-    descriptors: usize,
+    descriptors: Vec<String>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -100,7 +110,9 @@ impl Drop for Alone {
         }
         assert_pool_is_clean();
         pool::clear();
-        assert_eq!(descriptors(), self.descriptors, "descriptors leaked");
+        let mut leaked = descriptors();
+        leaked.retain(|descriptor| !self.descriptors.contains(descriptor));
+        assert!(leaked.is_empty(), "descriptors leaked: {leaked:?}");
     }
 }
 

@@ -1,0 +1,170 @@
+//! No pipe to be had: the copy reads and writes instead.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+use rustix::process::Resource;
+use zc_std::{Copier, Mechanism, pool};
+use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
+use zc_testkit::mounts::skip;
+use zc_testkit::wire::{End, Wire, collect, feed};
+use zc_testkit::{child, limits};
+
+const EMFILE: i32 = 24;
+const ENOBUFS: i32 = 105;
+const LEN: usize = 2 << 20;
+const FAR: u64 = 1 << 40;
+
+/// What a copy needs, made before descriptors run out.
+struct Upload {
+    sent: Vec<u8>,
+    source: std::io::Take<End>,
+    feeder: std::thread::JoinHandle<usize>,
+    file: File,
+}
+
+impl Upload {
+    fn new(wire: Wire) -> Upload {
+        let sent = pattern(LEN);
+        let (ours, theirs) = wire.pair();
+        let feeder = feed(theirs, sent.clone());
+        Upload { sent, source: ours.take(FAR), feeder, file: tempfile::tempfile().unwrap() }
+    }
+
+    /// Copies, and asserts all there is to assert but how.
+    fn copy(mut self, adaptive: bool) -> zc_std::Report {
+        let mut copier = Copier::new().adaptive(adaptive);
+        let report = copier.copy(&mut self.source, &mut self.file).unwrap();
+        assert_eq!((report.moved(), FAR - self.source.limit()), (LEN as u64, LEN as u64));
+        assert_eq!(position(&self.file), LEN as u64);
+        assert_joined(&self.sent, &[("the file", &contents(&self.file))]);
+        self.feeder.join().unwrap();
+        report
+    }
+}
+
+#[test]
+fn out_of_descriptors() {
+    child::run("out_of_descriptors", "child", || {
+        let _alone = alone();
+        for wire in Wire::ALL {
+            for adaptive in [true, false] {
+                let upload = Upload::new(wire);
+                // One may become free when the feeder is done: a pipe needs two.
+                let before = limits::set_soft(Resource::Nofile, Some(next_descriptor()));
+                let report = upload.copy(adaptive);
+                assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64, "{report:?}");
+                if !adaptive {
+                    assert_eq!(report.refused(Mechanism::Splice), Some(EMFILE));
+                }
+                assert_eq!((pool::lent(), pool::idle()), (0, 0));
+                limits::set_soft(Resource::Nofile, before);
+                let report = Upload::new(wire).copy(false);
+                assert_eq!(report.mechanism(), Some(Mechanism::Splice), "it was only for then");
+                pool::clear();
+            }
+        }
+    });
+}
+
+/// The number that the next descriptor would get.
+fn next_descriptor() -> u64 {
+    use std::os::fd::AsRawFd;
+    let next = File::open("/dev/null").unwrap().as_raw_fd();
+    u64::try_from(next).unwrap()
+}
+
+/// Beyond `pipe-user-pages-soft` an ordinary user's new pipes have room for two pages at most,
+/// which is not worth splicing through.
+#[test]
+fn beyond_the_users_pipe_budget() {
+    child::run("beyond_the_users_pipe_budget", "child", || {
+        let _alone = alone();
+        let handle = std::thread::spawn(|| -> Result<(), String> {
+            limits::become_ordinary_user(54_321)?;
+            let hoard = hoard_pipes()?;
+            let (mut to, peer) = Wire::Tcp.pair();
+            let reader = collect(peer);
+            for wire in Wire::ALL {
+                let report = Upload::new(wire).copy(false);
+                assert_eq!(report.refused(Mechanism::Splice), Some(ENOBUFS), "{report:?}");
+                assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64);
+            }
+            let Upload { sent, mut source, feeder, .. } = Upload::new(Wire::Tcp);
+            let report = Copier::new().copy(&mut source, &mut to).unwrap();
+            assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64);
+            drop(to);
+            assert_joined(&sent, &[("what arrived", &reader.join().unwrap())]);
+            feeder.join().unwrap();
+            assert_eq!((pool::lent(), pool::idle()), (0, 0), "small pipes are not kept");
+
+            // With the budget free again there are pipes again.
+            drop(hoard);
+            let report = Upload::new(Wire::Unix).copy(false);
+            assert_eq!(report.mechanism(), Some(Mechanism::Splice), "{report:?}");
+            Ok(())
+        });
+        match handle.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => skip(&why),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    });
+}
+
+/// Takes so many of the user's pipe pages that new pipes are small.
+fn hoard_pipes() -> Result<Vec<(OwnedFd, OwnedFd)>, String> {
+    const DEFAULT: usize = 64 << 10;
+    const MAX: usize = 1 << 20;
+    const FAIRLY_MANY: usize = 2048;
+    let mut hoard = Vec::new();
+    while hoard.len() < FAIRLY_MANY {
+        let pipe = rustix::pipe::pipe().map_err(|errno| format!("a pipe to hoard: {errno}"))?;
+        let size = fcntl_getpipe_size(&pipe.1).map_err(|errno| format!("F_GETPIPE_SZ: {errno}"))?;
+        // Beyond the budget it stays as small as it is.
+        let _ = fcntl_setpipe_size(&pipe.1, MAX);
+        hoard.push(pipe);
+        if size < DEFAULT {
+            return Ok(hoard);
+        }
+    }
+    Err(format!("{FAIRLY_MANY} large pipes are still within the user's budget"))
+}
+
+/// All the pipes that the pool lends are lent, to copiers with bytes in flight.
+#[test]
+fn pool_exhausted() {
+    let _alone = alone();
+    let mut stuck = Vec::new();
+    for _ in 0..pool::MAX_LENT {
+        let (mut client, stream) = std::os::unix::net::UnixStream::pair().unwrap();
+        client.write_all(&[7; 100_000]).unwrap();
+        drop(client);
+        let mut copier = Copier::new().adaptive(false);
+        // A sink that never takes a byte and says so: the bytes stay in the pipe.
+        let (full, other) = full_socket();
+        let error = copier.copy(&mut &stream, &mut &full).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        assert_eq!(copier.in_flight(), 100_000);
+        stuck.push((copier, stream, full, other));
+    }
+    assert_eq!(pool::lent(), pool::MAX_LENT);
+    let report = Upload::new(Wire::Unix).copy(false);
+    assert_eq!(report.refused(Mechanism::Splice), Some(ENOBUFS));
+    for (mut copier, ..) in stuck {
+        assert_eq!(copier.take_residue(), [7; 100_000]);
+    }
+    assert_eq!(pool::lent(), 0);
+    assert!(pool::idle() <= pool::MAX_IDLE);
+    let report = Upload::new(Wire::Unix).copy(false);
+    assert_eq!(report.mechanism(), Some(Mechanism::Splice));
+}
+
+fn full_socket() -> (std::os::unix::net::UnixStream, std::os::unix::net::UnixStream) {
+    let (full, other) = std::os::unix::net::UnixStream::pair().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while (&full).write(&[0; 4096]).is_ok() {}
+    (full, other)
+}
