@@ -1,0 +1,478 @@
+//! Files that change while they are copied, files copied into themselves, files with holes, and
+//! offsets at the far end.
+
+use std::cell::Cell;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use zc_std::hook::{self, Action, Syscall};
+use zc_std::{Copier, CopyError, Mechanism, ReadFrom};
+use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
+use zc_testkit::mounts::{Mount, or_skip, skip};
+use zc_testkit::wire::{Wire, collect, feed};
+
+const FAR: u64 = 1 << 40;
+const GIB: u64 = 1 << 30;
+const EINVAL: i32 = 22;
+const EFBIG: i32 = 27;
+const EOVERFLOW: i32 = 75;
+
+fn file_with(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+fn memory_file() -> Option<File> {
+    let memory = rustix::fs::memfd_create("zc", rustix::fs::MemfdFlags::CLOEXEC);
+    or_skip(memory.map(File::from).map_err(|errno| format!("memfd_create: {errno}")))
+}
+
+/// The same file, opened once more: a position of its own.
+fn again(file: &File, options: &OpenOptions) -> File {
+    options.open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap()
+}
+
+/// Limits calls that move bytes to `piece`, so that a copy takes many, and does `act` before the
+/// `nth` of them.
+fn before_call(nth: usize, piece: usize, act: impl Fn() + 'static) -> hook::Guard {
+    let calls = Rc::new(Cell::new(0));
+    hook::replace(move |call| {
+        if call.len == 0 {
+            return Action::Proceed;
+        }
+        calls.set(calls.get() + 1);
+        if calls.get() == nth {
+            act();
+        }
+        Action::Limit(piece)
+    })
+}
+
+#[test]
+fn source_truncated_while_copied() {
+    let _alone = alone();
+    let sent = pattern(1 << 20);
+    for to_socket in [false, true] {
+        let source = file_with(&sent);
+        let handle = source.try_clone().unwrap();
+        // 8 calls of 64 KiB; then half of what they moved is all that the file still has.
+        let guard = before_call(9, 64 << 10, move || handle.set_len(256 << 10).unwrap());
+        let mut limited = (&source).take(FAR);
+        let (moved, arrived) = if to_socket {
+            let (mut to, peer) = Wire::Tcp.pair();
+            let reader = collect(peer);
+            let report = Copier::new().copy(&mut limited, &mut to).unwrap();
+            drop(to);
+            (report.moved(), reader.join().unwrap())
+        } else {
+            let mut to = file_with(b"");
+            let report = Copier::new().copy(&mut limited, &mut to).unwrap();
+            assert_eq!(position(&to), report.moved());
+            (report.moved(), contents(&to))
+        };
+        drop(guard);
+        assert_eq!((moved, FAR - limited.limit(), position(&source)), (512 << 10, moved, moved));
+        // Page cache that was lent to a socket may show the truncation; its length may not.
+        assert_eq!(arrived.len(), 512 << 10);
+        if !to_socket {
+            assert_joined(&sent[..512 << 10], &[("the copy", &arrived)]);
+        }
+    }
+}
+
+/// What is appended before the end has been seen belongs to the copy.
+#[test]
+fn source_growing_while_copied() {
+    let _alone = alone();
+    let sent = pattern(1 << 20);
+    for to_socket in [false, true] {
+        let source = file_with(&sent[..512 << 10]);
+        let tail = sent[512 << 10..].to_vec();
+        let handle = source.try_clone().unwrap();
+        // 8 calls move all; the 9th is the one that would answer 0.
+        let guard = before_call(9, 64 << 10, move || {
+            handle.write_all_at(&tail, 512 << 10).unwrap();
+        });
+        let mut limited = (&source).take(FAR);
+        let (moved, arrived) = if to_socket {
+            let (mut to, peer) = Wire::Unix.pair();
+            let reader = collect(peer);
+            let report = Copier::new().copy(&mut limited, &mut to).unwrap();
+            drop(to);
+            (report.moved(), reader.join().unwrap())
+        } else {
+            let mut to = file_with(b"");
+            let report = Copier::new().copy(&mut limited, &mut to).unwrap();
+            (report.moved(), contents(&to))
+        };
+        drop(guard);
+        assert_eq!((moved, FAR - limited.limit(), position(&source)), (1 << 20, moved, moved));
+        assert_joined(&sent, &[("the copy", &arrived)]);
+    }
+}
+
+/// Somebody truncates and extends the source all the time. What is copied cannot be foretold, but
+/// its count can be trusted, and each byte is the file's or a hole's.
+#[test]
+fn source_shrinking_and_growing_wildly() {
+    let _alone = alone();
+    let sent = pattern(4 << 20);
+    let source = file_with(&sent);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let writer = again(&source, OpenOptions::new().write(true));
+            while !done.load(Ordering::Relaxed) {
+                writer.set_len(1 << 20).unwrap();
+                writer.set_len(4 << 20).unwrap();
+                writer.write_all_at(&sent[2 << 20..3 << 20], 2 << 20).unwrap();
+            }
+        });
+        for _ in 0..30 {
+            let (mut reader, mut to) = (again(&source, OpenOptions::new().read(true)), file_with(b""));
+            let mut limited = (&mut reader).take(FAR);
+            let report = Copier::new().copy(&mut limited, &mut to).unwrap();
+            let moved = report.moved();
+            assert_eq!((FAR - limited.limit(), position(&to)), (moved, moved));
+            assert_eq!((position(&reader), to.metadata().unwrap().len()), (moved, moved));
+            assert!((1 << 20..=4 << 20).contains(&moved), "{moved}");
+            let copied = contents(&to);
+            let foreign = copied.iter().zip(&sent).position(|(a, b)| a != b && *a != 0);
+            assert_eq!(foreign, None);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn same_file_overlapping() {
+    let _alone = alone();
+    let sent = pattern(300_000);
+    // Forwards, backwards, on the spot, by one byte.
+    for (start, target) in [(0, 100_000), (100_000, 0), (0, 0), (5, 5), (0, 1), (0, 299_999)] {
+        for adaptive in [true, false] {
+            let from = file_with(&sent);
+            let mut to = again(&from, OpenOptions::new().read(true).write(true));
+            (&from).seek(SeekFrom::Start(start)).unwrap();
+            to.seek(SeekFrom::Start(target)).unwrap();
+            let mut limited = (&from).take(FAR);
+            let mut copier = Copier::new().adaptive(adaptive);
+            let error = copier.copy(&mut limited, &mut to).unwrap_err();
+            assert_eq!((error.kind(), error.moved()), (ErrorKind::InvalidInput, 0));
+            assert!(error.to_string().contains("same file"), "{error}");
+            assert_eq!((copier.in_flight(), limited.limit()), (0, FAR));
+            assert_eq!((position(&from), position(&to)), (start, target));
+            assert_joined(&sent, &[("the file", &contents(&from))]);
+        }
+    }
+}
+
+/// One open file, one position: reading and writing would run after each other.
+#[test]
+fn same_open_file_is_refused() {
+    let _alone = alone();
+    let sent = pattern(100_000);
+    let mut from = file_with(&sent);
+    let mut to = from.try_clone().unwrap();
+    let error = to.read_from(&mut from).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert_eq!(CopyError::from_io(&error).unwrap().moved(), 0);
+    assert_eq!(position(&from), 0);
+    assert_joined(&sent, &[("the file", &contents(&from))]);
+    // At its end there is nothing to overlap.
+    from.seek(SeekFrom::End(0)).unwrap();
+    assert_eq!(to.read_from(&mut from).unwrap(), 0);
+    assert_joined(&sent, &[("the file", &contents(&from))]);
+}
+
+#[test]
+fn same_file_apart() {
+    let _alone = alone();
+    let sent = pattern(300_000);
+    for adaptive in [true, false] {
+        // The second third over the first; through a hard link it is the same file still.
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        std::fs::write(&one, &sent).unwrap();
+        std::fs::hard_link(&one, &two).unwrap();
+        let mut from = File::open(&one).unwrap();
+        let mut to = OpenOptions::new().write(true).open(&two).unwrap();
+        from.seek(SeekFrom::Start(100_000)).unwrap();
+        let mut limited = (&from).take(100_000);
+        let report = Copier::new().adaptive(adaptive).copy(&mut limited, &mut to).unwrap();
+        assert_eq!((report.moved(), limited.limit()), (100_000, 0));
+        assert_eq!((position(&from), position(&to)), (200_000, 100_000));
+        let (a, b) = (&sent[100_000..200_000], &sent[100_000..]);
+        assert_joined(&contents(&from), &[("the copy", a), ("the rest", b)]);
+    }
+}
+
+/// A file appended to itself is doubled; the copy does not chase its own tail.
+#[test]
+fn file_appended_to_itself() {
+    let _alone = alone();
+    let sent = pattern(300_000);
+    for by_append_mode in [true, false] {
+        for adaptive in [true, false] {
+            for limit in [FAR, 300_000, 1_000_000] {
+                let from = file_with(&sent);
+                let mut to = if by_append_mode {
+                    again(&from, OpenOptions::new().append(true))
+                } else {
+                    let mut to = again(&from, OpenOptions::new().write(true));
+                    to.seek(SeekFrom::End(0)).unwrap();
+                    to
+                };
+                let mut limited = (&from).take(limit);
+                let mut copier = Copier::new().adaptive(adaptive);
+                let report = copier.copy(&mut limited, &mut to).unwrap();
+                assert_eq!((report.moved(), limit - limited.limit()), (300_000, 300_000));
+                assert_eq!((position(&from), position(&to)), (300_000, 600_000));
+                assert_joined(&contents(&from), &[("itself", &sent), ("once more", &sent)]);
+            }
+        }
+    }
+}
+
+#[test]
+fn sparse_files() {
+    let _alone = alone();
+    let (head, tail) = (pattern(10_000), pattern(20_000));
+    let source = file_with(&head);
+    let len = 64 << 20;
+    source.set_len(len).unwrap();
+    source.write_all_at(&tail, 40 << 20).unwrap();
+    let mut want = head.clone();
+    want.resize(40 << 20, 0);
+    want.extend_from_slice(&tail);
+    want.resize(usize::try_from(len).unwrap(), 0);
+
+    let mut to = file_with(b"");
+    let mut limited = (&source).take(FAR);
+    let report = Copier::new().copy(&mut limited, &mut to).unwrap();
+    assert_eq!((report.moved(), FAR - limited.limit(), position(&source)), (len, len, len));
+    assert_joined(&want, &[("the copy", &contents(&to))]);
+
+    (&source).rewind().unwrap();
+    let (mut socket, peer) = Wire::Unix.pair();
+    let reader = collect(peer);
+    let report = Copier::new().copy(&mut &source, &mut socket).unwrap();
+    drop(socket);
+    assert_eq!(report.moved(), len);
+    assert_joined(&want, &[("what arrived", &reader.join().unwrap())]);
+}
+
+/// Across the 4 GiB line, which is where 32 bits end, in source and destination, by each mechanism.
+#[test]
+fn across_four_gibibytes() {
+    let _alone = alone();
+    let sent = pattern(2 << 20);
+    let line = 4 * GIB - (1 << 20);
+    let Some(source) = memory_file() else { return };
+    source.write_all_at(&sent, line).unwrap();
+    let mut kinds = vec![tempfile::tempfile().unwrap()];
+    kinds.extend(memory_file());
+    for mut to in kinds {
+        (&source).seek(SeekFrom::Start(line)).unwrap();
+        to.seek(SeekFrom::Start(line)).unwrap();
+        let mut limited = (&source).take(FAR);
+        let report = Copier::new().copy(&mut limited, &mut to).unwrap();
+        let end = 4 * GIB + (1 << 20);
+        assert_eq!((report.moved(), FAR - limited.limit()), (2 << 20, 2 << 20));
+        assert_eq!((position(&source), position(&to)), (end, end));
+        let mut copied = vec![0; 2 << 20];
+        to.read_exact_at(&mut copied, line).unwrap();
+        assert_joined(&sent, &[("the copy", &copied)]);
+        assert!(to.metadata().unwrap().blocks() < 16384, "the file before it is a hole still");
+    }
+    for wire in Wire::ALL {
+        let (mut socket, peer) = wire.pair();
+        let reader = collect(peer);
+        (&source).seek(SeekFrom::Start(line)).unwrap();
+        let report = Copier::new().copy(&mut &source, &mut socket).unwrap();
+        drop(socket);
+        assert_eq!((report.moved(), report.mechanism()), (2 << 20, Some(Mechanism::Sendfile)));
+        assert_joined(&sent, &[("what arrived", &reader.join().unwrap())]);
+
+        let (mut socket, theirs) = wire.pair();
+        let feeder = feed(theirs, sent.clone());
+        let mut to = file_with(b"");
+        to.seek(SeekFrom::Start(line)).unwrap();
+        let report = Copier::new().adaptive(false).copy(&mut socket, &mut to).unwrap();
+        assert_eq!((report.moved(), report.mechanism()), (2 << 20, Some(Mechanism::Splice)));
+        let mut copied = vec![0; 2 << 20];
+        to.read_exact_at(&mut copied, line).unwrap();
+        assert_joined(&sent, &[("the file", &copied)]);
+        feeder.join().unwrap();
+    }
+}
+
+/// More than 4 GiB in one copy, counted right: to the null device, which makes it quick.
+#[test]
+fn more_than_four_gibibytes_in_one_copy() {
+    let _alone = alone();
+    let Some(source) = memory_file() else { return };
+    let len = 4 * GIB + 12_345;
+    source.set_len(len).unwrap();
+    let mut null = OpenOptions::new().write(true).open("/dev/null").unwrap();
+    let (limit, mut seen) = (len + 7, 0);
+    let mut limited = zc_std::Progress::new((&source).take(limit), |n| seen += n);
+    let report = Copier::new().copy(&mut limited, &mut null).unwrap();
+    assert_eq!((report.moved(), limited.get_ref().limit(), position(&source)), (len, 7, len));
+    assert_eq!(report.mechanism(), Some(Mechanism::Sendfile));
+    drop(limited);
+    assert_eq!(seen, len);
+}
+
+/// At the top of the range calls answer EINVAL, EFBIG or EOVERFLOW, each file system in its own
+/// way. Whatever it is, it comes with the count, and the bytes are handed back.
+#[test]
+fn destination_near_the_largest_offset() {
+    let _alone = alone();
+    let sent = pattern(200_000);
+    let top = i64::MAX as u64;
+    let mut files = vec![("temporary directory", tempfile::tempfile().unwrap())];
+    files.extend(memory_file().map(|file| ("memory", file)));
+    for (name, file) in files {
+        let Some(highest) = highest_position(&file, top - 100_000) else {
+            skip(&format!("{name}: no position is too high to be taken"));
+            continue;
+        };
+        for wire in Wire::ALL {
+            for adaptive in [true, false] {
+                (&file).seek(SeekFrom::Start(highest)).unwrap();
+                let (ours, theirs) = wire.pair();
+                let feeder = feed(theirs, sent.clone());
+                let mut source = ours.take(FAR);
+                let mut copier = Copier::new().adaptive(adaptive);
+                let error = copier.copy(&mut source, &mut &file).unwrap_err();
+                let errno = error.raw_os_error();
+                assert!(matches!(errno, Some(EINVAL | EFBIG | EOVERFLOW)), "{name}: {error}");
+                assert!(matches!(error.syscall(), Some("splice" | "write")));
+                assert_eq!(error.moved() + copier.in_flight() as u64, FAR - source.limit());
+                let mut residue = copier.take_residue();
+                source.read_to_end(&mut residue).unwrap();
+                let moved = usize::try_from(error.moved()).unwrap();
+                assert_eq!(position(&file), highest + error.moved());
+                let mut written = vec![0; moved];
+                file.read_exact_at(&mut written, highest).unwrap();
+                assert_joined(&sent, &[("written", &written), ("handed back", &residue)]);
+                feeder.join().unwrap();
+                file.set_len(0).unwrap();
+            }
+        }
+        let from = file_with(&sent);
+        let mut limited = (&from).take(FAR);
+        (&file).seek(SeekFrom::Start(highest)).unwrap();
+        let mut copier = Copier::new();
+        let error = copier.copy(&mut limited, &mut &file).unwrap_err();
+        let errno = error.raw_os_error();
+        assert!(matches!(errno, Some(EINVAL | EFBIG | EOVERFLOW)), "{name}: {error}");
+        let taken = FAR - limited.limit();
+        assert_eq!(error.moved() + copier.in_flight() as u64, taken);
+        assert_eq!((position(&from), position(&file)), (taken, highest + error.moved()));
+    }
+}
+
+/// `wanted`, or the highest position that the file system lets the file take, less some room.
+fn highest_position(file: &File, wanted: u64) -> Option<u64> {
+    let mut file = file;
+    let mut at = wanted;
+    while file.seek(SeekFrom::Start(at)).is_err() {
+        at = at / 2 + 1;
+        if at < GIB {
+            return None;
+        }
+    }
+    // Towards the limit again, as near as 100,000 bytes.
+    let mut step = at;
+    while step >= 50_000 {
+        if at + step <= wanted && file.seek(SeekFrom::Start(at + step)).is_ok() {
+            at += step;
+        }
+        step /= 2;
+    }
+    Some(at)
+}
+
+#[test]
+fn source_near_the_largest_offset() {
+    let _alone = alone();
+    // tmpfs has files as long as offsets go.
+    let Some(file) = memory_file() else { return };
+    let top = i64::MAX as u64;
+    if let Err(error) = file.set_len(top) {
+        return skip(&format!("a file of {top} bytes: {error}"));
+    }
+    for (limit, adaptive) in [(3, true), (3, false), (FAR, true), (FAR, false)] {
+        (&file).seek(SeekFrom::Start(top - 3)).unwrap();
+        let mut to = file_with(b"");
+        let mut limited = (&file).take(limit);
+        let mut copier = Copier::new().adaptive(adaptive);
+        let outcome = copier.copy(&mut limited, &mut to);
+        let moved = copier.report().moved();
+        match outcome {
+            Ok(_) => assert_eq!(moved, 3),
+            // A read that asks for more than there are offsets left is refused by the kernel.
+            Err(error) => {
+                assert_eq!(limit, FAR, "{error}");
+                assert!(matches!(error.raw_os_error(), Some(EINVAL | EFBIG | EOVERFLOW)));
+            }
+        }
+        assert_eq!((limit - limited.limit(), copier.in_flight()), (moved, 0));
+        assert_eq!((position(&file), position(&to)), (top - 3 + moved, moved));
+        assert_eq!(contents(&to), vec![0; usize::try_from(moved).unwrap()]);
+    }
+}
+
+/// A limit beyond what offsets can say is no limit.
+#[test]
+fn limits_beyond_all_offsets() {
+    let _alone = alone();
+    let sent = pattern(100_000);
+    for limit in [u64::MAX, u64::MAX - 1, i64::MAX as u64, i64::MAX as u64 + 1, 1 << 32] {
+        let (from, mut to) = (file_with(&sent), file_with(b""));
+        let mut limited = (&from).take(limit);
+        let report = Copier::new().copy(&mut limited, &mut to).unwrap();
+        assert_eq!((report.moved(), limit - limited.limit()), (100_000, 100_000));
+        assert_joined(&sent, &[("the copy", &contents(&to))]);
+
+        let (ours, theirs) = Wire::Tcp.pair();
+        let feeder = feed(theirs, sent.clone());
+        let mut limited = ours.take(limit);
+        let mut to = file_with(b"");
+        let report = Copier::new().adaptive(false).copy(&mut limited, &mut to).unwrap();
+        assert_eq!((report.moved(), limit - limited.limit()), (100_000, 100_000));
+        assert_joined(&sent, &[("the file", &contents(&to))]);
+        feeder.join().unwrap();
+    }
+}
+
+/// An overlay makes up its device and inode numbers; they tell the same file all the same.
+#[test]
+fn same_file_on_an_overlay() {
+    let _alone = alone();
+    let Some(mount) = or_skip(Mount::overlay()) else { return };
+    let sent = pattern(300_000);
+    std::fs::write(mount.path("file"), &sent).unwrap();
+    let from = File::open(mount.path("file")).unwrap();
+    let mut to = OpenOptions::new().write(true).open(mount.path("file")).unwrap();
+    let error = Copier::new().copy(&mut &from, &mut to).unwrap_err();
+    assert_eq!((error.kind(), error.moved()), (ErrorKind::InvalidInput, 0));
+    assert_joined(&sent, &[("the file", &contents(&from))]);
+    // A seek that hooks make fail leaves nothing behind either.
+    let guard = hook::replace(|call| match call.syscall {
+        Syscall::Seek => Action::Fail(29),
+        _ => Action::Proceed,
+    });
+    let error = Copier::new().copy(&mut &from, &mut to).unwrap_err();
+    drop(guard);
+    assert_eq!((error.syscall(), error.moved(), position(&from)), (Some("lseek"), 0, 0));
+    assert_joined(&sent, &[("the file", &contents(&from))]);
+}
