@@ -33,7 +33,11 @@ pub fn assert_joined(whole: &[u8], parts: &[(&str, &[u8])]) {
         if whole.get(at..at + part.len()) != Some(*part) {
             let differs = |i: &usize| whole.get(at + i) != part.get(*i);
             let i = (0..part.len()).find(differs).expect("it differs somewhere");
-            panic!("{name} is wrong from its byte {i} on, which is byte {} of {}", at + i, whole.len());
+            panic!(
+                "{name} is wrong from its byte {i} on, which is byte {} of {}",
+                at + i,
+                whole.len()
+            );
         }
         at += part.len();
     }

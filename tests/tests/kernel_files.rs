@@ -135,7 +135,8 @@ fn source_shrinking_and_growing_wildly() {
             }
         });
         for _ in 0..30 {
-            let (mut reader, mut to) = (again(&source, OpenOptions::new().read(true)), file_with(b""));
+            let (mut reader, mut to) =
+                (again(&source, OpenOptions::new().read(true)), file_with(b""));
             let mut limited = (&mut reader).take(FAR);
             let report = Copier::new().copy(&mut limited, &mut to).unwrap();
             let moved = report.moved();

@@ -104,8 +104,7 @@ fn file_to_slow_socket_under_a_storm() {
         drop(storm);
         assert_eq!(report.moved(), sent.len() as u64);
         let sendfiles = record.calls_to(Syscall::Sendfile);
-        let cut_short =
-            |call: &&hook::Record| call.result == Err(EINTR) || call.moved() < 4 << 20;
+        let cut_short = |call: &&hook::Record| call.result == Err(EINTR) || call.moved() < 4 << 20;
         assert!(sendfiles.iter().filter(cut_short).count() > 1, "{sendfiles:?}");
     }
 }

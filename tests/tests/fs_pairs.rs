@@ -1,0 +1,205 @@
+//! Real file systems, mounted by the test: every ordered pair of the writable ones, every read-only
+//! one into each, sockets to and from each.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use zc_std::{Copier, Mechanism, Report};
+use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
+use zc_testkit::mounts::{Mount, or_skip};
+use zc_testkit::wire::{Wire, collect, feed};
+
+const FAR: u64 = 1 << 40;
+/// No multiple of any block, and more than one pipe.
+const LEN: usize = (1 << 20) + 4097;
+
+fn writable() -> Vec<Mount> {
+    let mounts = [
+        Mount::ext4(32),
+        Mount::tmpfs(32 << 10),
+        Mount::overlay(),
+        Mount::xfs(320),
+        Mount::btrfs(256),
+        Mount::fuse(32),
+    ];
+    mounts.into_iter().filter_map(or_skip).collect()
+}
+
+fn create(path: &Path) -> File {
+    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path).unwrap()
+}
+
+/// One line that says how a copy went.
+fn describe(report: &Report) -> String {
+    let mut line = String::new();
+    for mechanism in Mechanism::ALL {
+        let moved = report.moved_by(mechanism);
+        if moved > 0 {
+            line += &format!(" {mechanism} {moved}");
+        }
+        if let Some(errno) = report.refused(mechanism) {
+            line += &format!(" ({mechanism} refused: errno {errno})");
+        }
+    }
+    line
+}
+
+/// Copies from the middle of one file into the middle of another, by limit and to the end.
+fn copy_between(name: &str, from: &Path, to: &Path, sent: &[u8]) {
+    let mut source = File::open(from).unwrap();
+    let mut sink = create(to);
+    sink.write_all(b"before ").unwrap();
+    let mut first = [0; 11];
+    source.read_exact(&mut first).unwrap();
+
+    // In two copies, the first ended by its limit, the second by the end of the file.
+    let half = LEN as u64 / 2;
+    let mut limited = (&source).take(half);
+    let mut copier = Copier::new();
+    let report = copier.copy(&mut limited, &mut sink).unwrap();
+    assert_eq!((report.moved(), limited.limit()), (half, 0), "{name}");
+    assert_eq!((position(&source), position(&sink)), (11 + half, 7 + half), "{name}");
+    let mut limited = (&source).take(FAR);
+    let report = copier.copy(&mut limited, &mut sink).unwrap();
+    let rest = sent.len() as u64 - 11 - half;
+    assert_eq!((report.moved(), FAR - limited.limit()), (rest, rest), "{name}");
+    assert_eq!(position(&source), sent.len() as u64, "{name}");
+    assert_joined(&contents(&sink), &[("before", b"before "), (name, &sent[11..])]);
+    eprintln!("{name:>20}:{}", describe(&report));
+}
+
+#[test]
+fn every_pair_of_writable_file_systems() {
+    let _alone = alone();
+    let (mounts, sent) = (writable(), pattern(LEN));
+    for from in &mounts {
+        fs::write(from.path("source"), &sent).unwrap();
+        for to in &mounts {
+            let name = format!("{} to {}", from.kind(), to.kind());
+            copy_between(&name, &from.path("source"), &to.path("copy"), &sent);
+        }
+    }
+}
+
+#[test]
+fn sockets_to_and_from_every_file_system() {
+    let _alone = alone();
+    let sent = pattern(LEN);
+    for mount in &writable() {
+        for wire in Wire::ALL {
+            for adaptive in [true, false] {
+                let name = format!("{wire:?} to {}", mount.kind());
+                let (ours, theirs) = wire.pair();
+                let feeder = feed(theirs, sent.clone());
+                let mut file = create(&mount.path("upload"));
+                let mut source = ours.take(LEN as u64 - 1);
+                let report = Copier::new().adaptive(adaptive).copy(&mut source, &mut file).unwrap();
+                assert_eq!((report.moved(), source.limit()), (LEN as u64 - 1, 0), "{name}");
+                if !adaptive {
+                    assert_eq!(report.mechanism(), Some(Mechanism::Splice), "{name}: {report:?}");
+                }
+                assert_joined(&sent[..LEN - 1], &[(&name, &contents(&file))]);
+                let mut last = Vec::new();
+                source.into_inner().read_to_end(&mut last).unwrap();
+                assert_eq!(last, sent[LEN - 1..]);
+                feeder.join().unwrap();
+                eprintln!("{name:>20}:{}", describe(&report));
+
+                let name = format!("{} to {wire:?}", mount.kind());
+                let (mut ours, theirs) = wire.pair();
+                let reader = collect(theirs);
+                file.seek(SeekFrom::Start(3)).unwrap();
+                let mut source = (&file).take(FAR);
+                let report = Copier::new().adaptive(adaptive).copy(&mut source, &mut ours).unwrap();
+                drop(ours);
+                assert_eq!(FAR - source.limit(), LEN as u64 - 4, "{name}");
+                assert_joined(&sent[3..LEN - 1], &[(&name, &reader.join().unwrap())]);
+                assert_eq!(position(&file), LEN as u64 - 1);
+                eprintln!("{name:>20}:{}", describe(&report));
+            }
+        }
+    }
+}
+
+#[test]
+fn read_only_file_systems_to_every_writable_one() {
+    let _alone = alone();
+    let sent = pattern(LEN);
+    let content = tempfile::tempdir().unwrap();
+    fs::write(content.path().join("source"), &sent).unwrap();
+    let sources = [Mount::squashfs(content.path()), Mount::squashfuse(content.path())];
+    let writable = writable();
+    for from in sources.into_iter().filter_map(or_skip) {
+        for to in &writable {
+            let name = format!("{} to {}", from.kind(), to.kind());
+            copy_between(&name, &from.path("source"), &to.path("copy"), &sent);
+        }
+        let (mut ours, theirs) = Wire::Tcp.pair();
+        let reader = collect(theirs);
+        let mut source = File::open(from.path("source")).unwrap();
+        let report = Copier::new().copy(&mut source, &mut ours).unwrap();
+        drop(ours);
+        assert_joined(&sent, &[(from.kind(), &reader.join().unwrap())]);
+        eprintln!("{:>20}:{}", format!("{} to Tcp", from.kind()), describe(&report));
+    }
+}
+
+/// Files that say they are empty and are not: copy_file_range may answer 0 for them, and only a read
+/// knows better.
+#[test]
+fn procfs_and_sysfs_to_every_writable_file_system() {
+    let _alone = alone();
+    // None of them changes from one reading to the next.
+    let stable = [
+        "/proc/filesystems",
+        "/proc/version",
+        "/proc/cmdline",
+        "/sys/kernel/mm/transparent_hugepage/enabled",
+        "/sys/devices/system/cpu/possible",
+    ];
+    let writable = writable();
+    for path in stable {
+        let Ok(want) = fs::read(path) else {
+            eprintln!("skipped: {path} is not here");
+            continue;
+        };
+        assert!(!want.is_empty());
+        for to in &writable {
+            let name = format!("{path} to {}", to.kind());
+            for limit in [FAR, 1 << 20, 5] {
+                let source = File::open(path).unwrap();
+                let mut file = create(&to.path("copy"));
+                let mut limited = (&source).take(limit);
+                let report = Copier::new().copy(&mut limited, &mut file).unwrap();
+                let wanted = &want[..want.len().min(usize::try_from(limit).unwrap())];
+                assert_joined(wanted, &[(&name, &contents(&file))]);
+                assert_eq!(limit - limited.limit(), wanted.len() as u64, "{name}");
+                assert_eq!(position(&source), wanted.len() as u64, "{name}");
+                assert_eq!(report.moved(), wanted.len() as u64);
+            }
+        }
+        for wire in Wire::ALL {
+            let (mut ours, theirs) = wire.pair();
+            let reader = collect(theirs);
+            let report = Copier::new().copy(&mut File::open(path).unwrap(), &mut ours).unwrap();
+            drop(ours);
+            assert_joined(&want, &[(path, &reader.join().unwrap())]);
+            eprintln!("{path} to {wire:?}:{}", describe(&report));
+        }
+    }
+}
+
+/// A large procfs file, generated while it is read, longer than any buffer.
+#[test]
+fn procfs_file_longer_than_a_page() {
+    let _alone = alone();
+    let want = fs::read("/proc/kallsyms").unwrap();
+    let mut to = tempfile::tempfile().unwrap();
+    let report = Copier::new().copy(&mut File::open("/proc/kallsyms").unwrap(), &mut to).unwrap();
+    let got = contents(&to);
+    assert_eq!(report.moved(), got.len() as u64);
+    // Modules may come and go; the kernel's own symbols come first and stay.
+    let same = got.iter().zip(&want).take_while(|(a, b)| a == b).count();
+    assert!(same > 64 << 10 || got == want, "{same} of {} bytes", want.len());
+}
