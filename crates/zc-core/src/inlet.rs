@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{self, Read};
+use std::panic::{self, AssertUnwindSafe};
 
 use crate::held::write_some;
 use crate::source::{Origin, Source, Upstream};
@@ -70,6 +71,7 @@ impl<'s> Inlet<'s> {
     /// # Errors
     ///
     /// Those of `write`; `InvalidData` if a layer's buffer does not fall by what was taken from it.
+    /// That is found out when `write` has taken it: the layers have been told.
     pub fn drain_buffered(&mut self, sink: &mut dyn io::Write) -> Result<usize, Fault> {
         let mut skip = self.ended;
         let drained = Cell::new(0);
@@ -167,9 +169,20 @@ struct Tell<'a> {
 
 impl Drop for Tell<'_> {
     fn drop(&mut self) {
-        if self.passed.get() > 0 {
-            self.layer.taken(self.passed.get());
+        let passed = self.passed.get();
+        if passed > 0 {
+            in_drop(|| self.layer.taken(passed));
         }
+    }
+}
+
+/// Calls what may panic, in a destructor: if it does while another panic unwinds, the first one goes
+/// on. (Two at a time would end the process.)
+pub(crate) fn in_drop(tell: impl FnOnce()) {
+    if std::thread::panicking() {
+        let _ = panic::catch_unwind(AssertUnwindSafe(tell));
+    } else {
+        tell();
     }
 }
 

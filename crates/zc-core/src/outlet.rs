@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use crate::PollFd;
 use crate::held::retry;
+use crate::inlet::in_drop;
 use crate::sink::{Downstream, Drain, Sink};
 
 /// A [`Sink`] as an engine sees it: one descriptor under any number of layers, some of which hold
@@ -78,7 +79,7 @@ fn settle(sink: &mut dyn Sink, n: u64) {
     struct Tell<'a>(&'a mut dyn Sink, u64);
     impl Drop for Tell<'_> {
         fn drop(&mut self) {
-            self.0.given(self.1);
+            in_drop(|| self.0.given(self.1));
         }
     }
 

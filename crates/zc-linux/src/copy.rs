@@ -1,6 +1,8 @@
 //! The blocking driver: buffers first, then steps until the end, with every layer told.
 
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
+use std::panic::{self, AssertUnwindSafe};
 
 use rustix::io::Errno;
 use zc_core::{Bottom, CopyError, Fault, Inlet, Next, Outlet, Reach, Sink, Source, Step};
@@ -9,7 +11,7 @@ use crate::coalesce::Coalesce;
 use crate::ends::{Inflow, Outflow};
 use crate::pump::Pump;
 use crate::report::{Mechanism, Report};
-use crate::sys::{self, FdWriter};
+use crate::sys;
 
 /// Copies all of `source` into `sink`, starting with what `pump` has in flight.
 ///
@@ -34,14 +36,11 @@ pub fn copy(
         inlet: Inlet::new(source),
         outlet: Outlet::new(sink),
         planned: None,
-        buffered: 0,
     };
     let outcome = drive.run();
-    let buffered = drive.buffered;
     pump.release();
 
     let report = pump.report_mut();
-    report.deliver(Mechanism::ReadWrite, buffered);
     report.count_calls(sys::calls() - before);
     let report = report.clone();
     match outcome {
@@ -59,8 +58,6 @@ struct Drive<'a> {
     coalesce: Option<Coalesce>,
     /// The descriptors that the pump's plan is for.
     planned: Option<(RawFd, Option<RawFd>)>,
-    /// Bytes that went from the source's buffers straight to the sink.
-    buffered: u64,
 }
 
 impl Drive<'_> {
@@ -187,17 +184,22 @@ impl Drive<'_> {
         }
     }
 
-    /// Writes once from the source's buffers.
+    /// Writes once from the source's buffers. What went counts, even if the source then fails or
+    /// panics.
     fn drain_buffered(&mut self) -> Result<(), Fault> {
-        match self.outlet.reach().0 {
-            Some(fd) => {
-                let n = self.inlet.drain_buffered(&mut FdWriter(fd.fd()))? as u64;
-                self.buffered += n;
-                self.outlet.given(n);
-            }
-            None => self.buffered += self.inlet.drain_buffered(self.outlet.writer())? as u64,
+        let (to, past) = outflow(&mut self.outlet, true);
+        let mut writer = Counted { to, written: 0 };
+        let drain = AssertUnwindSafe(|| self.inlet.drain_buffered(&mut writer));
+        let outcome = panic::catch_unwind(drain);
+        let written = writer.written;
+        self.pump.report_mut().deliver(Mechanism::ReadWrite, written);
+        if past {
+            self.outlet.given(written);
         }
-        Ok(())
+        match outcome {
+            Ok(outcome) => outcome.map(drop),
+            Err(panic) => panic::resume_unwind(panic),
+        }
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
@@ -212,4 +214,27 @@ fn outflow<'a>(outlet: &'a mut Outlet<'_>, past: bool) -> (Outflow<'a>, bool) {
         return (Outflow::Fd(fd), true);
     }
     (Outflow::Write(outlet.writer()), false)
+}
+
+/// Writes to the sink, and counts what it took.
+struct Counted<'a> {
+    to: Outflow<'a>,
+    written: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = match &mut self.to {
+            Outflow::Fd(fd) => sys::write(fd.fd(), buf)?,
+            Outflow::Write(to) => to.write(buf)?,
+        };
+        // A claim to have taken more than there was is not believed by anybody.
+        if n <= buf.len() {
+            self.written += n as u64;
+        }
+        Ok(n)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
