@@ -14,17 +14,23 @@ use crate::{CopyError, Fault, Held, Inlet, Next, Outlet, Sink, Source, Step};
 pub fn step(held: &mut Held, source: &mut dyn Read, sink: &mut dyn Write, limit: u64) -> Step {
     let mut taken = 0;
     if held.is_empty() {
-        match held.fill(source, limit) {
-            Ok(0) => return Step::idle(Next::Done),
-            Ok(n) => taken = n as u64,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                return Step::idle(Next::Readable);
-            }
-            Err(error) => return Step::idle(Next::Failed(Fault::new("read", error))),
+        match take(held, source, limit) {
+            Step { next: Next::Again, taken: n, .. } => taken = n,
+            step => return step,
         }
     }
     let (delivered, next) = deliver(held, sink);
     Step { taken, delivered, next }
+}
+
+/// Reads once, at most `limit` bytes, and holds them: the first half of a [`step`].
+pub fn take(held: &mut Held, source: &mut dyn Read, limit: u64) -> Step {
+    match held.fill(source, limit) {
+        Ok(0) => Step::idle(Next::Done),
+        Ok(n) => Step { taken: n as u64, delivered: 0, next: Next::Again },
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Step::idle(Next::Readable),
+        Err(error) => Step::idle(Next::Failed(Fault::new("read", error))),
+    }
 }
 
 /// Writes once what is held: the second half of a [`step`].

@@ -14,8 +14,10 @@ pub(crate) fn step(flight: &mut Flight, from: Inflow<'_>, to: Outflow<'_>, limit
         (Inflow::Fd(from), Outflow::Fd(to)) => {
             generic::step(held, &mut FdReader(from.fd()), &mut FdWriter(to.fd()), limit)
         }
-        (Inflow::Fd(from), Outflow::Write(to)) => {
-            generic::step(held, &mut FdReader(from.fd()), to, limit)
+        // A `write` of somebody's own may panic. By then the layers that this read went past must
+        // have been told of it, so it has to wait for the next step.
+        (Inflow::Fd(from), Outflow::Write(_)) => {
+            generic::take(held, &mut FdReader(from.fd()), limit)
         }
         (Inflow::Read(from), Outflow::Fd(to)) => {
             generic::step(held, from, &mut FdWriter(to.fd()), limit)
