@@ -1,0 +1,724 @@
+//! Types that break their contract. A copy with one of them fails clearly or makes do; it never
+//! hangs, never sends a byte twice, and leaves no dirty pipe behind.
+//!
+//! Every test ends with a clean copy through the pool's last pipe, which `alone` makes.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use zc_std::{
+    AsRawPollFd, Copier, CopyError, Downstream, Opaque, PollFd, Progress, Sink, Source, Upstream,
+    pool,
+};
+use zc_testkit::ledger::{alone, assert_joined, assert_pool_is_clean, contents, pattern, position};
+use zc_testkit::wire::{End, Wire, collect, feed};
+
+const FAR: u64 = 1 << 40;
+
+fn file() -> File {
+    tempfile::tempfile().unwrap()
+}
+
+/// A socket with `bytes` in it and nothing after them.
+fn socket_with(bytes: &[u8]) -> UnixStream {
+    let (mut client, stream) = UnixStream::pair().unwrap();
+    client.write_all(bytes).unwrap();
+    stream
+}
+
+/// A `read` made of a closure, opaque to the kernel.
+struct Reads<F>(F);
+
+impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Read for Reads<F> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (self.0)(buf)
+    }
+}
+
+impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Source for Reads<F> {}
+
+/// A `write` made of a closure, opaque to the kernel.
+struct Writes<F>(F);
+
+impl<F: FnMut(&[u8]) -> io::Result<usize>> Write for Writes<F> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (self.0)(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<F: FnMut(&[u8]) -> io::Result<usize>> Sink for Writes<F> {}
+
+#[test]
+fn read_that_reports_more_than_there_was_room_for() {
+    let _alone = alone();
+    for excess in [1, 1 << 30, usize::MAX / 2] {
+        let mut calls = 0;
+        let mut source = Reads(|buf: &mut [u8]| {
+            calls += 1;
+            Ok(if calls == 1 { buf.len().min(10) } else { buf.len().saturating_add(excess) })
+        });
+        let mut to = file();
+        let error = Copier::new().copy(&mut source, &mut to).unwrap_err();
+        assert_eq!((error.kind(), error.syscall()), (ErrorKind::InvalidData, Some("read")));
+        assert_eq!((error.moved(), position(&to), to.metadata().unwrap().len()), (10, 10, 10));
+        assert!(error.to_string().contains("claims"), "{error}");
+    }
+    // Below a limit there is less room; std's `Take` itself panics at the lie.
+    let mut to = file();
+    let mut lying = Reads(|buf: &mut [u8]| Ok(buf.len() + 1)).take(100);
+    let outcome = catch_unwind(AssertUnwindSafe(|| zc_std::copy(&mut lying, &mut to)));
+    assert!(!matches!(outcome, Ok(Ok(_))), "it cannot have gone well");
+    assert_eq!(to.metadata().unwrap().len(), 0);
+}
+
+#[test]
+fn read_that_panics() {
+    let _alone = alone();
+    let mut calls = 0;
+    let mut source = Reads(|buf: &mut [u8]| {
+        calls += 1;
+        assert!(calls < 4, "the fourth read panics");
+        buf[..100].fill(calls);
+        Ok(100)
+    });
+    let mut to = file();
+    let mut copier = Copier::new();
+    let outcome = catch_unwind(AssertUnwindSafe(|| copier.copy(&mut source, &mut to)));
+    assert!(outcome.is_err(), "the panic goes through");
+    assert_eq!(copier.in_flight(), 0);
+    let whole = [[1; 100], [2; 100], [3; 100]].concat();
+    assert_joined(&whole, &[("the file", &contents(&to))]);
+    // The same copier copies on.
+    let report = copier.copy(&mut &b"clean"[..], &mut to).unwrap();
+    assert_eq!(report.moved(), 5);
+    assert_joined(&contents(&to), &[("before", &whole), ("after", b"clean")]);
+}
+
+#[test]
+fn read_that_is_interrupted_for_ever() {
+    let _alone = alone();
+    let mut source = Reads(|_: &mut [u8]| Err(ErrorKind::Interrupted.into()));
+    let mut limited = (&mut source as &mut dyn Source).take(FAR);
+    let mut to = file();
+    let error = Copier::new().copy(&mut limited, &mut to).unwrap_err();
+    assert_eq!((error.kind(), error.syscall()), (ErrorKind::Interrupted, Some("read")));
+    assert_eq!((error.moved(), limited.limit(), to.metadata().unwrap().len()), (0, FAR, 0));
+
+    // And a sink that is.
+    let sent = pattern(10_000);
+    let stream = socket_with(&sent);
+    let mut source = (&stream).take(FAR);
+    let mut sink = Writes(|_: &[u8]| Err(ErrorKind::Interrupted.into()));
+    let mut copier = Copier::new();
+    let error = copier.copy(&mut source, &mut sink).unwrap_err();
+    assert_eq!((error.kind(), error.syscall()), (ErrorKind::Interrupted, Some("write")));
+    assert_eq!((error.moved(), FAR - source.limit()), (0, copier.in_flight() as u64));
+    assert_joined(&sent, &[("in flight", &copier.take_residue())]);
+}
+
+#[test]
+fn read_with_an_error_of_its_own_every_other_time() {
+    let _alone = alone();
+    let sent = pattern(100_000);
+    let (mut at, mut calls) = (0, 0);
+    let mut source = Reads(|buf: &mut [u8]| {
+        calls += 1;
+        if calls % 2 == 0 {
+            return Err(io::Error::other("not today"));
+        }
+        let n = buf.len().min(sent.len() - at).min(7_777);
+        buf[..n].copy_from_slice(&sent[at..at + n]);
+        at += n;
+        Ok(n)
+    });
+    let (mut to, mut copier, mut moved, mut failures) = (file(), Copier::new(), 0, 0);
+    loop {
+        let outcome = copier.copy(&mut source, &mut to);
+        moved += copier.report().moved();
+        match outcome {
+            Ok(_) => break,
+            Err(error) => {
+                failures += 1;
+                assert_eq!((error.kind(), error.syscall()), (ErrorKind::Other, Some("read")));
+                assert!(error.to_string().contains("not today"), "{error}");
+            }
+        }
+    }
+    assert_eq!((moved, failures), (100_000, 13));
+    assert_joined(&sent, &[("the file", &contents(&to))]);
+}
+
+/// Panics when it has been told of `after` bytes.
+fn panics_after(after: u64) -> impl FnMut(u64) {
+    let mut seen = 0;
+    move |n| {
+        seen += n;
+        assert!(seen < after, "the callback panics");
+    }
+}
+
+/// A callback that panics around the source: the limit around it has fallen all the same, and what
+/// was taken is delivered or in flight.
+#[test]
+fn progress_that_panics_around_the_source() {
+    let _alone = alone();
+    let sent = pattern(1 << 20);
+    for adaptive in [true, false] {
+        for wire in Wire::ALL {
+            let (mut ours, theirs) = wire.pair();
+            let feeder = feed(theirs, sent.clone());
+            let mut to = file();
+            let mut copier = Copier::new().adaptive(adaptive);
+            let taken = {
+                let inner = (&mut ours).take(FAR);
+                let mut source = Progress::new(inner, panics_after(200_000)).take(FAR);
+                let copy = AssertUnwindSafe(|| copier.copy(&mut source, &mut to));
+                assert!(catch_unwind(copy).is_err(), "the panic goes through");
+                let outer = FAR - source.limit();
+                assert_eq!(outer, FAR - source.get_ref().get_ref().limit(), "all layers were told");
+                outer
+            };
+            assert!(taken >= 200_000);
+            assert_eq!(position(&to) + copier.in_flight() as u64, taken, "nothing is lost");
+            // The same copier goes on, past what panicked.
+            let report = copier.copy(&mut ours, &mut to).unwrap();
+            assert_eq!(position(&to), sent.len() as u64, "{report:?}");
+            assert_joined(&sent, &[("the file", &contents(&to))]);
+            feeder.join().unwrap();
+            assert_pool_is_clean();
+        }
+    }
+}
+
+/// The same with the callback between a buffer and a limit: the limit is told of what went out of
+/// the buffer, the sink of what came in; and a second panic on the way does not end the process.
+#[test]
+fn progress_that_panics_over_a_buffer() {
+    let _alone = alone();
+    let sent = pattern(20_000);
+    let stream = socket_with(&sent);
+    let mut reader = BufReader::with_capacity(5_000, &stream);
+    reader.fill_buf().unwrap();
+    let one = Progress::new(&mut reader, panics_after(1));
+    let two = Progress::new(one.take(FAR), panics_after(1));
+    let mut source = two.take(FAR);
+    let (mut told, to) = (0, file());
+    let mut sink = Progress::new(&to, |n| told += n);
+    let mut copier = Copier::new();
+    let copy = AssertUnwindSafe(|| copier.copy(&mut source, &mut sink));
+    assert!(catch_unwind(copy).is_err());
+    drop(sink);
+    assert_eq!((FAR - source.limit(), told, position(&to)), (5_000, 5_000, 5_000));
+    assert_eq!((copier.report().moved(), copier.in_flight()), (5_000, 0));
+    assert_eq!(FAR - source.get_ref().get_ref().limit(), 5_000);
+    drop(source);
+    assert!(reader.buffer().is_empty());
+    assert_joined(&sent[..5_000], &[("the file", &contents(&to))]);
+}
+
+/// A copier that is dropped after a panic with bytes in flight: its pipe is closed, not reused.
+#[test]
+fn progress_that_panics_with_bytes_in_flight() {
+    let _alone = alone();
+    let sent = pattern(1 << 20);
+    let (mut ours, theirs) = Wire::Unix.pair();
+    let feeder = feed(theirs, sent.clone());
+    // Full but for a little, so that a splice delivers a part.
+    let (sink, peer) = UnixStream::pair().unwrap();
+    sink.set_nonblocking(true).unwrap();
+    let mut source = Progress::new((&mut ours).take(FAR), panics_after(1));
+    let mut copier = Copier::new().adaptive(false);
+    let mut to = &sink;
+    while (&sink).write(&[0; 1024]).is_ok() {}
+    let copy = AssertUnwindSafe(|| copier.copy(&mut source, &mut to));
+    assert!(catch_unwind(copy).is_err());
+    let in_flight = copier.in_flight();
+    assert!(in_flight > 0);
+    assert_eq!(FAR - source.get_ref().limit(), in_flight as u64);
+    assert_eq!(pool::lent(), 1);
+    drop(copier);
+    assert_pool_is_clean();
+    drop(source);
+    drop((ours, sink, peer));
+    feeder.join().unwrap();
+}
+
+#[test]
+fn progress_that_panics_around_the_sink() {
+    let _alone = alone();
+    let sent = pattern(1 << 20);
+    for adaptive in [true, false] {
+        for wire in Wire::ALL {
+            let (ours, theirs) = wire.pair();
+            let feeder = feed(theirs, sent.clone());
+            let mut source = ours.take(FAR);
+            let mut told = 0;
+            let to = file();
+            let mut sink = Progress::new(
+                Progress::new(&to, panics_after(200_000)),
+                // The outer layer is told although the inner one has panicked.
+                |n| told += n,
+            );
+            let mut copier = Copier::new().adaptive(adaptive);
+            let copy = AssertUnwindSafe(|| copier.copy(&mut source, &mut sink));
+            assert!(catch_unwind(copy).is_err(), "the panic goes through");
+            drop(sink);
+            let taken = FAR - source.limit();
+            assert_eq!(position(&to) + copier.in_flight() as u64, taken);
+            assert_eq!(told, position(&to), "all layers were told");
+            copier.copy(&mut source, &mut &to).unwrap();
+            assert_eq!(FAR - source.limit(), sent.len() as u64);
+            assert_joined(&sent, &[("the file", &contents(&to))]);
+            feeder.join().unwrap();
+            assert_pool_is_clean();
+        }
+    }
+    // From a file to a file, where one call does it all.
+    let mut from = file();
+    from.write_all(&sent).unwrap();
+    io::Seek::rewind(&mut from).unwrap();
+    let mut source = Progress::new((&from).take(FAR), panics_after(1));
+    let to = file();
+    let copy = AssertUnwindSafe(|| Copier::new().copy(&mut source, &mut &to));
+    assert!(catch_unwind(copy).is_err());
+    let taken = FAR - source.get_ref().limit();
+    assert_eq!((position(&from), position(&to)), (taken, taken));
+    assert_joined(&sent[..usize::try_from(taken).unwrap()], &[("the copy", &contents(&to))]);
+}
+
+/// How a source lies about what it has buffered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Lie {
+    /// Consuming changes nothing.
+    Keeps,
+    /// Consuming makes it more.
+    Grows,
+    /// Consuming takes one byte too many.
+    TakesMore,
+    /// Consuming one takes all.
+    TakesAll,
+    /// Consuming panics.
+    Panics,
+}
+
+struct Liar<'a> {
+    lie: Lie,
+    buffer: Vec<u8>,
+    inner: &'a UnixStream,
+}
+
+impl Read for Liar<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buf)
+    }
+}
+
+impl Source for Liar<'_> {
+    fn upstream(&mut self) -> Upstream<'_> {
+        Upstream::through(&mut self.inner)
+    }
+    fn buffered(&self) -> &[u8] {
+        &self.buffer
+    }
+    fn consume_buffered(&mut self, n: usize) {
+        match self.lie {
+            Lie::Keeps => {}
+            Lie::Grows => self.buffer.extend_from_slice(b"more"),
+            Lie::TakesMore => drop(self.buffer.drain(..n + 1)),
+            Lie::TakesAll => self.buffer.clear(),
+            Lie::Panics => panic!("consuming panics"),
+        }
+    }
+}
+
+#[test]
+fn source_that_lies_about_its_buffer() {
+    let _alone = alone();
+    let sent = pattern(1_000);
+    for lie in [Lie::Keeps, Lie::Grows, Lie::TakesMore, Lie::TakesAll] {
+        let stream = socket_with(&sent);
+        let liar = Liar { lie, buffer: b"buffered".to_vec(), inner: &stream };
+        let mut limited = liar.take(4);
+        let mut to = file();
+        let error = zc_std::copy(&mut limited, &mut to).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{lie:?}: {error}");
+        let error = CopyError::from_io(&error).unwrap();
+        assert_eq!(error.syscall(), Some("consume_buffered"), "{lie:?}");
+        assert!(error.residue().is_empty());
+        // What was written before the lie came out is in the file, once, and is counted.
+        assert_joined(b"buff", &[("the file", &contents(&to))]);
+        assert_eq!((error.moved(), limited.limit()), (4, 0), "{lie:?}: {error}");
+        let mut rest = vec![0; sent.len()];
+        (&stream).read_exact(&mut rest).unwrap();
+        assert_joined(&sent, &[("the socket was not touched", &rest)]);
+    }
+    let stream = socket_with(&sent);
+    let mut liar = Liar { lie: Lie::Panics, buffer: b"buffered".to_vec(), inner: &stream };
+    let mut to = file();
+    let copy = AssertUnwindSafe(|| zc_std::copy(&mut liar, &mut to));
+    assert!(catch_unwind(copy).is_err());
+    assert_joined(b"buffered", &[("the file", &contents(&to))]);
+}
+
+/// A buffer that is said to be empty and then is not, and one that shrinks by itself, on every look.
+#[test]
+fn source_whose_buffer_changes_when_looked_at() {
+    use std::cell::Cell;
+    struct Flickers<'a>(Cell<u32>, &'a UnixStream);
+    impl Read for Flickers<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.1.read(buf)
+        }
+    }
+    impl Source for Flickers<'_> {
+        fn upstream(&mut self) -> Upstream<'_> {
+            Upstream::through(&mut self.1)
+        }
+        fn buffered(&self) -> &[u8] {
+            self.0.set(self.0.get() + 1);
+            if self.0.get() % 3 == 0 { b"ghost" } else { b"" }
+        }
+    }
+    let _alone = alone();
+    let sent = pattern(50_000);
+    let (client, stream) = UnixStream::pair().unwrap();
+    let feeder = feed(End::Unix(client), sent.clone());
+    let mut to = file();
+    // In debug builds the default `consume_buffered` says what is wrong; else the check does, or
+    // the ghosts are seen as the bytes they claim to be. It ends, either way.
+    let copy = AssertUnwindSafe(|| {
+        zc_std::copy(&mut Flickers(Cell::new(0), &stream), &mut to).map_err(|error| error.kind())
+    });
+    let outcome = catch_unwind(copy);
+    assert!(!matches!(outcome, Ok(Err(kind)) if kind != ErrorKind::InvalidData), "{outcome:?}");
+    drop(stream);
+    feeder.join().unwrap();
+}
+
+#[test]
+fn sink_that_reports_more_than_it_was_given() {
+    let _alone = alone();
+    let sent = pattern(100_000);
+    for excess in [1, usize::MAX / 2] {
+        for adaptive in [true, false] {
+            let (ours, theirs) = Wire::Tcp.pair();
+            let feeder = feed(theirs, sent.clone());
+            let mut source = ours.take(FAR);
+            let mut sink = Writes(|buf: &[u8]| Ok(buf.len().saturating_add(excess)));
+            let mut copier = Copier::new().adaptive(adaptive);
+            let error = copier.copy(&mut source, &mut sink).unwrap_err();
+            assert_eq!((error.kind(), error.syscall()), (ErrorKind::InvalidData, Some("write")));
+            assert_eq!((error.moved(), FAR - source.limit()), (0, copier.in_flight() as u64));
+            let residue = copier.take_residue();
+            let mut rest = Vec::new();
+            source.read_to_end(&mut rest).unwrap();
+            assert_joined(&sent, &[("residue", &residue), ("rest", &rest)]);
+            feeder.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn sink_that_takes_nothing() {
+    let _alone = alone();
+    let sent = pattern(10_000);
+    let stream = socket_with(&sent);
+    let mut source = (&stream).take(FAR);
+    let mut copier = Copier::new();
+    let error = copier.copy(&mut source, &mut Writes(|_: &[u8]| Ok(0))).unwrap_err();
+    assert_eq!((error.kind(), error.syscall()), (ErrorKind::WriteZero, Some("write")));
+    assert_eq!((error.moved(), FAR - source.limit()), (0, 10_000));
+    assert_joined(&sent, &[("in flight", &copier.take_residue())]);
+
+    // As the target of buffered bytes, too, which stay in the buffer.
+    let mut memory = &sent[..];
+    let error = zc_std::copy(&mut memory, &mut Writes(|_: &[u8]| Ok(0))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WriteZero);
+    assert_eq!(
+        CopyError::from_io(&error).map(|error| (error.moved(), error.residue().len())),
+        Some((0, 0))
+    );
+    assert_joined(&sent, &[("still buffered", memory)]);
+}
+
+#[test]
+fn sink_that_panics() {
+    let _alone = alone();
+    let sent = pattern(100_000);
+    for adaptive in [true, false] {
+        let (ours, theirs) = Wire::Unix.pair();
+        let feeder = feed(theirs, sent.clone());
+        let mut source = ours.take(FAR);
+        let mut copier = Copier::new().adaptive(adaptive);
+        let mut sink = Writes(|_: &[u8]| panic!("writing panics"));
+        let copy = AssertUnwindSafe(|| copier.copy(&mut source, &mut sink));
+        assert!(catch_unwind(copy).is_err());
+        // A panic says nothing of what was written; the copier still has what it gave, to try again.
+        // The source's own limit knows of the bytes, too.
+        let residue = copier.take_residue();
+        assert_eq!(FAR - source.limit(), residue.len() as u64, "adaptive {adaptive}");
+        let mut rest = Vec::new();
+        source.read_to_end(&mut rest).unwrap();
+        assert_joined(&sent, &[("residue", &residue), ("rest", &rest)]);
+        feeder.join().unwrap();
+    }
+}
+
+#[test]
+fn sink_whose_flush_fails_or_panics() {
+    struct NoFlush<'a>(&'a File, bool);
+    impl Write for NoFlush<'_> {
+        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+            self.0.write(buf)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            assert!(!self.1, "flushing panics");
+            Err(io::Error::other("cannot flush"))
+        }
+    }
+    impl Sink for NoFlush<'_> {
+        fn downstream(&mut self) -> Downstream<'_> {
+            Downstream::through(&mut self.0).flush_first()
+        }
+    }
+    let _alone = alone();
+    let sent = pattern(50_000);
+    let to = file();
+    for panics in [false, true] {
+        let stream = socket_with(&sent);
+        let mut source = (&stream).take(FAR);
+        let copy = AssertUnwindSafe(|| zc_std::copy(&mut source, &mut NoFlush(&to, panics)));
+        match catch_unwind(copy) {
+            Ok(outcome) => {
+                let error = outcome.unwrap_err();
+                let error = CopyError::from_io(&error).unwrap();
+                assert_eq!((error.syscall(), error.moved()), (Some("flush"), 0));
+            }
+            Err(_) => assert!(panics),
+        }
+        assert_eq!((source.limit(), to.metadata().unwrap().len()), (FAR, 0));
+    }
+}
+
+/// `upstream` names another descriptor each time it is asked.
+#[test]
+fn source_that_changes_its_descriptor() {
+    struct Fickle<'a>(&'a [File], &'a UnixStream, usize);
+    impl Read for Fickle<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.1.read(buf)
+        }
+    }
+    impl Source for Fickle<'_> {
+        fn upstream(&mut self) -> Upstream<'_> {
+            self.2 += 1;
+            // A fairly long game, so that a copy which asks for ever would be seen to.
+            assert!(self.2 < 100_000, "it goes on and on");
+            match self.2 % 3 {
+                0 => Upstream::fd(PollFd::of(self.1)),
+                n => Upstream::fd(self.0[n - 1].as_raw_poll_fd()),
+            }
+        }
+    }
+    let _alone = alone();
+    let sent = pattern(60_000);
+    for adaptive in [true, false] {
+        let files: Vec<File> = (0..2)
+            .map(|_| {
+                let mut file = file();
+                file.write_all(&sent).unwrap();
+                io::Seek::rewind(&mut file).unwrap();
+                file
+            })
+            .collect();
+        let (client, stream) = UnixStream::pair().unwrap();
+        (&client).write_all(&sent).unwrap();
+        drop(client);
+        let (mut to, peer) = Wire::Unix.pair();
+        let reader = collect(peer);
+        let mut copier = Copier::new().adaptive(adaptive);
+        let outcome = copier.copy(&mut Fickle(&files, &stream, 0), &mut to);
+        drop(to);
+        let arrived = reader.join().unwrap();
+        // Which bytes come is the source's own doing. That they are counted right is ours.
+        let moved = copier.report().moved();
+        assert_eq!(arrived.len() as u64, moved, "{outcome:?}");
+        let rest: u64 = {
+            let mut left = Vec::new();
+            (&stream).read_to_end(&mut left).unwrap();
+            60_000 - left.len() as u64
+        };
+        let taken = rest + files.iter().map(position).sum::<u64>();
+        assert_eq!(taken, moved + copier.in_flight() as u64, "{outcome:?}");
+
+        // Into a file.
+        let mut to = file();
+        let outcome = copier.copy(&mut Fickle(&files, &stream, 0), &mut to);
+        assert_eq!(position(&to), copier.report().moved(), "{outcome:?}");
+    }
+}
+
+/// `downstream` names another descriptor each time it is asked.
+#[test]
+fn sink_that_changes_its_descriptor() {
+    struct Fickle<'a>(&'a [File; 2], usize);
+    impl Write for Fickle<'_> {
+        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+            (&self.0[0]).write(buf)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Sink for Fickle<'_> {
+        fn downstream(&mut self) -> Downstream<'_> {
+            self.1 += 1;
+            Downstream::fd(self.0[self.1 % 2].as_raw_poll_fd())
+        }
+    }
+    let _alone = alone();
+    let sent = pattern(1 << 20);
+    for adaptive in [true, false] {
+        let (ours, theirs) = Wire::Tcp.pair();
+        let feeder = feed(theirs, sent.clone());
+        let mut source = ours.take(FAR);
+        let files = [file(), file()];
+        let report =
+            Copier::new().adaptive(adaptive).copy(&mut source, &mut Fickle(&files, 0)).unwrap();
+        assert_eq!((report.moved(), FAR - source.limit()), (1 << 20, 1 << 20));
+        assert_eq!(files.iter().map(position).sum::<u64>(), 1 << 20);
+        feeder.join().unwrap();
+    }
+}
+
+/// A limit that rises, falls too fast or never falls.
+#[test]
+fn source_that_lies_about_its_limit() {
+    struct Limits<'a>(&'a UnixStream, fn(u64) -> u64, u64);
+    impl Read for Limits<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buf)
+        }
+    }
+    impl Source for Limits<'_> {
+        fn upstream(&mut self) -> Upstream<'_> {
+            Upstream::through(&mut self.0).limit((self.1)(self.2))
+        }
+        fn taken(&mut self, n: u64) {
+            self.2 += n;
+        }
+    }
+    let _alone = alone();
+    let sent = pattern(100_000);
+    let limits: [fn(u64) -> u64; 4] =
+        [|taken| taken + 1, |_| 10, |taken| 30_000_u64.saturating_sub(2 * taken), |_| u64::MAX];
+    for limit in limits {
+        let (client, stream) = UnixStream::pair().unwrap();
+        let feeder = feed(End::Unix(client), sent.clone());
+        let mut source = Limits(&stream, limit, 0).take(FAR);
+        let mut to = file();
+        let report = Copier::new().adaptive(false).copy(&mut source, &mut to).unwrap();
+        assert_eq!(report.moved(), FAR - source.limit());
+        assert_eq!((report.moved(), position(&to)), (source.get_ref().2, report.moved()));
+        let moved = usize::try_from(report.moved()).unwrap();
+        let mut rest = Vec::new();
+        (&stream).read_to_end(&mut rest).unwrap();
+        assert_joined(&sent, &[("the file", &contents(&to)), ("the rest", &rest)]);
+        assert_eq!(moved + rest.len(), sent.len());
+        feeder.join().unwrap();
+    }
+}
+
+/// An `upstream` that panics when asked for the nth time, for every n.
+#[test]
+fn upstream_that_panics() {
+    struct Panics<'a>(&'a UnixStream, u32);
+    impl Read for Panics<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buf)
+        }
+    }
+    impl Source for Panics<'_> {
+        fn upstream(&mut self) -> Upstream<'_> {
+            self.1 = self.1.checked_sub(1).expect("upstream panics");
+            Upstream::through(&mut self.0)
+        }
+    }
+    let _alone = alone();
+    let sent = pattern(90_000);
+    for adaptive in [true, false] {
+        for n in 0.. {
+            let (client, stream) = UnixStream::pair().unwrap();
+            (&client).write_all(&sent).unwrap();
+            drop(client);
+            let (mut to, mut copier) = (file(), Copier::new().adaptive(adaptive));
+            let mut source = Panics(&stream, n);
+            let copy = AssertUnwindSafe(|| copier.copy(&mut source, &mut to).unwrap());
+            let outcome = catch_unwind(copy);
+            // The same copier, another view of the same source: nothing was lost.
+            copier.copy(&mut &stream, &mut to).unwrap();
+            assert_joined(&sent, &[("the file", &contents(&to))]);
+            if outcome.is_ok() {
+                assert!(n > 3);
+                break;
+            }
+        }
+    }
+}
+
+/// A type that claims to be a stream and is a datagram socket runs messages together, and no more.
+#[test]
+fn datagrams_passed_off_as_a_stream() {
+    struct Claims(std::os::unix::net::UnixDatagram);
+    impl AsFd for Claims {
+        fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+    impl zc_std::IsStream for Claims {}
+    impl Read for Claims {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.0.recv(buf)
+        }
+    }
+    impl Source for Claims {
+        fn upstream(&mut self) -> Upstream<'_> {
+            Upstream::fd(PollFd::of(self))
+        }
+    }
+    let _alone = alone();
+    let (a, b) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    let messages = [pattern(1_000), pattern(2_000), pattern(500)];
+    for message in &messages {
+        a.send(message).unwrap();
+    }
+    b.set_nonblocking(true).unwrap();
+    let mut limited = Claims(b).take(FAR);
+    let mut to = file();
+    let mut copier = Copier::new().adaptive(false);
+    let error = copier.copy(&mut limited, &mut to).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    assert_eq!((error.moved(), FAR - limited.limit(), position(&to)), (3_500, 3_500, 3_500));
+    assert_joined(&messages.concat(), &[("the file", &contents(&to))]);
+}
+
+/// An opaque wrapper in the middle hides a hostile source as well as any.
+#[test]
+fn opaque_in_front_of_a_liar() {
+    let _alone = alone();
+    let sent = pattern(1_000);
+    let (client, stream) = UnixStream::pair().unwrap();
+    (&client).write_all(&sent).unwrap();
+    drop(client);
+    let liar = Liar { lie: Lie::Keeps, buffer: b"never seen".to_vec(), inner: &stream };
+    let mut to = file();
+    let n = zc_std::copy(&mut Opaque(liar), &mut to).unwrap();
+    assert_eq!(n, 1_000);
+    assert_joined(&sent, &[("the file", &contents(&to))]);
+}
