@@ -1,1 +1,318 @@
-//! x
+//! Random copies with random faults, from many threads at once: for the concurrency test and the soak.
+//!
+//! Every copy is checked byte for byte, whatever went wrong on the way.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use zc_std::hook::{self, Action, Call, Syscall};
+use zc_std::{Copier, Progress, Sink, Source};
+
+use crate::ledger::{assert_joined, contents, pattern};
+use crate::wire::{Wire, collect, feed};
+
+/// The longest copy, in bytes.
+const LONGEST: usize = 512 << 10;
+/// One call in so many misbehaves.
+const FAULT_EVERY: u64 = 12;
+/// How long a thread may take for its last copy before it counts as hanging.
+const GRACE: Duration = Duration::from_secs(120);
+
+/// xorshift64*: repeatable, which is all that is asked of it.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The same seed, the same numbers.
+    pub fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n.max(1)
+    }
+
+    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[usize::try_from(self.below(of.len() as u64)).expect("an index")]
+    }
+
+    /// Small and large numbers alike, up to `most`.
+    fn len(&mut self, most: usize) -> usize {
+        let bits = self.below(u64::from(most.max(1).ilog2()) + 2);
+        usize::try_from(self.below((1 << bits) + 1)).expect("below `most`").min(most)
+    }
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Copies completed and checked.
+    pub copies: u64,
+    /// Bytes they moved.
+    pub bytes: u64,
+    /// Calls that a hook made fail or fall short.
+    pub faults: u64,
+    /// Copies that stopped with an error, and were resumed.
+    pub resumed: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.copies += other.copies;
+        self.bytes += other.bytes;
+        self.faults += other.faults;
+        self.resumed += other.resumed;
+    }
+}
+
+/// Copies on `threads` threads for as long as `time`.
+///
+/// # Panics
+///
+/// If a copy loses or changes a byte. A copy that hangs ends the process.
+pub fn run(threads: u64, time: Duration, seed: u64) -> Tally {
+    let data: Arc<[u8]> = pattern(2 * LONGEST).into();
+    let deadline = Instant::now() + time;
+    let (done, results) = mpsc::channel();
+    let workers: Vec<JoinHandle<()>> = (0..threads)
+        .map(|thread| {
+            let (data, done) = (Arc::clone(&data), done.clone());
+            std::thread::spawn(move || {
+                let mut random = Random::new(seed + thread);
+                let mut tally = Tally::default();
+                while Instant::now() < deadline {
+                    tally += one_copy(&mut random, &data);
+                }
+                let _ = done.send(tally);
+            })
+        })
+        .collect();
+    drop(done);
+    let mut total = Tally::default();
+    loop {
+        let patience = deadline.saturating_duration_since(Instant::now()) + GRACE;
+        match results.recv_timeout(patience) {
+            Ok(tally) => total += tally,
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                eprintln!("a copy hangs (seed {seed})");
+                std::process::abort();
+            }
+        }
+    }
+    for worker in workers {
+        if let Err(panic) = worker.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+    total
+}
+
+/// What calls of each kind may do without having to.
+fn fault(random: &mut Random, call: &Call) -> Action {
+    const EINTR: i32 = 4;
+    const EIO: i32 = 5;
+    const EBADF: i32 = 9;
+    const EAGAIN: i32 = 11;
+    const ENOMEM: i32 = 12;
+    const EXDEV: i32 = 18;
+    const EINVAL: i32 = 22;
+    const EMFILE: i32 = 24;
+    const ENOSPC: i32 = 28;
+    const EPERM: i32 = 1;
+    const ENOSYS: i32 = 38;
+    const EOPNOTSUPP: i32 = 95;
+    let short = Action::Limit(1 + usize::try_from(random.below(call.len as u64)).unwrap_or(0));
+    match call.syscall {
+        Syscall::Read | Syscall::Write => match random.below(3) {
+            0 => short,
+            1 => Action::Fail(EINTR),
+            _ => Action::Fail(random.pick(&[EAGAIN, EIO, ENOMEM, ENOSPC])),
+        },
+        Syscall::Splice | Syscall::CopyFileRange | Syscall::Sendfile => match random.below(4) {
+            0 | 1 => short,
+            2 => Action::Fail(EINTR),
+            _ => Action::Fail(random.pick(&[
+                EAGAIN, EINVAL, ENOSYS, EPERM, EXDEV, EIO, EBADF, EOPNOTSUPP, ENOMEM, ENOSPC,
+            ])),
+        },
+        _ => Action::Fail(random.pick(&[EINTR, EMFILE, EPERM, EINVAL, ENOMEM])),
+    }
+}
+
+/// One copy from one random end to another, with faults, resumed until it is complete.
+pub fn one_copy(random: &mut Random, data: &[u8]) -> Tally {
+    let start = usize::try_from(random.below(LONGEST as u64)).expect("an index");
+    let sent = &data[start..start + random.len(LONGEST)];
+    let limit = if random.below(2) == 0 { sent.len() } else { random.len(sent.len()) };
+
+    let (mut source, feeder) = source(random, sent);
+    let (mut sink, reader) = sink(random);
+    let mut tally = Tally { copies: 1, bytes: limit as u64, ..Tally::default() };
+    copy(random, &mut *source, &mut *sink, limit as u64, &mut tally);
+
+    let mut rest = Vec::new();
+    source.read_to_end(&mut rest).expect("the rest of the source");
+    drop(source);
+    drop(sink);
+    assert_joined(sent, &[("delivered", &reader.bytes()), ("the rest", &rest)]);
+    if let Some(feeder) = feeder {
+        assert_eq!(feeder.join().expect("a feeder"), sent.len());
+    }
+    tally
+}
+
+/// Copies `limit` bytes in spite of all faults, and keeps account of every attempt.
+fn copy(
+    random: &mut Random,
+    source: &mut dyn Source,
+    sink: &mut dyn Sink,
+    limit: u64,
+    tally: &mut Tally,
+) {
+    let adaptive = random.below(2) == 0;
+    let copier = || Copier::new().adaptive(adaptive);
+    let mut seen = 0;
+    let mut source = Progress::new(source.take(limit), |n| seen += n);
+    let (mut moved, mut current) = (0, copier());
+    let faults = Arc::new(AtomicU64::new(0));
+    loop {
+        let guard = {
+            let (mut random, faults) = (random.clone(), Arc::clone(&faults));
+            hook::replace(move |call| {
+                if random.below(FAULT_EVERY) != 0 {
+                    return Action::Proceed;
+                }
+                faults.fetch_add(1, Ordering::Relaxed);
+                fault(&mut random, call)
+            })
+        };
+        let outcome = current.copy(&mut source, sink);
+        drop(guard);
+        random.next();
+        moved += current.report().moved();
+        let taken = limit - source.get_ref().limit();
+        assert_eq!(moved + current.in_flight() as u64, taken, "delivered + in flight == taken");
+        if outcome.is_ok() {
+            assert_eq!((moved, current.in_flight()), (limit, 0));
+            break;
+        }
+        tally.resumed += 1;
+        if random.below(4) == 0 {
+            // Somebody who gives the copier up delivers the residue by hand.
+            let residue = current.take_residue();
+            sink.write_all(&residue).expect("a sink that works");
+            moved += residue.len() as u64;
+            current = copier();
+        }
+    }
+    drop(source);
+    assert_eq!(seen, limit, "what the meter saw");
+    tally.faults += faults.load(Ordering::Relaxed);
+}
+
+fn file_with(random: &mut Random, bytes: &[u8]) -> File {
+    let mut file = if random.below(4) == 0 {
+        tempfile::tempfile().expect("a file")
+    } else {
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        rustix::fs::memfd_create("zc", flags).expect("a file in memory").into()
+    };
+    file.write_all(bytes).and_then(|()| file.rewind()).expect("room for it");
+    file
+}
+
+fn wire(random: &mut Random) -> Wire {
+    // Every connection over TCP uses up a port for a minute.
+    if random.below(8) == 0 { Wire::Tcp } else { Wire::Unix }
+}
+
+/// A random source of `bytes`, and who sends them if somebody must.
+fn source<'a>(
+    random: &mut Random,
+    bytes: &'a [u8],
+) -> (Box<dyn Source + 'a>, Option<JoinHandle<usize>>) {
+    match random.below(6) {
+        0 => (Box::new(bytes), None),
+        1 => (Box::new(file_with(random, bytes)), None),
+        2 => {
+            let (reader, mut writer) = std::io::pipe().expect("a pipe");
+            let bytes = bytes.to_vec();
+            let feeder =
+                std::thread::spawn(move || writer.write_all(&bytes).map_or(0, |()| bytes.len()));
+            (Box::new(reader), Some(feeder))
+        }
+        3 => {
+            let (ours, theirs) = wire(random).pair();
+            let capacity = 1 + random.len(100_000);
+            let feeder = feed(theirs, bytes.to_vec());
+            (Box::new(std::io::BufReader::with_capacity(capacity, ours)), Some(feeder))
+        }
+        _ => {
+            let (ours, theirs) = wire(random).pair();
+            (Box::new(ours), Some(feed(theirs, bytes.to_vec())))
+        }
+    }
+}
+
+/// Who knows what arrived.
+enum Arrived {
+    File(File),
+    Thread(JoinHandle<Vec<u8>>),
+}
+
+impl Arrived {
+    /// All of it; the sink has been dropped.
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Arrived::File(file) => contents(&file),
+            Arrived::Thread(thread) => thread.join().expect("a reader"),
+        }
+    }
+}
+
+/// A random sink, and who knows what arrived in it.
+fn sink(random: &mut Random) -> (Box<dyn Sink>, Arrived) {
+    match random.below(5) {
+        0 | 1 => {
+            let file = file_with(random, b"");
+            (Box::new(file.try_clone().expect("a descriptor")), Arrived::File(file))
+        }
+        2 => {
+            let (mut reader, writer) = std::io::pipe().expect("a pipe");
+            let thread = std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                reader.read_to_end(&mut bytes).expect("a pipe that works");
+                bytes
+            });
+            (Box::new(writer), Arrived::Thread(thread))
+        }
+        _ => {
+            let (ours, theirs) = wire(random).pair();
+            (Box::new(ours), Arrived::Thread(collect(theirs)))
+        }
+    }
+}
+
+/// How many bytes of memory the process has resident, by /proc/self/status.
+///
+/// # Panics
+///
+/// Without procfs.
+pub fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    let kib = line.trim().trim_end_matches(" kB");
+    kib.parse::<u64>().expect("a number of KiB") << 10
+}

@@ -1,0 +1,69 @@
+//! A soak: random copies with random faults for a long time, and flat memory and descriptor counts.
+//!
+//! `soak [--seconds N] [--threads N]`. The time is cut into rounds; between them, with nothing in
+//! progress, memory and descriptors are measured. Ends with a failure if they grow.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use zc_std::pool;
+use zc_testkit::ledger::descriptors;
+use zc_testkit::workload::{Tally, resident, run};
+
+const ROUNDS: u64 = 20;
+/// What allocators may keep back more in the second half than in the first, in bytes.
+const SLACK: u64 = 8 << 20;
+
+fn main() -> ExitCode {
+    let (seconds, threads) = (option("--seconds", 600), option("--threads", 16));
+    let round = Duration::from_millis(seconds * 1000 / ROUNDS);
+    let open = descriptors();
+    let (mut total, mut memory, mut leaks) = (Tally::default(), Vec::new(), 0);
+    println!("{seconds} s on {threads} threads, in {ROUNDS} rounds");
+    println!(
+        "round     copies        MiB     faults    resumed   resident KiB   descriptors   idle pipes"
+    );
+    for number in 1..=ROUNDS {
+        total += run(threads, round, number * threads);
+        let idle = pool::idle();
+        assert_eq!(pool::lent(), 0, "pipes on loan with no copy in progress");
+        pool::clear();
+        let now = descriptors();
+        leaks += now.iter().filter(|descriptor| !open.contains(descriptor)).count();
+        memory.push(resident());
+        println!(
+            "{number:>5} {:>10} {:>10} {:>10} {:>10} {:>14} {:>13} {idle:>12}",
+            total.copies,
+            total.bytes >> 20,
+            total.faults,
+            total.resumed,
+            memory[memory.len() - 1] >> 10,
+            now.len(),
+        );
+    }
+    let (first, second) = memory.split_at(memory.len() / 2);
+    let most = |half: &[u64]| half.iter().copied().max().unwrap_or(0);
+    let (before, after) = (most(first), most(second));
+    println!(
+        "most resident: {} KiB in the first half, {} KiB in the second; descriptors leaked: {leaks}; bytes lost: 0",
+        before >> 10,
+        after >> 10
+    );
+    if leaks > 0 || after > before + SLACK {
+        eprintln!("not flat");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// The number after `name` on the command line.
+fn option(name: &str, default: u64) -> u64 {
+    let mut args = std::env::args().skip_while(|arg| arg != name);
+    match (args.next(), args.next()) {
+        (None, _) => default,
+        (_, Some(number)) => {
+            number.parse().unwrap_or_else(|_| panic!("{name} {number}: no number"))
+        }
+        _ => panic!("{name} what?"),
+    }
+}

@@ -1,0 +1,30 @@
+//! 64 threads copying at once through the shared pool of pipes, with random faults.
+//!
+//! For a few seconds, or as many as `ZC_CONCURRENCY_SECONDS` says.
+
+use std::time::{Duration, SystemTime};
+
+use zc_std::pool;
+use zc_testkit::ledger::{alone, descriptors};
+use zc_testkit::workload::{Tally, run};
+
+#[test]
+fn sixty_four_threads_with_random_faults() {
+    let _alone = alone();
+    let seconds = std::env::var("ZC_CONCURRENCY_SECONDS").ok();
+    let seconds = seconds.map_or(4, |seconds| seconds.parse().expect("a number of seconds"));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let seed = now.as_secs();
+    eprintln!("seed {seed}");
+    let before = descriptors().len();
+    let tally = run(64, Duration::from_secs(seconds), seed);
+    let Tally { copies, bytes, faults, resumed } = tally;
+    eprintln!(
+        "{seconds} s: {copies} copies, {bytes} bytes, {faults} faults, {resumed} times resumed, \
+         0 bytes lost"
+    );
+    assert!(copies > 64 && faults > 0 && resumed > 0, "{tally:?}");
+    assert_eq!(pool::lent(), 0);
+    assert!(pool::idle() <= pool::MAX_IDLE);
+    assert!(descriptors().len() <= before + 2 * pool::MAX_IDLE);
+}
