@@ -217,7 +217,6 @@ fn copy(
             current = copier();
         }
     }
-    drop(source);
     assert_eq!(seen, limit, "what the meter saw");
     tally.faults += faults.load(Ordering::Relaxed);
 }

@@ -36,7 +36,7 @@ fn shares_on(mount: &Mount, adaptive: bool, unshared: u64) {
     let before = free(mount);
 
     let mut copy =
-        File::options().read(true).write(true).create(true).open(mount.path("copy")).unwrap();
+        File::options().read(true).write(true).create_new(true).open(mount.path("copy")).unwrap();
     let mut limited = (&source).take(1 << 40);
     let mut copier = Copier::new().adaptive(adaptive);
     let report = copier.copy(&mut limited, &mut copy).unwrap();
@@ -84,7 +84,7 @@ fn ext4_shares_nothing() {
     std::fs::write(mount.path("source"), &sent).unwrap();
     let mut source = File::open(mount.path("source")).unwrap();
     let mut copy =
-        File::options().read(true).write(true).create(true).open(mount.path("copy")).unwrap();
+        File::options().read(true).write(true).create_new(true).open(mount.path("copy")).unwrap();
     Copier::new().copy(&mut source, &mut copy).unwrap();
     let (extents, shared) = raw::extents(&copy).unwrap();
     assert!(extents > 0 && shared == 0, "{shared} of {extents} extents are shared");
@@ -97,7 +97,7 @@ fn huge(mount: Result<Mount, String>) {
     let len = (5 << 30) + 4321;
     let marks = pattern(1 << 20);
     let mut source =
-        File::options().read(true).write(true).create(true).open(mount.path("source")).unwrap();
+        File::options().read(true).write(true).create_new(true).open(mount.path("source")).unwrap();
     source.set_len(len).unwrap();
     let places = [0, (4 << 30) - 500_000, len - marks.len() as u64];
     for at in places {
@@ -106,7 +106,7 @@ fn huge(mount: Result<Mount, String>) {
     source.sync_all().unwrap();
     source.seek(SeekFrom::Start(0)).unwrap();
     let mut copy =
-        File::options().read(true).write(true).create(true).open(mount.path("copy")).unwrap();
+        File::options().read(true).write(true).create_new(true).open(mount.path("copy")).unwrap();
     let mut limited = (&source).take(u64::MAX);
     let report = Copier::new().copy(&mut limited, &mut copy).unwrap();
     assert_eq!((report.moved(), u64::MAX - limited.limit()), (len, len));
