@@ -26,6 +26,8 @@ pub(crate) struct Failure {
     pub(crate) errno: Option<i32>,
     /// How far it got, if it got as far as copying.
     pub(crate) done: Option<Box<Done>>,
+    /// The same where there is no more to tell than that.
+    moved: u64,
 }
 
 impl Failure {
@@ -38,6 +40,7 @@ impl Failure {
             syscall: None,
             errno: None,
             done: None,
+            moved: 0,
         }
     }
 
@@ -86,8 +89,13 @@ impl Failure {
         Failure { done: Some(Box::new(done)), ..self }
     }
 
+    /// The same failure, after `moved` bytes.
+    pub(crate) fn after(self, moved: u64) -> Self {
+        Failure { moved, ..self }
+    }
+
     pub(crate) fn moved(&self) -> u64 {
-        self.done.as_ref().map_or(0, |done| done.account.moved)
+        self.done.as_ref().map_or(self.moved, |done| done.account.moved)
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use zc_std::Source;
+use zc_std::{CopyError, Source};
 
 use super::figures::Run;
 use super::pattern::Pattern;
@@ -122,9 +122,17 @@ fn upload<T>(
     match made() {
         Ok((copied, None)) => Ok(copied),
         Ok((_, Some(at))) => {
-            Err(Failure::new(what, format!("the bytes at {at} are not those that were sent")))
+            let why = format!("the bytes from {at} on are not those that were sent");
+            Err(Failure::new(what, why).after(at))
         }
-        Err(error) => Err(Failure::io(what, &error)),
+        Err(error) => {
+            let failure = match CopyError::from_io(&error) {
+                Some(error) => Failure::copy(what, error, error.residue().len()),
+                None => Failure::io(what, &error),
+            };
+            // Both methods write from the start of the file on.
+            Err(failure.after(file.stream_position().unwrap_or(0)))
+        }
     }
 }
 
