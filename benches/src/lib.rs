@@ -1,1 +1,20 @@
-//! Benches of zc.
+//! The bench house: cells × subjects.
+//!
+//! - a [cell](cells) is a kind of copy: from what, to what, in pieces of which size;
+//! - a [subject](subjects) is somebody who can do it: zc, `std::io::copy`, a generic loop, Go's
+//!   `io.Copy`, and the bare loops whose best is the *floor* of a cell;
+//! - the [arena] sets a cell up, lets a subject do it once, and takes the time;
+//! - a [peer] is the process at the far end of a socket or pipe. It is never counted: both wall and
+//!   CPU time are those of the copying side alone.
+//!
+//! `cargo xtask bench` runs all of it and writes the report; the criterion benches in `benches/`
+//! run the same cells through criterion's statistics.
+
+pub mod alloc;
+pub mod arena;
+pub mod cells;
+pub mod clock;
+pub mod ends;
+pub mod peer;
+pub mod scale;
+pub mod subjects;

@@ -1,0 +1,3 @@
+module zc-bench
+
+go 1.23

@@ -1,0 +1,349 @@
+//! Where a subject does a cell once, and the time is taken.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::{CWD, Mode};
+
+use crate::alloc::{self, Allocated};
+use crate::cells::{Cell, Place};
+use crate::clock::{self, Took};
+use crate::ends::End;
+use crate::peer::{self, Peer};
+use crate::subjects::Subject;
+use crate::subjects::go::Go;
+
+/// What one round of one subject came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sample {
+    /// The time.
+    pub took: Took,
+    /// The memory, for subjects in this process.
+    pub allocated: Allocated,
+}
+
+/// Files, FIFOs, listeners and peers: all that a cell may need.
+#[derive(Debug)]
+pub struct Arena {
+    /// On the disk, for files.
+    ext4: tempfile::TempDir,
+    /// In memory, for files.
+    tmpfs: tempfile::TempDir,
+    /// File systems in loop devices, by need.
+    mounts: BTreeMap<&'static str, Result<Mount, String>>,
+    tcp: TcpListener,
+    unix: UnixListener,
+    unix_path: PathBuf,
+    fifo_from: PathBuf,
+    fifo_to: PathBuf,
+    sender: Peer,
+    drain: Peer,
+    go: Option<Go>,
+    /// How large the files to copy to have been made, so far.
+    room: BTreeMap<PathBuf, u64>,
+}
+
+impl Arena {
+    /// An arena with its files under `dir`.
+    ///
+    /// With `pin`, this thread stays on processor 1 and both peers on processor 0: steadier figures,
+    /// which are nobody's real ones.
+    ///
+    /// # Errors
+    ///
+    /// Those of making files, sockets and processes.
+    pub fn new(dir: &Path, go: Option<&Path>, pin: bool) -> io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let ext4 = tempfile::tempdir_in(dir)?;
+        let tmpfs = tempfile::tempdir_in("/dev/shm")?;
+        // A Unix socket's path is short, so it cannot be just anywhere.
+        let at = |name: &str| tmpfs.path().join(name);
+        let (unix_path, fifo_from, fifo_to) = (at("unix"), at("fifo-from"), at("fifo-to"));
+        for fifo in [&fifo_from, &fifo_to] {
+            rustix::fs::mkfifoat(CWD, fifo, Mode::RUSR | Mode::WUSR)?;
+        }
+        if pin {
+            peer::pin(1);
+        }
+        let go = go.map(|program| Go::start(program, &at("go"))).transpose()?;
+        Ok(Arena {
+            tcp: TcpListener::bind("127.0.0.1:0")?,
+            unix: UnixListener::bind(&unix_path)?,
+            sender: Peer::start(&at("sender"), pin.then_some(0))?,
+            drain: Peer::start(&at("drain"), pin.then_some(0))?,
+            unix_path,
+            fifo_from,
+            fifo_to,
+            go,
+            mounts: BTreeMap::new(),
+            room: BTreeMap::new(),
+            ext4,
+            tmpfs,
+        })
+    }
+
+    /// The Go toolchain's version, if there is a Go program.
+    pub fn go_version(&self) -> Option<&str> {
+        self.go.as_ref().map(|go| go.version.as_str())
+    }
+
+    /// Makes ready what the cell needs. `Err`: why it cannot be had here.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    pub fn prepare(&mut self, cell: &Cell) -> Result<(), String> {
+        for place in [cell.from, cell.to].into_iter().filter(|place| place.is_file()) {
+            self.dir(place)?;
+        }
+        let whole = |error: io::Error| error.to_string();
+        if cell.from.is_file() {
+            self.make_room(cell.from, "from", cell.bytes / cell.copies, true).map_err(whole)?;
+        }
+        if cell.to.is_file() {
+            self.make_room(cell.to, "to", cell.bytes, false).map_err(whole)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a subject of this process do the cell once.
+    ///
+    /// # Errors
+    ///
+    /// What the subject met; or that it did not move all the bytes.
+    pub fn round(&mut self, cell: &Cell, subject: &mut dyn Subject) -> io::Result<Sample> {
+        self.empty_if_reflinked(cell)?;
+        let (mut from, mut to) = self.connect(cell)?;
+        if cell.from.has_peer() {
+            self.sender.go()?;
+        }
+        let ((outcome, took), allocated) = alloc::count(|| {
+            clock::measure(|| -> io::Result<u64> {
+                let mut moved = 0;
+                for _ in 0..cell.copies {
+                    if cell.from.is_file() && cell.copies > 1 {
+                        from.rewind()?;
+                        to.rewind()?;
+                    }
+                    moved += subject.copy(&mut from, &mut to, cell.frame)?;
+                }
+                Ok(moved)
+            })
+        });
+        drop((from, to));
+        self.settle(cell, outcome)?;
+        Ok(Sample { took, allocated })
+    }
+
+    /// Lets Go do the cell once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`round`](Arena::round).
+    pub fn go_round(&mut self, cell: &Cell) -> io::Result<Sample> {
+        self.empty_if_reflinked(cell)?;
+        let go = self.go.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let go_unix = self.tmpfs.path().join("go");
+        let (tcp, path) = (go.tcp.clone(), go_unix.display().to_string());
+        let from = self.order_sender(cell, &tcp, &path)?;
+        let to = self.order_drain(cell)?;
+        let (from_kind, to_kind) = (go_kind(cell.from), go_kind(cell.to));
+        let (frame, copies) = (cell.frame.unwrap_or(0), cell.copies);
+        let go = self.go.as_mut().expect("seen above");
+        go.round(&format!("{from_kind} {from} {to_kind} {to} {frame} {copies}"))?;
+        go.ready()?;
+        if cell.from.has_peer() {
+            self.sender.go()?;
+        }
+        let outcome = go.go();
+        let took = outcome.as_ref().map_or_else(|_| Took::default(), |(_, took)| *took);
+        self.settle(cell, outcome.map(|(moved, _)| moved))?;
+        Ok(Sample { took, allocated: Allocated::default() })
+    }
+
+    /// Where blocks are shared, what the last subject left in the destination (blocks shared, or
+    /// written and not yet allocated) would be the next one's to pay for.
+    fn empty_if_reflinked(&mut self, cell: &Cell) -> io::Result<()> {
+        if matches!(cell.to, Place::Xfs | Place::Btrfs) {
+            let file = File::create(self.file(cell.to, "to", 0)?)?;
+            rustix::fs::syncfs(&file)?;
+        }
+        Ok(())
+    }
+
+    /// Opens both ends of a cell, with the sender waiting for [`Peer::go`].
+    fn connect(&mut self, cell: &Cell) -> io::Result<(End, End)> {
+        let tcp = self.tcp.local_addr()?.to_string();
+        let unix = self.unix_path.display().to_string();
+        let path = self.order_sender(cell, &tcp, &unix)?;
+        let from = match cell.from {
+            Place::Tcp => End::Tcp(self.tcp.accept()?.0),
+            Place::Unix => End::Unix(self.unix.accept()?.0),
+            _ => End::File(File::open(path)?),
+        };
+        let path = self.order_drain(cell)?;
+        let to = match cell.to {
+            Place::Tcp => {
+                let stream = TcpStream::connect(&path)?;
+                stream.set_nodelay(true)?;
+                End::Tcp(stream)
+            }
+            Place::Unix => End::Unix(UnixStream::connect(&path)?),
+            _ => End::File(OpenOptions::new().write(true).open(path)?),
+        };
+        Ok((from, to))
+    }
+
+    /// A connection with a sender that writes `chunk` bytes again and again, without end.
+    ///
+    /// # Errors
+    ///
+    /// Those of the two ends.
+    pub fn endless(&mut self, cell: &Cell) -> io::Result<(End, End)> {
+        let endless = Cell { bytes: u64::MAX, ..cell.clone() };
+        let ends = self.connect(&endless)?;
+        self.sender.go()?;
+        Ok(ends)
+    }
+
+    /// Waits for the peers of an [`endless`](Arena::endless) connection, whose ends are closed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the peers.
+    pub fn end(&mut self, cell: &Cell) -> io::Result<()> {
+        if cell.from.has_peer() {
+            self.sender.done()?;
+        }
+        if cell.to.has_peer() {
+            self.drain.done()?;
+        }
+        Ok(())
+    }
+
+    /// Has the sender connect to one of these listeners, and says what to open otherwise.
+    fn order_sender(&mut self, cell: &Cell, tcp: &str, unix: &str) -> io::Result<String> {
+        let to = match cell.from {
+            Place::Tcp => tcp.to_owned(),
+            Place::Unix => unix.to_owned(),
+            Place::Pipe => self.fifo_from.display().to_string(),
+            place => return self.file(place, "from", cell.bytes / cell.copies),
+        };
+        self.sender.send(cell.from, &to, cell.chunk, cell.bytes)?;
+        Ok(to)
+    }
+
+    /// Has the drain wait, and says where.
+    fn order_drain(&mut self, cell: &Cell) -> io::Result<String> {
+        let at = match cell.to {
+            Place::Tcp | Place::Unix => self.drain.address(cell.to),
+            Place::Pipe => self.fifo_to.display().to_string(),
+            Place::Null => return Ok("/dev/null".to_owned()),
+            place => return self.file(place, "to", 0),
+        };
+        self.drain.drain(cell.to, &at)?;
+        Ok(at)
+    }
+
+    /// Nothing counts that did not move all the bytes.
+    fn settle(&mut self, cell: &Cell, outcome: io::Result<u64>) -> io::Result<()> {
+        if cell.from.has_peer() {
+            self.sender.done()?;
+        }
+        let drained = if cell.to.has_peer() { Some(self.drain.done()?) } else { None };
+        let moved = outcome?;
+        if moved != cell.bytes || drained.is_some_and(|n| n != moved) {
+            let what = format!("moved {moved} of {}, {drained:?} arrived", cell.bytes);
+            return Err(io::Error::other(what));
+        }
+        Ok(())
+    }
+
+    fn dir(&mut self, place: Place) -> Result<PathBuf, String> {
+        match place {
+            Place::Tmpfs => Ok(self.tmpfs.path().to_owned()),
+            Place::Xfs | Place::Btrfs => {
+                let disk = self.ext4.path();
+                let mount = self
+                    .mounts
+                    .entry(place.name())
+                    .or_insert_with(|| Mount::new(disk, place.name()));
+                mount.as_ref().map(|mount| mount.at.clone()).map_err(Clone::clone)
+            }
+            _ => Ok(self.ext4.path().to_owned()),
+        }
+    }
+
+    /// The file to copy from, of `len` bytes, or the one to copy to.
+    fn file(&mut self, place: Place, end: &str, len: u64) -> io::Result<String> {
+        let dir = self.dir(place).map_err(io::Error::other)?;
+        let name = if len > 0 { format!("{end}-{len}") } else { end.to_owned() };
+        Ok(dir.join(name).display().to_string())
+    }
+
+    /// Writes `len` bytes into the file to copy from or to, unless they are there.
+    fn make_room(&mut self, place: Place, end: &str, len: u64, exact: bool) -> io::Result<()> {
+        let path = PathBuf::from(self.file(place, end, if exact { len } else { 0 })?);
+        let room = self.room.entry(path.clone()).or_default();
+        if *room >= len {
+            return Ok(());
+        }
+        let mut file = File::create(&path)?;
+        let block: Vec<u8> = (0..1 << 20).map(|at: u32| (at % 251) as u8).collect();
+        let mut left = len;
+        while left > 0 {
+            let n = left.min(block.len() as u64);
+            file.write_all(&block[..n as usize])?;
+            left -= n;
+        }
+        file.sync_all()?;
+        *room = len;
+        Ok(())
+    }
+}
+
+/// Go sees sockets, and files of all kinds.
+fn go_kind(place: Place) -> &'static str {
+    match place {
+        Place::Tcp | Place::Unix => place.name(),
+        _ => "file",
+    }
+}
+
+/// A file system in a loop device, gone when dropped.
+#[derive(Debug)]
+struct Mount {
+    at: PathBuf,
+}
+
+impl Mount {
+    fn new(disk: &Path, kind: &'static str) -> Result<Self, String> {
+        let (image, at) = (disk.join(format!("{kind}.img")), disk.join(kind));
+        let words = |error: io::Error| format!("{kind}: {error}");
+        std::fs::create_dir_all(&at).map_err(words)?;
+        File::create(&image).and_then(|file| file.set_len(1 << 30)).map_err(words)?;
+        run(Command::new(format!("mkfs.{kind}")).arg("-q").arg(&image))?;
+        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&at))?;
+        Ok(Mount { at })
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = run(Command::new("umount").arg(&self.at));
+    }
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let out = command.output().map_err(|error| format!("{name}: {error}"))?;
+    if out.status.success() {
+        return Ok(());
+    }
+    Err(format!("{name}: {}", String::from_utf8_lossy(&out.stderr).trim()))
+}

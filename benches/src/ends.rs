@@ -1,0 +1,66 @@
+//! The two ends of a copy, as std's own types: what a subject is given.
+
+use std::fs::File;
+use std::io::{self, Seek};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+/// One end of a copy.
+#[derive(Debug)]
+pub enum End {
+    /// A TCP connection.
+    Tcp(TcpStream),
+    /// A Unix stream socket.
+    Unix(UnixStream),
+    /// A regular file, a FIFO, or a device.
+    File(File),
+}
+
+impl End {
+    /// Back to the start, if it is a file.
+    ///
+    /// # Errors
+    ///
+    /// Those of lseek(2).
+    pub fn rewind(&mut self) -> io::Result<()> {
+        match self {
+            End::File(file) => match file.rewind() {
+                // A FIFO has no start.
+                Err(error) if error.kind() == io::ErrorKind::NotSeekable => Ok(()),
+                answer => answer,
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+impl AsFd for End {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            End::Tcp(stream) => stream.as_fd(),
+            End::Unix(stream) => stream.as_fd(),
+            End::File(file) => file.as_fd(),
+        }
+    }
+}
+
+/// Evaluates an expression with both ends as what they are, so that a subject sees std's types and
+/// std's specialisations see them too.
+macro_rules! with_ends {
+    ($from:expr, $to:expr, |$f:ident, $t:ident| $body:expr) => {{
+        use $crate::ends::End;
+        match ($from, $to) {
+            (End::Tcp($f), End::Tcp($t)) => $body,
+            (End::Tcp($f), End::Unix($t)) => $body,
+            (End::Tcp($f), End::File($t)) => $body,
+            (End::Unix($f), End::Tcp($t)) => $body,
+            (End::Unix($f), End::Unix($t)) => $body,
+            (End::Unix($f), End::File($t)) => $body,
+            (End::File($f), End::Tcp($t)) => $body,
+            (End::File($f), End::Unix($t)) => $body,
+            (End::File($f), End::File($t)) => $body,
+        }
+    }};
+}
+pub(crate) use with_ends;

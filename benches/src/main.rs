@@ -1,0 +1,175 @@
+//! Runs cells, and prints samples for `cargo xtask bench` to make a report of.
+//!
+//! One line each, fields separated by tabs:
+//!
+//! ```text
+//! go       VERSION
+//! cell     NAME GROUP BYTES COPIES PER_COPY
+//! skip     CELL SUBJECT REASON
+//! sample   CELL SUBJECT ROLE ROUND WALL_NS CPU_NS ALLOCATIONS ALLOCATED_BYTES
+//! end      CELL
+//! ```
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use zc_benches::arena::{Arena, Sample};
+use zc_benches::cells::{self, Bulk, Cell};
+use zc_benches::subjects::{self, Role, Subject};
+use zc_benches::{alloc, peer};
+
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;
+
+fn main() -> ExitCode {
+    peer::serve_if_asked();
+    let mut args = std::env::args().skip(1);
+    let outcome = match args.next().as_deref() {
+        Some("run") => Options::parse(args).and_then(|options| run(&options)),
+        Some("list") => {
+            for cell in cells::all(Bulk::FULL) {
+                println!("{}\t{}", cell.name, if cell.quick { "quick" } else { "" });
+            }
+            Ok(())
+        }
+        _ => Err("usage: zc-bench run|list; use cargo xtask bench".into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zc-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Options {
+    only: Vec<String>,
+    subjects: Vec<String>,
+    rounds: usize,
+    quick: bool,
+    pin: bool,
+    go: Option<PathBuf>,
+    dir: PathBuf,
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Options {
+            only: Vec::new(),
+            subjects: Vec::new(),
+            rounds: 0,
+            quick: false,
+            pin: false,
+            go: None,
+            dir: PathBuf::from("target/bench-data"),
+        };
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
+            let list = |words: String| words.split(',').map(str::to_owned).collect::<Vec<_>>();
+            match arg.as_str() {
+                "--only" => options.only.extend(list(value()?)),
+                "--subjects" => options.subjects.extend(list(value()?)),
+                "--rounds" => options.rounds = value()?.parse().map_err(|_| "--rounds: a number")?,
+                "--quick" => options.quick = true,
+                "--pin" => options.pin = true,
+                "--go-program" => options.go = Some(value()?.into()),
+                "--dir" => options.dir = value()?.into(),
+                _ => return Err(format!("no such option: {arg}")),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Cells named by hand run whether quick or not.
+    fn wants_cell(&self, cell: &Cell) -> bool {
+        if self.only.is_empty() {
+            return !self.quick || cell.quick;
+        }
+        self.only.iter().any(|glob| cells::matches(glob, &cell.name))
+    }
+
+    fn wants(&self, name: &str, role: Role) -> bool {
+        let named = |glob: &String| {
+            cells::matches(glob, name) || (role == Role::Floor && glob == "floor")
+        };
+        self.subjects.is_empty() || self.subjects.iter().any(named)
+    }
+}
+
+/// Somebody to be measured.
+enum Runner {
+    Here(Box<dyn Subject>),
+    Go,
+}
+
+fn run(options: &Options) -> Result<(), String> {
+    let bulk = if options.quick { Bulk::QUICK } else { Bulk::FULL };
+    let rounds = match options.rounds {
+        0 if options.quick => 7,
+        0 => 21,
+        rounds => rounds,
+    };
+    let mut arena = Arena::new(&options.dir, options.go.as_deref(), options.pin)
+        .map_err(|error| format!("{}: {error}", options.dir.display()))?;
+    if let Some(version) = arena.go_version() {
+        println!("go\t{version}");
+    }
+    for cell in cells::all(bulk).iter().filter(|cell| options.wants_cell(cell)) {
+        let Cell { name, group, bytes, copies, .. } = cell;
+        println!("cell\t{name}\t{group}\t{bytes}\t{copies}\t{}", cell.per_copy());
+        match arena.prepare(cell) {
+            Ok(()) => run_cell(&mut arena, cell, rounds, options),
+            Err(reason) => println!("skip\t{name}\t*\t{reason}"),
+        }
+        println!("end\t{name}");
+    }
+    Ok(())
+}
+
+/// Every subject once per round, each round beginning with another one; after a round that does not
+/// count, in which files, pools and buffers get warm.
+fn run_cell(arena: &mut Arena, cell: &Cell, rounds: usize, options: &Options) {
+    let mut runners: Vec<(&str, Role, Runner)> = subjects::local(cell)
+        .into_iter()
+        .map(|(name, role, subject)| (name, role, Runner::Here(subject)))
+        .collect();
+    if arena.go_version().is_some() {
+        runners.push(("go", Role::Subject, Runner::Go));
+    }
+    runners.retain(|(name, role, _)| options.wants(name, *role));
+    runners.retain_mut(|(name, _, runner)| match once(arena, cell, runner) {
+        Ok(_) => true,
+        Err(error) => {
+            println!("skip\t{}\t{name}\t{error}", cell.name);
+            false
+        }
+    });
+    for round in 0..rounds {
+        if !runners.is_empty() {
+            runners.rotate_left(1);
+        }
+        for (name, role, runner) in &mut runners {
+            match once(arena, cell, runner) {
+                Ok(Sample { took, allocated }) => println!(
+                    "sample\t{}\t{name}\t{}\t{round}\t{}\t{}\t{}\t{}",
+                    cell.name,
+                    role.name(),
+                    took.wall.as_nanos(),
+                    took.cpu.as_nanos(),
+                    allocated.calls,
+                    allocated.bytes,
+                ),
+                Err(error) => println!("skip\t{}\t{name}\t{error}", cell.name),
+            }
+        }
+    }
+}
+
+fn once(arena: &mut Arena, cell: &Cell, runner: &mut Runner) -> io::Result<Sample> {
+    match runner {
+        Runner::Here(subject) => arena.round(cell, subject.as_mut()),
+        Runner::Go => arena.go_round(cell),
+    }
+}

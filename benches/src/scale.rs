@@ -1,0 +1,1 @@
+//! Many copies at once, and one long one.

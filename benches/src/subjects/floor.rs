@@ -1,0 +1,183 @@
+//! The bare loops: the fewest lines that move the bytes, each knowing beforehand which calls to
+//! make. The best of them, by CPU time, is what a cell costs at least.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::net::RecvFlags;
+use rustix::pipe::SpliceFlags;
+
+use super::Subject;
+use crate::cells::{Cell, Place};
+use crate::ends::End;
+
+const KIB: usize = 1 << 10;
+
+/// The bare loops that can do this cell.
+pub fn of(cell: &Cell) -> Vec<(&'static str, Box<dyn Subject>)> {
+    let mut loops: Vec<(&'static str, Box<dyn Subject>)> = Vec::new();
+    loops.push(("rw-64K", Box::new(ReadWrite::new(64 * KIB))));
+    if cell.frame.is_none_or(|n| n > 64 * KIB as u64) {
+        loops.push(("rw-256K", Box::new(ReadWrite::new(256 * KIB))));
+        loops.push(("rw-1M", Box::new(ReadWrite::new(1024 * KIB))));
+    }
+    let from_socket = matches!(cell.from, Place::Tcp | Place::Unix);
+    match (cell.from, cell.to) {
+        // By the default policy a file's pages are not lent to a pipe: the floor copies too.
+        (from, Place::Pipe) if from.is_file() => {}
+        (Place::Pipe, _) | (_, Place::Pipe) => loops.push(("splice", Box::new(Direct))),
+        (from, to) if from.is_file() && to.is_file() => {
+            loops.push(("copy_file_range", Box::new(CopyFileRange)));
+            loops.push(("sendfile", Box::new(Sendfile)));
+        }
+        (from, _) if from.is_file() => {
+            loops.push(("sendfile", Box::new(Sendfile)));
+            loops.push(("splice-256K", Box::new(Splice::new(256 * KIB))));
+        }
+        _ => {
+            loops.push(("splice-64K", Box::new(Splice::new(64 * KIB))));
+            if cell.frame.is_none_or(|n| n > 64 * KIB as u64) {
+                loops.push(("splice-256K", Box::new(Splice::new(256 * KIB))));
+                loops.push(("splice-1M", Box::new(Splice::new(1024 * KIB))));
+            }
+        }
+    }
+    if from_socket && cell.to == Place::Null {
+        loops.push(("recv-trunc", Box::new(RecvTrunc { buffer: vec![0; 1024 * KIB] })));
+    }
+    loops
+}
+
+/// At most `size` bytes, or what is left of the limit.
+fn at_most(size: usize, left: u64) -> usize {
+    usize::try_from(left).map_or(size, |left| left.min(size))
+}
+
+/// Calls `some` with what is left until that is nothing, or the input ends.
+fn repeat(limit: Option<u64>, mut some: impl FnMut(u64) -> io::Result<usize>) -> io::Result<u64> {
+    let limit = limit.unwrap_or(u64::MAX);
+    let mut moved = 0;
+    while moved < limit {
+        match some(limit - moved)? {
+            0 => break,
+            n => moved += n as u64,
+        }
+    }
+    Ok(moved)
+}
+
+/// read(2) and write(2) through one buffer.
+struct ReadWrite {
+    buffer: Vec<u8>,
+}
+
+impl ReadWrite {
+    fn new(size: usize) -> Self {
+        ReadWrite { buffer: vec![0; size] }
+    }
+}
+
+impl Subject for ReadWrite {
+    fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
+        let (from, to) = (from.as_fd(), to.as_fd());
+        repeat(limit, |left| {
+            let want = at_most(self.buffer.len(), left);
+            let n = rustix::io::read(from, &mut self.buffer[..want])?;
+            let mut written = 0;
+            while written < n {
+                written += rustix::io::write(to, &self.buffer[written..n])?;
+            }
+            Ok(n)
+        })
+    }
+}
+
+/// splice(2) into a pipe of our own and out of it; the pipe is made once, and so free.
+struct Splice {
+    pipe: io::Result<(OwnedFd, OwnedFd)>,
+    size: usize,
+}
+
+impl Splice {
+    fn new(size: usize) -> Self {
+        let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).and_then(|pipe| {
+            rustix::pipe::fcntl_setpipe_size(&pipe.1, size)?;
+            Ok(pipe)
+        });
+        Splice { pipe: pipe.map_err(io::Error::from), size }
+    }
+}
+
+impl Subject for Splice {
+    fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
+        let (from, to) = (from.as_fd(), to.as_fd());
+        let (read_end, write_end) =
+            self.pipe.as_ref().map_err(|error| io::Error::from(error.kind()))?;
+        repeat(limit, |left| {
+            let want = at_most(self.size, left);
+            let flags = SpliceFlags::empty();
+            let n = rustix::pipe::splice(from, None, write_end, None, want, flags)?;
+            let mut out = 0;
+            while out < n {
+                out += rustix::pipe::splice(read_end, None, to, None, n - out, flags)?;
+            }
+            Ok(n)
+        })
+    }
+}
+
+/// splice(2) where one of the ends is a pipe itself.
+struct Direct;
+
+impl Subject for Direct {
+    fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
+        let (from, to) = (from.as_fd(), to.as_fd());
+        repeat(limit, |left| {
+            let want = at_most(1024 * KIB, left);
+            Ok(rustix::pipe::splice(from, None, to, None, want, SpliceFlags::empty())?)
+        })
+    }
+}
+
+/// copy_file_range(2).
+struct CopyFileRange;
+
+impl Subject for CopyFileRange {
+    fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
+        let (from, to) = (from.as_fd(), to.as_fd());
+        repeat(limit, |left| {
+            let want = at_most(1 << 30, left);
+            Ok(rustix::fs::copy_file_range(from, None, to, None, want)?)
+        })
+    }
+}
+
+/// sendfile(2).
+struct Sendfile;
+
+impl Subject for Sendfile {
+    fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
+        let (from, to) = (from.as_fd(), to.as_fd());
+        repeat(limit, |left| {
+            Ok(rustix::fs::sendfile(to, from, None, at_most(1 << 30, left))?)
+        })
+    }
+}
+
+/// recv(2) with `MSG_TRUNC`, which drops bytes without copying them (TCP only: a Unix socket copies
+/// them all the same). Nothing moves bytes to /dev/null for less.
+struct RecvTrunc {
+    buffer: Vec<u8>,
+}
+
+impl Subject for RecvTrunc {
+    fn copy(&mut self, from: &mut End, _: &mut End, limit: Option<u64>) -> io::Result<u64> {
+        let from = from.as_fd();
+        repeat(limit, |left| {
+            let room = &mut self.buffer[..];
+            let want = at_most(room.len(), left);
+            let (_, n) = rustix::net::recv(from, &mut room[..want], RecvFlags::TRUNC)?;
+            Ok(n)
+        })
+    }
+}

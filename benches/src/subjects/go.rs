@@ -1,0 +1,93 @@
+//! Go's `io.Copy`, in a process of its own (`benches/go/main.go`).
+//!
+//! It accepts, opens and dials its ends itself, since Go takes its fast paths only for descriptors
+//! that its own runtime has opened; the sender and the drain are the same as everybody's. Its CPU
+//! time is the whole process's, collector and poller included.
+
+use std::io::{self, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use crate::clock::Took;
+use crate::peer::line;
+
+/// The running program.
+#[derive(Debug)]
+pub struct Go {
+    child: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    /// Where it accepts TCP connections.
+    pub tcp: String,
+    /// The toolchain that built it.
+    pub version: String,
+}
+
+impl Go {
+    /// Starts the program, which will keep its Unix socket at `unix`.
+    ///
+    /// # Errors
+    ///
+    /// Those of starting a process.
+    pub fn start(program: &Path, unix: &Path) -> io::Result<Self> {
+        let mut child = Command::new(program)
+            .arg(unix)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let orders = child.stdin.take();
+        let mut answers = BufReader::new(child.stdout.take().expect("asked for"));
+        let tcp = line(&mut answers)?;
+        let version = line(&mut answers)?;
+        Ok(Go { child, orders, answers, tcp, version })
+    }
+
+    /// Has it get the ends ready; `Place` names and addresses as the program expects them.
+    ///
+    /// # Errors
+    ///
+    /// Those of a pipe.
+    pub fn round(&mut self, round: &str) -> io::Result<()> {
+        self.order(round)
+    }
+
+    /// Waits until its ends are ready.
+    ///
+    /// # Errors
+    ///
+    /// What it met.
+    pub fn ready(&mut self) -> io::Result<()> {
+        match line(&mut self.answers)?.as_str() {
+            "ready" => Ok(()),
+            other => Err(io::Error::other(other.to_owned())),
+        }
+    }
+
+    /// Lets it copy, and says how many bytes moved and what it took.
+    ///
+    /// # Errors
+    ///
+    /// What it met.
+    pub fn go(&mut self) -> io::Result<(u64, Took)> {
+        self.order("go")?;
+        let answer = line(&mut self.answers)?;
+        let bad = || io::Error::other(answer.clone());
+        let mut words = answer.split(' ').map(str::parse::<u64>);
+        let mut next = || words.next().and_then(Result::ok).ok_or_else(bad);
+        let (moved, wall, cpu) = (next()?, next()?, next()?);
+        Ok((moved, Took { wall: Duration::from_nanos(wall), cpu: Duration::from_nanos(cpu) }))
+    }
+
+    fn order(&mut self, order: &str) -> io::Result<()> {
+        writeln!(self.orders.as_mut().expect("closed by drop alone"), "{order}")
+    }
+}
+
+impl Drop for Go {
+    fn drop(&mut self) {
+        self.orders = None;
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

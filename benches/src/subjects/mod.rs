@@ -1,0 +1,56 @@
+//! Those who can copy.
+
+pub mod floor;
+mod generic;
+pub mod go;
+mod std_io;
+mod zc;
+
+use std::io;
+
+use crate::cells::Cell;
+use crate::ends::End;
+
+/// Somebody who copies in this process.
+pub trait Subject {
+    /// Copies from one end to the other, until the end of input or until `limit` bytes have moved,
+    /// and says how many did.
+    ///
+    /// # Errors
+    ///
+    /// Those of the two ends.
+    fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64>;
+}
+
+/// Why somebody is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It is what we build, or what others use.
+    Subject,
+    /// It is a bare loop: the best of these, by CPU time, is the cell's floor.
+    Floor,
+}
+
+impl Role {
+    /// The word in the samples.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Subject => "subject",
+            Role::Floor => "floor",
+        }
+    }
+}
+
+/// A subject with its name.
+pub type Entry = (&'static str, Role, Box<dyn Subject>);
+
+/// Everybody who copies in this process and can do this cell.
+pub fn local(cell: &Cell) -> Vec<Entry> {
+    let mut all: Vec<Entry> = vec![
+        ("zc", Role::Subject, Box::new(zc::Zc)),
+        ("std", Role::Subject, Box::new(std_io::StdIo)),
+        ("generic", Role::Subject, Box::new(generic::Generic::default())),
+    ];
+    all.extend(floor::of(cell).into_iter().map(|(name, loop_)| (name, Role::Floor, loop_)));
+    all
+}
