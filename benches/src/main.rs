@@ -71,7 +71,9 @@ impl Options {
             match arg.as_str() {
                 "--only" => options.only.extend(list(value()?)),
                 "--subjects" => options.subjects.extend(list(value()?)),
-                "--rounds" => options.rounds = value()?.parse().map_err(|_| "--rounds: a number")?,
+                "--rounds" => {
+                    options.rounds = value()?.parse().map_err(|_| "--rounds: a number")?
+                }
                 "--quick" => options.quick = true,
                 "--pin" => options.pin = true,
                 "--go-program" => options.go = Some(value()?.into()),
@@ -91,9 +93,8 @@ impl Options {
     }
 
     fn wants(&self, name: &str, role: Role) -> bool {
-        let named = |glob: &String| {
-            cells::matches(glob, name) || (role == Role::Floor && glob == "floor")
-        };
+        let named =
+            |glob: &String| cells::matches(glob, name) || (role == Role::Floor && glob == "floor");
         self.subjects.is_empty() || self.subjects.iter().any(named)
     }
 }

@@ -158,9 +158,7 @@ struct Sendfile;
 impl Subject for Sendfile {
     fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
         let (from, to) = (from.as_fd(), to.as_fd());
-        repeat(limit, |left| {
-            Ok(rustix::fs::sendfile(to, from, None, at_most(1 << 30, left))?)
-        })
+        repeat(limit, |left| Ok(rustix::fs::sendfile(to, from, None, at_most(1 << 30, left))?))
     }
 }
 

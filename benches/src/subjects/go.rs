@@ -31,11 +31,8 @@ impl Go {
     ///
     /// Those of starting a process.
     pub fn start(program: &Path, unix: &Path) -> io::Result<Self> {
-        let mut child = Command::new(program)
-            .arg(unix)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child =
+            Command::new(program).arg(unix).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let orders = child.stdin.take();
         let mut answers = BufReader::new(child.stdout.take().expect("asked for"));
         let tcp = line(&mut answers)?;

@@ -1,0 +1,226 @@
+//! The Markdown report, and which targets it meets.
+
+use std::fmt::Write;
+use std::io;
+use std::path::Path;
+
+use super::plot;
+use super::samples::{Cell, Metric, Run};
+use super::stats::{Spread, geomean};
+use super::table::BASES;
+
+/// Writes `report.md` and its plots into `dir`.
+pub(crate) fn write(run: &Run, machine: &[String], dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    std::fs::write(dir.join("report.md"), markdown(run, machine))?;
+    std::fs::write(dir.join("cpu.svg"), plot::svg(run, Metric::Cpu))?;
+    std::fs::write(dir.join("throughput.svg"), plot::svg(run, Metric::Wall))
+}
+
+fn markdown(run: &Run, machine: &[String]) -> String {
+    let mut out = String::from("# Performance report\n\nMade by `cargo xtask bench`.\n\n");
+    for line in machine {
+        let _ = writeln!(out, "- {line}");
+    }
+    let rounds = run.cells.iter().flat_map(|cell| cell.subject("zc")).map(|zc| zc.rounds()).max();
+    let _ = writeln!(
+        out,
+        "- {} cells, up to {} rounds each, subjects interleaved\n",
+        run.cells.len(),
+        rounds.unwrap_or(0)
+    );
+    out.push_str(
+        "The sender, and the drain where the destination is a socket or pipe, are processes of \
+         their own and are not counted. CPU time is the copying thread's (Go: the process's). Each \
+         delta is the median of zc's time in parts of the other's within one round; ± is half the \
+         distance between the quartiles, ~ means that 1 lies between them. The floor of a cell is \
+         the best, by CPU time, of the bare loops that can do it.\n\n\
+         ![CPU time](cpu.svg)\n\n![Throughput](throughput.svg)\n\n",
+    );
+    out.push_str("## Targets\n\n");
+    for verdict in verdicts(run) {
+        let _ = writeln!(out, "- {verdict}");
+    }
+    for group in run.groups() {
+        let _ = writeln!(out, "\n## {}", capitalised(group));
+        let cells: Vec<&Cell> = run.cells.iter().filter(|cell| cell.group == group).collect();
+        for metric in [Metric::Cpu, Metric::Wall] {
+            for base in BASES {
+                out.push_str(&benchstat(&cells, base, metric));
+            }
+        }
+        out.push_str(&allocations(&cells));
+        out.push_str(&skips(&cells));
+    }
+    out
+}
+
+/// One table as benchstat prints it: old, new, delta, geomean.
+fn benchstat(cells: &[&Cell], base: &str, metric: Metric) -> String {
+    let rows: Vec<_> = cells
+        .iter()
+        .filter_map(|cell| {
+            let (old, new) = (cell.subject(base)?, cell.subject("zc")?);
+            Some((*cell, old, old.time(metric)?, new.time(metric)?, cell.ratio(base, metric)?))
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let (what, unit) = match metric {
+        Metric::Cpu => ("CPU time", ""),
+        Metric::Wall => ("Throughput", " MiB/s"),
+    };
+    let mut out = format!(
+        "\n### {what}: zc against {base}\n\n| cell | {base}{unit} | zc{unit} | delta |\n|---|---:|---:|---:|\n"
+    );
+    for (cell, old, old_time, new_time, ratio) in &rows {
+        let name = if base == "floor" {
+            format!("{} ({})", cell.name, old.name)
+        } else {
+            cell.name.clone()
+        };
+        let _ = writeln!(
+            out,
+            "| {name} | {} | {} | {} |",
+            figure(cell, old_time, metric),
+            figure(cell, new_time, metric),
+            delta(ratio, metric)
+        );
+    }
+    let mean = geomean(rows.iter().map(|row| row.4.median)).expect("there are rows");
+    let _ = writeln!(out, "| geomean | | | {} |", percent(mean, metric));
+    out
+}
+
+fn figure(cell: &Cell, time: &Spread, metric: Metric) -> String {
+    let spread = format!("± {:.0}%", 100.0 * time.relative());
+    match metric {
+        Metric::Cpu => {
+            let (unit, per) = cell.unit();
+            format!("{:.1} {unit} {spread}", time.median / per)
+        }
+        Metric::Wall => format!("{:.0} {spread}", cell.throughput(time.median)),
+    }
+}
+
+fn delta(ratio: &Spread, metric: Metric) -> String {
+    if ratio.spans_one() {
+        return format!("~ ({})", percent(ratio.median, metric));
+    }
+    format!("{} ± {:.0}%", percent(ratio.median, metric), 100.0 * ratio.relative())
+}
+
+/// A ratio of times as a change: of the time itself, or of the throughput that it means.
+fn percent(ratio: f64, metric: Metric) -> String {
+    let ratio = if metric == Metric::Wall { 1.0 / ratio } else { ratio };
+    format!("{:+.1}%", 100.0 * (ratio - 1.0))
+}
+
+fn allocations(cells: &[&Cell]) -> String {
+    let worst = cells.iter().filter_map(|cell| {
+        let (calls, bytes) = cell.subject("zc")?.allocated();
+        (calls > 0).then(|| format!("{}: {calls} allocations, {bytes} B in a round", cell.name))
+    });
+    let worst: Vec<_> = worst.collect();
+    if worst.is_empty() {
+        return "\nzc allocates nothing in any of these: 0 B/op, 0 allocs/op.\n".to_owned();
+    }
+    format!("\nzc allocates:\n\n- {}\n", worst.join("\n- "))
+}
+
+fn skips(cells: &[&Cell]) -> String {
+    let skips = cells.iter().flat_map(|cell| {
+        cell.skips.iter().map(|(subject, reason)| format!("- {}, {subject}: {reason}\n", cell.name))
+    });
+    let skips: String = skips.collect();
+    if skips.is_empty() { skips } else { format!("\nSkipped:\n\n{skips}") }
+}
+
+fn capitalised(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// Each target, whether it is met, and where it is not.
+pub(crate) fn verdicts(run: &Run) -> Vec<String> {
+    let mut out = vec![seed(run)];
+    let bulk_to_ext4 = |cell: &Cell| {
+        ["64K", "128K", "1M"].iter().any(|size| {
+            cell.name == format!("tcp-ext4/{size}") || cell.name == format!("unix-ext4/{size}")
+        })
+    };
+    let small_frame = |cell: &Cell| cell.group == "framed" && cell.bytes / cell.copies <= 4096;
+    use Metric::{Cpu, Wall};
+    out.push(target(run, "std, socket to ext4 from 64 KiB: CPU", "std", Cpu, 0.25, bulk_to_ext4));
+    out.push(target(
+        run,
+        "std, socket to ext4 from 64 KiB: time",
+        "std",
+        Wall,
+        1.0 / 3.0,
+        bulk_to_ext4,
+    ));
+    out.push(target(run, "Go, everywhere: CPU", "go", Cpu, 0.85, |_| true));
+    out.push(target(run, "Go, everywhere: time", "go", Wall, 1.0, |_| true));
+    out.push(target(run, "floor, everywhere: CPU", "floor", Cpu, 1.05, |_| true));
+    out.push(target(run, "floor, at the very most: CPU", "floor", Cpu, 1.10, |_| true));
+    out.push(target(
+        run,
+        "bare read/write, frames up to 4 KiB: CPU",
+        "rw-64K",
+        Cpu,
+        1.10,
+        small_frame,
+    ));
+    out.push(target(run, "std, frames up to 4 KiB: CPU", "std", Cpu, 0.65, small_frame));
+    out.push(target(run, "Go, frames up to 4 KiB: CPU", "go", Cpu, 0.65, small_frame));
+    out
+}
+
+/// The seed's table is judged as a whole.
+fn seed(run: &Run) -> String {
+    let cells = run.cells.iter().filter(|cell| cell.group == "seed");
+    let rows: Vec<_> =
+        cells.filter_map(|cell| Some((cell.ratio("generic", Metric::Wall)?, cell))).collect();
+    let Some(mean) = geomean(rows.iter().map(|row| row.0.median)) else {
+        return "seed's table: not measured".to_owned();
+    };
+    let allocations: u64 =
+        rows.iter().filter_map(|row| row.1.subject("zc")).map(|zc| zc.allocated().0).sum();
+    let met = mean <= 1.0 - 0.255 && allocations == 0;
+    format!(
+        "{}: seed's table, {} rows: time {}, throughput {}, {allocations} allocations (target -25.5%, +34.3%, 0; aim -40%, +60%)",
+        if met { "met" } else { "NOT MET" },
+        rows.len(),
+        percent(mean, Metric::Cpu),
+        percent(mean, Metric::Wall),
+    )
+}
+
+fn target(
+    run: &Run,
+    what: &str,
+    base: &str,
+    metric: Metric,
+    most: f64,
+    applies: impl Fn(&Cell) -> bool,
+) -> String {
+    let cells = run.cells.iter().filter(|cell| applies(cell));
+    let ratios: Vec<_> =
+        cells.filter_map(|cell| Some((cell.ratio(base, metric)?, &cell.name))).collect();
+    if ratios.is_empty() {
+        return format!("{what}: not measured");
+    }
+    let mut missed: Vec<_> = ratios.iter().filter(|(ratio, _)| ratio.median > most).collect();
+    missed.sort_by(|a, b| b.0.median.total_cmp(&a.0.median));
+    let (of, most) = (ratios.len(), format!("at most {most:.2}"));
+    if missed.is_empty() {
+        return format!("met: {what} {most}, in all {of} cells");
+    }
+    let list = missed.iter().map(|(ratio, name)| {
+        format!("{name} {:.2} ±{:.0}%", ratio.median, 100.0 * ratio.relative())
+    });
+    let list = list.collect::<Vec<_>>().join(", ");
+    format!("NOT MET: {what} {most}, but in {} of {of} cells: {list}", missed.len())
+}

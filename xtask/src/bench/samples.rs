@@ -1,0 +1,233 @@
+//! The samples of a run, and what follows from them.
+
+use std::collections::BTreeMap;
+
+use super::stats::Spread;
+
+/// What a run of the bench program printed.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    /// The Go toolchain's version.
+    pub(crate) go: Option<String>,
+    /// The cells, in order.
+    pub(crate) cells: Vec<Cell>,
+}
+
+/// One cell's samples.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    pub(crate) name: String,
+    /// The table it belongs to.
+    pub(crate) group: String,
+    /// How many bytes a round moves.
+    pub(crate) bytes: u64,
+    /// How many copies a round makes.
+    pub(crate) copies: u64,
+    /// Whether its cost is told per copy rather than per KiB.
+    pub(crate) per_copy: bool,
+    /// Subjects left out, and why.
+    pub(crate) skips: Vec<(String, String)>,
+    subjects: Vec<Subject>,
+}
+
+/// One subject's samples.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) name: String,
+    is_floor: bool,
+    rounds: BTreeMap<u32, Sample>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    wall: f64,
+    cpu: f64,
+    allocations: u64,
+    allocated: u64,
+}
+
+/// Which of a sample's times is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Metric {
+    /// Time on a processor.
+    Cpu,
+    /// Time on the wall: the inverse of throughput.
+    Wall,
+}
+
+impl Sample {
+    fn get(&self, metric: Metric) -> f64 {
+        match metric {
+            Metric::Cpu => self.cpu,
+            Metric::Wall => self.wall,
+        }
+    }
+}
+
+impl Run {
+    /// Reads the lines that `benches/src/main.rs` describes.
+    pub(crate) fn parse(text: &str) -> Result<Run, String> {
+        let mut run = Run::default();
+        for line in text.lines() {
+            run.line(&line.split('\t').collect::<Vec<_>>())
+                .ok_or_else(|| format!("not a line of samples: {line}"))?;
+        }
+        Ok(run)
+    }
+
+    fn line(&mut self, words: &[&str]) -> Option<()> {
+        match *words {
+            ["go", version] => self.go = Some(version.to_owned()),
+            ["cell", name, group, bytes, copies, per_copy] => self.cells.push(Cell {
+                name: name.to_owned(),
+                group: group.to_owned(),
+                bytes: bytes.parse().ok()?,
+                copies: copies.parse().ok()?,
+                per_copy: per_copy == "true",
+                skips: Vec::new(),
+                subjects: Vec::new(),
+            }),
+            ["skip", _, subject, reason] => {
+                let skips = &mut self.cells.last_mut()?.skips;
+                skips.push((subject.to_owned(), reason.to_owned()));
+            }
+            ["sample", _, name, role, round, wall, cpu, allocations, allocated] => {
+                let sample = Sample {
+                    wall: wall.parse().ok()?,
+                    // A clock that did not move is no reason to divide by zero.
+                    cpu: cpu.parse::<f64>().ok()?.max(1.0),
+                    allocations: allocations.parse().ok()?,
+                    allocated: allocated.parse().ok()?,
+                };
+                let cell = self.cells.last_mut()?;
+                cell.subject_mut(name, role == "floor").rounds.insert(round.parse().ok()?, sample);
+            }
+            ["end", _] => {}
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The groups of cells, in order of appearance.
+    pub(crate) fn groups(&self) -> Vec<&str> {
+        let mut groups: Vec<&str> = Vec::new();
+        for cell in &self.cells {
+            if !groups.contains(&cell.group.as_str()) {
+                groups.push(&cell.group);
+            }
+        }
+        groups
+    }
+}
+
+impl Cell {
+    fn subject_mut(&mut self, name: &str, is_floor: bool) -> &mut Subject {
+        let at = self.subjects.iter().position(|subject| subject.name == name);
+        let at = at.unwrap_or_else(|| {
+            self.subjects.push(Subject {
+                name: name.to_owned(),
+                is_floor,
+                rounds: BTreeMap::new(),
+            });
+            self.subjects.len() - 1
+        });
+        &mut self.subjects[at]
+    }
+
+    /// Everybody measured: zc, its peers, then the bare loops.
+    pub(crate) fn subjects(&self) -> Vec<&Subject> {
+        let mut all: Vec<&Subject> = self.subjects.iter().collect();
+        let rank = |subject: &Subject| match subject.name.as_str() {
+            "zc" => 0,
+            _ if subject.is_floor => 2,
+            _ => 1,
+        };
+        all.sort_by(|a, b| (rank(a), &a.name).cmp(&(rank(b), &b.name)));
+        all
+    }
+
+    /// A subject by name; "floor" is the bare loop with the lowest median of CPU time.
+    pub(crate) fn subject(&self, name: &str) -> Option<&Subject> {
+        if name != "floor" {
+            return self.subjects.iter().find(|subject| subject.name == name);
+        }
+        let cpu = |subject: &Subject| subject.time(Metric::Cpu).map(|spread| spread.median);
+        let floors = self.subjects.iter().filter(|subject| subject.is_floor);
+        floors
+            .filter_map(|floor| Some((cpu(floor)?, floor)))
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|best| best.1)
+    }
+
+    /// zc's time in parts of `base`'s: the median of what it was in each round.
+    pub(crate) fn ratio(&self, base: &str, metric: Metric) -> Option<Spread> {
+        let (zc, base) = (self.subject("zc")?, self.subject(base)?);
+        let both = zc.rounds.iter().filter_map(|(round, ours)| {
+            Some(ours.get(metric) / base.rounds.get(round)?.get(metric))
+        });
+        Spread::of(both.collect())
+    }
+
+    /// A time, in the cell's unit: nanoseconds per KiB, or per copy.
+    pub(crate) fn unit(&self) -> (&'static str, f64) {
+        if self.per_copy {
+            ("ns/copy", self.copies as f64)
+        } else {
+            ("ns/KiB", self.bytes as f64 / 1024.0)
+        }
+    }
+
+    /// Throughput for a time, in MiB per second.
+    pub(crate) fn throughput(&self, nanoseconds: f64) -> f64 {
+        self.bytes as f64 / f64::from(1 << 20) / (nanoseconds / 1e9)
+    }
+}
+
+impl Subject {
+    /// The time of a round, in nanoseconds.
+    pub(crate) fn time(&self, metric: Metric) -> Option<Spread> {
+        Spread::of(self.rounds.values().map(|sample| sample.get(metric)).collect())
+    }
+
+    /// Allocations and bytes allocated in a round: the worst of all rounds.
+    pub(crate) fn allocated(&self) -> (u64, u64) {
+        let rounds = self.rounds.values();
+        rounds.fold((0, 0), |worst, s| (worst.0.max(s.allocations), worst.1.max(s.allocated)))
+    }
+
+    /// How many rounds there were.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "cell\ta/1\tgroup\t2048\t1\tfalse\n\
+        sample\ta/1\tzc\tsubject\t0\t10\t5\t0\t0\n\
+        sample\ta/1\tstd\tsubject\t0\t20\t20\t1\t64\n\
+        sample\ta/1\tslow\tfloor\t0\t1\t9\t0\t0\n\
+        sample\ta/1\tfast\tfloor\t0\t9\t4\t0\t0\n\
+        skip\ta/1\tgo\tno toolchain\n\
+        end\ta/1\n";
+
+    #[test]
+    fn ratios_and_the_floor() {
+        let run = Run::parse(TEXT).unwrap();
+        let cell = &run.cells[0];
+        assert_eq!(cell.ratio("std", Metric::Cpu).unwrap().median, 0.25);
+        assert_eq!(cell.ratio("std", Metric::Wall).unwrap().median, 0.5);
+        assert_eq!(cell.subject("floor").unwrap().name, "fast");
+        assert_eq!(cell.ratio("go", Metric::Cpu), None);
+        assert_eq!(cell.unit(), ("ns/KiB", 2.0));
+        assert_eq!(cell.subject("std").unwrap().allocated(), (1, 64));
+        assert_eq!(cell.skips[0].0, "go");
+    }
+
+    #[test]
+    fn foreign_lines_are_named() {
+        assert!(Run::parse("what is this").unwrap_err().contains("what is this"));
+    }
+}

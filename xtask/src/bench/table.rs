@@ -1,0 +1,86 @@
+//! Tables for the terminal.
+
+use std::fmt::Write;
+
+use super::samples::{Cell, Metric, Run};
+use super::stats::{Spread, geomean};
+
+/// One cell, a line for each subject.
+pub(crate) fn cell(cell: &Cell) -> String {
+    let (unit, per) = cell.unit();
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "\n{:<22} {:>9} ±%  {:>9} ±%   zc/it: cpu       time",
+        cell.name,
+        format!("cpu {unit}"),
+        "MiB/s"
+    );
+    let floor = cell.subject("floor").map(|floor| floor.name.as_str());
+    for subject in cell.subjects() {
+        let (Some(cpu), Some(wall)) = (subject.time(Metric::Cpu), subject.time(Metric::Wall))
+        else {
+            continue;
+        };
+        let ratio = |metric| match cell.ratio(&subject.name, metric) {
+            Some(ratio) if subject.name != "zc" => {
+                format!("{:.2} ±{:<2.0}", ratio.median, 100.0 * ratio.relative())
+            }
+            _ => String::new(),
+        };
+        let mark = if floor == Some(subject.name.as_str()) { "* " } else { "  " };
+        let line = format!(
+            "{mark}{:<20} {:>12.1} {:>3.0}  {:>9.0} {:>3.0}        {:<10} {:<10}",
+            subject.name,
+            cpu.median / per,
+            100.0 * cpu.relative(),
+            cell.throughput(wall.median),
+            100.0 * wall.relative(),
+            ratio(Metric::Cpu),
+            ratio(Metric::Wall),
+        );
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    for (subject, reason) in &cell.skips {
+        let _ = writeln!(out, "  {subject:<20} skipped: {reason}");
+    }
+    out
+}
+
+/// All cells, a line each: zc's times in parts of everybody else's.
+pub(crate) fn summary(run: &Run) -> String {
+    let mut out = String::new();
+    for metric in [Metric::Cpu, Metric::Wall] {
+        let what = match metric {
+            Metric::Cpu => "zc's CPU time in parts of",
+            Metric::Wall => "zc's wall time in parts of",
+        };
+        let _ =
+            writeln!(out, "{what:<26} {:>9} {:>9} {:>9} {:>9}", "generic", "std", "go", "floor");
+        for group in run.groups() {
+            let cells: Vec<&Cell> = run.cells.iter().filter(|cell| cell.group == group).collect();
+            for cell in &cells {
+                let ratios = BASES.map(|base| ratio(cell.ratio(base, metric)));
+                let floor = cell.subject("floor").map_or("", |floor| &floor.name);
+                let _ = writeln!(out, "  {:<24} {}  {floor}", cell.name, ratios.join(" "));
+            }
+            let means = BASES.map(|base| {
+                let ratios = cells.iter().filter_map(|cell| cell.ratio(base, metric));
+                geomean(ratios.map(|ratio| ratio.median))
+                    .map_or(format!("{:>9}", "-"), |mean| format!("{mean:>5.2}    "))
+            });
+            let _ = writeln!(out, "  {:<24} {}", format!("geomean: {group}"), means.join(" "));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// What zc is held against.
+pub(crate) const BASES: [&str; 4] = ["generic", "std", "go", "floor"];
+
+fn ratio(ratio: Option<Spread>) -> String {
+    ratio.map_or(format!("{:>9}", "-"), |ratio| {
+        format!("{:>5.2} ±{:<2.0}", ratio.median, 100.0 * ratio.relative())
+    })
+}
