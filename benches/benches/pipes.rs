@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! From and to pipes.
+
+mod common;
+
+fn main() {
+    common::rounds(&["pipes"]);
+}

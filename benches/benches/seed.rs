@@ -1,2 +1,12 @@
-//! x
-fn main() {}
+//! The seed's table: {tcp,unix} to /dev/null, message by message, generic 32 KiB against zc.
+
+mod common;
+
+use zc_benches::alloc;
+
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;
+
+fn main() {
+    common::copies(&["seed"]);
+}

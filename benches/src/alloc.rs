@@ -68,3 +68,20 @@ unsafe impl GlobalAlloc for Counting {
         unsafe { System.dealloc(ptr, layout) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[global_allocator]
+    static ALLOCATOR: Counting = Counting;
+
+    #[test]
+    fn counts_this_thread_only() {
+        let (_, allocated) = count(|| {
+            std::hint::black_box(Vec::<u8>::with_capacity(1000));
+        });
+        assert_eq!(allocated, Allocated { calls: 1, bytes: 1000 });
+        assert_eq!(count(|| ()).1, Allocated::default());
+    }
+}

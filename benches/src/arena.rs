@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode};
 
@@ -25,6 +26,9 @@ pub struct Sample {
     pub took: Took,
     /// The memory, for subjects in this process.
     pub allocated: Allocated,
+    /// The CPU time of sender and drain. Over loopback, whose acknowledgement lets the other send
+    /// on does the other's sending: what one side saves may be work moved to the other.
+    pub peers: Duration,
 }
 
 /// Files, FIFOs, listeners and peers: all that a cell may need.
@@ -105,7 +109,7 @@ impl Arena {
         if cell.from.is_file() {
             self.make_room(cell.from, "from", cell.bytes / cell.copies, true).map_err(whole)?;
         }
-        if cell.to.is_file() {
+        if cell.to.is_file() && cell.to != Place::New {
             self.make_room(cell.to, "to", cell.bytes, false).map_err(whole)?;
         }
         Ok(())
@@ -117,7 +121,7 @@ impl Arena {
     ///
     /// What the subject met; or that it did not move all the bytes.
     pub fn round(&mut self, cell: &Cell, subject: &mut dyn Subject) -> io::Result<Sample> {
-        self.empty_if_reflinked(cell)?;
+        self.empty(cell)?;
         let (mut from, mut to) = self.connect(cell)?;
         if cell.from.has_peer() {
             self.sender.go()?;
@@ -136,8 +140,8 @@ impl Arena {
             })
         });
         drop((from, to));
-        self.settle(cell, outcome)?;
-        Ok(Sample { took, allocated })
+        let peers = self.settle(cell, outcome)?;
+        Ok(Sample { took, allocated, peers })
     }
 
     /// Lets Go do the cell once.
@@ -146,7 +150,7 @@ impl Arena {
     ///
     /// As for [`round`](Arena::round).
     pub fn go_round(&mut self, cell: &Cell) -> io::Result<Sample> {
-        self.empty_if_reflinked(cell)?;
+        self.empty(cell)?;
         let go = self.go.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let go_unix = self.tmpfs.path().join("go");
         let (tcp, path) = (go.tcp.clone(), go_unix.display().to_string());
@@ -162,15 +166,16 @@ impl Arena {
         }
         let outcome = go.go();
         let took = outcome.as_ref().map_or_else(|_| Took::default(), |(_, took)| *took);
-        self.settle(cell, outcome.map(|(moved, _)| moved))?;
-        Ok(Sample { took, allocated: Allocated::default() })
+        let peers = self.settle(cell, outcome.map(|(moved, _)| moved))?;
+        Ok(Sample { took, allocated: Allocated::default(), peers })
     }
 
-    /// Where blocks are shared, what the last subject left in the destination (blocks shared, or
+    /// Empties a destination that is not to be overwritten in place. Where blocks are shared, what the last subject left in the destination (blocks shared, or
     /// written and not yet allocated) would be the next one's to pay for.
-    fn empty_if_reflinked(&mut self, cell: &Cell) -> io::Result<()> {
-        if matches!(cell.to, Place::Xfs | Place::Btrfs) {
-            let file = File::create(self.file(cell.to, "to", 0)?)?;
+    fn empty(&mut self, cell: &Cell) -> io::Result<()> {
+        if matches!(cell.to, Place::New | Place::Xfs | Place::Btrfs) {
+            let end = if cell.to == Place::New { "new" } else { "to" };
+            let file = File::create(self.file(cell.to, end, 0)?)?;
             rustix::fs::syncfs(&file)?;
         }
         Ok(())
@@ -217,13 +222,17 @@ impl Arena {
     ///
     /// Those of the peers.
     pub fn end(&mut self, cell: &Cell) -> io::Result<()> {
-        if cell.from.has_peer() {
-            self.sender.done()?;
+        self.peers_done(cell).map(|_| ())
+    }
+
+    /// How many bytes arrived at the drain, if there is one, and the peers' CPU time.
+    fn peers_done(&mut self, cell: &Cell) -> io::Result<(Option<u64>, Duration)> {
+        let sender = if cell.from.has_peer() { self.sender.done()?.1 } else { Duration::ZERO };
+        if !cell.to.has_peer() {
+            return Ok((None, sender));
         }
-        if cell.to.has_peer() {
-            self.drain.done()?;
-        }
-        Ok(())
+        let (drained, cpu) = self.drain.done()?;
+        Ok((Some(drained), sender + cpu))
     }
 
     /// Has the sender connect to one of these listeners, and says what to open otherwise.
@@ -244,24 +253,22 @@ impl Arena {
             Place::Tcp | Place::Unix => self.drain.address(cell.to),
             Place::Pipe => self.fifo_to.display().to_string(),
             Place::Null => return Ok("/dev/null".to_owned()),
+            Place::New => return self.file(Place::New, "new", 0),
             place => return self.file(place, "to", 0),
         };
         self.drain.drain(cell.to, &at)?;
         Ok(at)
     }
 
-    /// Nothing counts that did not move all the bytes.
-    fn settle(&mut self, cell: &Cell, outcome: io::Result<u64>) -> io::Result<()> {
-        if cell.from.has_peer() {
-            self.sender.done()?;
-        }
-        let drained = if cell.to.has_peer() { Some(self.drain.done()?) } else { None };
+    /// Nothing counts that did not move all the bytes. Returns the peers' CPU time.
+    fn settle(&mut self, cell: &Cell, outcome: io::Result<u64>) -> io::Result<Duration> {
+        let (drained, peers) = self.peers_done(cell)?;
         let moved = outcome?;
         if moved != cell.bytes || drained.is_some_and(|n| n != moved) {
             let what = format!("moved {moved} of {}, {drained:?} arrived", cell.bytes);
             return Err(io::Error::other(what));
         }
-        Ok(())
+        Ok(peers)
     }
 
     fn dir(&mut self, place: Place) -> Result<PathBuf, String> {
@@ -294,7 +301,9 @@ impl Arena {
             return Ok(());
         }
         let mut file = File::create(&path)?;
-        let block: Vec<u8> = (0..1 << 20).map(|at: u32| (at % 251) as u8).collect();
+        // The page cache keeps a file in folios of about the size it was written in, and a folio
+        // written piecemeal costs more: neither the smallest nor the largest is everybody's.
+        let block: Vec<u8> = (0..1 << 17).map(|at: u32| (at % 251) as u8).collect();
         let mut left = len;
         while left > 0 {
             let n = left.min(block.len() as u64);

@@ -18,7 +18,9 @@ pub enum Place {
     Null,
     /// A file on ext4, overwritten in place so that allocating pages does not drown the signal.
     Ext4,
-    /// A file on tmpfs, likewise.
+    /// A file on ext4 that is empty at first, as that of an upload is.
+    New,
+    /// A file on tmpfs, overwritten in place.
     Tmpfs,
     /// A file on xfs with reflinks, in a loop device.
     Xfs,
@@ -35,6 +37,7 @@ impl Place {
             Place::Pipe => "pipe",
             Place::Null => "null",
             Place::Ext4 => "ext4",
+            Place::New => "new",
             Place::Tmpfs => "tmpfs",
             Place::Xfs => "xfs",
             Place::Btrfs => "btrfs",
@@ -43,7 +46,7 @@ impl Place {
 
     /// Whether it is a file with a start to go back to.
     pub fn is_file(self) -> bool {
-        matches!(self, Place::Ext4 | Place::Tmpfs | Place::Xfs | Place::Btrfs)
+        matches!(self, Place::Ext4 | Place::New | Place::Tmpfs | Place::Xfs | Place::Btrfs)
     }
 
     /// Whether somebody else is at the other end of it.
@@ -94,13 +97,14 @@ impl Bulk {
 
     /// Small writes cost the *sender* its time: a round then moves fewer bytes.
     fn for_chunk(self, chunk: u64) -> u64 {
-        match chunk {
-            ..=512 => self.0 / 32,
-            ..=2048 => self.0 / 8,
-            ..=8192 => self.0 / 4,
-            ..=16384 => self.0 / 2,
-            _ => self.0,
-        }
+        let fewer = match chunk {
+            0..=512 => 32,
+            513..=2048 => 8,
+            2049..=8192 => 4,
+            8193..=16384 => 2,
+            _ => 1,
+        };
+        self.0 / fewer
     }
 }
 
@@ -109,6 +113,7 @@ pub fn all(bulk: Bulk) -> Vec<Cell> {
     let mut cells = Vec::new();
     seed(&mut cells, bulk);
     to_file(&mut cells, bulk);
+    to_new_file(&mut cells, bulk);
     relay(&mut cells, bulk);
     framed(&mut cells, bulk);
     from_file(&mut cells, bulk);
@@ -165,6 +170,15 @@ fn to_file(cells: &mut Vec<Cell>, bulk: Bulk) {
     }
 }
 
+/// One long copy from a socket to a file that is not there yet.
+fn to_new_file(cells: &mut Vec<Cell>, bulk: Bulk) {
+    for from in [Place::Tcp, Place::Unix] {
+        for chunk in [16 * KIB, 128 * KIB, MIB] {
+            cells.push(stream("socket to new file", from, Place::New, chunk, bulk));
+        }
+    }
+}
+
 /// One long copy from socket to socket.
 fn relay(cells: &mut Vec<Cell>, bulk: Bulk) {
     use Place::{Tcp, Unix};
@@ -205,7 +219,7 @@ fn from_file(cells: &mut Vec<Cell>, bulk: Bulk) {
     let files = files.into_iter().chain([(Btrfs, Btrfs)]).map(|pair| ("file to file", pair));
     for (group, (from, to)) in pairs.into_iter().chain(files) {
         for len in [4 * KIB, 64 * KIB, 32 * MIB] {
-            let copies = (bulk.0 / len).min(bulk.0 >> 14);
+            let copies = (bulk.0 / len).clamp(1, bulk.0 >> 14);
             cells.push(Cell {
                 name: format!("{}-{}/{}", from.name(), to.name(), Size(len)),
                 group,
@@ -233,11 +247,8 @@ fn pipes(cells: &mut Vec<Cell>, bulk: Bulk) {
         }
     }
     let len = 32 * MIB;
-    cells.push(Cell {
-        copies: bulk.0 / len,
-        bytes: bulk.0,
-        ..stream("pipes", Ext4, Pipe, len, bulk)
-    });
+    let copies = (bulk.0 / len).max(1);
+    cells.push(Cell { copies, bytes: copies * len, ..stream("pipes", Ext4, Pipe, len, bulk) });
 }
 
 /// A number of bytes, as cells name it.
@@ -273,7 +284,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_rounds_whole() {
-        for bulk in [Bulk::QUICK, Bulk::FULL] {
+        for bulk in [Bulk(8 * MIB), Bulk::QUICK, Bulk::FULL] {
             let cells = all(bulk);
             for (at, cell) in cells.iter().enumerate() {
                 assert!(cells[..at].iter().all(|other| other.name != cell.name), "{}", cell.name);

@@ -6,7 +6,7 @@
 //! go       VERSION
 //! cell     NAME GROUP BYTES COPIES PER_COPY
 //! skip     CELL SUBJECT REASON
-//! sample   CELL SUBJECT ROLE ROUND WALL_NS CPU_NS ALLOCATIONS ALLOCATED_BYTES
+//! sample   CELL SUBJECT ROLE ROUND WALL_NS CPU_NS PEERS_CPU_NS ALLOCATIONS ALLOCATED_BYTES
 //! end      CELL
 //! ```
 
@@ -72,7 +72,7 @@ impl Options {
                 "--only" => options.only.extend(list(value()?)),
                 "--subjects" => options.subjects.extend(list(value()?)),
                 "--rounds" => {
-                    options.rounds = value()?.parse().map_err(|_| "--rounds: a number")?
+                    options.rounds = value()?.parse().map_err(|_| "--rounds: a number")?;
                 }
                 "--quick" => options.quick = true,
                 "--pin" => options.pin = true,
@@ -108,7 +108,7 @@ enum Runner {
 fn run(options: &Options) -> Result<(), String> {
     let bulk = if options.quick { Bulk::QUICK } else { Bulk::FULL };
     let rounds = match options.rounds {
-        0 if options.quick => 7,
+        0 if options.quick => 11,
         0 => 21,
         rounds => rounds,
     };
@@ -153,12 +153,13 @@ fn run_cell(arena: &mut Arena, cell: &Cell, rounds: usize, options: &Options) {
         }
         for (name, role, runner) in &mut runners {
             match once(arena, cell, runner) {
-                Ok(Sample { took, allocated }) => println!(
-                    "sample\t{}\t{name}\t{}\t{round}\t{}\t{}\t{}\t{}",
+                Ok(Sample { took, allocated, peers }) => println!(
+                    "sample\t{}\t{name}\t{}\t{round}\t{}\t{}\t{}\t{}\t{}",
                     cell.name,
                     role.name(),
                     took.wall.as_nanos(),
                     took.cpu.as_nanos(),
+                    peers.as_nanos(),
                     allocated.calls,
                     allocated.bytes,
                 ),

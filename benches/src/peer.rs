@@ -10,11 +10,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use rustix::net::RecvFlags;
 use rustix::pipe::SpliceFlags;
 
 use crate::cells::Place;
+use crate::clock;
 
 /// The hidden first argument that makes a program a peer.
 pub const FLAG: &str = "--zc-bench-peer";
@@ -85,13 +87,17 @@ impl Peer {
         self.order("go")
     }
 
-    /// Waits until it has sent or drained, and says how many bytes.
+    /// Waits until it has sent or drained, and says how many bytes, at what cost of CPU time.
     ///
     /// # Errors
     ///
     /// What it met.
-    pub fn done(&mut self) -> io::Result<u64> {
-        line(&mut self.answers)?.parse().map_err(io::Error::other)
+    pub fn done(&mut self) -> io::Result<(u64, Duration)> {
+        let answer = line(&mut self.answers)?;
+        let Some((bytes, cpu)) = answer.split_once(' ') else {
+            return Err(io::Error::other(answer));
+        };
+        Ok((number(bytes)?, Duration::from_nanos(number(cpu)?)))
     }
 
     fn order(&mut self, order: &str) -> io::Result<()> {
@@ -163,16 +169,15 @@ impl Server {
         let mut orders = io::stdin().lock();
         while let Ok(order) = line(&mut orders) {
             let words: Vec<_> = order.split(' ').collect();
-            let outcome = match words[..] {
+            let (outcome, took) = clock::measure(|| match words[..] {
                 ["send", by, to, chunk, bytes] => {
-                    let (chunk, bytes) = (number(chunk)? as usize, number(bytes)?);
-                    self.send(by, to, chunk, bytes, &mut orders)
+                    self.send(by, to, number(chunk)? as usize, number(bytes)?, &mut orders)
                 }
                 ["drain", by, from] => self.drain(by, from),
                 _ => Err(io::Error::other(format!("no such order: {order}"))),
-            };
+            });
             match outcome {
-                Ok(bytes) => println!("{bytes}"),
+                Ok(bytes) => println!("{bytes} {}", took.cpu.as_nanos()),
                 Err(error) => println!("{order}: {error}"),
             }
         }

@@ -25,6 +25,7 @@ pub(crate) fn svg(run: &Run, metric: Metric) -> String {
     );
     let title = match metric {
         Metric::Cpu => "CPU time in multiples of zc's (right of the line: costs more than zc)",
+        Metric::All => "CPU time with the peers', in multiples of zc's",
         Metric::Wall => "Wall time in multiples of zc's (right of the line: slower than zc)",
     };
     let _ = writeln!(out, "<text x=\"{LABEL}\" y=\"18\" font-size=\"14\">{title}</text>");

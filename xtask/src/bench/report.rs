@@ -69,6 +69,7 @@ fn benchstat(cells: &[&Cell], base: &str, metric: Metric) -> String {
     }
     let (what, unit) = match metric {
         Metric::Cpu => ("CPU time", ""),
+        Metric::All => ("CPU time with the peers'", ""),
         Metric::Wall => ("Throughput", " MiB/s"),
     };
     let mut out = format!(
@@ -96,7 +97,7 @@ fn benchstat(cells: &[&Cell], base: &str, metric: Metric) -> String {
 fn figure(cell: &Cell, time: &Spread, metric: Metric) -> String {
     let spread = format!("± {:.0}%", 100.0 * time.relative());
     match metric {
-        Metric::Cpu => {
+        Metric::Cpu | Metric::All => {
             let (unit, per) = cell.unit();
             format!("{:.1} {unit} {spread}", time.median / per)
         }

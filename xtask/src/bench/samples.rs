@@ -42,6 +42,7 @@ pub(crate) struct Subject {
 struct Sample {
     wall: f64,
     cpu: f64,
+    peers: f64,
     allocations: u64,
     allocated: u64,
 }
@@ -51,6 +52,8 @@ struct Sample {
 pub(crate) enum Metric {
     /// Time on a processor.
     Cpu,
+    /// Time on a processor, with the peers' (sender, drain).
+    All,
     /// Time on the wall: the inverse of throughput.
     Wall,
 }
@@ -59,6 +62,7 @@ impl Sample {
     fn get(&self, metric: Metric) -> f64 {
         match metric {
             Metric::Cpu => self.cpu,
+            Metric::All => self.cpu + self.peers,
             Metric::Wall => self.wall,
         }
     }
@@ -91,11 +95,12 @@ impl Run {
                 let skips = &mut self.cells.last_mut()?.skips;
                 skips.push((subject.to_owned(), reason.to_owned()));
             }
-            ["sample", _, name, role, round, wall, cpu, allocations, allocated] => {
+            ["sample", _, name, role, round, wall, cpu, peers, allocations, allocated] => {
                 let sample = Sample {
                     wall: wall.parse().ok()?,
                     // A clock that did not move is no reason to divide by zero.
                     cpu: cpu.parse::<f64>().ok()?.max(1.0),
+                    peers: peers.parse().ok()?,
                     allocations: allocations.parse().ok()?,
                     allocated: allocated.parse().ok()?,
                 };
@@ -206,10 +211,10 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "cell\ta/1\tgroup\t2048\t1\tfalse\n\
-        sample\ta/1\tzc\tsubject\t0\t10\t5\t0\t0\n\
-        sample\ta/1\tstd\tsubject\t0\t20\t20\t1\t64\n\
-        sample\ta/1\tslow\tfloor\t0\t1\t9\t0\t0\n\
-        sample\ta/1\tfast\tfloor\t0\t9\t4\t0\t0\n\
+        sample\ta/1\tzc\tsubject\t0\t10\t5\t0\t0\t0\n\
+        sample\ta/1\tstd\tsubject\t0\t20\t20\t0\t1\t64\n\
+        sample\ta/1\tslow\tfloor\t0\t1\t9\t0\t0\t0\n\
+        sample\ta/1\tfast\tfloor\t0\t9\t4\t0\t0\t0\n\
         skip\ta/1\tgo\tno toolchain\n\
         end\ta/1\n";
 

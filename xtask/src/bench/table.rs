@@ -11,9 +11,10 @@ pub(crate) fn cell(cell: &Cell) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "\n{:<22} {:>9} ±%  {:>9} ±%   zc/it: cpu       time",
+        "\n{:<22} {:>12} ±%  {:>9}  {:>9} ±%   zc/it: cpu       time",
         cell.name,
         format!("cpu {unit}"),
+        "and peers",
         "MiB/s"
     );
     let floor = cell.subject("floor").map(|floor| floor.name.as_str());
@@ -30,10 +31,11 @@ pub(crate) fn cell(cell: &Cell) -> String {
         };
         let mark = if floor == Some(subject.name.as_str()) { "* " } else { "  " };
         let line = format!(
-            "{mark}{:<20} {:>12.1} {:>3.0}  {:>9.0} {:>3.0}        {:<10} {:<10}",
+            "{mark}{:<20} {:>12.1} {:>3.0} {:>9.1}  {:>9.0} {:>3.0}        {:<10} {:<10}",
             subject.name,
             cpu.median / per,
             100.0 * cpu.relative(),
+            subject.time(Metric::All).map_or(0.0, |all| all.median) / per,
             cell.throughput(wall.median),
             100.0 * wall.relative(),
             ratio(Metric::Cpu),
@@ -50,9 +52,10 @@ pub(crate) fn cell(cell: &Cell) -> String {
 /// All cells, a line each: zc's times in parts of everybody else's.
 pub(crate) fn summary(run: &Run) -> String {
     let mut out = String::new();
-    for metric in [Metric::Cpu, Metric::Wall] {
+    for metric in [Metric::Cpu, Metric::All, Metric::Wall] {
         let what = match metric {
             Metric::Cpu => "zc's CPU time in parts of",
+            Metric::All => "all CPU time in parts of",
             Metric::Wall => "zc's wall time in parts of",
         };
         let _ =
