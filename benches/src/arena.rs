@@ -115,6 +115,18 @@ impl Arena {
         Ok(())
     }
 
+    /// Makes the file to copy from a hole of `len` bytes: as long as any, and nowhere stored.
+    ///
+    /// # Errors
+    ///
+    /// Those of making a file.
+    pub fn sparse(&mut self, place: Place, len: u64) -> io::Result<()> {
+        let path = PathBuf::from(self.file(place, "from", len)?);
+        File::create(&path)?.set_len(len)?;
+        self.room.insert(path, len);
+        Ok(())
+    }
+
     /// Lets a subject of this process do the cell once.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use zc_benches::arena::{Arena, Sample};
 use zc_benches::cells::{self, Bulk, Cell};
 use zc_benches::subjects::{self, Role, Subject};
-use zc_benches::{alloc, peer};
+use zc_benches::{alloc, peer, scale};
 
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;
@@ -33,7 +33,11 @@ fn main() -> ExitCode {
             }
             Ok(())
         }
-        _ => Err("usage: zc-bench run|list; use cargo xtask bench".into()),
+        Some("scale") => {
+            let max = args.next().and_then(|max| max.parse().ok()).unwrap_or(16 << 30);
+            scale::run(max)
+        }
+        _ => Err("usage: zc-bench run|scale|list; use cargo xtask".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
