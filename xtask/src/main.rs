@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod cost;
+mod scale;
 
 /// What a chore comes to; an error is told in words.
 type Outcome = Result<(), Box<dyn Error>>;
@@ -20,11 +22,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Chore {
     Bench(bench::Args),
+    Scale(scale::Args),
+    Cost(cost::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Bench(args) => bench::run(&args),
+        Chore::Scale(args) => scale::run(&args),
+        Chore::Cost(args) => cost::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

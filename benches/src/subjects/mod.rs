@@ -8,7 +8,7 @@ mod zc;
 
 use std::io;
 
-use crate::cells::Cell;
+use crate::cells::{Cell, Place};
 use crate::ends::End;
 
 /// Somebody who copies in this process.
@@ -51,6 +51,9 @@ pub fn local(cell: &Cell) -> Vec<Entry> {
         ("std", Role::Subject, Box::new(std_io::StdIo)),
         ("generic", Role::Subject, Box::new(generic::Generic::default())),
     ];
+    if cell.from == Place::Tcp && cell.frame.is_none() && cell.chunk <= 16 << 10 {
+        all.push(("zc-coalesce", Role::Subject, Box::new(zc::Coalescing)));
+    }
     all.extend(floor::of(cell).into_iter().map(|(name, loop_)| (name, Role::Floor, loop_)));
     all
 }

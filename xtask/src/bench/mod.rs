@@ -78,8 +78,7 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace");
-    std::env::set_current_dir(root)?;
+    enter_root()?;
     let work = Path::new("target/bench");
     std::fs::create_dir_all(work)?;
 
@@ -104,12 +103,24 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-/// Builds the bench program, runs it, shows each cell as it comes, and returns all samples.
-fn measure(args: &Args, work: &Path) -> Result<Option<String>, Box<dyn Error>> {
+/// Paths here are relative to the workspace.
+pub(crate) fn enter_root() -> Outcome {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace");
+    Ok(std::env::set_current_dir(root)?)
+}
+
+/// Builds the bench program, and says where it is.
+pub(crate) fn program() -> Result<PathBuf, Box<dyn Error>> {
+    enter_root()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // By itself: with other members of the workspace, their features (zc's hooks!) would be in it.
     succeed(Command::new(cargo).args(["build", "--release", "--quiet", "-p", "zc-benches"]))?;
-    let mut bench = Command::new("target/release/zc-bench");
+    Ok("target/release/zc-bench".into())
+}
+
+/// Builds the bench program, runs it, shows each cell as it comes, and returns all samples.
+fn measure(args: &Args, work: &Path) -> Result<Option<String>, Box<dyn Error>> {
+    let mut bench = Command::new(program()?);
     if args.list {
         succeed(bench.arg("list"))?;
         return Ok(None);

@@ -176,6 +176,11 @@ pub(crate) fn verdicts(run: &Run) -> Vec<String> {
     ));
     out.push(target(run, "std, frames up to 4 KiB: CPU", "std", Cpu, 0.65, small_frame));
     out.push(target(run, "Go, frames up to 4 KiB: CPU", "go", Cpu, 0.65, small_frame));
+    let small = |cell: &Cell| {
+        ["256", "1K", "4K"].iter().any(|size| cell.name.ends_with(&format!("/{size}")))
+    };
+    let coalescing = ("zc-coalesce", "go");
+    out.push(target_of(run, "Go, small writes, coalescing: CPU", coalescing, Cpu, 0.2, small));
     out
 }
 
@@ -207,9 +212,20 @@ fn target(
     most: f64,
     applies: impl Fn(&Cell) -> bool,
 ) -> String {
+    target_of(run, what, ("zc", base), metric, most, applies)
+}
+
+fn target_of(
+    run: &Run,
+    what: &str,
+    (who, base): (&str, &str),
+    metric: Metric,
+    most: f64,
+    applies: impl Fn(&Cell) -> bool,
+) -> String {
     let cells = run.cells.iter().filter(|cell| applies(cell));
     let ratios: Vec<_> =
-        cells.filter_map(|cell| Some((cell.ratio(base, metric)?, &cell.name))).collect();
+        cells.filter_map(|cell| Some((cell.ratio_of(who, base, metric)?, &cell.name))).collect();
     if ratios.is_empty() {
         return format!("{what}: not measured");
     }

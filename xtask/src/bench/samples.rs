@@ -166,8 +166,13 @@ impl Cell {
 
     /// zc's time in parts of `base`'s: the median of what it was in each round.
     pub(crate) fn ratio(&self, base: &str, metric: Metric) -> Option<Spread> {
-        let (zc, base) = (self.subject("zc")?, self.subject(base)?);
-        let both = zc.rounds.iter().filter_map(|(round, ours)| {
+        self.ratio_of("zc", base, metric)
+    }
+
+    /// One subject's time in parts of another's.
+    pub(crate) fn ratio_of(&self, who: &str, base: &str, metric: Metric) -> Option<Spread> {
+        let (who, base) = (self.subject(who)?, self.subject(base)?);
+        let both = who.rounds.iter().filter_map(|(round, ours)| {
             Some(ours.get(metric) / base.rounds.get(round)?.get(metric))
         });
         Spread::of(both.collect())

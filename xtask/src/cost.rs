@@ -1,0 +1,97 @@
+//! `cargo xtask cost`: what depending on zc-std costs whoever builds it.
+//!
+//! Two small programs that save a connection to a file, one with `std::io::copy` and one with
+//! `zc_std::copy`, are built from nothing; what the second takes longer, and is larger, is the cost.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Outcome;
+
+/// List zc-std's dependencies, time a clean build, and weigh what `copy` adds to a program
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Write the report here, too
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+const PROGRAM: &str = "\
+fn main() -> std::io::Result<()> {
+    let mut args = std::env::args().skip(1);
+    let mut from = std::net::TcpStream::connect(args.next().unwrap())?;
+    let mut to = std::fs::File::create(args.next().unwrap())?;
+    println!(\"{}\", COPY(&mut from, &mut to)?);
+    Ok(())
+}
+";
+
+/// The two release profiles that people ship: Cargo's own, and the small one.
+const PROFILES: [(&str, &str); 2] = [
+    ("release, stripped", "strip = true\n"),
+    ("release, stripped, lto, one codegen unit", "strip = true\nlto = true\ncodegen-units = 1\n"),
+];
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    crate::bench::enter_root()?;
+    let mut report = String::from(
+        "# Build cost\n\nMade by `cargo xtask cost`.\n\n## Dependencies of zc-std\n\n",
+    );
+    let tree = Command::new("cargo")
+        .args(["tree", "-p", "zc-std", "-e", "normal,build", "--charset", "ascii"])
+        .stderr(Stdio::inherit())
+        .output()?;
+    let root = std::env::current_dir()?.display().to_string();
+    let tree = String::from_utf8(tree.stdout)?.replace(&root, ".");
+    writeln!(report, "```text\n{tree}```\n\n## A small program\n")?;
+    writeln!(report, "One that saves a connection to a file, built from nothing.\n")?;
+    writeln!(report, "| profile | copy | clean build, s | bytes |\n|---|---|---:|---:|")?;
+    for (profile, settings) in PROFILES {
+        let mut sizes = Vec::new();
+        for copy in ["std::io::copy", "zc_std::copy"] {
+            let (took, size) = build(copy, settings)?;
+            writeln!(report, "| {profile} | `{copy}` | {:.1} | {size} |", took.as_secs_f64())?;
+            sizes.push(size);
+        }
+        let more = sizes[1].saturating_sub(sizes[0]);
+        writeln!(report, "| | added | | {more} ({} KiB) |", more / 1024)?;
+    }
+    print!("{report}");
+    if let Some(out) = &args.out {
+        std::fs::write(out, report)?;
+    }
+    Ok(())
+}
+
+/// How long the program takes to build, dependencies included, and how large it is.
+fn build(copy: &str, settings: &str) -> Result<(Duration, u64), Box<dyn std::error::Error>> {
+    let dir = Path::new("target/cost");
+    if dir.exists() {
+        std::fs::remove_dir_all(dir)?;
+    }
+    std::fs::create_dir_all(dir.join("src"))?;
+    let dependency =
+        if copy.starts_with("zc") { "zc-std = { path = \"../../crates/zc-std\" }\n" } else { "" };
+    let manifest = format!(
+        "[package]\nname = \"save\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n\
+         {dependency}\n[profile.release]\n{settings}\n[workspace]\n"
+    );
+    std::fs::write(dir.join("Cargo.toml"), manifest)?;
+    std::fs::write(dir.join("src/main.rs"), PROGRAM.replace("COPY", copy))?;
+    // The same versions as in the workspace, and nothing to be fetched while the clock runs.
+    std::fs::copy("Cargo.lock", dir.join("Cargo.lock"))?;
+    let start = Instant::now();
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--quiet", "--offline"])
+        .args(["--target-dir", "target"])
+        .current_dir(dir)
+        .env_remove("CARGO_TARGET_DIR")
+        .status()?;
+    if !status.success() {
+        return Err(format!("the program with {copy} does not build: {status}").into());
+    }
+    let took = start.elapsed();
+    Ok((took, std::fs::metadata(dir.join("target/release/save"))?.len()))
+}
