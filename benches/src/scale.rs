@@ -127,7 +127,7 @@ fn many(count: usize) -> Result<(), String> {
         "- pipes at once: {peak} at most (bound: {bound}), of {} to {} each, {} MiB in all at most",
         Size(*small),
         Size(*large),
-        peak as u64 * large >> 20
+        (peak as u64 * large) >> 20
     );
     println!("- pipe-user-pages-soft: {} pages", proc_number("/proc/sys/fs/pipe-user-pages-soft"));
     println!(
@@ -190,8 +190,9 @@ fn overhead() -> io::Result<()> {
         Size(FRAME)
     );
     println!(
-        "| idle connections | pipes lent | µs of CPU per copy | spliced |\n|---:|---:|---:|---:|"
+        "| idle connections | pipes lent | µs of CPU per copy | told to splice | of which spliced |"
     );
+    println!("|---:|---:|---:|---:|---:|");
     for idle in [0, 1, 10, 100, 1000] {
         let mut slow = Vec::new();
         for whose in 0..idle {
@@ -202,13 +203,15 @@ fn overhead() -> io::Result<()> {
         }
         thread::sleep(Duration::from_millis(200 + idle as u64));
         let lent = pool::lent();
-        let (mut best, mut spliced) = (f64::MAX, 0);
+        let (mut best, mut spliced) = ([f64::MAX; 2], 0);
         for _ in 0..7 {
-            let (cpu, by_splice) = busy(FRAME, COPIES)?;
-            best = best.min(cpu.as_secs_f64() * 1e6 / COPIES as f64);
-            spliced = 100 * by_splice / (FRAME * COPIES);
+            for (adaptive, best) in [true, false].into_iter().zip(&mut best) {
+                let (cpu, by_splice) = busy(FRAME, COPIES, adaptive)?;
+                *best = best.min(cpu.as_secs_f64() * 1e6 / COPIES as f64);
+                spliced = 100 * by_splice / (FRAME * COPIES);
+            }
         }
-        println!("| {idle} | {lent} | {best:.2} | {spliced} % |");
+        println!("| {idle} | {lent} | {:.2} | {:.2} | {spliced} % |", best[0], best[1]);
         for Slow { sender, copying } in slow {
             drop(sender);
             copying.join().expect("no panic")?;
@@ -219,14 +222,14 @@ fn overhead() -> io::Result<()> {
 }
 
 /// The CPU time of some framed copies, and how many of their bytes were spliced.
-fn busy(frame: u64, copies: u64) -> io::Result<(Duration, u64)> {
+fn busy(frame: u64, copies: u64, adaptive: bool) -> io::Result<(Duration, u64)> {
     let (mut sender, receiver) = UnixStream::pair()?;
     let sending = thread::spawn(move || {
         let frame = pattern(0, frame as usize);
         (0..copies).try_for_each(|_| sender.write_all(&frame))
     });
     let mut null = File::create("/dev/null")?;
-    let mut copier = Copier::new();
+    let mut copier = Copier::new().adaptive(adaptive);
     let (outcome, took) = clock::measure(|| -> io::Result<u64> {
         let mut spliced = 0;
         for _ in 0..copies {
