@@ -245,7 +245,7 @@ fn busy(frame: u64, copies: u64, adaptive: bool) -> io::Result<(Duration, u64)> 
 /// One copy of ever more bytes.
 fn long(max: u64) -> io::Result<()> {
     println!(
-        "## One long copy\n\n| copy | bytes | s | CPU s | ns per KiB | peak RSS, KiB |\n|---|---:|---:|---:|---:|---:|"
+        "## One long copy\n\n| copy | bytes | s | CPU s | CPU ns per KiB | peak RSS, KiB |\n|---|---:|---:|---:|---:|---:|"
     );
     let mut arena = Arena::new(Path::new("/tmp"), None, false)?;
     let mut peaks = Vec::new();
@@ -284,7 +284,7 @@ fn long(max: u64) -> io::Result<()> {
                 Size(bytes),
                 took.wall.as_secs_f64(),
                 took.cpu.as_secs_f64(),
-                took.wall.as_nanos() as f64 / (bytes / 1024) as f64,
+                took.cpu.as_nanos() as f64 / (bytes / 1024) as f64,
             );
         }
     }
