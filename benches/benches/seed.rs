@@ -1,4 +1,4 @@
-//! The seed's table: {tcp,unix} to /dev/null, message by message, generic 32 KiB against zc.
+//! The seed's table: {tcp,unix} to /dev/null, one long copy each, generic 32 KiB against zc.
 
 mod common;
 

@@ -121,21 +121,14 @@ pub fn all(bulk: Bulk) -> Vec<Cell> {
     cells
 }
 
-/// The seed's table: one copy per message, limited to the message, into /dev/null.
+/// The seed's table: one long copy of messages of each size, into /dev/null.
 fn seed(cells: &mut Vec<Cell>, bulk: Bulk) {
     for from in [Place::Tcp, Place::Unix] {
         for chunk in (0..=10).map(|k| KIB << k) {
-            let copies = (bulk.for_chunk(chunk) / chunk).min(bulk.0 >> 12);
             cells.push(Cell {
                 name: format!("seed-{}/{}", from.name(), Size(chunk)),
-                group: "seed",
-                from,
-                to: Place::Null,
-                chunk,
-                frame: Some(chunk),
-                copies,
-                bytes: copies * chunk,
                 quick: matches!(chunk >> 10, 1 | 32 | 1024),
+                ..stream("seed", from, Place::Null, chunk, bulk)
             });
         }
     }

@@ -1,7 +1,9 @@
 //! `cargo xtask ci`: what the gate runs.
 
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::time::Instant;
+
+use crate::Outcome;
 
 /// One command, with the environment it wants.
 struct Check {
@@ -35,25 +37,17 @@ const CHECKS: &[Check] = &[
 ];
 
 /// Runs the checks, and stops at the first that fails.
-pub(crate) fn run() -> ExitCode {
+pub(crate) fn run() -> Outcome {
     let start = Instant::now();
     for Check { command, env } in CHECKS {
         println!("\n$ {command}");
         let mut words = command.split(' ');
         let program = words.next().expect("no command is empty");
-        let status = Command::new(program).args(words).envs(env.iter().copied()).status();
-        match status {
-            Ok(status) if status.success() => {}
-            Ok(status) => {
-                eprintln!("ci: `{command}`: {status}");
-                return ExitCode::FAILURE;
-            }
-            Err(error) => {
-                eprintln!("ci: `{command}`: {error}");
-                return ExitCode::FAILURE;
-            }
+        let status = Command::new(program).args(words).envs(env.iter().copied()).status()?;
+        if !status.success() {
+            return Err(format!("`{command}`: {status}").into());
         }
     }
     println!("\nci: {} checks in {} s", CHECKS.len(), start.elapsed().as_secs());
-    ExitCode::SUCCESS
+    Ok(())
 }

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod ci;
 mod cost;
+mod kit;
 mod scale;
 
 /// What a chore comes to; an error is told in words.
@@ -21,14 +23,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Run what the gate runs
+    Ci,
     Bench(bench::Args),
+    /// Copy under every fault that can be injected, a million schedules and more
+    Explore(kit::Args),
+    /// Copy on many threads for a long time, and watch memory and descriptors
+    Soak(kit::Args),
     Scale(scale::Args),
     Cost(cost::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
+        Chore::Ci => ci::run(),
         Chore::Bench(args) => bench::run(&args),
+        Chore::Explore(args) => kit::run("explore", &args),
+        Chore::Soak(args) => kit::run("soak", &args),
         Chore::Scale(args) => scale::run(&args),
         Chore::Cost(args) => cost::run(&args),
     };
