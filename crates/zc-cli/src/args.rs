@@ -115,6 +115,10 @@ pub(crate) struct Recv {
     pub(crate) listen: Endpoint,
     /// File to write, or - for standard output
     pub(crate) file: OsString,
+    /// Let small pieces that come by TCP wait up to MS milliseconds for more, to be written together;
+    /// 0 to write each as it comes
+    #[arg(long, value_name = "MS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=1000))]
+    pub(crate) coalesce: u64,
     #[command(flatten)]
     pub(crate) bounds: Bounds,
     #[command(flatten)]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::args::Cp;
+use crate::copier::copier;
 use crate::end::End;
 use crate::error::Failure;
 use crate::output::Done;
@@ -24,7 +25,7 @@ pub(crate) fn run(args: &Cp) -> Result<Done, Failure> {
         let what = format!("cannot copy {} to {}", source.about.name, sink.end.about.name);
         return Err(Failure::new(what, "they are the same file"));
     }
-    let done = transfer::run(&mut source, &mut sink.end, &args.bounds)?;
+    let done = transfer::run(&mut copier(), &mut source, &mut sink.end, &args.bounds)?;
     sink.commit(done)
 }
 

@@ -1,8 +1,10 @@
 //! `zc recv`: a connection into a file.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::args::Recv;
+use crate::copier::copier;
 use crate::end::End;
 use crate::endpoint::Listener;
 use crate::error::Failure;
@@ -19,7 +21,11 @@ pub(crate) fn run(args: &Recv) -> Result<Done, Failure> {
     eprintln!("zc recv: listening on {}", listener.address().map_err(listen)?);
     let mut source = accept(listener)
         .map_err(|error| Failure::io(format!("cannot accept on {}", args.listen), &error))?;
-    let done = transfer::run(&mut source, &mut sink.end, &args.bounds)?;
+    let mut copier = copier();
+    if args.coalesce > 0 {
+        copier = copier.coalesce(Duration::from_millis(args.coalesce));
+    }
+    let done = transfer::run(&mut copier, &mut source, &mut sink.end, &args.bounds)?;
     sink.commit(done)
 }
 

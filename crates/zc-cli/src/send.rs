@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
 use crate::args::Send;
+use crate::copier::copier;
 use crate::end::End;
 use crate::error::Failure;
 use crate::output::Done;
@@ -20,7 +21,7 @@ pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
     let connect = |error| Failure::io(format!("cannot connect to {}", args.addr), &error);
     let stream = args.addr.connect().map_err(connect)?;
     let mut sink = End::new(stream, args.addr.to_string()).map_err(connect)?;
-    let done = transfer::run(&mut source, &mut sink, &args.bounds)?;
+    let done = transfer::run(&mut copier(), &mut source, &mut sink, &args.bounds)?;
     match finish(&mut sink) {
         Ok(()) => Ok(done),
         Err(error) => {

@@ -4,22 +4,26 @@ use std::io::{ErrorKind, Read};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use zc_std::{CopyError, Progress};
+use zc_std::{Copier, CopyError, Progress};
 
 use crate::account::Account;
 use crate::args::Bounds;
-use crate::copier::copier;
 use crate::end::End;
 use crate::error::Failure;
 use crate::output::Done;
 use crate::wait;
 
 /// Copies `from` into `to` until its end or the limit, with a progress bar on a terminal.
-pub(crate) fn run(from: &mut End, to: &mut End, bounds: &Bounds) -> Result<Done, Failure> {
+pub(crate) fn run(
+    copier: &mut Copier,
+    from: &mut End,
+    to: &mut End,
+    bounds: &Bounds,
+) -> Result<Done, Failure> {
     let bar = bar(bounds.total(from.len).or(bounds.expect));
     let mut account = Account::default();
     let started = Instant::now();
-    let outcome = copy(from, to, bounds, &bar, &mut account);
+    let outcome = copy(copier, from, to, bounds, &bar, &mut account);
     account.elapsed = started.elapsed();
     bar.finish_and_clear();
 
@@ -36,13 +40,13 @@ pub(crate) fn run(from: &mut End, to: &mut End, bounds: &Bounds) -> Result<Done,
 
 /// Copies, and where an end that we inherited in non-blocking mode is not ready, waits for it.
 fn copy(
+    copier: &mut Copier,
     from: &mut End,
     to: &mut End,
     bounds: &Bounds,
     bar: &ProgressBar,
     account: &mut Account,
 ) -> Result<(), (CopyError, usize)> {
-    let mut copier = copier();
     let source = Progress::new(&mut from.fd, |n| bar.inc(n));
     let mut source = source.take(bounds.limit.unwrap_or(u64::MAX));
     loop {

@@ -51,7 +51,10 @@ read_from! {
     Cursor<Vec<u8>>;
     Cursor<&mut Vec<u8>>;
     Cursor<&mut [u8]>;
+    Cursor<Box<[u8]>>;
+    &mut [u8];
     io::Sink;
+    &io::Sink;
     io::Empty;
     @<W: Sink> BufWriter<W>;
     @<W: Sink> LineWriter<W>;
