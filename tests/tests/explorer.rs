@@ -26,9 +26,9 @@ fn nothing_is_lost_under_any_single_fault_or_a_sample_of_more() {
     for (i, scenario) in scenarios.iter().enumerate() {
         let effort = Effort {
             // In every scenario a few random schedules; in some more than that.
-            singles: (i % 4 == 0).then_some(if i % 48 == 0 { Menu::Full } else { Menu::Brief }),
-            pairs: (i % 97 == 0).then_some(Menu::Brief),
-            random: 12,
+            singles: (i % 8 == 0).then_some(if i % 96 == 0 { Menu::Full } else { Menu::Brief }),
+            pairs: (i % 193 == 0).then_some(Menu::Brief),
+            random: 8,
             seed: i as u64,
         };
         if let Err(failure) = explore(scenario, &effort, &mut tally) {
