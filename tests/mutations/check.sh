@@ -39,8 +39,10 @@ for name in "$@"; do
         survived=$((survived + 1))
     elif grep -q "scenarios failed" "$log"; then
         runs=$(grep -o "^[0-9]* schedules" "$log")
-        why=$(grep -B1 "^the calls:" "$log" | grep -v "^the calls:\|^--" | sed 's/[0-9][0-9]*/N/g' \
-            | cut -c1-90 | sort | uniq -c | sort -rn | head -1 | sed 's/^ *[0-9]* //')
+        # Under a dirty pipe a copy may wait for ever: the explorer's watch ends it and says so.
+        why=$(grep -o "^hangs" "$log" || grep -B1 "^the calls:" "$log" \
+            | grep -v "^the calls:\|^--" | sed 's/[0-9][0-9]*/N/g' | cut -c1-90 \
+            | sort | uniq -c | sort -rn | head -1 | sed 's/^ *[0-9]* //')
         echo "$name: caught (within $runs: \"$why\")"
     else
         echo "$name: does not build"
