@@ -153,3 +153,43 @@ pub fn extents(file: &File) -> io::Result<(usize, usize)> {
 fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// A socket's `SO_RCVLOWAT`, see [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
+///
+/// # Errors
+///
+/// Those of getsockopt(2).
+pub fn low_water(socket: &impl AsRawFd) -> io::Result<i32> {
+    let mut value = 0;
+    let mut len = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `value`, which is that long and lives on.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVLOWAT,
+            (&raw mut value).cast(),
+            &raw mut len,
+        )
+    };
+    if answer == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets a socket's `SO_RCVLOWAT`.
+///
+/// # Errors
+///
+/// Those of setsockopt(2).
+pub fn set_low_water(socket: &impl AsRawFd, value: i32) -> io::Result<()> {
+    // SAFETY: the kernel reads an int's bytes from `value`, and keeps no pointer to it.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVLOWAT,
+            (&raw const value).cast(),
+            size_of::<i32>() as libc::socklen_t,
+        )
+    };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

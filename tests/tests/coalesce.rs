@@ -1,0 +1,238 @@
+//! `Copier::coalesce`: small pieces from a TCP source are moved together, nothing waits that should
+//! not, and the socket is left as it was.
+
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use zc_std::hook::{self, Action, Syscall};
+use zc_std::{Copier, ReadFrom};
+use zc_testkit::data::{assert_same, bytes};
+use zc_testkit::feeder::Feeder;
+use zc_testkit::{fds, raw, serial::serial, sockets};
+
+/// Longer than any pause of the machine: a delay that is waited for in vain shows as a test that
+/// hangs, not as one that fails by a millisecond.
+const LONG: Duration = Duration::from_secs(3600);
+
+const PIECE: usize = 256;
+
+/// A connection whose sender's every write is a segment of its own.
+fn chatty() -> (TcpStream, TcpStream) {
+    let (client, stream) = sockets::tcp_v4();
+    client.set_nodelay(true).unwrap();
+    (client, stream)
+}
+
+#[test]
+fn small_pieces_are_moved_together() {
+    let leaks = fds::no_leaks();
+    let (client, stream) = chatty();
+    let data = bytes(1, 1 << 20);
+    let sent = data.clone();
+    let feeder = Feeder::run(move || {
+        let mut client = client;
+        sent.chunks(PIECE).try_for_each(|piece| client.write_all(piece))
+    });
+
+    let mut file = tempfile::tempfile().unwrap();
+    let recorder = hook::record();
+    let report = Copier::new().coalesce(LONG).copy(&mut &stream, &mut file).unwrap();
+    feeder.finish().unwrap();
+
+    assert_eq!(report.moved(), data.len() as u64);
+    let moving = |record: &&hook::Record| record.moved() > 0;
+    let takes = recorder.calls().iter().filter(moving).count();
+    assert!(takes < data.len() / PIECE / 4, "{takes} calls for {} pieces", data.len() / PIECE);
+    // Set for a poll, and set back: two each time.
+    let (sets, polls) = (recorder.calls_to(Syscall::SetSockOpt), recorder.calls_to(Syscall::Poll));
+    assert!(!polls.is_empty(), "nothing was waited for");
+    assert_eq!(sets.len(), 2 * polls.len());
+    assert!(sets.iter().all(|set| set.call.to == Some(stream.as_raw_fd())));
+    assert_eq!(raw::low_water(&stream).unwrap(), 1);
+
+    file.rewind().unwrap();
+    let mut got = Vec::new();
+    file.read_to_end(&mut got).unwrap();
+    assert_same(&got, &data);
+    drop((stream, file));
+    leaks.check();
+}
+
+#[test]
+fn nobody_waits_for_bytes_past_the_limit() {
+    let _serial = serial();
+    let (mut client, stream) = chatty();
+    let data = bytes(2, 3 * PIECE);
+    client.write_all(&data).unwrap();
+
+    // The sender stays, and stays silent: a wait for more than the limit would not end.
+    let mut file = tempfile::tempfile().unwrap();
+    let mut limited = (&stream).take(2 * PIECE as u64 + 10);
+    let report = Copier::new().coalesce(LONG).copy(&mut limited, &mut file).unwrap();
+    assert_eq!((report.moved(), limited.limit()), (2 * PIECE as u64 + 10, 0));
+
+    let mut rest = vec![0; PIECE - 10];
+    (&stream).read_exact(&mut rest).unwrap();
+    assert_same(&rest, &data[2 * PIECE + 10..]);
+    assert_eq!(raw::low_water(&stream).unwrap(), 1);
+}
+
+#[test]
+fn the_limit_is_waited_for_whole() {
+    let _serial = serial();
+    let (mut client, stream) = chatty();
+    let data = bytes(3, 4 * PIECE);
+    let (go, gone) = mpsc::channel::<()>();
+    let sent = data.clone();
+    let feeder = Feeder::run(move || {
+        client.write_all(&sent[..PIECE])?;
+        gone.recv().ok();
+        sent[PIECE..].chunks(PIECE).try_for_each(|piece| client.write_all(piece))
+    });
+
+    let mut file = tempfile::tempfile().unwrap();
+    let mut copier = Copier::new().coalesce(LONG);
+    let mut limited = (&stream).take(4 * PIECE as u64);
+    // Let the sender go on only when the first piece has been taken and the copy waits for more.
+    let hook = hook::replace(move |call| {
+        if call.syscall == Syscall::Poll {
+            go.send(()).ok();
+        }
+        Action::Proceed
+    });
+    let recorder = hook::record();
+    let report = copier.copy(&mut limited, &mut file).unwrap();
+    drop(hook);
+    feeder.finish().unwrap();
+    assert_eq!((report.moved(), limited.limit()), (4 * PIECE as u64, 0));
+    assert_eq!(recorder.calls_to(Syscall::Poll).len(), 1, "one wait brings the rest of the limit");
+    assert_eq!(recorder.calls_to(Syscall::Read).len(), 2);
+}
+
+#[test]
+fn the_end_of_input_ends_the_wait() {
+    let _serial = serial();
+    let (mut client, stream) = chatty();
+    let data = bytes(4, PIECE);
+    client.write_all(&data).unwrap();
+    drop(client);
+
+    let mut out = Vec::new();
+    let report = Copier::new().coalesce(LONG).copy(&mut &stream, &mut out).unwrap();
+    assert_eq!(report.moved(), PIECE as u64);
+    assert_same(&out, &data);
+    assert_eq!(raw::low_water(&stream).unwrap(), 1);
+}
+
+#[test]
+fn a_reset_ends_the_wait_and_the_option_is_set_back() {
+    let _serial = serial();
+    let (mut client, stream) = chatty();
+    client.write_all(&bytes(5, PIECE)).unwrap();
+    rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+    let mut client = Some(client);
+    let _reset = hook::replace(move |call| {
+        if call.syscall == Syscall::Poll {
+            client.take();
+        }
+        Action::Proceed
+    });
+
+    let mut out = Vec::new();
+    let error = Copier::new().coalesce(LONG).copy(&mut &stream, &mut out).unwrap_err();
+    assert_eq!((error.kind(), error.moved()), (ErrorKind::ConnectionReset, PIECE as u64));
+    assert_same(&out, &bytes(5, PIECE));
+    assert_eq!(raw::low_water(&stream).unwrap(), 1);
+}
+
+#[test]
+fn bytes_wait_no_longer_than_they_may() {
+    let _serial = serial();
+    let (mut client, stream) = chatty();
+    let data = bytes(6, 2 * PIECE);
+    let (went, arrived) = mpsc::channel();
+    let sent = data.clone();
+    let feeder = Feeder::run(move || {
+        client.write_all(&sent[..PIECE])?;
+        // Only when the first piece has come out at the far end does the second one go in: a copy
+        // that waited for a batch would never come to an end.
+        arrived.recv().ok();
+        client.write_all(&sent[PIECE..])
+    });
+
+    let mut out = tempfile::tempfile().unwrap();
+    let delivered = zc_std::Progress::new(&mut out, move |n| {
+        went.send(n).ok();
+    });
+    let mut delivered = delivered;
+    let mut copier = Copier::new().coalesce(Duration::from_millis(1));
+    let report = copier.copy(&mut &stream, &mut delivered).unwrap();
+    drop(delivered);
+    feeder.finish().unwrap();
+    assert_eq!(report.moved(), 2 * PIECE as u64);
+    out.rewind().unwrap();
+    let mut got = Vec::new();
+    out.read_to_end(&mut got).unwrap();
+    assert_same(&got, &data);
+}
+
+#[test]
+fn an_option_that_its_owner_set_comes_back() {
+    let _serial = serial();
+    let (mut client, stream) = chatty();
+    raw::set_low_water(&stream, 7).unwrap();
+    client.write_all(&bytes(7, PIECE)).unwrap();
+    drop(client);
+    let mut out = Vec::new();
+    Copier::new().coalesce(LONG).copy(&mut &stream, &mut out).unwrap();
+    assert_same(&out, &bytes(7, PIECE));
+    assert_eq!(raw::low_water(&stream).unwrap(), 7);
+}
+
+#[test]
+fn other_sources_are_left_alone() {
+    let _serial = serial();
+    let data = bytes(8, PIECE);
+
+    let (mut client, unix) = sockets::unix();
+    client.write_all(&data).unwrap();
+    drop(client);
+    let (mut client, nonblocking) = chatty();
+    nonblocking.set_nonblocking(true).unwrap();
+    client.write_all(&data).unwrap();
+
+    let recorder = hook::record();
+    let mut out = Vec::new();
+    Copier::new().coalesce(LONG).copy(&mut &unix, &mut out).unwrap();
+    assert_same(&out, &data);
+
+    rustix::event::poll(
+        &mut [rustix::event::PollFd::new(&nonblocking, rustix::event::PollFlags::IN)],
+        None,
+    )
+    .unwrap();
+    let mut out = Vec::new();
+    let stopped = Copier::new().coalesce(LONG).copy(&mut &nonblocking, &mut out).unwrap_err();
+    assert_eq!((stopped.kind(), stopped.moved()), (ErrorKind::WouldBlock, PIECE as u64));
+    assert_same(&out, &data);
+
+    assert_eq!(recorder.calls_to(Syscall::SetSockOpt), []);
+    assert_eq!(recorder.calls_to(Syscall::Poll), []);
+}
+
+#[test]
+fn without_the_option_nothing_is_set() {
+    let _serial = serial();
+    let (mut client, stream) = chatty();
+    client.write_all(&bytes(9, PIECE)).unwrap();
+    drop(client);
+    let recorder = hook::record();
+    let mut out = Vec::new();
+    assert_eq!(out.read_from(&stream).unwrap(), PIECE as u64);
+    assert_same(&out, &bytes(9, PIECE));
+    assert_eq!(recorder.calls_to(Syscall::SetSockOpt), []);
+    assert_eq!(recorder.calls_to(Syscall::GetSockOpt), []);
+}
