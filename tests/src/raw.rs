@@ -1,4 +1,4 @@
-//! The system calls that the tests need and no safe crate wraps. All `unsafe` of the tests is here.
+//! The system calls that the tests of real faults need and no safe crate wraps.
 
 use std::fs::File;
 use std::io;
