@@ -93,7 +93,7 @@ impl Bulk {
     /// For a two-minute run.
     pub const QUICK: Bulk = Bulk(32 * MIB);
     /// For figures to quote.
-    pub const FULL: Bulk = Bulk(128 * MIB);
+    pub const FULL: Bulk = Bulk(64 * MIB);
 
     /// Small writes cost the *sender* its time: a round then moves fewer bytes.
     fn for_chunk(self, chunk: u64) -> u64 {
