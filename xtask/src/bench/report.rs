@@ -165,6 +165,7 @@ pub(crate) fn verdicts(run: &Run) -> Vec<String> {
     out.push(target(run, "Go, everywhere: CPU", "go", Cpu, 0.85, |_| true));
     out.push(target(run, "Go, everywhere: time", "go", Wall, 1.0, |_| true));
     out.push(target(run, "floor, everywhere: CPU", "floor", Cpu, 1.05, |_| true));
+    out.push(target(run, "floor without recv-trunc: CPU", "moving", Cpu, 1.10, |_| true));
     out.push(target(run, "floor, at the very most: CPU", "floor", Cpu, 1.10, |_| true));
     out.push(target(
         run,
