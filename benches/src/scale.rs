@@ -2,7 +2,7 @@
 //!
 //! All of it runs as an ordinary user, whom `pipe-user-pages-soft` holds to so many pipe pages and
 //! who, past them, gets pipes of a page or two (pipe(7)): a root process measures nothing of that.
-//! So a process started as root starts itself again as [`NOBODY`].
+//! So a process started as root starts itself again as nobody.
 //!
 //! What must hold is asserted (every copy ends well, with the right bytes in the right order; pipes
 //! stay bounded); what can only be stated is printed, as Markdown.
