@@ -8,5 +8,5 @@ use zc_benches::alloc;
 static ALLOCATOR: alloc::Counting = alloc::Counting;
 
 fn main() {
-    common::copies(&["seed"]);
+    common::messages(&["seed"]);
 }

@@ -216,27 +216,6 @@ impl Arena {
         Ok((from, to))
     }
 
-    /// A connection with a sender that writes `chunk` bytes again and again, without end.
-    ///
-    /// # Errors
-    ///
-    /// Those of the two ends.
-    pub fn endless(&mut self, cell: &Cell) -> io::Result<(End, End)> {
-        let endless = Cell { bytes: u64::MAX, ..cell.clone() };
-        let ends = self.connect(&endless)?;
-        self.sender.go()?;
-        Ok(ends)
-    }
-
-    /// Waits for the peers of an [`endless`](Arena::endless) connection, whose ends are closed.
-    ///
-    /// # Errors
-    ///
-    /// Those of the peers.
-    pub fn end(&mut self, cell: &Cell) -> io::Result<()> {
-        self.peers_done(cell).map(|_| ())
-    }
-
     /// How many bytes arrived at the drain, if there is one, and the peers' CPU time.
     fn peers_done(&mut self, cell: &Cell) -> io::Result<(Option<u64>, Duration)> {
         let sender = if cell.from.has_peer() { self.sender.done()?.1 } else { Duration::ZERO };

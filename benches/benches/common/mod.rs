@@ -6,7 +6,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput};
 use zc_benches::arena::Arena;
 use zc_benches::cells::{self, Bulk, Cell};
-use zc_benches::{alloc, peer, subjects};
+use zc_benches::{peer, subjects};
 
 /// What a round moves: enough for a connection to get going, little enough for many rounds.
 const BULK: Bulk = Bulk(8 << 20);
@@ -39,37 +39,35 @@ pub(crate) fn rounds(groups: &[&str]) {
     });
 }
 
-/// Runs all cells of some groups copy by copy, on one connection that never ends, and says what a
-/// copy allocates.
+/// Runs all cells of some groups as one copy of as many messages as criterion likes, so that an
+/// operation is a message, and says what it allocates.
 #[allow(dead_code, reason = "for the seed's table")]
-pub(crate) fn copies(groups: &[&str]) {
+pub(crate) fn messages(groups: &[&str]) {
     with_cells(groups, |criterion, arena, cell| {
-        let frame = cell.frame.expect("these cells are framed");
         let mut group = criterion.benchmark_group(&cell.name);
-        group.throughput(Throughput::Bytes(frame)).sample_size(20);
+        group.throughput(Throughput::Bytes(cell.chunk)).sample_size(20);
         group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
         for (name, _, mut subject) in subjects::local(cell) {
             if !SUBJECTS.contains(&name) {
                 continue;
             }
-            let (mut from, mut to) = arena.endless(cell).expect("a connection");
-            let mut copy = || {
-                let n = subject.copy(&mut from, &mut to, Some(frame)).expect("a copy");
-                assert_eq!(n, frame);
-            };
-            let mut wanted = false;
+            let mut so_far = (0, 0, 0);
             group.bench_function(name, |bencher| {
-                wanted = true;
-                bencher.iter(&mut copy);
+                bencher.iter_custom(|iterations| {
+                    let cell = Cell { bytes: iterations * cell.chunk, ..cell.clone() };
+                    let sample = arena.round(&cell, subject.as_mut());
+                    let sample = sample.unwrap_or_else(|error| panic!("{}: {error}", cell.name));
+                    so_far.0 += iterations;
+                    so_far.1 += sample.allocated.bytes;
+                    so_far.2 += sample.allocated.calls;
+                    sample.took.wall
+                });
             });
-            if wanted {
-                const COPIES: u64 = 100;
-                let ((), allocated) = alloc::count(|| (0..COPIES).for_each(|_| copy()));
-                let (bytes, calls) = (allocated.bytes / COPIES, allocated.calls / COPIES);
-                println!("{:<40} {bytes} B/op, {calls} allocs/op", format!("{}/{name}", cell.name));
+            let (messages, bytes, calls) = so_far;
+            if messages > 0 {
+                let per_op = (bytes / messages, calls / messages);
+                println!("{}/{name}: {} B/op, {} allocs/op", cell.name, per_op.0, per_op.1);
             }
-            drop((from, to));
-            arena.end(cell).expect("the sender stops");
         }
         group.finish();
     });

@@ -25,7 +25,14 @@ pub fn of(cell: &Cell) -> Vec<(&'static str, Box<dyn Subject>)> {
     match (cell.from, cell.to) {
         // By the default policy a file's pages are not lent to a pipe: the floor copies too.
         (from, Place::Pipe) if from.is_file() => {}
-        (Place::Pipe, _) | (_, Place::Pipe) => loops.push(("splice", Box::new(Direct))),
+        (Place::Pipe, _) => loops.push(("splice", Box::new(Direct))),
+        // Through a pipe of one's own, pages gather there while the reader is behind; straight into
+        // the reader's, which holds little, each call waits for room in it.
+        (_, Place::Pipe) => {
+            loops.push(("splice", Box::new(Direct)));
+            loops.push(("splice-256K", Box::new(Splice::new(256 * KIB))));
+            loops.push(("splice-1M", Box::new(Splice::new(1024 * KIB))));
+        }
         (from, to) if from.is_file() && to.is_file() => {
             loops.push(("copy_file_range", Box::new(CopyFileRange)));
             loops.push(("sendfile", Box::new(Sendfile)));
