@@ -64,9 +64,9 @@ pub(crate) fn messages(groups: &[&str]) {
                 });
             });
             let (messages, bytes, calls) = so_far;
-            if messages > 0 {
-                let per_op = (bytes / messages, calls / messages);
-                println!("{}/{name}: {} B/op, {} allocs/op", cell.name, per_op.0, per_op.1);
+            let per_op = |sum: u64| sum.checked_div(messages);
+            if let Some((bytes, calls)) = per_op(bytes).zip(per_op(calls)) {
+                println!("{}/{name}: {bytes} B/op, {calls} allocs/op", cell.name);
             }
         }
         group.finish();
