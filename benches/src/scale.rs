@@ -43,9 +43,10 @@ pub fn run(max: u64) -> Result<(), String> {
         return again_as_nobody().map_err(words);
     }
     println!("# Scale\n\nMade by `cargo xtask scale`, as user {NOBODY}.\n");
+    // First, while the process is small: a thousand threads leave a heap behind.
+    long(max).map_err(words)?;
     many(THREADS)?;
-    overhead().map_err(words)?;
-    long(max).map_err(words)
+    overhead().map_err(words)
 }
 
 /// Raises the limit on descriptors, and starts this program again without root's rights.
@@ -289,7 +290,7 @@ fn long(max: u64) -> io::Result<()> {
         }
     }
     let (low, high) = (peaks.iter().min().unwrap_or(&0), peaks.iter().max().unwrap_or(&0));
-    println!("\nMemory, whatever the size: {low} to {high} KiB.");
+    println!("\nMemory, whatever the size: {low} to {high} KiB.\n");
     // A quarter of a MiB for each doubling would still be growth; this is the noise of a heap.
     if high - low > 4096 {
         return Err(io::Error::other("memory grows with the size of the copy"));
