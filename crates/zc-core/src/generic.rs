@@ -11,6 +11,7 @@ use crate::{CopyError, Fault, Held, Inlet, Next, Outlet, Sink, Source, Step};
 ///
 /// Blocks as `source` and `sink` do. [`Next::Done`] means that `limit` is 0 or that `source` has
 /// ended, and nothing is held.
+#[inline]
 pub fn step(held: &mut Held, source: &mut dyn Read, sink: &mut dyn Write, limit: u64) -> Step {
     let mut taken = 0;
     if held.is_empty() {
@@ -34,6 +35,7 @@ pub fn take(held: &mut Held, source: &mut dyn Read, limit: u64) -> Step {
 }
 
 /// Writes once what is held: the second half of a [`step`].
+#[inline]
 pub fn deliver(held: &mut Held, sink: &mut dyn Write) -> (u64, Next) {
     match held.drain(sink) {
         Ok(n) => (n as u64, Next::Again),

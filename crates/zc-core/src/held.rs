@@ -58,6 +58,7 @@ impl Held {
     ///
     /// Those of `source`, except `Interrupted`, which is retried; `InvalidData` if `source` claims
     /// to have read more than it was given room for.
+    #[inline]
     pub fn fill(&mut self, source: &mut dyn Read, limit: u64) -> io::Result<usize> {
         self.make_room();
         let room = &mut self.buffer[self.end..];
@@ -83,6 +84,7 @@ impl Held {
     ///
     /// Those of `sink`, except `Interrupted`, which is retried; `WriteZero` if `sink` takes nothing,
     /// `InvalidData` if it claims to have taken more than it was given.
+    #[inline]
     pub fn drain(&mut self, sink: &mut dyn Write) -> io::Result<usize> {
         if self.is_empty() {
             return Ok(0);
@@ -103,6 +105,7 @@ impl Held {
     }
 
     /// Gives the buffer back, if it is empty.
+    #[inline]
     pub fn release(&mut self) {
         if self.is_empty() && !self.buffer.is_empty() {
             (self.start, self.end) = (0, 0);
@@ -115,6 +118,7 @@ impl Held {
     }
 
     /// Makes room after the bytes held, by growing if there is none.
+    #[inline]
     fn make_room(&mut self) {
         if self.buffer.is_empty() {
             let spare = SPARE.try_with(Cell::take).ok().flatten();
@@ -143,6 +147,7 @@ impl Drop for Held {
 }
 
 /// Writes some of `bytes`, which are not empty.
+#[inline]
 pub(crate) fn write_some(sink: &mut dyn Write, bytes: &[u8]) -> io::Result<usize> {
     match retry(|| sink.write(bytes))? {
         0 => Err(io::ErrorKind::WriteZero.into()),
@@ -155,6 +160,7 @@ pub(crate) fn write_some(sink: &mut dyn Write, bytes: &[u8]) -> io::Result<usize
 }
 
 /// Calls until the answer is not `Interrupted`, within reason.
+#[inline]
 pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     for _ in 0..MAX_INTERRUPTS {
         match call() {

@@ -29,6 +29,8 @@ pub struct Reach<'a> {
     pub limit: u64,
     /// Whether a layer on the way has bytes buffered, which come first.
     pub buffered: bool,
+    /// Whether no link of a chain comes after this one.
+    pub last: bool,
 }
 
 /// Where the next bytes of a source are to be had, below all layers.
@@ -44,21 +46,24 @@ pub enum Bottom<'a> {
 
 impl<'s> Inlet<'s> {
     /// Looks at `source`; does not read from it.
+    #[inline]
     pub fn new(source: &'s mut (dyn Source + 's)) -> Self {
         Inlet { source, ended: 0 }
     }
 
     /// Goes down through the layers to where the next bytes are to be had.
+    #[inline]
     pub fn reach(&mut self) -> Reach<'_> {
         let mut skip = self.ended;
         let way = Way { limit: u64::MAX, buffered: false, last: true };
         match descend(self.source, &mut skip, way) {
             Some(leaf) => leaf.reach,
-            None => Reach { bottom: Bottom::Spent, limit: 0, buffered: false },
+            None => Reach { bottom: Bottom::Spent, limit: 0, buffered: false, last: true },
         }
     }
 
     /// The source's own `read`, for when the bottom is opaque.
+    #[inline]
     pub fn reader(&mut self) -> &mut dyn Read {
         self.source
     }
@@ -82,6 +87,7 @@ impl<'s> Inlet<'s> {
     /// `n` bytes were taken at the bottom: tells every layer above it.
     ///
     /// Every layer is told even if one of them panics.
+    #[inline]
     pub fn taken(&mut self, n: u64) {
         if n > 0 {
             let mut skip = self.ended;
@@ -90,6 +96,7 @@ impl<'s> Inlet<'s> {
     }
 
     /// The bottom has ended. Moves on to the next in a chain; `false` if it was the last.
+    #[inline]
     pub fn next_link(&mut self) -> bool {
         self.ended += 1;
         let mut skip = self.ended;
@@ -132,8 +139,8 @@ fn descend<'a>(
         way.limit = way.limit.min(limit);
     }
     let leaf = |bottom, ends_for_good| {
-        let Way { limit, buffered, .. } = way;
-        Some(Leaf { reach: Reach { bottom, limit, buffered }, ends_for_good })
+        let Way { limit, buffered, last } = way;
+        Some(Leaf { reach: Reach { bottom, limit, buffered, last }, ends_for_good })
     };
     let bottom = match origin {
         Origin::Through(inner) => return descend(inner, skip, way),

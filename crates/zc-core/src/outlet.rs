@@ -15,12 +15,14 @@ pub struct Outlet<'s> {
 
 impl<'s> Outlet<'s> {
     /// Looks at `sink`; does not write to it.
+    #[inline]
     pub fn new(sink: &'s mut (dyn Sink + 's)) -> Self {
         Outlet { sink }
     }
 
     /// The descriptor below all layers (`None`: the sink can only be written to), and whether some
     /// layer on the way may hold bytes back.
+    #[inline]
     pub fn reach(&mut self) -> (Option<PollFd<'_>>, bool) {
         descend(self.sink, false)
     }
@@ -44,6 +46,7 @@ impl<'s> Outlet<'s> {
     }
 
     /// The sink's own `write`.
+    #[inline]
     pub fn writer(&mut self) -> &mut dyn Write {
         self.sink
     }
@@ -51,6 +54,7 @@ impl<'s> Outlet<'s> {
     /// `n` bytes were delivered at the descriptor: tells every layer above it.
     ///
     /// Every layer is told even if one of them panics.
+    #[inline]
     pub fn given(&mut self, n: u64) {
         if n > 0 {
             settle(self.sink, n);

@@ -103,6 +103,7 @@ pub trait AsRawPollFd {
 }
 
 impl<T: IsStream + ?Sized> AsRawPollFd for T {
+    #[inline]
     fn as_raw_poll_fd(&self) -> PollFd<'_> {
         PollFd::of(self)
     }

@@ -74,10 +74,13 @@ impl Drive<'_> {
                 self.deliver_in_flight(flushed)?;
                 continue;
             }
-            let Reach { bottom, limit, buffered } = self.inlet.reach();
+            let Reach { bottom, limit, buffered, last } = self.inlet.reach();
             if limit == 0 {
                 // Its own limit ends a link of a chain; everybody's ends the chain, link by link.
-                if self.next_link() { continue } else { return Ok(()) }
+                if last || !self.next_link() {
+                    return Ok(());
+                }
+                continue;
             }
             let (to, holds_back) = self.outlet.reach();
             let ended = match bottom {

@@ -34,19 +34,24 @@ pub(crate) enum Learn {
     Nothing,
     /// The size of the pieces that a socket yields.
     Pieces(Pieces),
-    /// What each way costs.
-    Costs(Costs),
+    /// What each way costs. Boxed, so that copies too small to learn anything do not carry it around.
+    Costs(Box<Costs>),
 }
 
 impl Learn {
     /// By the size of the pieces; begins with a read.
     pub(crate) fn pieces() -> Learn {
-        Learn::Pieces(Pieces::new())
+        Learn::Pieces(Pieces::new(None))
+    }
+
+    /// By the size of the pieces, and once those are good, by cost.
+    pub(crate) fn pieces_and_costs() -> Learn {
+        Learn::Pieces(Pieces::new(Some(Box::new(Costs::new()))))
     }
 
     /// By cost; begins with the route's mechanism.
     pub(crate) fn costs() -> Learn {
-        Learn::Costs(Costs::new())
+        Learn::Costs(Box::new(Costs::new()))
     }
 
     /// Which way the next bytes should go.
@@ -61,7 +66,7 @@ impl Learn {
     /// Splicing has to wait: reads until one brings a good piece.
     pub(crate) fn no_pipe(&mut self) {
         if let Learn::Pieces(pieces) = self {
-            *pieces = Pieces::new();
+            pieces.back_to_reading();
         }
     }
 

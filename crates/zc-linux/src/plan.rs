@@ -3,11 +3,11 @@
 use zc_core::{Fault, PollFd};
 
 use crate::kind::Nature;
-use crate::learn::Learn;
+use crate::learn::{Learn, Way};
 use crate::options::Options;
 use crate::report::Mechanism;
 use crate::route::route;
-use crate::{Kind, overlap};
+use crate::{Kind, overlap, sys};
 
 /// Copies limited to this many bytes are read and written at once: they fit one read, and asking what
 /// the descriptors are, let alone fetching a pipe, would cost more than it saves.
@@ -25,6 +25,9 @@ pub(crate) struct Plan {
     pub(crate) learn: Learn,
     /// How many more bytes the copy of a file into itself may take.
     pub(crate) remaining: u64,
+    /// How many more bytes the file had, from its beginning, when the plan was made: with none left, a
+    /// read that finds the end spares a call that would only claim it.
+    expected: u64,
 }
 
 impl Plan {
@@ -40,19 +43,30 @@ impl Plan {
         options: &Options,
     ) -> Result<Plan, Fault> {
         let ends = (Kind::Other, Kind::Other);
-        let mut plan = Plan { route: READ_WRITE, ends, learn: Learn::Nothing, remaining: u64::MAX };
+        let mut plan = Plan {
+            route: READ_WRITE,
+            ends,
+            learn: Learn::Nothing,
+            remaining: u64::MAX,
+            expected: u64::MAX,
+        };
         if limit <= SMALL && options.adaptive {
             return Ok(plan);
         }
         let (source, sink) = (Nature::of(from), Nature::of(to));
         plan.ends = (source.kind, sink.kind);
         plan.route = route(source.kind, sink.kind, options.page_sharing);
+        // A length of 0 says nothing: so have the files of procfs.
+        if source.kind == Kind::File && source.len > 0 && options.adaptive {
+            plan.expected = source.len;
+        }
         if plan.ends == (Kind::File, Kind::File) && source.identity == sink.identity {
             plan.remaining = overlap::check(from.fd(), to.fd(), source.len, limit)?;
         }
         plan.learn = match plan.ends {
-            _ if !options.adaptive => Learn::Nothing,
-            (Kind::Socket, _) if plan.needs_pipe() => Learn::pieces(),
+            _ if !options.adaptive || plan.route == READ_WRITE => Learn::Nothing,
+            (Kind::Socket, _) if !sys::is_tcp(from.fd()) => Learn::pieces_and_costs(),
+            (Kind::Socket, _) => Learn::pieces(),
             (Kind::File, Kind::File) => Learn::costs(),
             _ => Learn::Nothing,
         };
@@ -68,8 +82,16 @@ impl Plan {
         self.route[0] == Mechanism::Splice && !matches!(self.ends, (Kind::Pipe | Kind::File, _))
     }
 
+    /// Whether the next bytes should be read and written.
+    pub(crate) fn reads(&self) -> bool {
+        self.route[0] == Mechanism::ReadWrite
+            || self.learn.way() == Way::ReadWrite
+            || self.expected == 0
+    }
+
     /// A step took `n` bytes; none, if it was the end or no time for conclusions.
     pub(crate) fn took(&mut self, n: u64) {
+        self.expected = self.expected.saturating_sub(n);
         self.remaining = self.remaining.saturating_sub(n);
         self.learn.saw(n);
     }

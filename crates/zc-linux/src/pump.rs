@@ -6,7 +6,6 @@ use zc_core::{Fault, Next, Step};
 use crate::backend::{copy_file_range, read_write, sendfile, splice, splice_direct};
 use crate::ends::{Inflow, Outflow};
 use crate::flight::Flight;
-use crate::learn::Way;
 use crate::options::Options;
 use crate::plan::Plan;
 use crate::report::{Mechanism, Report};
@@ -194,10 +193,10 @@ impl Pump {
                 return self.read_write(from, to, limit);
             };
             let limit = limit.min(plan.remaining);
-            let mechanism = plan.route[0];
-            if mechanism == Mechanism::ReadWrite || plan.learn.way() == Way::ReadWrite {
+            if plan.reads() {
                 return self.read_as_planned(from, to, limit);
             }
+            let mechanism = plan.route[0];
             let (source, sink) = (source.fd(), sink.fd());
             let limit = limit.min(plan.learn.window_left());
             let attempt = match mechanism {

@@ -2,7 +2,9 @@
 
 use std::io;
 
-use crate::{Copier, Sink, Source};
+use zc_linux::Pump;
+
+use crate::{Sink, Source};
 
 /// Copies all of `reader` into `writer`, and returns how many bytes moved.
 ///
@@ -10,7 +12,7 @@ use crate::{Copier, Sink, Source};
 /// `BufReader` go first, then the kernel moves the rest past it.
 ///
 /// Blocks as the two ends do. On a descriptor in non-blocking mode, or with a timeout set, it may
-/// stop with `WouldBlock`; a [`Copier`] can go on from there.
+/// stop with `WouldBlock`; a [`Copier`](crate::Copier) can go on from there.
 ///
 /// # Errors
 ///
@@ -36,10 +38,17 @@ where
     R: Source + ?Sized,
     W: Sink + ?Sized,
 {
-    let mut copier = Copier::new();
-    match copier.copy(reader, writer) {
+    // A reference to either is a sized source or sink, whatever it refers to.
+    let (mut reader, mut writer) = (reader, writer);
+    copy_all(&mut reader, &mut writer)
+}
+
+/// [`copy`], for ends that are known to be sized: one layer less to go down through at each step.
+pub(crate) fn copy_all(reader: &mut dyn Source, writer: &mut dyn Sink) -> io::Result<u64> {
+    let mut pump = Pump::default();
+    match zc_linux::copy(&mut pump, reader, writer) {
         Ok(report) => Ok(report.moved()),
-        // Nobody will resume this copier, so what it holds goes to the caller.
-        Err(error) => Err(error.with_residue(copier.take_residue()).into()),
+        // Nobody will resume this copy, so what is in flight goes to the caller.
+        Err(error) => Err(error.with_residue(pump.take_residue()).into()),
     }
 }

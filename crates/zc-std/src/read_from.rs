@@ -11,7 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::process::ChildStdin;
 use std::sync::Arc;
 
-use crate::{Fd, Opaque, Progress, ReadFrom, Sink, Source, copy};
+use crate::copy::copy_all;
+use crate::{Fd, Opaque, Progress, ReadFrom, Sink, Source};
 
 /// The [`ReadFrom`] parameter of the types this crate implements it for: copied with the kernel's
 /// help.
@@ -22,7 +23,7 @@ macro_rules! read_from {
     ($($(@<$param:ident: $bound:path>)? $ty:ty;)*) => {$(
         impl$(<$param: $bound>)? ReadFrom<Kernel> for $ty {
             fn read_from<Src: Source>(&mut self, mut source: Src) -> io::Result<u64> {
-                copy(&mut source, self)
+                copy_all(&mut source, self)
             }
         }
     )*};
@@ -64,6 +65,6 @@ read_from! {
 
 impl<W: Sink, F: FnMut(u64)> ReadFrom<Kernel> for Progress<W, F> {
     fn read_from<S: Source>(&mut self, mut source: S) -> io::Result<u64> {
-        copy(&mut source, self)
+        copy_all(&mut source, self)
     }
 }

@@ -18,6 +18,9 @@ use crate::sys;
 /// How many bytes to move one way before judging what they cost.
 const WINDOW: u64 = 2 << 20;
 
+/// A copy of which one step moves fewer bytes than this is not timed.
+const WORTH_TIMING: u64 = 64 * 1024;
+
 /// How many windows each way are measured before the first choice …
 const FIRST_LOOKS: usize = 2;
 
@@ -96,9 +99,11 @@ impl Costs {
 
     /// A step went the current way and took `n` bytes.
     pub(crate) fn saw(&mut self, n: u64) {
-        // The first step of a copy is not timed: most copies have no second megabyte.
         let Some(since) = self.since else {
-            self.since = sys::thread_time();
+            // A short step is the last one, mostly, and most copies have no second megabyte.
+            if n >= WORTH_TIMING {
+                self.since = sys::thread_time();
+            }
             return;
         };
         self.bytes += n;

@@ -7,12 +7,13 @@
 //! sender nothing, spares a short message the pipe, and means that a connection that waits for its
 //! first byte holds no pipe.
 //!
-//! Cost is no guide here, though it is between files: what the network does, on loopback both ends of
-//! it, is charged to whoever happens to run, and a copy that went by it took the wrong way half of the
-//! time. Nor would it tell much: where a read brings this much, splice is never the dearer by more
-//! than a few percent.
+//! Once the pieces are good, cost may decide as it does between files, but only for a Unix socket. What
+//! TCP does, on loopback both ends of it, is charged to whoever happens to run, and a copy that went by
+//! it took the wrong way half of the time. Nor would it tell much there: where a read brings this much,
+//! splice is never the dearer by more than a few percent.
 
 use super::Way;
+use super::costs::Costs;
 
 /// A read that brings this many bytes makes splicing worth a try.
 const RICH: u64 = 16 * 1024;
@@ -26,36 +27,48 @@ const PATIENCE: u8 = 2;
 /// What a copy has learned about its source.
 #[derive(Debug)]
 pub(crate) struct Pieces {
-    way: Way,
+    good: bool,
     poor_in_a_row: u8,
+    /// What each way costs, where that can be measured.
+    costs: Option<Box<Costs>>,
 }
 
 impl Pieces {
     /// Begins with a read.
-    pub(crate) fn new() -> Self {
-        Pieces { way: Way::ReadWrite, poor_in_a_row: 0 }
+    pub(crate) fn new(costs: Option<Box<Costs>>) -> Self {
+        Pieces { good: false, poor_in_a_row: 0, costs }
     }
 
     /// Which way the next bytes should go.
     pub(crate) fn way(&self) -> Way {
-        self.way
+        if !self.good {
+            return Way::ReadWrite;
+        }
+        self.costs.as_ref().map_or(Way::Offload, |costs| costs.way())
     }
 
     /// A step went the current way and took `n` bytes.
     pub(crate) fn saw(&mut self, n: u64) {
-        match self.way {
-            Way::ReadWrite if n >= RICH => {
-                *self = Pieces { way: Way::Offload, poor_in_a_row: 0 };
-            }
-            Way::Offload if n >= POOR => self.poor_in_a_row = 0,
-            Way::Offload if n > 0 => {
-                self.poor_in_a_row += 1;
-                if self.poor_in_a_row >= PATIENCE {
-                    *self = Pieces::new();
-                }
-            }
-            _ => {}
+        if !self.good {
+            self.good = n >= RICH;
+            return;
         }
+        if let Some(costs) = &mut self.costs {
+            costs.saw(n);
+        }
+        if n >= POOR {
+            self.poor_in_a_row = 0;
+        } else if n > 0 {
+            self.poor_in_a_row += 1;
+            if self.poor_in_a_row >= PATIENCE {
+                self.back_to_reading();
+            }
+        }
+    }
+
+    /// Reads until one brings a good piece.
+    pub(crate) fn back_to_reading(&mut self) {
+        (self.good, self.poor_in_a_row) = (false, 0);
     }
 }
 
@@ -65,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_socket_of_small_pieces_is_never_spliced() {
-        let mut pieces = Pieces::new();
+        let mut pieces = Pieces::new(None);
         for _ in 0..1000 {
             pieces.saw(RICH - 1);
             assert_eq!(pieces.way(), Way::ReadWrite);
@@ -76,7 +89,7 @@ mod tests {
 
     #[test]
     fn one_poor_splice_is_nothing_and_two_are_enough() {
-        let mut pieces = Pieces::new();
+        let mut pieces = Pieces::new(None);
         pieces.saw(RICH);
         for _ in 0..1000 {
             pieces.saw(POOR - 1);
