@@ -34,8 +34,8 @@ pub(crate) enum Learn {
     Nothing,
     /// The size of the pieces that a socket yields.
     Pieces(Pieces),
-    /// What each way costs. Boxed, so that copies too small to learn anything do not carry it around.
-    Costs(Box<Costs>),
+    /// What each way costs.
+    Costs(Costs),
 }
 
 impl Learn {
@@ -46,12 +46,12 @@ impl Learn {
 
     /// By the size of the pieces, and once those are good, by cost.
     pub(crate) fn pieces_and_costs() -> Learn {
-        Learn::Pieces(Pieces::new(Some(Box::new(Costs::new()))))
+        Learn::Pieces(Pieces::new(Some(Costs::new())))
     }
 
     /// By cost; begins with the route's mechanism.
     pub(crate) fn costs() -> Learn {
-        Learn::Costs(Box::new(Costs::new()))
+        Learn::Costs(Costs::new())
     }
 
     /// Which way the next bytes should go.

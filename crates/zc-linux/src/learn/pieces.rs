@@ -30,12 +30,12 @@ pub(crate) struct Pieces {
     good: bool,
     poor_in_a_row: u8,
     /// What each way costs, where that can be measured.
-    costs: Option<Box<Costs>>,
+    costs: Option<Costs>,
 }
 
 impl Pieces {
     /// Begins with a read.
-    pub(crate) fn new(costs: Option<Box<Costs>>) -> Self {
+    pub(crate) fn new(costs: Option<Costs>) -> Self {
         Pieces { good: false, poor_in_a_row: 0, costs }
     }
 
@@ -44,7 +44,7 @@ impl Pieces {
         if !self.good {
             return Way::ReadWrite;
         }
-        self.costs.as_ref().map_or(Way::Offload, |costs| costs.way())
+        self.costs.as_ref().map_or(Way::Offload, Costs::way)
     }
 
     /// A step went the current way and took `n` bytes.
