@@ -20,7 +20,7 @@ pub enum PageSharing {
     Always,
 }
 
-/// How a [`Pump`] goes about its work.
+/// How a [`Pump`](crate::Pump) goes about its work.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Options {

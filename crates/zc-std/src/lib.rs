@@ -14,7 +14,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! - [`ReadFrom::read_from`] and [`copy`] copy until the end of input, or a limit.
+//! - [`ReadFrom::read_from`] and [`copy()`] copy until the end of input, or a limit.
 //! - [`Copier`] is the stateful form: options, a [`Report`] of what was done, and copies that can be
 //!   resumed where an error left them.
 //! - [`Progress`] reports bytes as they move, at full speed; [`Opaque`] lets any `Read` or `Write`

@@ -6,7 +6,7 @@
 //! can fail. [`Explorer`] takes any closure that runs a copy and checks what you promise of it.
 //!
 //! zc's own copies are explored as [`Scenario`]s: an end each from the chain table, the layers
-//! around them, and who copies. [`Trial`] says what must hold after each call of the copy; [`cells`]
+//! around them, and who copies. [`Trial`] says what must hold after each call of the copy; [`cells`](cells())
 //! lists the scenarios; [`Effort`] says how much is done with each. `cargo test` explores for some
 //! seconds, and
 //!

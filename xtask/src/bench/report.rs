@@ -9,10 +9,34 @@ use super::samples::{Cell, Metric, Run};
 use super::stats::{Spread, geomean};
 use super::table::BASES;
 
+/// A cell or two of each kind, for the plot that goes into the README.
+const OVERVIEW: &[&str] = &[
+    "seed-tcp/64K",
+    "seed-unix/64K",
+    "tcp-ext4/1K",
+    "tcp-ext4/16K",
+    "tcp-ext4/128K",
+    "tcp-ext4/1M",
+    "unix-ext4/128K",
+    "tcp-new/128K",
+    "tcp-tcp/128K",
+    "unix-unix/128K",
+    "framed-tcp-ext4/64",
+    "framed-tcp-ext4/4K",
+    "framed-tcp-ext4/64K",
+    "ext4-tcp/32M",
+    "ext4-ext4/32M",
+    "pipe-ext4/64K",
+    "tcp-pipe/64K",
+];
+
 /// Writes `report.md` and its plots into `dir`.
 pub(crate) fn write(run: &Run, machine: &[String], dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
     std::fs::write(dir.join("report.md"), markdown(run, machine))?;
+    let chosen = run.cells.iter().filter(|cell| OVERVIEW.contains(&cell.name.as_str()));
+    let overview = Run { go: run.go.clone(), cells: chosen.cloned().collect() };
+    std::fs::write(dir.join("overview.svg"), plot::svg(&overview, Metric::Cpu))?;
     std::fs::write(dir.join("cpu.svg"), plot::svg(run, Metric::Cpu))?;
     std::fs::write(dir.join("throughput.svg"), plot::svg(run, Metric::Wall))
 }

@@ -14,7 +14,7 @@ pub(crate) struct Run {
 }
 
 /// One cell's samples.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Cell {
     pub(crate) name: String,
     /// The table it belongs to.
@@ -31,7 +31,7 @@ pub(crate) struct Cell {
 }
 
 /// One subject's samples.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Subject {
     pub(crate) name: String,
     is_floor: bool,

@@ -131,7 +131,7 @@ pub fn sink<S: Sink>(make: impl FnMut(UnixStream) -> S) -> Result<(), Failure> {
     SinkKit::new(make).check()
 }
 
-/// [`source`], for tests.
+/// [`source()`], for tests.
 ///
 /// # Panics
 ///
@@ -141,7 +141,7 @@ pub fn assert_source<S: Source>(make: impl FnMut(UnixStream) -> S) {
     failure::raise(source(make));
 }
 
-/// [`sink`], for tests.
+/// [`sink()`], for tests.
 ///
 /// # Panics
 ///

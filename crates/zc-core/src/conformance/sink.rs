@@ -17,7 +17,7 @@ const REFERENCE_WRITE: usize = 4096;
 /// How often a schedule leaves the sink no room. It takes some 200 KiB of filling each time.
 const JAMS: usize = 6;
 
-/// The checks of a sink, with options: what [`sink`](super::sink) runs.
+/// The checks of a sink, with options: what [`sink`](super::sink()) runs.
 ///
 /// ```
 /// use std::io::{self, Write};

@@ -20,7 +20,7 @@ const ENDLESS: usize = 64 * LEN;
 /// How often a type may say `WouldBlock` when its stream has ended.
 const PATIENCE: usize = 8;
 
-/// The checks of a source, with options: what [`source`](super::source) runs.
+/// The checks of a source, with options: what [`source`](super::source()) runs.
 ///
 /// ```
 /// use std::io::Read;

@@ -2,7 +2,7 @@
 //!
 //! A mechanism makes one [`Step`] when told to. `Err` says that it cannot do this copy, or not any
 //! further: nothing is lost by it, and the next mechanism of the route goes on from there.
-//! [`Next::Done`](zc_core::Next::Done) from any of them but read/write only *claims* the end of
+//! [`Next::Done`] from any of them but read/write only *claims* the end of
 //! input; a read has to confirm it.
 
 pub(crate) mod copy_file_range;
