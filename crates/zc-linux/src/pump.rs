@@ -194,6 +194,7 @@ impl Pump {
             };
             let limit = limit.min(plan.remaining);
             if plan.reads() {
+                let limit = limit.min(plan.piece());
                 return self.read_as_planned(from, to, limit);
             }
             let mechanism = plan.route[0];
