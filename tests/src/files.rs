@@ -8,9 +8,17 @@ pub fn empty() -> File {
     tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile()).expect("a temporary file")
 }
 
-/// A file of `data`, standing at its start.
+/// A file of `data` in memory, where the system has a place for that, standing at its start.
 pub fn holding(data: &[u8]) -> File {
-    let file = empty();
+    filled(empty(), data)
+}
+
+/// A file of `data` where temporary files go, which is mostly a disk, standing at its start.
+pub fn on_disk(data: &[u8]) -> File {
+    filled(tempfile::tempfile().expect("a temporary file"), data)
+}
+
+fn filled(file: File, data: &[u8]) -> File {
     std::io::Write::write_all(&mut &file, data).expect("room for it");
     (&file).rewind().expect("a file");
     file

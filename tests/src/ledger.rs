@@ -1,11 +1,13 @@
 //! Keeping account of bytes and descriptors.
 
-use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use zc_std::{Copier, pool};
+
+pub use crate::files::{contents, position};
+use crate::serial::serial;
 
 /// `len` bytes of which no two stretches are alike, so that any that is lost, doubled or moved shows.
 pub fn pattern(len: usize) -> Vec<u8> {
@@ -45,30 +47,6 @@ pub fn assert_joined(whole: &[u8], parts: &[(&str, &[u8])]) {
     assert_eq!(at, whole.len(), "{lens:?} do not add up");
 }
 
-/// All of a file, from its beginning; its position is left where it was.
-///
-/// # Panics
-///
-/// If it cannot be read.
-pub fn contents(file: &File) -> Vec<u8> {
-    let at = position(file);
-    let mut file = file;
-    let mut bytes = Vec::new();
-    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("a file that can be read");
-    file.seek(std::io::SeekFrom::Start(at)).expect("a position it had before");
-    bytes
-}
-
-/// Where a file stands.
-///
-/// # Panics
-///
-/// If it is not one.
-pub fn position(file: &File) -> u64 {
-    let mut file = file;
-    file.stream_position().expect("a file that can be positioned")
-}
-
 /// The descriptors that the process has open: number and what is behind it.
 ///
 /// # Panics
@@ -101,8 +79,7 @@ pub struct Alone {
 
 /// Waits for its turn. The first thing a test does, so that it is dropped last.
 pub fn alone() -> Alone {
-    static TURN: Mutex<()> = Mutex::new(());
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = serial();
     pool::clear();
     Alone { descriptors: descriptors(), _turn: turn }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// Both ends of a TCP connection over IPv4 loopback, without Nagle's delay.
 pub fn tcp_v4() -> (TcpStream, TcpStream) {
@@ -26,4 +27,10 @@ fn tcp(any_port: SocketAddr) -> (TcpStream, TcpStream) {
         end.set_nodelay(true).expect("TCP");
     }
     (client, server)
+}
+
+/// Closes with a reset instead of an end.
+pub fn reset(stream: TcpStream) {
+    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("a socket");
+    drop(stream);
 }

@@ -10,18 +10,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 use rustix::process::Signal;
 use zc_testkit::cli::{Nobody, Receiver, binary, bytes, have, listens, names, run, scratch, zc};
+use zc_testkit::sockets::reset;
 
 const LEN: usize = 4 << 20;
-
-/// Closes a connection with a reset.
-fn reset(stream: TcpStream) {
-    set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
-    drop(stream);
-}
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()

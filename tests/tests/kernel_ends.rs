@@ -2,11 +2,12 @@
 //! support, or no stream of bytes at all.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 
 use zc_std::hook::{self, Syscall};
 use zc_std::{Copier, CopyError, Fd, Mechanism};
+use zc_testkit::files;
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
 use zc_testkit::mounts::skip;
 use zc_testkit::wire::{End, Wire, feed};
@@ -15,13 +16,6 @@ const EBADF: i32 = 9;
 const EISDIR: i32 = 21;
 const EINVAL: i32 = 22;
 const FAR: u64 = 1 << 40;
-
-fn file_with(bytes: &[u8]) -> File {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file.rewind().unwrap();
-    file
-}
 
 /// The same file through a descriptor of its own, opened as `options` say.
 fn reopened(file: &File, options: &OpenOptions) -> File {
@@ -37,7 +31,7 @@ fn destination_opened_read_only() {
         for wire in Wire::ALL {
             let (ours, theirs) = wire.pair();
             let feeder = feed(theirs, sent.clone());
-            let kept = file_with(b"as it was");
+            let kept = files::on_disk(b"as it was");
             let mut file = reopened(&kept, OpenOptions::new().read(true));
             let mut source = ours.take(FAR);
             let mut copier = Copier::new().adaptive(adaptive);
@@ -54,8 +48,8 @@ fn destination_opened_read_only() {
         }
     }
     // From a file; the plain call hands the residue over.
-    let source = file_with(&sent);
-    let kept = file_with(b"as it was");
+    let source = files::on_disk(&sent);
+    let kept = files::on_disk(b"as it was");
     let mut file = reopened(&kept, OpenOptions::new().read(true));
     let mut limited = (&source).take(FAR);
     let error = zc_std::copy(&mut limited, &mut file).unwrap_err();
@@ -70,9 +64,9 @@ fn destination_opened_read_only() {
 #[test]
 fn source_opened_write_only() {
     let _alone = alone();
-    let kept = file_with(&pattern(100_000));
+    let kept = files::on_disk(&pattern(100_000));
     let wrong = reopened(&kept, OpenOptions::new().write(true));
-    let mut to = file_with(b"");
+    let mut to = files::on_disk(b"");
     let (mut socket, peer) = Wire::Unix.pair();
     for limit in [FAR, 100] {
         let mut limited = (&wrong).take(limit);
@@ -101,7 +95,7 @@ fn destination_in_append_mode() {
         for adaptive in [true, false] {
             let (ours, theirs) = wire.pair();
             let feeder = feed(theirs, sent.clone());
-            let kept = file_with(b"before ");
+            let kept = files::on_disk(b"before ");
             let mut file = reopened(&kept, OpenOptions::new().append(true));
             let mut source = ours.take(2 << 20);
             let record = hook::record();
@@ -127,8 +121,8 @@ fn destination_in_append_mode() {
             feeder.join().unwrap();
         }
     }
-    let source = file_with(&sent);
-    let kept = file_with(b"before ");
+    let source = files::on_disk(&sent);
+    let kept = files::on_disk(b"before ");
     let mut file = reopened(&kept, OpenOptions::new().append(true));
     let mut limited = (&source).take(2 << 20);
     let report = Copier::new().copy(&mut limited, &mut file).unwrap();
@@ -177,7 +171,7 @@ fn directory_as_a_source() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let directory = File::open(dir.path()).unwrap();
-    let mut to = file_with(b"");
+    let mut to = files::on_disk(b"");
     for limit in [FAR, 100] {
         for adaptive in [true, false] {
             let mut limited = (&directory).take(limit);
@@ -201,7 +195,7 @@ fn a_mere_place_as_source_and_destination() {
     let flags = rustix::fs::OFlags::PATH;
     let place = || rustix::fs::open(&name, flags, rustix::fs::Mode::empty()).unwrap();
     let mut source = Fd::new(place()).unwrap();
-    let error = Copier::new().copy(&mut source, &mut file_with(b"")).unwrap_err();
+    let error = Copier::new().copy(&mut source, &mut files::on_disk(b"")).unwrap_err();
     assert_eq!((error.raw_os_error(), error.syscall()), (Some(EBADF), Some("read")));
 
     let mut sink = Fd::new(place()).unwrap();

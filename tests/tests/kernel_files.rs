@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, CopyError, Mechanism, ReadFrom};
+use zc_testkit::files;
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
 use zc_testkit::mounts::{Mount, or_skip, skip};
 use zc_testkit::wire::{Wire, collect, feed};
@@ -20,13 +21,6 @@ const GIB: u64 = 1 << 30;
 const EINVAL: i32 = 22;
 const EFBIG: i32 = 27;
 const EOVERFLOW: i32 = 75;
-
-fn file_with(bytes: &[u8]) -> File {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file.rewind().unwrap();
-    file
-}
 
 fn memory_file() -> Option<File> {
     let memory = rustix::fs::memfd_create("zc", rustix::fs::MemfdFlags::CLOEXEC);
@@ -59,7 +53,7 @@ fn source_truncated_while_copied() {
     let _alone = alone();
     let sent = pattern(1 << 20);
     for to_socket in [false, true] {
-        let source = file_with(&sent);
+        let source = files::on_disk(&sent);
         let handle = source.try_clone().unwrap();
         // 8 calls of 64 KiB; then half of what they moved is all that the file still has.
         let guard = before_call(9, 64 << 10, move || handle.set_len(256 << 10).unwrap());
@@ -71,7 +65,7 @@ fn source_truncated_while_copied() {
             drop(to);
             (report.moved(), reader.join().unwrap())
         } else {
-            let mut to = file_with(b"");
+            let mut to = files::on_disk(b"");
             let report = Copier::new().copy(&mut limited, &mut to).unwrap();
             assert_eq!(position(&to), report.moved());
             (report.moved(), contents(&to))
@@ -92,7 +86,7 @@ fn source_growing_while_copied() {
     let _alone = alone();
     let sent = pattern(1 << 20);
     for to_socket in [false, true] {
-        let source = file_with(&sent[..512 << 10]);
+        let source = files::on_disk(&sent[..512 << 10]);
         let tail = sent[512 << 10..].to_vec();
         let handle = source.try_clone().unwrap();
         // 8 calls move all; the 9th is the one that would answer 0.
@@ -107,7 +101,7 @@ fn source_growing_while_copied() {
             drop(to);
             (report.moved(), reader.join().unwrap())
         } else {
-            let mut to = file_with(b"");
+            let mut to = files::on_disk(b"");
             let report = Copier::new().copy(&mut limited, &mut to).unwrap();
             (report.moved(), contents(&to))
         };
@@ -123,7 +117,7 @@ fn source_growing_while_copied() {
 fn source_shrinking_and_growing_wildly() {
     let _alone = alone();
     let sent = pattern(4 << 20);
-    let source = file_with(&sent);
+    let source = files::on_disk(&sent);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -136,7 +130,7 @@ fn source_shrinking_and_growing_wildly() {
         });
         for _ in 0..30 {
             let (mut reader, mut to) =
-                (again(&source, OpenOptions::new().read(true)), file_with(b""));
+                (again(&source, OpenOptions::new().read(true)), files::on_disk(b""));
             let mut limited = (&mut reader).take(FAR);
             let report = Copier::new().copy(&mut limited, &mut to).unwrap();
             let moved = report.moved();
@@ -158,7 +152,7 @@ fn same_file_overlapping() {
     // Forwards, backwards, on the spot, by one byte.
     for (start, target) in [(0, 100_000), (100_000, 0), (0, 0), (5, 5), (0, 1), (0, 299_999)] {
         for adaptive in [true, false] {
-            let from = file_with(&sent);
+            let from = files::on_disk(&sent);
             let mut to = again(&from, OpenOptions::new().read(true).write(true));
             (&from).seek(SeekFrom::Start(start)).unwrap();
             to.seek(SeekFrom::Start(target)).unwrap();
@@ -179,7 +173,7 @@ fn same_file_overlapping() {
 fn same_open_file_is_refused() {
     let _alone = alone();
     let sent = pattern(100_000);
-    let mut from = file_with(&sent);
+    let mut from = files::on_disk(&sent);
     let mut to = from.try_clone().unwrap();
     let error = to.read_from(&mut from).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -222,7 +216,7 @@ fn file_appended_to_itself() {
     for by_append_mode in [true, false] {
         for adaptive in [true, false] {
             for limit in [FAR, 300_000, 1_000_000] {
-                let from = file_with(&sent);
+                let from = files::on_disk(&sent);
                 let mut to = if by_append_mode {
                     again(&from, OpenOptions::new().append(true))
                 } else {
@@ -245,7 +239,7 @@ fn file_appended_to_itself() {
 fn sparse_files() {
     let _alone = alone();
     let (head, tail) = (pattern(10_000), pattern(20_000));
-    let source = file_with(&head);
+    let source = files::on_disk(&head);
     let len = 64 << 20;
     source.set_len(len).unwrap();
     source.write_all_at(&tail, 40 << 20).unwrap();
@@ -254,7 +248,7 @@ fn sparse_files() {
     want.extend_from_slice(&tail);
     want.resize(usize::try_from(len).unwrap(), 0);
 
-    let mut to = file_with(b"");
+    let mut to = files::on_disk(b"");
     let mut limited = (&source).take(FAR);
     let report = Copier::new().copy(&mut limited, &mut to).unwrap();
     assert_eq!((report.moved(), FAR - limited.limit(), position(&source)), (len, len, len));
@@ -303,7 +297,7 @@ fn across_four_gibibytes() {
 
         let (mut socket, theirs) = wire.pair();
         let feeder = feed(theirs, sent.clone());
-        let mut to = file_with(b"");
+        let mut to = files::on_disk(b"");
         to.seek(SeekFrom::Start(line)).unwrap();
         let report = Copier::new().adaptive(false).copy(&mut socket, &mut to).unwrap();
         assert_eq!((report.moved(), report.mechanism()), (2 << 20, Some(Mechanism::Splice)));
@@ -367,7 +361,7 @@ fn destination_near_the_largest_offset() {
                 file.set_len(0).unwrap();
             }
         }
-        let from = file_with(&sent);
+        let from = files::on_disk(&sent);
         let mut limited = (&from).take(FAR);
         (&file).seek(SeekFrom::Start(highest)).unwrap();
         let mut copier = Copier::new();
@@ -412,7 +406,7 @@ fn source_near_the_largest_offset() {
     }
     for (limit, adaptive) in [(3, true), (3, false), (FAR, true), (FAR, false)] {
         (&file).seek(SeekFrom::Start(top - 3)).unwrap();
-        let mut to = file_with(b"");
+        let mut to = files::on_disk(b"");
         let mut limited = (&file).take(limit);
         let mut copier = Copier::new().adaptive(adaptive);
         let outcome = copier.copy(&mut limited, &mut to);
@@ -437,7 +431,7 @@ fn limits_beyond_all_offsets() {
     let _alone = alone();
     let sent = pattern(100_000);
     for limit in [u64::MAX, u64::MAX - 1, i64::MAX as u64, i64::MAX as u64 + 1, 1 << 32] {
-        let (from, mut to) = (file_with(&sent), file_with(b""));
+        let (from, mut to) = (files::on_disk(&sent), files::on_disk(b""));
         let mut limited = (&from).take(limit);
         let report = Copier::new().copy(&mut limited, &mut to).unwrap();
         assert_eq!((report.moved(), limit - limited.limit()), (100_000, 100_000));
@@ -446,7 +440,7 @@ fn limits_beyond_all_offsets() {
         let (ours, theirs) = Wire::Tcp.pair();
         let feeder = feed(theirs, sent.clone());
         let mut limited = ours.take(limit);
-        let mut to = file_with(b"");
+        let mut to = files::on_disk(b"");
         let report = Copier::new().adaptive(false).copy(&mut limited, &mut to).unwrap();
         assert_eq!((report.moved(), limit - limited.limit()), (100_000, 100_000));
         assert_joined(&sent, &[("the file", &contents(&to))]);

@@ -1,8 +1,7 @@
 //! Peers that misbehave: they reset, end one direction, stop reading, or keep silent.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -10,26 +9,15 @@ use std::time::Duration;
 use rustix::net::sockopt::{self, Timeout};
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, CopyError, Mechanism};
+use zc_testkit::files;
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
+use zc_testkit::sockets::reset;
 use zc_testkit::wire::{End, Wire, collect, feed, tcp_pair};
 
 const EAGAIN: i32 = 11;
 const EPIPE: i32 = 32;
 const ECONNRESET: i32 = 104;
 const FAR: u64 = 1 << 40;
-
-fn file_with(bytes: &[u8]) -> File {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file.rewind().unwrap();
-    file
-}
-
-/// Closes with a reset instead of an end.
-fn reset(stream: TcpStream) {
-    sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
-    drop(stream);
-}
 
 /// A source that is reset: what had arrived before is either in the file or was never given to us.
 /// (A reset discards what the kernel still held; that is TCP's own doing.)
@@ -44,7 +32,7 @@ fn source_that_resets_in_mid_transfer() {
             client.write_all(&bytes).unwrap();
             reset(client);
         });
-        let mut file = file_with(b"");
+        let mut file = files::on_disk(b"");
         let mut source = server.take(FAR);
         let mut copier = Copier::new().adaptive(adaptive);
         let error = copier.copy(&mut source, &mut file).unwrap_err();
@@ -67,7 +55,7 @@ fn source_that_resets_at_once() {
     for adaptive in [true, false] {
         let (client, mut server) = tcp_pair();
         reset(client);
-        let error = Copier::new().adaptive(adaptive).copy(&mut server, &mut file_with(b""));
+        let error = Copier::new().adaptive(adaptive).copy(&mut server, &mut files::on_disk(b""));
         let error = error.unwrap_err();
         assert_eq!((error.kind(), error.moved()), (ErrorKind::ConnectionReset, 0));
     }
@@ -125,7 +113,7 @@ fn sink_that_goes_away_under_sendfile() {
     let _alone = alone();
     let sent = pattern(16 << 20);
     for to in Wire::ALL {
-        let source = file_with(&sent);
+        let source = files::on_disk(&sent);
         let (mut sink, mut peer) = to.pair();
         let reader = std::thread::spawn(move || {
             let mut first = vec![0; 1 << 20];
@@ -205,7 +193,7 @@ fn half_close() {
             theirs.read_to_end(&mut answer).unwrap();
             answer
         });
-        let mut file = file_with(b"");
+        let mut file = files::on_disk(b"");
         assert_eq!(zc_std::copy(&mut ours, &mut file).unwrap(), sent.len() as u64);
         assert_joined(&sent, &[("the file", &contents(&file))]);
         done.send(()).unwrap();
@@ -225,7 +213,7 @@ fn peer_that_stops_reading() {
     for (to, from_file) in [(Wire::Tcp, false), (Wire::Unix, false), (Wire::Tcp, true)] {
         let (mut sink, peer) = to.pair();
         sockopt::set_socket_timeout(&sink, Timeout::Send, Some(Duration::from_millis(20))).unwrap();
-        let file = file_with(&sent);
+        let file = files::on_disk(&sent);
         let mut feeder = None;
         let mut source = if from_file {
             Box::new(&file) as Box<dyn zc_std::Source + '_>
@@ -274,7 +262,7 @@ fn source_that_keeps_silent_again_and_again() {
             let timeout = Some(Duration::from_millis(10));
             sockopt::set_socket_timeout(ours.as_fd(), Timeout::Recv, timeout).unwrap();
             let mut source = ours.take(FAR);
-            let mut file = file_with(b"");
+            let mut file = files::on_disk(b"");
             let mut copier = Copier::new().adaptive(adaptive);
             let mut moved = 0;
             for (i, part) in sent.chunks(piece).enumerate() {
@@ -310,7 +298,7 @@ fn bytes_in_flight_survive_the_reset_of_their_source() {
     let sent = pattern(100_000);
     let (mut client, server) = tcp_pair();
     client.write_all(&sent).unwrap();
-    let mut file = file_with(b"");
+    let mut file = files::on_disk(b"");
     let mut source = server.take(FAR);
     let mut copier = Copier::new().adaptive(false);
     {

@@ -1,10 +1,10 @@
 //! Sandboxes that deny the zero-copy calls: each one alone and all together, with EPERM (docker's
 //! way) and with ENOSYS (systemd's). The copy completes by the next mechanism.
 
-use std::fs::File;
 use std::io::{Read, Seek, Write};
 
 use zc_std::{Copier, Mechanism, Report, Sink, Source};
+use zc_testkit::files;
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern};
 use zc_testkit::wire::{Wire, collect, feed};
 use zc_testkit::{child, raw};
@@ -12,13 +12,6 @@ use zc_testkit::{child, raw};
 const EPERM: i32 = 1;
 const ENOSYS: i32 = 38;
 const LEN: usize = 1 << 20;
-
-fn file_with(bytes: &[u8]) -> File {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file.rewind().unwrap();
-    file
-}
 
 /// Copies all but the last byte, twice as two halves, and asserts the limit.
 fn copy(source: &mut dyn Source, sink: &mut dyn Sink) -> Report {
@@ -37,7 +30,7 @@ fn every_copy() -> Vec<(&'static str, Report)> {
     for wire in Wire::ALL {
         let (mut ours, theirs) = wire.pair();
         let feeder = feed(theirs, sent.clone());
-        let mut file = file_with(b"");
+        let mut file = files::on_disk(b"");
         reports.push(("socket to file", copy(&mut ours, &mut file)));
         assert_joined(wanted, &[("socket to file", &contents(&file))]);
         let mut last = Vec::new();
@@ -54,7 +47,7 @@ fn every_copy() -> Vec<(&'static str, Report)> {
         assert_joined(wanted, &[("socket to socket", &reader.join().unwrap())]);
         feeder.join().unwrap();
 
-        let mut file = file_with(&sent);
+        let mut file = files::on_disk(&sent);
         let (mut to, peer) = wire.pair();
         let reader = collect(peer);
         reports.push(("file to socket", copy(&mut file, &mut to)));
@@ -62,7 +55,7 @@ fn every_copy() -> Vec<(&'static str, Report)> {
         assert_joined(wanted, &[("file to socket", &reader.join().unwrap())]);
         assert_eq!(file.stream_position().unwrap(), LEN as u64 - 1);
     }
-    let (mut file, mut to) = (file_with(&sent), file_with(b""));
+    let (mut file, mut to) = (files::on_disk(&sent), files::on_disk(b""));
     reports.push(("file to file", copy(&mut file, &mut to)));
     assert_joined(wanted, &[("file to file", &contents(&to))]);
     assert_eq!(file.stream_position().unwrap(), LEN as u64 - 1);
@@ -70,7 +63,7 @@ fn every_copy() -> Vec<(&'static str, Report)> {
     let (mut reader, mut writer) = std::io::pipe().unwrap();
     let bytes = sent.clone();
     let feeder = std::thread::spawn(move || writer.write_all(&bytes).unwrap());
-    let mut to = file_with(b"");
+    let mut to = files::on_disk(b"");
     reports.push(("pipe to file", copy(&mut reader, &mut to)));
     assert_joined(wanted, &[("pipe to file", &contents(&to))]);
     let mut last = Vec::new();
@@ -119,7 +112,7 @@ fn one_call_denied() {
             for wire in Wire::ALL {
                 let (mut ours, theirs) = wire.pair();
                 let feeder = feed(theirs, sent.clone());
-                let mut file = file_with(b"");
+                let mut file = files::on_disk(b"");
                 let report = copy(&mut ours, &mut file);
                 assert_eq!(report.refused(Mechanism::Splice), Some(errno));
                 assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64 - 1);
@@ -155,7 +148,7 @@ fn calls_that_ask_denied() {
             let sent = pattern(LEN);
             let (mut ours, theirs) = Wire::Tcp.pair();
             let feeder = feed(theirs, sent.clone());
-            let (mut file, mut copied) = (file_with(b""), file_with(b""));
+            let (mut file, mut copied) = (files::on_disk(b""), files::on_disk(b""));
             let denied = std::thread::scope(|scope| {
                 // The filter stays on this thread alone; `alone` has descriptors to list afterwards.
                 let thread = scope.spawn(|| {

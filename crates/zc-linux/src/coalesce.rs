@@ -7,8 +7,8 @@
 //! The option is set for the length of one poll and set back, so no way out of a copy leaves it
 //! changed; against a batch of many pieces the two calls are nothing. (What stays is a receive buffer
 //! that has room for a batch: the kernel enlarges a smaller one whose size nobody has fixed, as it
-//! would by itself for a faster sender.) The wait for the *first* byte
-//! after a pause is left to the read that follows, which sees the option as its owner set it.
+//! would by itself for a faster sender.) The wait for the *first* byte after a pause is left
+//! to the read that follows, which sees the option as its owner set it.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use rustix::fs::OFlags;
 
 use crate::sys;
 
-/// How many bytes to wait for: two reads' worth, and small against a receive buffer.
+/// How many bytes to wait for: half a read's worth, and small against a receive buffer.
 const BATCH: u64 = 128 * 1024;
 
 /// A source that brought at least this many bytes at once needs no waiting for more.

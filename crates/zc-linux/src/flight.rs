@@ -9,7 +9,7 @@ use crate::sys;
 /// Bytes in flight: in a pipe or in memory, never in both.
 ///
 /// Whatever becomes of the copy, they are here: a driver may be dropped and another go on with
-/// them. A pipe is held only while there are bytes in it.
+/// them. A pipe is held only while there are bytes in it, or are about to be.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
     pub(crate) held: Held,

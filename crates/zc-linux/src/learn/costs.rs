@@ -1,4 +1,4 @@
-//! Which of two ways costs less, for a file copied to a file.
+//! Which of two ways costs less, for a file copied to a file and for a Unix socket of good pieces.
 //!
 //! copy_file_range shares blocks for nothing on btrfs and copies page by page on ext4, where read/write
 //! with a large buffer is faster (`docs/performance.md` has the figures). So the copy measures the
