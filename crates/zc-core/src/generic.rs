@@ -3,7 +3,7 @@
 //! It needs nothing but `Read` and `Write`, and it is the only judge of the end of input: a system
 //! call that returned 0 without having moved anything proves nothing (procfs), a `read` does.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use crate::{CopyError, Fault, Held, Inlet, Next, Outlet, Sink, Source, Step};
 
@@ -11,8 +11,12 @@ use crate::{CopyError, Fault, Held, Inlet, Next, Outlet, Sink, Source, Step};
 ///
 /// Blocks as `source` and `sink` do. [`Next::Done`] means that `limit` is 0 or that `source` has
 /// ended, and nothing is held.
-#[inline]
-pub fn step(held: &mut Held, source: &mut dyn Read, sink: &mut dyn Write, limit: u64) -> Step {
+#[inline(always)]
+pub fn step<R, W>(held: &mut Held, source: &mut R, sink: &mut W, limit: u64) -> Step
+where
+    R: Read + ?Sized,
+    W: Write + ?Sized,
+{
     let mut taken = 0;
     if held.is_empty() {
         match take(held, source, limit) {
@@ -25,22 +29,30 @@ pub fn step(held: &mut Held, source: &mut dyn Read, sink: &mut dyn Write, limit:
 }
 
 /// Reads once, at most `limit` bytes, and holds them: the first half of a [`step`].
-pub fn take(held: &mut Held, source: &mut dyn Read, limit: u64) -> Step {
+#[inline(always)]
+pub fn take<R: Read + ?Sized>(held: &mut Held, source: &mut R, limit: u64) -> Step {
     match held.fill(source, limit) {
         Ok(0) => Step::idle(Next::Done),
         Ok(n) => Step { taken: n as u64, delivered: 0, next: Next::Again },
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Step::idle(Next::Readable),
-        Err(error) => Step::idle(Next::Failed(Fault::new("read", error))),
+        Err(error) => Step::idle(stop(error, "read", Next::Readable)),
     }
 }
 
 /// Writes once what is held: the second half of a [`step`].
-#[inline]
-pub fn deliver(held: &mut Held, sink: &mut dyn Write) -> (u64, Next) {
+#[inline(always)]
+pub fn deliver<W: Write + ?Sized>(held: &mut Held, sink: &mut W) -> (u64, Next) {
     match held.drain(sink) {
         Ok(n) => (n as u64, Next::Again),
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => (0, Next::Writable),
-        Err(error) => (0, Next::Failed(Fault::new("write", error))),
+        Err(error) => (0, stop(error, "write", Next::Writable)),
+    }
+}
+
+/// What an error comes to: `wait` for a descriptor in non-blocking mode, or a fault.
+#[cold]
+fn stop(error: io::Error, syscall: &'static str, wait: Next) -> Next {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => wait,
+        _ => Next::Failed(Fault::new(syscall, error)),
     }
 }
 

@@ -58,8 +58,8 @@ impl Held {
     ///
     /// Those of `source`, except `Interrupted`, which is retried; `InvalidData` if `source` claims
     /// to have read more than it was given room for.
-    #[inline]
-    pub fn fill(&mut self, source: &mut dyn Read, limit: u64) -> io::Result<usize> {
+    #[inline(always)]
+    pub fn fill<R: Read + ?Sized>(&mut self, source: &mut R, limit: u64) -> io::Result<usize> {
         self.make_room();
         let room = &mut self.buffer[self.end..];
         let want = usize::try_from(limit).map_or(room.len(), |limit| limit.min(room.len()));
@@ -69,10 +69,7 @@ impl Held {
         }
         let n = retry(|| source.read(room))?;
         if n > want {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("read claims {n} bytes where there was room for {want}"),
-            ));
+            return Err(overclaimed("read", n, want));
         }
         self.end += n;
         Ok(n)
@@ -84,8 +81,8 @@ impl Held {
     ///
     /// Those of `sink`, except `Interrupted`, which is retried; `WriteZero` if `sink` takes nothing,
     /// `InvalidData` if it claims to have taken more than it was given.
-    #[inline]
-    pub fn drain(&mut self, sink: &mut dyn Write) -> io::Result<usize> {
+    #[inline(always)]
+    pub fn drain<W: Write + ?Sized>(&mut self, sink: &mut W) -> io::Result<usize> {
         if self.is_empty() {
             return Ok(0);
         }
@@ -122,14 +119,19 @@ impl Held {
     fn make_room(&mut self) {
         if self.buffer.is_empty() {
             let spare = SPARE.try_with(Cell::take).ok().flatten();
-            self.buffer = spare.unwrap_or_else(|| vec![0; CAPACITY].into());
+            self.buffer = spare.unwrap_or_else(new_buffer);
         } else if self.end == self.buffer.len() {
-            let len = self.len();
-            let mut grown = vec![0; 2 * len.max(CAPACITY)];
-            grown[..len].copy_from_slice(self.bytes());
-            self.buffer = grown.into();
-            (self.start, self.end) = (0, len);
+            self.grow();
         }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let len = self.len();
+        let mut grown = vec![0; 2 * len.max(CAPACITY)];
+        grown[..len].copy_from_slice(self.bytes());
+        self.buffer = grown.into();
+        (self.start, self.end) = (0, len);
     }
 }
 
@@ -146,30 +148,41 @@ impl Drop for Held {
     }
 }
 
+#[cold]
+fn new_buffer() -> Box<[u8]> {
+    vec![0; CAPACITY].into()
+}
+
+#[cold]
+fn overclaimed(call: &str, n: usize, most: usize) -> io::Error {
+    let what = format!("{call} claims {n} bytes where there can have been {most}");
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
 /// Writes some of `bytes`, which are not empty.
-#[inline]
-pub(crate) fn write_some(sink: &mut dyn Write, bytes: &[u8]) -> io::Result<usize> {
+#[inline(always)]
+pub(crate) fn write_some<W: Write + ?Sized>(sink: &mut W, bytes: &[u8]) -> io::Result<usize> {
     match retry(|| sink.write(bytes))? {
         0 => Err(io::ErrorKind::WriteZero.into()),
-        n if n > bytes.len() => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("write claims {n} bytes where it was given {}", bytes.len()),
-        )),
+        n if n > bytes.len() => Err(overclaimed("write", n, bytes.len())),
         n => Ok(n),
     }
 }
 
 /// Calls until the answer is not `Interrupted`, within reason.
-#[inline]
+#[inline(always)]
 pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    for _ in 0..MAX_INTERRUPTS {
+    let mut interrupts = 0;
+    loop {
         match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_patient(&error, &mut interrupts) => {}
             answer => return answer,
         }
     }
-    Err(io::Error::new(
-        io::ErrorKind::Interrupted,
-        format!("interrupted {MAX_INTERRUPTS} times in a row"),
-    ))
+}
+
+#[cold]
+fn is_patient(error: &io::Error, interrupts: &mut u32) -> bool {
+    *interrupts += 1;
+    error.kind() == io::ErrorKind::Interrupted && *interrupts < MAX_INTERRUPTS
 }

@@ -142,6 +142,10 @@ fn descend<'a>(
         let Way { limit, buffered, last } = way;
         Some(Leaf { reach: Reach { bottom, limit, buffered, last }, ends_for_good })
     };
+    // Nothing that lies deeper changes anything any more: this is where a framed copy ends.
+    if way.limit == 0 && way.last && !way.buffered {
+        return if *skip == 0 { leaf(Bottom::Spent, true) } else { None };
+    }
     let bottom = match origin {
         Origin::Through(inner) => return descend(inner, skip, way),
         Origin::Then(first, second) => {

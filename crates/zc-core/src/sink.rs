@@ -121,9 +121,11 @@ impl<'a> Downstream<'a> {
 
 macro_rules! forward_sink {
     () => {
+        #[inline]
         fn downstream(&mut self) -> Downstream<'_> {
             (**self).downstream()
         }
+        #[inline]
         fn given(&mut self, n: u64) {
             (**self).given(n);
         }

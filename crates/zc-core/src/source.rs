@@ -149,15 +149,19 @@ impl<'a> Upstream<'a> {
 
 macro_rules! forward_source {
     () => {
+        #[inline]
         fn upstream(&mut self) -> Upstream<'_> {
             (**self).upstream()
         }
+        #[inline]
         fn buffered(&self) -> &[u8] {
             (**self).buffered()
         }
+        #[inline]
         fn consume_buffered(&mut self, n: usize) {
             (**self).consume_buffered(n);
         }
+        #[inline]
         fn taken(&mut self, n: u64) {
             (**self).taken(n);
         }

@@ -10,7 +10,7 @@ use zc_core::{Bottom, CopyError, Fault, Inlet, Next, Outlet, Reach, Sink, Source
 use crate::coalesce::Coalesce;
 use crate::ends::{Inflow, Outflow};
 use crate::pump::Pump;
-use crate::report::{Mechanism, Report};
+use crate::report::Mechanism;
 use crate::sys;
 
 /// Copies all of `source` into `sink`, starting with what `pump` has in flight.
@@ -27,7 +27,7 @@ pub fn copy(
     pump: &mut Pump,
     source: &mut dyn Source,
     sink: &mut dyn Sink,
-) -> Result<Report, CopyError> {
+) -> Result<u64, CopyError> {
     let before = sys::calls();
     pump.restart();
     let mut drive = Drive {
@@ -42,9 +42,8 @@ pub fn copy(
 
     let report = pump.report_mut();
     report.count_calls(sys::calls() - before);
-    let report = report.clone();
     match outcome {
-        Ok(()) => Ok(report),
+        Ok(()) => Ok(report.moved()),
         Err(Fault { syscall, error }) => {
             Err(CopyError::new(error).with_moved(report.moved()).with_syscall(syscall))
         }
@@ -140,6 +139,7 @@ impl Drive<'_> {
 
     /// One step by the source's own `read`, to the sink's descriptor or its `write`. `true`: it has
     /// ended.
+    #[inline(never)]
     fn read_into(&mut self, limit: u64, past_sink: bool) -> Result<bool, Fault> {
         let (to, past) = outflow(&mut self.outlet, past_sink);
         let step = self.pump.step(Inflow::Read(self.inlet.reader()), to, limit);
@@ -148,6 +148,7 @@ impl Drive<'_> {
 
     /// Delivers once from what is in flight, by the way that bytes took before: past a sink that may
     /// hold bytes back only if it has been `flushed`.
+    #[cold]
     fn deliver_in_flight(&mut self, flushed: bool) -> Result<(), Fault> {
         let holds_back = self.outlet.reach().1;
         let (to, past) = outflow(&mut self.outlet, flushed || !holds_back);
@@ -157,6 +158,7 @@ impl Drive<'_> {
     }
 
     /// Goes on with the next link of a chain of sources, if there is one.
+    #[cold]
     fn next_link(&mut self) -> bool {
         self.pump.replan();
         self.coalesce = self.pump.options().coalesce.map(Coalesce::new);
@@ -189,6 +191,7 @@ impl Drive<'_> {
 
     /// Writes once from the source's buffers. What went counts, even if the source then fails or
     /// panics.
+    #[inline(never)]
     fn drain_buffered(&mut self) -> Result<(), Fault> {
         let (to, past) = outflow(&mut self.outlet, true);
         let mut writer = Counted { to, written: 0 };
@@ -205,6 +208,7 @@ impl Drive<'_> {
         }
     }
 
+    #[cold]
     fn flush(&mut self) -> Result<(), Fault> {
         self.outlet.flush().map_err(|error| Fault::new("flush", error))
     }
@@ -228,7 +232,7 @@ struct Counted<'a> {
 impl Write for Counted<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let n = match &mut self.to {
-            Outflow::Fd(fd) => sys::write(fd.fd(), buf)?,
+            Outflow::Fd(fd) => sys::give(*fd, buf)?,
             Outflow::Write(to) => to.write(buf)?,
         };
         // A claim to have taken more than there was is not believed by anybody.

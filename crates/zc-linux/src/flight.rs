@@ -18,6 +18,7 @@ pub(crate) struct Flight {
 
 impl Flight {
     /// How many bytes are in flight.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.held.len() + self.pipe.as_ref().map_or(0, |pipe| pipe.level())
     }
@@ -49,10 +50,18 @@ impl Flight {
     }
 
     /// Gives back pipe and buffer as far as they are empty.
+    #[inline]
     pub(crate) fn release(&mut self) {
+        if self.pipe.is_some() {
+            self.release_pipe();
+        }
+        self.held.release();
+    }
+
+    #[inline(never)]
+    fn release_pipe(&mut self) {
         if self.pipe.as_ref().is_some_and(|pipe| pipe.level() == 0) {
             self.pipe = None;
         }
-        self.held.release();
     }
 }

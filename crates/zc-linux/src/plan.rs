@@ -36,7 +36,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Looks at the descriptors, unless the copy is too small for it to pay.
+    /// Whether a copy of `limit` bytes is worth a plan.
+    pub(crate) fn pays(limit: u64, options: &Options) -> bool {
+        limit > SMALL || !options.adaptive
+    }
+
+    /// Looks at the descriptors.
     ///
     /// # Errors
     ///
@@ -47,20 +52,14 @@ impl Plan {
         limit: u64,
         options: &Options,
     ) -> Result<Plan, Fault> {
-        let ends = (Kind::Other, Kind::Other);
+        let (source, sink) = (Nature::of(from), Nature::of(to));
         let mut plan = Plan {
-            route: READ_WRITE,
-            ends,
+            route: route(source.kind, sink.kind, options.page_sharing),
+            ends: (source.kind, sink.kind),
             learn: Learn::Nothing,
             remaining: u64::MAX,
             expected: u64::MAX,
         };
-        if limit <= SMALL && options.adaptive {
-            return Ok(plan);
-        }
-        let (source, sink) = (Nature::of(from), Nature::of(to));
-        plan.ends = (source.kind, sink.kind);
-        plan.route = route(source.kind, sink.kind, options.page_sharing);
         // A length of 0 says nothing: so have the files of procfs.
         if source.kind == Kind::File && source.len > 0 && options.adaptive {
             plan.expected = source.len;

@@ -75,6 +75,7 @@ impl Pump {
     }
 
     /// How many bytes have been taken and not been delivered.
+    #[inline]
     pub fn in_flight(&self) -> usize {
         self.flight.len()
     }
@@ -132,6 +133,7 @@ impl Pump {
         }
     }
 
+    #[inline]
     fn tries(&mut self, mechanism: Mechanism) {
         self.last_tried = Some(mechanism);
         self.report.try_with(mechanism);
@@ -141,7 +143,27 @@ impl Pump {
     ///
     /// [`Next::Done`]: the source has ended or `limit` is 0, and nothing is in flight. Between
     /// [`restart`](Pump::restart)s the two ends must stay the same, and `limit` may only fall.
+    #[inline(always)]
     pub fn step(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
+        // Small copies come by the thousand, and their cost is the way to the two calls and back.
+        if let (Inflow::Fd(source), Outflow::Fd(sink)) = (&from, &to)
+            && self.is_short(limit)
+        {
+            self.tries(Mechanism::ReadWrite);
+            let step = read_write::relay(&mut self.flight, *source, *sink, limit);
+            self.report.deliver(Mechanism::ReadWrite, step.delivered);
+            return step;
+        }
+        self.long_step(from, to, limit)
+    }
+
+    /// Whether there is nothing to do but to read and write.
+    fn is_short(&self, limit: u64) -> bool {
+        self.plan.is_none() && self.flight.pipe.is_none() && !Plan::pays(limit, &self.options)
+    }
+
+    #[inline(never)]
+    fn long_step(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
         if self.in_flight() > 0 {
             let (delivered, next) = self.deliver(to);
             return Step { taken: 0, delivered, next };
@@ -149,16 +171,22 @@ impl Pump {
         if limit == 0 {
             return Step::idle(Next::Done);
         }
-        if let (Inflow::Fd(source), Outflow::Fd(sink), None) = (&from, &to, &self.plan) {
+        if let (Inflow::Fd(source), Outflow::Fd(sink), None) = (&from, &to, &self.plan)
+            && Plan::pays(limit, &self.options)
+        {
             match Plan::make(*source, *sink, limit, &self.options) {
                 Ok(plan) => self.plan = Some(plan),
                 Err(fault) => return Step::idle(Next::Failed(fault)),
             }
         }
+        if self.plan.is_none() {
+            return self.read_write(from, to, limit);
+        }
         self.fill(from, to, limit)
     }
 
     /// Delivers once from what is in flight.
+    #[inline(never)]
     pub(crate) fn deliver(&mut self, to: Outflow<'_>) -> (u64, Next) {
         if self.flight.held.is_empty() {
             if let Outflow::Fd(to) = &to
@@ -184,6 +212,7 @@ impl Pump {
     }
 
     /// Takes bytes by the first mechanism of the route that will, or by read/write if that pays.
+    #[inline(never)]
     fn fill(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
         loop {
             // Without two descriptors there is nothing to plan: a source may be read for its header,
@@ -243,6 +272,7 @@ impl Pump {
         step
     }
 
+    #[inline]
     fn read_write(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
         self.tries(Mechanism::ReadWrite);
         let step = read_write::step(&mut self.flight, from, to, limit);

@@ -12,6 +12,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use zc_core::PollFd;
 
 pub(crate) use rustix::pipe::SpliceFlags;
 
@@ -21,9 +23,9 @@ pub(crate) use rustix::pipe::SpliceFlags;
 // Public through `hook`.
 #[cfg_attr(not(feature = "hook"), allow(dead_code, unreachable_pub))]
 pub enum Syscall {
-    /// read(2)
+    /// read(2); on what is known to be a socket its equal, recv(2) without flags
     Read,
-    /// write(2)
+    /// write(2); on what is known to be a socket its equal, send(2), without SIGPIPE
     Write,
     /// splice(2)
     Splice,
@@ -80,6 +82,7 @@ thread_local! {
 }
 
 /// How many calls this thread has made through the table.
+#[inline]
 pub(crate) fn calls() -> u64 {
     CALLS.with(Cell::get)
 }
@@ -88,6 +91,7 @@ pub(crate) fn calls() -> u64 {
 ///
 /// `len` is how much it may move; a hook can make it less. Calls that move nothing have a `len` of
 /// 0 and return 0.
+#[inline(always)]
 fn call(
     syscall: Syscall,
     from: Option<BorrowedFd<'_>>,
@@ -119,6 +123,7 @@ fn raw_fd(fd: Option<BorrowedFd<'_>>) -> Option<RawFd> {
 const MAX_LEN: usize = 0x7fff_f000;
 
 /// `limit` bytes, or as many as one call can move.
+#[inline]
 pub(crate) fn at_most(limit: u64) -> usize {
     usize::try_from(limit).map_or(MAX_LEN, |limit| limit.min(MAX_LEN))
 }
@@ -128,6 +133,7 @@ pub(crate) fn at_most(limit: u64) -> usize {
 /// # Errors
 ///
 /// Those of the call, but EINTR, which is retried.
+#[inline(always)]
 pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     let n = call(Syscall::Read, Some(fd), None, buf.len(), |len| {
         rustix::io::read(fd, &mut buf[..len])
@@ -140,9 +146,45 @@ pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 /// # Errors
 ///
 /// Those of the call, but EINTR, which is retried.
+#[inline(always)]
 pub fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     let len = buf.len().min(MAX_LEN);
     let n = call(Syscall::Write, None, Some(fd), len, |len| rustix::io::write(fd, &buf[..len]))?;
+    Ok(n)
+}
+
+/// Reads from an end of a copy.
+#[inline(always)]
+pub(crate) fn take(end: PollFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    let fd = end.fd();
+    if !end.is_socket() {
+        return read(fd, buf);
+    }
+    let n = call(Syscall::Read, Some(fd), None, buf.len(), |len| {
+        match rustix::net::recv(fd, &mut buf[..len], RecvFlags::empty()) {
+            Ok((n, _)) => Ok(n),
+            // Its owner does not know what it is.
+            Err(Errno::NOTSOCK) => rustix::io::read(fd, &mut buf[..len]),
+            Err(errno) => Err(errno),
+        }
+    })?;
+    Ok(n)
+}
+
+/// Writes to an end of a copy.
+#[inline(always)]
+pub(crate) fn give(end: PollFd<'_>, buf: &[u8]) -> io::Result<usize> {
+    let fd = end.fd();
+    if !end.is_socket() {
+        return write(fd, buf);
+    }
+    let len = buf.len().min(MAX_LEN);
+    let n = call(Syscall::Write, None, Some(fd), len, |len| {
+        match rustix::net::send(fd, &buf[..len], SendFlags::NOSIGNAL) {
+            Err(Errno::NOTSOCK) => rustix::io::write(fd, &buf[..len]),
+            answer => answer,
+        }
+    })?;
     Ok(n)
 }
 
@@ -316,7 +358,7 @@ pub fn is_stream(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(stream)
 }
 
-/// `Read` by way of the table.
+/// `Read` of a descriptor by way of the table.
 #[derive(Debug)]
 pub(crate) struct FdReader<'fd>(pub(crate) BorrowedFd<'fd>);
 
@@ -326,13 +368,25 @@ impl Read for FdReader<'_> {
     }
 }
 
-/// `Write` by way of the table.
+/// `Read` of a copy's end.
 #[derive(Debug)]
-pub(crate) struct FdWriter<'fd>(pub(crate) BorrowedFd<'fd>);
+pub(crate) struct EndReader<'fd>(pub(crate) PollFd<'fd>);
 
-impl Write for FdWriter<'_> {
+impl Read for EndReader<'_> {
+    #[inline(always)]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        take(self.0, buf)
+    }
+}
+
+/// `Write` to a copy's end.
+#[derive(Debug)]
+pub(crate) struct EndWriter<'fd>(pub(crate) PollFd<'fd>);
+
+impl Write for EndWriter<'_> {
+    #[inline(always)]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        write(self.0, buf)
+        give(self.0, buf)
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())

@@ -104,7 +104,8 @@ impl Copier {
     {
         // A reference to either is a sized source or sink, whatever it refers to.
         let (mut reader, mut writer) = (reader, writer);
-        zc_linux::copy(&mut self.pump, &mut reader, &mut writer)
+        zc_linux::copy(&mut self.pump, &mut reader, &mut writer)?;
+        Ok(self.pump.report().clone())
     }
 
     /// How many bytes are taken and not delivered: those the next copy begins with.

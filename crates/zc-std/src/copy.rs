@@ -47,7 +47,7 @@ where
 pub(crate) fn copy_all(reader: &mut dyn Source, writer: &mut dyn Sink) -> io::Result<u64> {
     let mut pump = Pump::default();
     match zc_linux::copy(&mut pump, reader, writer) {
-        Ok(report) => Ok(report.moved()),
+        Ok(moved) => Ok(moved),
         // Nobody will resume this copy, so what is in flight goes to the caller.
         Err(error) => Err(error.with_residue(pump.take_residue()).into()),
     }

@@ -14,6 +14,7 @@ mod wrappers;
 macro_rules! fd_source {
     ($($ty:ty $(, $end:ident)?;)*) => {$(
         impl crate::Source for $ty {
+            #[inline]
             fn upstream(&mut self) -> crate::Upstream<'_> {
                 crate::Upstream::fd(crate::AsRawPollFd::as_raw_poll_fd(self))$(.$end())?
             }
@@ -25,6 +26,7 @@ macro_rules! fd_source {
 macro_rules! fd_sink {
     ($($ty:ty;)*) => {$(
         impl crate::Sink for $ty {
+            #[inline]
             fn downstream(&mut self) -> crate::Downstream<'_> {
                 crate::Downstream::fd(crate::AsRawPollFd::as_raw_poll_fd(self))
             }

@@ -8,8 +8,21 @@ use std::os::unix::net::UnixStream;
 use super::{fd_sink, fd_source};
 use crate::IsStream;
 
-impl IsStream for TcpStream {}
-impl IsStream for UnixStream {}
+macro_rules! socket {
+    ($($ty:ty;)*) => {$(
+        impl IsStream for $ty {
+            #[inline]
+            fn is_socket(&self) -> bool {
+                true
+            }
+        }
+    )*};
+}
+
+socket! {
+    TcpStream;
+    UnixStream;
+}
 
 fd_source! {
     TcpStream, ends_for_good;
