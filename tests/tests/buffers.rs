@@ -167,7 +167,7 @@ fn a_buffered_file_goes_on_where_its_buffer_ends() {
     let mut line = vec![0; 10];
     reader.read_exact(&mut line).unwrap();
     let mut file = files::empty();
-    let report = Copier::new().copy(&mut reader, &mut file).unwrap();
+    let report = splicing().copy(&mut reader, &mut file).unwrap();
     assert_eq!(report.mechanism(), Some(Mechanism::CopyFileRange));
     assert_eq!(report.moved_by(Mechanism::ReadWrite), 8192 - 10);
     check_file(&file, &data[10..]);

@@ -20,15 +20,13 @@ fn free(mount: &Mount) -> u64 {
 }
 
 fn shares(mount: fn(u64) -> Result<Mount, String>) {
-    // A copy that learns may try read/write for a window or two, to see what it would cost, and so
-    // leave some megabytes unshared.
-    for (adaptive, unshared) in [(false, 0), (true, 6 << 20)] {
+    for adaptive in [false, true] {
         let Some(mount) = or_skip(mount(320)) else { return };
-        shares_on(&mount, adaptive, unshared);
+        shares_on(&mount, adaptive);
     }
 }
 
-fn shares_on(mount: &Mount, adaptive: bool, unshared: u64) {
+fn shares_on(mount: &Mount, adaptive: bool) {
     let sent = pattern(LEN);
     std::fs::write(mount.path("source"), &sent).unwrap();
     let source = File::open(mount.path("source")).unwrap();
@@ -41,13 +39,13 @@ fn shares_on(mount: &Mount, adaptive: bool, unshared: u64) {
     let mut copier = Copier::new().adaptive(adaptive);
     let report = copier.copy(&mut limited, &mut copy).unwrap();
     assert_eq!((report.moved(), (1 << 40) - limited.limit()), (LEN as u64, LEN as u64));
-    assert!(report.moved_by(Mechanism::CopyFileRange) >= LEN as u64 - unshared, "{report:?}");
+    assert_eq!(report.moved_by(Mechanism::CopyFileRange), LEN as u64, "{report:?}");
     assert_eq!((position(&source), position(&copy)), (LEN as u64, LEN as u64));
     let used = before.saturating_sub(free(mount));
     let (extents, shared) = raw::extents(&copy).unwrap();
-    assert!(shared > 0 && (shared == extents || adaptive), "{shared} of {extents} are shared");
+    assert!(shared > 0 && shared == extents, "{shared} of {extents} are shared");
     // Metadata takes some.
-    assert!(used < unshared + (1 << 20), "the copy took {used} bytes");
+    assert!(used < 1 << 20, "the copy took {used} bytes");
     assert_joined(&sent, &[("the copy", &contents(&copy))]);
     eprintln!(
         "{}, adaptive {adaptive}: {LEN} bytes copied, {} of them by copy_file_range, {shared} of \

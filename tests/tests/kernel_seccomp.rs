@@ -139,7 +139,7 @@ fn every_call_denied() {
     }
 }
 
-/// Even what only asks (fstat, fcntl, lseek, poll) may be denied.
+/// Even what only asks (statx, fstat, fcntl, poll) may be denied.
 #[test]
 fn calls_that_ask_denied() {
     for (name, errno) in [("EPERM", EPERM), ("ENOSYS", ENOSYS)] {
@@ -152,7 +152,7 @@ fn calls_that_ask_denied() {
             let denied = std::thread::scope(|scope| {
                 // The filter stays on this thread alone; `alone` has descriptors to list afterwards.
                 let thread = scope.spawn(|| {
-                    let calls = [libc::SYS_fstat, libc::SYS_fcntl, libc::SYS_poll];
+                    let calls = [libc::SYS_statx, libc::SYS_fstat, libc::SYS_fcntl, libc::SYS_poll];
                     raw::deny(&calls, errno).unwrap();
                     let report = copy(&mut ours, &mut file);
                     file.rewind().unwrap();

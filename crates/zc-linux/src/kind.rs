@@ -1,9 +1,9 @@
 //! What kind of thing a descriptor is, as far as the choice of a mechanism goes.
 
-use rustix::fs::{FileType, Stat, makedev};
+use rustix::fs::FileType;
 use zc_core::PollFd;
 
-use crate::sys;
+use crate::sys::{self, Stat};
 
 /// What stands behind a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,37 +21,38 @@ pub enum Kind {
     Other,
 }
 
-/// A descriptor's kind and identity, by fstat(2).
+/// A descriptor's kind and identity.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Nature {
     pub(crate) kind: Kind,
     /// Device and inode, for files.
-    pub(crate) identity: (u64, u64),
+    pub(crate) identity: ((u32, u32), u64),
     /// Length in bytes, for files.
     pub(crate) len: u64,
 }
 
 impl Nature {
-    /// Asks the kernel. A descriptor it will not speak about is left to read/write, whose error is
-    /// the one worth reporting.
+    /// Asks the kernel, unless the owner knows. A descriptor it will not speak about is left to
+    /// read/write, whose error is the one worth reporting.
     pub(crate) fn of(fd: PollFd<'_>) -> Nature {
-        let Ok(stat) = sys::fstat(fd.fd()) else {
-            return Nature { kind: Kind::Other, identity: (0, 0), len: 0 };
-        };
-        Nature {
-            kind: if fd.is_stream() { kind(&stat) } else { Kind::Other },
-            identity: (stat.st_dev, stat.st_ino),
-            len: u64::try_from(stat.st_size).unwrap_or(0),
+        let only = |kind| Nature { kind, identity: ((0, 0), 0), len: 0 };
+        if !fd.is_stream() {
+            return only(Kind::Other);
         }
+        if fd.is_socket() {
+            return only(Kind::Socket);
+        }
+        let Ok(stat) = sys::stat(fd.fd()) else { return only(Kind::Other) };
+        Nature { kind: kind(&stat), identity: stat.identity, len: stat.len }
     }
 }
 
 fn kind(stat: &Stat) -> Kind {
-    match FileType::from_raw_mode(stat.st_mode) {
+    match stat.kind {
         FileType::RegularFile => Kind::File,
         FileType::Socket => Kind::Socket,
         FileType::Fifo => Kind::Pipe,
-        FileType::CharacterDevice if stat.st_rdev == makedev(1, 3) => Kind::Null,
+        FileType::CharacterDevice if stat.device == (1, 3) => Kind::Null,
         _ => Kind::Other,
     }
 }

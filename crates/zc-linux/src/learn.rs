@@ -9,6 +9,10 @@ mod pieces;
 use costs::Costs;
 use pieces::Pieces;
 
+pub(crate) use pieces::is_rich;
+
+use crate::sharing::Sharing;
+
 /// Two ways to move bytes between the ends of one copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -30,8 +34,8 @@ impl Way {
 /// What a copy has learned about its ends.
 #[derive(Debug)]
 pub(crate) enum Learn {
-    /// Nothing: the route's mechanism it is.
-    Nothing,
+    /// Nothing, and need not.
+    Settled(Way),
     /// The size of the pieces that a socket yields.
     Pieces(Pieces),
     /// What each way costs.
@@ -39,25 +43,31 @@ pub(crate) enum Learn {
 }
 
 impl Learn {
-    /// By the size of the pieces; begins with a read.
-    pub(crate) fn pieces() -> Learn {
-        Learn::Pieces(Pieces::new(None))
+    /// By the size of the pieces; begins with a read, unless one has already been `rich`.
+    pub(crate) fn pieces(rich: bool) -> Learn {
+        Learn::Pieces(Pieces::new(rich, None))
     }
 
     /// By the size of the pieces, and once those are good, by cost.
-    pub(crate) fn pieces_and_costs() -> Learn {
-        Learn::Pieces(Pieces::new(Some(Costs::new())))
+    pub(crate) fn pieces_and_costs(rich: bool) -> Learn {
+        Learn::Pieces(Pieces::new(rich, Some(Costs::exploring())))
     }
 
-    /// By cost; begins with the route's mechanism.
-    pub(crate) fn costs() -> Learn {
-        Learn::Costs(Costs::new())
+    /// How to copy `bytes` bytes of a file to another, given that their file system shares blocks or
+    /// does not.
+    pub(crate) fn files(sharing: Sharing, bytes: u64) -> Learn {
+        let first = if sharing == Sharing::Never { Way::ReadWrite } else { Way::Offload };
+        match sharing {
+            _ if bytes < costs::WORTH_LEARNING => Learn::Settled(first),
+            Sharing::Perhaps => Learn::Costs(Costs::exploring()),
+            Sharing::Never | Sharing::Likely => Learn::Costs(Costs::assuming(first)),
+        }
     }
 
     /// Which way the next bytes should go.
     pub(crate) fn way(&self) -> Way {
         match self {
-            Learn::Nothing => Way::Offload,
+            Learn::Settled(way) => *way,
             Learn::Pieces(pieces) => pieces.way(),
             Learn::Costs(costs) => costs.way(),
         }
@@ -73,7 +83,7 @@ impl Learn {
     /// How many bytes may go this way at once, lest a lesson be missed.
     pub(crate) fn window_left(&self) -> u64 {
         match self {
-            Learn::Nothing | Learn::Pieces(_) => u64::MAX,
+            Learn::Settled(_) | Learn::Pieces(_) => u64::MAX,
             Learn::Costs(costs) => costs.window_left(),
         }
     }
@@ -81,7 +91,7 @@ impl Learn {
     /// A step went the current way and took `n` bytes.
     pub(crate) fn saw(&mut self, n: u64) {
         match self {
-            Learn::Nothing => {}
+            Learn::Settled(_) => {}
             Learn::Pieces(pieces) => pieces.saw(n),
             Learn::Costs(costs) => costs.saw(n),
         }

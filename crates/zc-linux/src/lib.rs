@@ -8,6 +8,7 @@
 //!  └ pump   … the resumable state machine, which never waits, over …
 //!     ├ plan     what to do for the pair of descriptors at hand:
 //!     │  ├ route   which mechanisms they deserve, in order
+//!     │  ├ sharing whether two files can share blocks
 //!     │  └ learn   which of them pays for what the source is yielding
 //!     ├ flight   bytes taken and not yet delivered: in a pipe, or in memory
 //!     └ backend  one file per mechanism, each making one kind of call of …
@@ -34,6 +35,7 @@ mod plan;
 mod pump;
 mod report;
 mod route;
+mod sharing;
 mod sys;
 
 pub use copy::copy;

@@ -7,6 +7,7 @@ use crate::learn::{Learn, Way};
 use crate::options::Options;
 use crate::report::Mechanism;
 use crate::route::route;
+use crate::sharing::Sharing;
 use crate::{Kind, overlap, sys};
 
 /// Copies limited to this many bytes are read and written at once: they fit one read, and asking what
@@ -17,6 +18,9 @@ const SMALL: u64 = 64 * 1024;
 /// reader has something to do while the next piece is being read. With 256 KiB at a time the two wait
 /// for each other, and a copy takes half as long again.
 const PIPE_PIECE: u64 = 8 * 1024;
+
+/// A file of so many bytes is read and written: what it shares is not worth a call.
+const TINY: u64 = 8 * 1024;
 
 const READ_WRITE: &[Mechanism] = &[Mechanism::ReadWrite];
 
@@ -37,11 +41,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Whether a copy of `limit` bytes is worth a plan.
+    #[inline]
     pub(crate) fn pays(limit: u64, options: &Options) -> bool {
         limit > SMALL || !options.adaptive
     }
 
-    /// Looks at the descriptors.
+    /// Looks at the descriptors. `rich`: a read from this source has brought a good piece.
     ///
     /// # Errors
     ///
@@ -50,13 +55,14 @@ impl Plan {
         from: PollFd<'_>,
         to: PollFd<'_>,
         limit: u64,
+        rich: bool,
         options: &Options,
     ) -> Result<Plan, Fault> {
         let (source, sink) = (Nature::of(from), Nature::of(to));
         let mut plan = Plan {
             route: route(source.kind, sink.kind, options.page_sharing),
             ends: (source.kind, sink.kind),
-            learn: Learn::Nothing,
+            learn: Learn::Settled(Way::Offload),
             remaining: u64::MAX,
             expected: u64::MAX,
         };
@@ -67,13 +73,17 @@ impl Plan {
         if plan.ends == (Kind::File, Kind::File) && source.identity == sink.identity {
             plan.remaining = overlap::check(from.fd(), to.fd(), source.len, limit)?;
         }
-        plan.learn = match plan.ends {
-            _ if !options.adaptive || plan.route == READ_WRITE => Learn::Nothing,
-            (Kind::Socket, _) if !sys::is_tcp(from.fd()) => Learn::pieces_and_costs(),
-            (Kind::Socket, _) => Learn::pieces(),
-            (Kind::File, Kind::File) => Learn::costs(),
-            _ => Learn::Nothing,
-        };
+        if !options.adaptive || plan.route == READ_WRITE {
+            return Ok(plan);
+        }
+        let bytes = plan.expected.min(limit);
+        match plan.ends {
+            (Kind::File, _) if bytes <= TINY => plan.only_read_write(),
+            (Kind::File, Kind::File) => plan.learn = Learn::files(Sharing::of(to.fd()), bytes),
+            (Kind::Socket, _) if sys::is_tcp(from.fd()) => plan.learn = Learn::pieces(rich),
+            (Kind::Socket, _) => plan.learn = Learn::pieces_and_costs(rich),
+            _ => {}
+        }
         Ok(plan)
     }
 
@@ -98,11 +108,14 @@ impl Plan {
         if self.ends == (Kind::File, Kind::Pipe) { PIPE_PIECE } else { u64::MAX }
     }
 
-    /// A step took `n` bytes; none, if it was the end or no time for conclusions.
+    /// A step took `n` bytes.
     pub(crate) fn took(&mut self, n: u64) {
         self.expected = self.expected.saturating_sub(n);
         self.remaining = self.remaining.saturating_sub(n);
-        self.learn.saw(n);
+        // What is left is the end, and no time for conclusions.
+        if self.expected > 0 {
+            self.learn.saw(n);
+        }
     }
 
     /// The current mechanism will not do: on to the next, if there is one. Returns the one given up.
@@ -113,13 +126,13 @@ impl Plan {
         }
         self.route = rest;
         if rest == READ_WRITE {
-            self.learn = Learn::Nothing;
+            self.learn = Learn::Settled(Way::ReadWrite);
         }
         Some(*refused)
     }
 
     /// Nothing but read/write from here on.
     pub(crate) fn only_read_write(&mut self) {
-        (self.route, self.learn) = (READ_WRITE, Learn::Nothing);
+        (self.route, self.learn) = (READ_WRITE, Learn::Settled(Way::ReadWrite));
     }
 }

@@ -1,11 +1,12 @@
 //! The resumable state machine that moves bytes from one end to another.
 
 use rustix::io::Errno;
-use zc_core::{Fault, Next, Step};
+use zc_core::{Fault, Next, PollFd, Step};
 
 use crate::backend::{copy_file_range, read_write, sendfile, splice, splice_direct};
 use crate::ends::{Inflow, Outflow};
 use crate::flight::Flight;
+use crate::learn::is_rich;
 use crate::options::Options;
 use crate::plan::Plan;
 use crate::report::{Mechanism, Report};
@@ -54,6 +55,8 @@ pub struct Pump {
     options: Options,
     flight: Flight,
     plan: Option<Plan>,
+    /// Whether a read without a plan has brought so much that one is called for.
+    rich: bool,
     report: Report,
     /// The mechanism of the last call that was to move bytes.
     last_tried: Option<Mechanism>,
@@ -90,6 +93,7 @@ impl Pump {
     /// The ends are about to change, within one copy.
     pub(crate) fn replan(&mut self) {
         self.plan = None;
+        self.rich = false;
     }
 
     /// Gives back what memory and pipe hold no bytes in flight; the next step gets them anew. For a
@@ -147,19 +151,25 @@ impl Pump {
     pub fn step(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
         // Small copies come by the thousand, and their cost is the way to the two calls and back.
         if let (Inflow::Fd(source), Outflow::Fd(sink)) = (&from, &to)
-            && self.is_short(limit)
+            && self.needs_no_plan(*source, limit)
         {
             self.tries(Mechanism::ReadWrite);
             let step = read_write::relay(&mut self.flight, *source, *sink, limit);
             self.report.deliver(Mechanism::ReadWrite, step.delivered);
+            self.rich |= is_rich(step.taken);
             return step;
         }
         self.long_step(from, to, limit)
     }
 
-    /// Whether there is nothing to do but to read and write.
-    fn is_short(&self, limit: u64) -> bool {
-        self.plan.is_none() && self.flight.pipe.is_none() && !Plan::pays(limit, &self.options)
+    /// Whether there is nothing to do yet but to read and write: the copy is small, or its source a
+    /// socket that has shown no good piece.
+    #[inline]
+    fn needs_no_plan(&self, source: PollFd<'_>, limit: u64) -> bool {
+        let poor_socket = source.is_socket() && self.options.adaptive && !self.rich;
+        self.plan.is_none()
+            && self.flight.pipe.is_none()
+            && (poor_socket || !Plan::pays(limit, &self.options))
     }
 
     #[inline(never)]
@@ -174,7 +184,7 @@ impl Pump {
         if let (Inflow::Fd(source), Outflow::Fd(sink), None) = (&from, &to, &self.plan)
             && Plan::pays(limit, &self.options)
         {
-            match Plan::make(*source, *sink, limit, &self.options) {
+            match Plan::make(*source, *sink, limit, self.rich, &self.options) {
                 Ok(plan) => self.plan = Some(plan),
                 Err(fault) => return Step::idle(Next::Failed(fault)),
             }

@@ -5,6 +5,7 @@
 //! nothing stands between the function and the kernel but the count.
 
 mod raw;
+mod stat;
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -16,6 +17,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use zc_core::PollFd;
 
 pub(crate) use rustix::pipe::SpliceFlags;
+pub(crate) use stat::{Stat, stat};
 
 /// The calls of the table, by the names of their manual pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,8 +43,12 @@ pub enum Syscall {
     GetPipeSize,
     /// fcntl(2) with `F_GETFL`
     GetFlags,
-    /// fstat(2)
+    /// statx(2)
+    Statx,
+    /// fstat(2), where statx will not do
     Fstat,
+    /// fstatfs(2)
+    Fstatfs,
     /// lseek(2)
     Seek,
     /// poll(2)
@@ -67,7 +73,9 @@ impl Syscall {
             Syscall::Sendfile => "sendfile",
             Syscall::Pipe => "pipe2",
             Syscall::SetPipeSize | Syscall::GetPipeSize | Syscall::GetFlags => "fcntl",
+            Syscall::Statx => "statx",
             Syscall::Fstat => "fstat",
+            Syscall::Fstatfs => "fstatfs",
             Syscall::Seek => "lseek",
             Syscall::Poll => "poll",
             Syscall::GetSockOpt => "getsockopt",
@@ -251,13 +259,18 @@ pub(crate) fn flags(fd: BorrowedFd<'_>) -> Result<rustix::fs::OFlags, Errno> {
     flags.ok_or(Errno::NOSYS)
 }
 
-pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<rustix::fs::Stat, Errno> {
-    let mut stat = None;
-    call(Syscall::Fstat, Some(fd), None, 0, |_| {
-        stat = Some(rustix::fs::fstat(fd)?);
+/// The magic number of the file system that a file is on.
+pub(crate) fn file_system(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let mut magic = None;
+    call(Syscall::Fstatfs, Some(fd), None, 0, |_| {
+        let statfs = rustix::fs::fstatfs(fd)?;
+        // Some architectures sign-extend a number that is 32 bits wide everywhere.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "32 bits")]
+        let low = statfs.f_type as u32;
+        magic = Some(low);
         Ok(0)
     })?;
-    stat.ok_or(Errno::NOSYS)
+    magic.ok_or(Errno::NOSYS)
 }
 
 /// Where a file stands.
@@ -344,10 +357,9 @@ pub(crate) fn set_low_water(fd: BorrowedFd<'_>, bytes: u32) -> Result<(), Errno>
 ///
 /// # Errors
 ///
-/// `EBADF` and the like, from fstat(2) or getsockopt(2).
+/// `EBADF` and the like, from statx(2), fstat(2) or getsockopt(2).
 pub fn is_stream(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    let stat = fstat(fd)?;
-    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::Socket {
+    if stat(fd)?.kind != rustix::fs::FileType::Socket {
         return Ok(true);
     }
     let mut stream = false;

@@ -18,6 +18,9 @@ use crate::sys;
 /// How many bytes to move one way before judging what they cost.
 const WINDOW: u64 = 2 << 20;
 
+/// A copy of fewer bytes than this ends before it has learned anything.
+pub(crate) const WORTH_LEARNING: u64 = 2 * WINDOW;
+
 /// A copy of which one step moves fewer bytes than this is not timed.
 const WORTH_TIMING: u64 = 64 * 1024;
 
@@ -70,19 +73,27 @@ pub(crate) struct Costs {
     /// How many windows until the next look at the other way, and how far that is apart now.
     look_in: u32,
     distance: u32,
+    /// Whether the choice was made beforehand, and nothing measured speaks against it yet.
+    assumed: bool,
 }
 
 impl Costs {
-    /// Begins with the route's mechanism.
-    pub(crate) fn new() -> Self {
+    /// Begins by trying both ways, the route's mechanism first.
+    pub(crate) fn exploring() -> Self {
+        Costs { assumed: false, ..Costs::assuming(Way::Offload) }
+    }
+
+    /// Begins with `way`, as the better one by all that is known.
+    pub(crate) fn assuming(way: Way) -> Self {
         Costs {
-            way: Way::Offload,
+            way,
             cost: <[Cost; 2]>::default(),
-            choice: Way::Offload,
+            choice: way,
             bytes: 0,
             since: None,
             look_in: LOOK_AGAIN.0,
             distance: LOOK_AGAIN.0,
+            assumed: true,
         }
     }
 
@@ -124,6 +135,8 @@ impl Costs {
         if self.is_free() {
             return;
         }
+        // Blocks that could have been shared were not; or a look at the other way has begun.
+        self.assumed &= self.way == Way::ReadWrite;
         if !self.has_looked() {
             self.way = self.way.other();
             return;
@@ -146,9 +159,9 @@ impl Costs {
         self.way = self.choice;
     }
 
-    /// Whether both ways have been measured well enough to choose.
+    /// Whether both ways have been measured well enough to choose, or need not be.
     fn has_looked(&self) -> bool {
-        self.cost.iter().all(|cost| cost.seen >= FIRST_LOOKS)
+        self.assumed || self.cost.iter().all(|cost| cost.seen >= FIRST_LOOKS)
     }
 
     /// Whether the route's mechanism moves bytes without copying them.
@@ -171,7 +184,7 @@ mod tests {
     #[test]
     fn both_ways_are_measured_and_the_cheaper_one_kept() {
         for (offload, read_write, best) in [(100, 300, Way::Offload), (300, 100, Way::ReadWrite)] {
-            let mut costs = Costs::new();
+            let mut costs = Costs::exploring();
             let mut last = Vec::new();
             for _ in 0..100 {
                 let cost = if costs.way() == Way::Offload { offload } else { read_write };
@@ -184,8 +197,30 @@ mod tests {
     }
 
     #[test]
+    fn an_assumption_holds_until_it_is_measured() {
+        // Nothing can be shared, and it is so: one look at the other way, and a few more.
+        let mut costs = Costs::assuming(Way::ReadWrite);
+        let mut good = 0;
+        for _ in 0..100 {
+            assert!(good > 15 || costs.window_left() == u64::MAX);
+            good += u32::from(costs.way() == Way::ReadWrite);
+            let cost = if costs.way() == Way::Offload { 200 } else { 100 };
+            window(&mut costs, cost);
+        }
+        assert!(good >= 94, "{good} of 100");
+        // Blocks can be shared, and these were not.
+        let mut costs = Costs::assuming(Way::Offload);
+        assert_eq!(costs.window_left(), u64::MAX);
+        for _ in 0..10 {
+            let cost = if costs.way() == Way::Offload { 200 } else { 100 };
+            window(&mut costs, cost);
+        }
+        assert_eq!(costs.way(), Way::ReadWrite);
+    }
+
+    #[test]
     fn a_change_of_costs_is_noticed() {
-        let mut costs = Costs::new();
+        let mut costs = Costs::exploring();
         for _ in 0..50 {
             let cost = if costs.way() == Way::Offload { 100 } else { 200 };
             window(&mut costs, cost);
@@ -200,7 +235,7 @@ mod tests {
 
     #[test]
     fn noise_does_not_change_the_choice() {
-        let mut costs = Costs::new();
+        let mut costs = Costs::exploring();
         let mut noise = 1_u64;
         let mut good = 0;
         for _ in 0..1000 {
@@ -216,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_copies_nothing_is_never_doubted() {
-        let mut costs = Costs::new();
+        let mut costs = Costs::exploring();
         for _ in 0..1000 {
             window(&mut costs, 1);
             assert_eq!(costs.way(), Way::Offload);

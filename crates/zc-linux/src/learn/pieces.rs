@@ -24,6 +24,11 @@ const POOR: u64 = 8 * 1024;
 /// … and this many of them in a row send the copy back to reading.
 const PATIENCE: u8 = 2;
 
+/// Whether a read that brought `n` bytes makes splicing worth a try.
+pub(crate) fn is_rich(n: u64) -> bool {
+    n >= RICH
+}
+
 /// What a copy has learned about its source.
 #[derive(Debug)]
 pub(crate) struct Pieces {
@@ -34,9 +39,9 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// Begins with a read.
-    pub(crate) fn new(costs: Option<Costs>) -> Self {
-        Pieces { good: false, poor_in_a_row: 0, costs }
+    /// Begins with a read, unless one has already been `rich`.
+    pub(crate) fn new(rich: bool, costs: Option<Costs>) -> Self {
+        Pieces { good: rich, poor_in_a_row: 0, costs }
     }
 
     /// Which way the next bytes should go.
@@ -50,7 +55,7 @@ impl Pieces {
     /// A step went the current way and took `n` bytes.
     pub(crate) fn saw(&mut self, n: u64) {
         if !self.good {
-            self.good = n >= RICH;
+            self.good = is_rich(n);
             return;
         }
         if let Some(costs) = &mut self.costs {
@@ -78,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_socket_of_small_pieces_is_never_spliced() {
-        let mut pieces = Pieces::new(None);
+        let mut pieces = Pieces::new(false, None);
         for _ in 0..1000 {
             pieces.saw(RICH - 1);
             assert_eq!(pieces.way(), Way::ReadWrite);
@@ -89,7 +94,7 @@ mod tests {
 
     #[test]
     fn one_poor_splice_is_nothing_and_two_are_enough() {
-        let mut pieces = Pieces::new(None);
+        let mut pieces = Pieces::new(false, None);
         pieces.saw(RICH);
         for _ in 0..1000 {
             pieces.saw(POOR - 1);

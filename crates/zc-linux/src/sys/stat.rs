@@ -1,0 +1,62 @@
+//! What a descriptor is, by [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html).
+
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{AtFlags, FileType, StatxFlags, major, minor};
+use rustix::io::Errno;
+
+use super::{Syscall, call};
+
+/// As much of a descriptor's stat as a copy wants to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stat {
+    pub(crate) kind: FileType,
+    /// Device and inode.
+    pub(crate) identity: ((u32, u32), u64),
+    /// Major and minor number, for a device.
+    pub(crate) device: (u32, u32),
+    /// Length in bytes, for a file; 0 if it is not known.
+    pub(crate) len: u64,
+}
+
+/// Asks for kind, inode and size, and for no times.
+///
+/// fstat(2) does ask for the times, and who has been told a file's is promised that its next write
+/// shows in them (multigrain timestamps, Linux 6.13): the write then has to log the inode, which takes
+/// longer than copying a few KiB does (ext4 1.6 µs, xfs 1.9 µs).
+pub(crate) fn stat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
+    // Kernels before 4.11 lack statx, and so do the filters of old container runtimes.
+    statx(fd).or_else(|_| fstat(fd))
+}
+
+fn statx(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
+    let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::SIZE;
+    let mut stat = None;
+    call(Syscall::Statx, Some(fd), None, 0, |_| {
+        let got = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, wanted)?;
+        let knows_size = got.stx_mask & StatxFlags::SIZE.bits() != 0;
+        stat = Some(Stat {
+            kind: FileType::from_raw_mode(got.stx_mode.into()),
+            identity: ((got.stx_dev_major, got.stx_dev_minor), got.stx_ino),
+            device: (got.stx_rdev_major, got.stx_rdev_minor),
+            len: if knows_size { got.stx_size } else { 0 },
+        });
+        Ok(0)
+    })?;
+    stat.ok_or(Errno::NOSYS)
+}
+
+fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
+    let mut stat = None;
+    call(Syscall::Fstat, Some(fd), None, 0, |_| {
+        let got = rustix::fs::fstat(fd)?;
+        stat = Some(Stat {
+            kind: FileType::from_raw_mode(got.st_mode),
+            identity: ((major(got.st_dev), minor(got.st_dev)), got.st_ino),
+            device: (major(got.st_rdev), minor(got.st_rdev)),
+            len: u64::try_from(got.st_size).unwrap_or(0),
+        });
+        Ok(0)
+    })?;
+    stat.ok_or(Errno::NOSYS)
+}

@@ -1,0 +1,148 @@
+//! What a copy asks before it moves a byte: as little as will do.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use rustix::io::Errno;
+use zc_std::hook::{self, Action, Record, Syscall};
+use zc_std::{Copier, Mechanism, ReadFrom, Report};
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::mounts::{Mount, or_skip};
+use zc_testkit::{fds, files, sockets, trace};
+
+use Syscall::{CopyFileRange, Fstat, Fstatfs, GetSockOpt, Read as R, Statx, Write as W};
+
+/// Copies all of a file standing at its start, to `to`, and says with which calls.
+fn copy(from: &File, to: &File, data: &[u8]) -> (Report, Vec<Record>) {
+    let recorder = hook::record();
+    let report = Copier::new().copy(&mut &*from, &mut &*to).unwrap();
+    let calls = recorder.calls();
+    drop(recorder);
+    assert_eq!(report.moved(), data.len() as u64);
+    assert_eq!((files::position(from), files::position(to)), (report.moved(), report.moved()));
+    assert_same(&files::contents(to), data);
+    (report, calls)
+}
+
+#[test]
+fn a_limited_copy_asks_nothing() {
+    let _leaks = fds::no_leaks();
+    for len in [1, 64, 4096] {
+        let data = data::bytes(1, len);
+        let (mut client, mut stream) = sockets::tcp_v4();
+        client.write_all(&data).unwrap();
+        let (mut file, recorder) = (files::empty(), hook::record());
+        let mut limited = (&mut stream).take(len as u64);
+        file.read_from(&mut limited).unwrap();
+        assert_eq!(trace::names(&recorder.calls()), [R, W]);
+        assert_eq!(limited.limit(), 0);
+        assert_same(&files::contents(&file), &data);
+    }
+}
+
+/// Without a limit too, for as long as its pieces are small.
+#[test]
+fn a_short_message_asks_nothing() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(2, 10_000);
+    let to_file = |mut stream: &UnixStream| {
+        let file = files::empty();
+        let recorder = hook::record();
+        assert_eq!(zc_std::copy(&mut stream, &mut &file).unwrap(), 10_000);
+        assert_same(&files::contents(&file), &data);
+        recorder.calls()
+    };
+    let (mut client, stream) = sockets::unix();
+    client.write_all(&data).unwrap();
+    drop(client);
+    assert_eq!(trace::names(&to_file(&stream)), [R, W, R]);
+}
+
+/// std's socket types know what they are.
+#[test]
+fn sockets_are_not_asked_what_they_are() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(3, 3 << 20);
+    let (client, stream) = sockets::unix();
+    let (sink, drain) = sockets::tcp_v4();
+    let got = std::thread::scope(|scope| {
+        scope.spawn(|| { client }.write_all(&data).unwrap());
+        let reader = scope.spawn(|| {
+            let mut got = Vec::new();
+            { drain }.read_to_end(&mut got).unwrap();
+            got
+        });
+        let recorder = hook::record();
+        let moved = zc_std::copy(&mut { stream }, &mut { sink }).unwrap();
+        assert_eq!(moved, data.len() as u64);
+        let calls = trace::names(&recorder.calls());
+        assert!(!calls.iter().any(|call| matches!(call, Statx | Fstat | Fstatfs)), "{calls:?}");
+        assert!(calls.iter().filter(|&&call| call == GetSockOpt).count() <= 1, "{calls:?}");
+        reader.join().unwrap()
+    });
+    assert_same(&got, &data);
+}
+
+/// fstat would make the first write stamp the file's inode, which costs more than a small copy.
+#[test]
+fn files_are_not_asked_for_their_times() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(4, 5000);
+    let (from, to) = (files::on_disk(&data), files::on_disk(b""));
+    let (report, calls) = copy(&from, &to, &data);
+    assert_eq!(trace::names(&calls), [Statx, Statx, R, W, R]);
+    assert_eq!(report.moved_by(Mechanism::ReadWrite), 5000);
+}
+
+#[test]
+fn where_statx_is_denied_fstat_does() {
+    for errno in [Errno::NOSYS, Errno::PERM] {
+        let _leaks = fds::no_leaks();
+        let data = data::bytes(5, 5000);
+        let (from, to) = (files::on_disk(&data), files::on_disk(b""));
+        let denied = hook::replace(move |call| match call.syscall {
+            Statx => Action::Fail(errno.raw_os_error()),
+            _ => Action::Proceed,
+        });
+        let (_, calls) = copy(&from, &to, &data);
+        assert_eq!(trace::names(&calls), [Statx, Fstat, Statx, Fstat, R, W, R]);
+        // And what a file is, is known: it is not copied into itself.
+        let (mut from, mut to) = (&from, from.try_clone().unwrap());
+        std::io::Seek::rewind(&mut from).unwrap();
+        let error = zc_std::copy(&mut from, &mut to).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        drop(denied);
+    }
+}
+
+/// Which way a file is copied depends on whether anything can be shared.
+#[test]
+fn the_file_system_says_whether_blocks_can_be_shared() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(6, 1 << 20);
+    let mounts = [
+        (Mount::tmpfs(16 << 10), Mechanism::ReadWrite),
+        (Mount::ext4(16), Mechanism::ReadWrite),
+        (Mount::xfs(320), Mechanism::CopyFileRange),
+        (Mount::btrfs(320), Mechanism::CopyFileRange),
+    ];
+    for (mount, best) in mounts {
+        let Some(mount) = or_skip(mount) else { continue };
+        let create = |name: &str| {
+            let mut new = File::options();
+            new.read(true).write(true).create_new(true).open(mount.path(name)).unwrap()
+        };
+        let (mut from, to) = (create("from"), create("to"));
+        from.write_all(&data).unwrap();
+        from.sync_all().unwrap();
+        std::io::Seek::rewind(&mut from).unwrap();
+        let (report, calls) = copy(&from, &to, &data);
+        assert_eq!(report.moved_by(best), 1 << 20, "{}: {report:?}", mount.kind());
+        let calls = trace::names(&calls);
+        assert_eq!(calls[..3], [Statx, Statx, Fstatfs], "{}", mount.kind());
+        if best == Mechanism::CopyFileRange {
+            assert_eq!(calls[3..], [CopyFileRange, R], "{}", mount.kind());
+        }
+    }
+}
