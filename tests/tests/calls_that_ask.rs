@@ -78,7 +78,8 @@ fn sockets_are_not_asked_what_they_are() {
         assert_eq!(moved, data.len() as u64);
         let calls = trace::names(&recorder.calls());
         assert!(!calls.iter().any(|call| matches!(call, Statx | Fstat | Fstatfs)), "{calls:?}");
-        assert!(calls.iter().filter(|&&call| call == GetSockOpt).count() <= 1, "{calls:?}");
+        // But for whether it is TCP that they speak, once they have shown that they speak a lot.
+        assert!(calls.iter().filter(|&&call| call == GetSockOpt).count() <= 2, "{calls:?}");
         reader.join().unwrap()
     });
     assert_same(&got, &data);

@@ -1,17 +1,17 @@
 //! Which way of moving bytes pays, learned from what the calls yield and cost.
 //!
-//! No choice wins everywhere, and what tells the better one differs: from a socket it is the size of the
-//! pieces that arrive ([`pieces`]), between files the processor time it takes ([`costs`]).
+//! No choice wins everywhere, and what tells the better one differs. A socket that yields small
+//! [`pieces`] is read, whatever splicing them costs. Else it is processor time that counts: known
+//! beforehand ([`prior`](crate::prior)), or measured ([`costs`]).
 
 mod costs;
 mod pieces;
 
 use costs::Costs;
-use pieces::Pieces;
 
-pub(crate) use pieces::is_rich;
+pub(crate) use pieces::Pieces;
 
-use crate::sharing::Sharing;
+use crate::prior::Prior;
 
 /// Two ways to move bytes between the ends of one copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,67 +33,77 @@ impl Way {
 
 /// What a copy has learned about its ends.
 #[derive(Debug)]
-pub(crate) enum Learn {
-    /// Nothing, and need not.
-    Settled(Way),
-    /// The size of the pieces that a socket yields.
-    Pieces(Pieces),
-    /// What each way costs.
-    Costs(Costs),
+pub(crate) struct Learn {
+    /// The size of the pieces that the source yields, if that matters.
+    pieces: Option<Pieces>,
+    /// Which way is the cheaper, with pieces that allow for both.
+    cheaper: Cheaper,
+}
+
+#[derive(Debug)]
+enum Cheaper {
+    Known(Way),
+    Measured(Costs),
 }
 
 impl Learn {
-    /// By the size of the pieces; begins with a read, unless one has already been `rich`.
-    pub(crate) fn pieces(rich: bool) -> Learn {
-        Learn::Pieces(Pieces::new(rich, None))
+    /// Nothing, and need not.
+    pub(crate) fn settled(way: Way) -> Learn {
+        Learn { pieces: None, cheaper: Cheaper::Known(way) }
     }
 
-    /// By the size of the pieces, and once those are good, by cost.
-    pub(crate) fn pieces_and_costs(rich: bool) -> Learn {
-        Learn::Pieces(Pieces::new(rich, Some(Costs::exploring())))
+    /// By cost, beginning as `prior` advises, if `bytes` bytes are enough for that.
+    pub(crate) fn costs(prior: Prior, bytes: u64) -> Learn {
+        let first = if prior == Prior::Worse { Way::ReadWrite } else { Way::Offload };
+        let cheaper = match prior {
+            Prior::Better => Cheaper::Known(first),
+            _ if bytes < costs::WORTH_LEARNING => Cheaper::Known(first),
+            Prior::Unknown => Cheaper::Measured(Costs::exploring()),
+            Prior::Free | Prior::Worse => Cheaper::Measured(Costs::assuming(first)),
+        };
+        Learn { pieces: None, cheaper }
     }
 
-    /// How to copy `bytes` bytes of a file to another, given that their file system shares blocks or
-    /// does not.
-    pub(crate) fn files(sharing: Sharing, bytes: u64) -> Learn {
-        let first = if sharing == Sharing::Never { Way::ReadWrite } else { Way::Offload };
-        match sharing {
-            _ if bytes < costs::WORTH_LEARNING => Learn::Settled(first),
-            Sharing::Perhaps => Learn::Costs(Costs::exploring()),
-            Sharing::Never | Sharing::Likely => Learn::Costs(Costs::assuming(first)),
-        }
+    /// And by the size of the pieces before that.
+    pub(crate) fn pieces(self, pieces: Pieces) -> Learn {
+        Learn { pieces: Some(pieces), ..self }
     }
 
     /// Which way the next bytes should go.
     pub(crate) fn way(&self) -> Way {
-        match self {
-            Learn::Settled(way) => *way,
-            Learn::Pieces(pieces) => pieces.way(),
-            Learn::Costs(costs) => costs.way(),
+        match &self.cheaper {
+            _ if self.pieces.as_ref().is_some_and(Pieces::are_small) => Way::ReadWrite,
+            Cheaper::Known(way) => *way,
+            Cheaper::Measured(costs) => costs.way(),
         }
     }
 
     /// Splicing has to wait: reads until one brings a good piece.
     pub(crate) fn no_pipe(&mut self) {
-        if let Learn::Pieces(pieces) = self {
+        if let Some(pieces) = &mut self.pieces {
             pieces.back_to_reading();
         }
     }
 
     /// How many bytes may go this way at once, lest a lesson be missed.
     pub(crate) fn window_left(&self) -> u64 {
-        match self {
-            Learn::Settled(_) | Learn::Pieces(_) => u64::MAX,
-            Learn::Costs(costs) => costs.window_left(),
+        match &self.cheaper {
+            Cheaper::Known(_) => u64::MAX,
+            Cheaper::Measured(costs) => costs.window_left(),
         }
     }
 
     /// A step went the current way and took `n` bytes.
     pub(crate) fn saw(&mut self, n: u64) {
-        match self {
-            Learn::Settled(_) => {}
-            Learn::Pieces(pieces) => pieces.saw(n),
-            Learn::Costs(costs) => costs.saw(n),
+        if let Some(pieces) = &mut self.pieces {
+            let small = pieces.are_small();
+            pieces.saw(n);
+            if small {
+                return;
+            }
+        }
+        if let Cheaper::Measured(costs) = &mut self.cheaper {
+            costs.saw(n);
         }
     }
 }

@@ -8,7 +8,7 @@
 //!  └ pump   … the resumable state machine, which never waits, over …
 //!     ├ plan     what to do for the pair of descriptors at hand:
 //!     │  ├ route   which mechanisms they deserve, in order
-//!     │  ├ sharing whether two files can share blocks
+//!     │  ├ prior   what is known about them beforehand
 //!     │  └ learn   which of them pays for what the source is yielding
 //!     ├ flight   bytes taken and not yet delivered: in a pipe, or in memory
 //!     └ backend  one file per mechanism, each making one kind of call of …
@@ -32,10 +32,10 @@ mod options;
 mod overlap;
 mod pipe;
 mod plan;
+mod prior;
 mod pump;
 mod report;
 mod route;
-mod sharing;
 mod sys;
 
 pub use copy::copy;

@@ -3,24 +3,27 @@
 use zc_core::{Fault, PollFd};
 
 use crate::kind::Nature;
-use crate::learn::{Learn, Way};
+use crate::learn::{Learn, Pieces, Way};
 use crate::options::Options;
+use crate::prior::Prior;
 use crate::report::Mechanism;
 use crate::route::route;
-use crate::sharing::Sharing;
 use crate::{Kind, overlap, sys};
 
 /// Copies limited to this many bytes are read and written at once: they fit one read, and asking what
 /// the descriptors are, let alone fetching a pipe, would cost more than it saves.
 const SMALL: u64 = 64 * 1024;
 
-/// How much of a file is read at a time for a pipe: an eighth of what one holds by default, so that its
-/// reader has something to do while the next piece is being read. With 256 KiB at a time the two wait
-/// for each other, and a copy takes half as long again.
-const PIPE_PIECE: u64 = 8 * 1024;
+/// How much goes from a file into a pipe at a time, or from a pipe into a file: half of what one holds
+/// by default, so that whoever is at its other end has the other half to work on. With all of it at a
+/// time the two wait for each other, and a copy takes half as long again.
+const PIPE_PIECE: u64 = 32 * 1024;
 
 /// A file of so many bytes is read and written: what it shares is not worth a call.
 const TINY: u64 = 8 * 1024;
+
+/// A socket is read without a plan until so many bytes have come.
+const NOTABLE: u64 = 16 * 1024;
 
 const READ_WRITE: &[Mechanism] = &[Mechanism::ReadWrite];
 
@@ -40,13 +43,14 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Whether a copy of `limit` bytes is worth a plan.
+    /// Whether a copy of `limit` more bytes, of which `so_far` have been read, is worth a plan.
     #[inline]
-    pub(crate) fn pays(limit: u64, options: &Options) -> bool {
-        limit > SMALL || !options.adaptive
+    pub(crate) fn pays(from: PollFd<'_>, limit: u64, so_far: u64, options: &Options) -> bool {
+        let quiet_socket = from.is_socket() && so_far < NOTABLE;
+        !options.adaptive || limit > SMALL && !quiet_socket
     }
 
-    /// Looks at the descriptors. `rich`: a read from this source has brought a good piece.
+    /// Looks at the descriptors. No read from the source has brought more than `largest` bytes.
     ///
     /// # Errors
     ///
@@ -55,14 +59,14 @@ impl Plan {
         from: PollFd<'_>,
         to: PollFd<'_>,
         limit: u64,
-        rich: bool,
+        largest: u64,
         options: &Options,
     ) -> Result<Plan, Fault> {
         let (source, sink) = (Nature::of(from), Nature::of(to));
         let mut plan = Plan {
             route: route(source.kind, sink.kind, options.page_sharing),
             ends: (source.kind, sink.kind),
-            learn: Learn::Settled(Way::Offload),
+            learn: Learn::settled(Way::Offload),
             remaining: u64::MAX,
             expected: u64::MAX,
         };
@@ -77,12 +81,15 @@ impl Plan {
             return Ok(plan);
         }
         let bytes = plan.expected.min(limit);
-        match plan.ends {
-            (Kind::File, _) if bytes <= TINY => plan.only_read_write(),
-            (Kind::File, Kind::File) => plan.learn = Learn::files(Sharing::of(to.fd()), bytes),
-            (Kind::Socket, _) if sys::is_tcp(from.fd()) => plan.learn = Learn::pieces(rich),
-            (Kind::Socket, _) => plan.learn = Learn::pieces_and_costs(rich),
-            _ => {}
+        if source.kind == Kind::File && bytes <= TINY {
+            plan.only_read_write();
+            return Ok(plan);
+        }
+        let prior = Prior::of((from, source.kind), (to, sink.kind));
+        plan.learn = Learn::costs(prior, bytes);
+        if source.kind == Kind::Socket {
+            let passes_pages = sink.kind == Kind::Pipe && !sys::is_tcp(from.fd());
+            plan.learn = plan.learn.pieces(Pieces::new(passes_pages, largest));
         }
         Ok(plan)
     }
@@ -103,9 +110,12 @@ impl Plan {
             || self.expected == 0
     }
 
-    /// How many bytes to read at most before writing them.
+    /// How many bytes to move at once at the most.
     pub(crate) fn piece(&self) -> u64 {
-        if self.ends == (Kind::File, Kind::Pipe) { PIPE_PIECE } else { u64::MAX }
+        match self.ends {
+            (Kind::File, Kind::Pipe) | (Kind::Pipe, Kind::File) => PIPE_PIECE,
+            _ => u64::MAX,
+        }
     }
 
     /// A step took `n` bytes.
@@ -126,13 +136,13 @@ impl Plan {
         }
         self.route = rest;
         if rest == READ_WRITE {
-            self.learn = Learn::Settled(Way::ReadWrite);
+            self.learn = Learn::settled(Way::ReadWrite);
         }
         Some(*refused)
     }
 
     /// Nothing but read/write from here on.
     pub(crate) fn only_read_write(&mut self) {
-        (self.route, self.learn) = (READ_WRITE, Learn::Settled(Way::ReadWrite));
+        (self.route, self.learn) = (READ_WRITE, Learn::settled(Way::ReadWrite));
     }
 }

@@ -6,7 +6,6 @@ use zc_core::{Fault, Next, PollFd, Step};
 use crate::backend::{copy_file_range, read_write, sendfile, splice, splice_direct};
 use crate::ends::{Inflow, Outflow};
 use crate::flight::Flight;
-use crate::learn::is_rich;
 use crate::options::Options;
 use crate::plan::Plan;
 use crate::report::{Mechanism, Report};
@@ -55,8 +54,8 @@ pub struct Pump {
     options: Options,
     flight: Flight,
     plan: Option<Plan>,
-    /// Whether a read without a plan has brought so much that one is called for.
-    rich: bool,
+    /// What reads without a plan have brought: all of them, and the one that brought the most.
+    unplanned: (u64, u64),
     report: Report,
     /// The mechanism of the last call that was to move bytes.
     last_tried: Option<Mechanism>,
@@ -93,7 +92,7 @@ impl Pump {
     /// The ends are about to change, within one copy.
     pub(crate) fn replan(&mut self) {
         self.plan = None;
-        self.rich = false;
+        self.unplanned = (0, 0);
     }
 
     /// Gives back what memory and pipe hold no bytes in flight; the next step gets them anew. For a
@@ -156,20 +155,24 @@ impl Pump {
             self.tries(Mechanism::ReadWrite);
             let step = read_write::relay(&mut self.flight, *source, *sink, limit);
             self.report.deliver(Mechanism::ReadWrite, step.delivered);
-            self.rich |= is_rich(step.taken);
+            self.took_unplanned(step.taken);
             return step;
         }
         self.long_step(from, to, limit)
     }
 
-    /// Whether there is nothing to do yet but to read and write: the copy is small, or its source a
-    /// socket that has shown no good piece.
+    /// Whether there is nothing to do but to read and write.
     #[inline]
     fn needs_no_plan(&self, source: PollFd<'_>, limit: u64) -> bool {
-        let poor_socket = source.is_socket() && self.options.adaptive && !self.rich;
         self.plan.is_none()
             && self.flight.pipe.is_none()
-            && (poor_socket || !Plan::pays(limit, &self.options))
+            && !Plan::pays(source, limit, self.unplanned.0, &self.options)
+    }
+
+    #[inline]
+    fn took_unplanned(&mut self, n: u64) {
+        let (all, largest) = self.unplanned;
+        self.unplanned = (all + n, largest.max(n));
     }
 
     #[inline(never)]
@@ -182,9 +185,9 @@ impl Pump {
             return Step::idle(Next::Done);
         }
         if let (Inflow::Fd(source), Outflow::Fd(sink), None) = (&from, &to, &self.plan)
-            && Plan::pays(limit, &self.options)
+            && Plan::pays(*source, limit, self.unplanned.0, &self.options)
         {
-            match Plan::make(*source, *sink, limit, self.rich, &self.options) {
+            match Plan::make(*source, *sink, limit, self.unplanned.1, &self.options) {
                 Ok(plan) => self.plan = Some(plan),
                 Err(fault) => return Step::idle(Next::Failed(fault)),
             }
@@ -231,9 +234,8 @@ impl Pump {
             else {
                 return self.read_write(from, to, limit);
             };
-            let limit = limit.min(plan.remaining);
+            let limit = limit.min(plan.remaining).min(plan.piece());
             if plan.reads() {
-                let limit = limit.min(plan.piece());
                 return self.read_as_planned(from, to, limit);
             }
             let mechanism = plan.route[0];
@@ -286,6 +288,7 @@ impl Pump {
     fn read_write(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
         self.tries(Mechanism::ReadWrite);
         let step = read_write::step(&mut self.flight, from, to, limit);
+        self.took_unplanned(step.taken);
         self.report.deliver(Mechanism::ReadWrite, step.delivered);
         step
     }

@@ -21,7 +21,7 @@ const WINDOW: u64 = 2 << 20;
 /// A copy of fewer bytes than this ends before it has learned anything.
 pub(crate) const WORTH_LEARNING: u64 = 2 * WINDOW;
 
-/// A copy of which one step moves fewer bytes than this is not timed.
+/// How many bytes go by before the clock is first looked at: most copies have no more.
 const WORTH_TIMING: u64 = 64 * 1024;
 
 /// How many windows each way are measured before the first choice …
@@ -31,10 +31,10 @@ const FIRST_LOOKS: usize = 2;
 const MEMORY: usize = 4;
 
 /// Read/write has to cost less than this part of the other way.
-const CLEARLY: f64 = 0.9;
+const CLEARLY: f32 = 0.9;
 
 /// What costs less than this, in nanoseconds per KiB, copies nothing: nobody needs to look for better.
-const FREE: f64 = 20.0;
+const FREE: f32 = 20.0;
 
 /// After how many windows to look at the other way again: at first, and at the most. A look that
 /// changes nothing doubles the distance to the next.
@@ -43,20 +43,20 @@ const LOOK_AGAIN: (u32, u32) = (16, 256);
 /// What a way has cost lately, in nanoseconds per KiB.
 #[derive(Debug, Default)]
 struct Cost {
-    windows: [f64; MEMORY],
+    windows: [f32; MEMORY],
     seen: usize,
 }
 
 impl Cost {
-    fn add(&mut self, cost: f64) {
+    fn add(&mut self, cost: f32) {
         self.windows[self.seen % MEMORY] = cost;
         self.seen += 1;
     }
 
     /// The least of those remembered; infinite while there are none.
-    fn least(&self) -> f64 {
+    fn least(&self) -> f32 {
         let known = &self.windows[..self.seen.min(MEMORY)];
-        known.iter().copied().fold(f64::INFINITY, f64::min)
+        known.iter().copied().fold(f32::INFINITY, f32::min)
     }
 }
 
@@ -110,27 +110,22 @@ impl Costs {
 
     /// A step went the current way and took `n` bytes.
     pub(crate) fn saw(&mut self, n: u64) {
-        let Some(since) = self.since else {
-            // A short step is the last one, mostly, and most copies have no second megabyte.
-            if n >= WORTH_TIMING {
-                self.since = sys::thread_time();
-            }
-            return;
-        };
         self.bytes += n;
-        if self.bytes >= WINDOW
+        let enough = if self.since.is_some() { WINDOW } else { WORTH_TIMING };
+        if self.bytes >= enough
             && let Some(now) = sys::thread_time()
         {
-            self.judge(now.saturating_sub(since));
+            if let Some(since) = self.since.replace(now) {
+                self.judge(now.saturating_sub(since));
+            }
             self.bytes = 0;
-            self.since = Some(now);
         }
     }
 
     /// A window has ended, having taken `time`.
     fn judge(&mut self, time: Duration) {
         #[expect(clippy::cast_precision_loss, reason = "a few MiB at a time")]
-        let measured = time.as_nanos() as f64 / (self.bytes as f64 / 1024.0);
+        let measured = time.as_nanos() as f32 / (self.bytes as f32 / 1024.0);
         self.cost[self.way as usize].add(measured);
         if self.is_free() {
             return;

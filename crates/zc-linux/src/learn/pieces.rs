@@ -7,61 +7,49 @@
 //! sender nothing, spares a short message the pipe, and means that a connection that waits for its
 //! first byte holds no pipe.
 //!
-//! Once the pieces are good, cost may decide as it does between files, but only for a Unix socket. What
-//! TCP does, on loopback both ends of it, is charged to whoever happens to run, and a copy that went by
-//! it took the wrong way half of the time. Nor would it tell much there: where a read brings this much,
-//! splice is never the dearer by more than a few percent.
+//! From a Unix socket into a pipe whole pages are passed on, whatever the size of the pieces, so that
+//! there even small ones pay.
 
-use super::Way;
-use super::costs::Costs;
-
-/// A read that brings this many bytes makes splicing worth a try.
-const RICH: u64 = 16 * 1024;
-
-/// A splice that brings fewer than this many bytes was not worth it …
-const POOR: u64 = 8 * 1024;
-
-/// … and this many of them in a row send the copy back to reading.
-const PATIENCE: u8 = 2;
-
-/// Whether a read that brought `n` bytes makes splicing worth a try.
-pub(crate) fn is_rich(n: u64) -> bool {
-    n >= RICH
+/// How many bytes make a piece good.
+#[derive(Debug)]
+struct Measure {
+    /// A read that brings this many makes splicing worth a try.
+    rich: u64,
+    /// A splice that brings fewer than this many was not worth it.
+    poor: u64,
 }
 
-/// What a copy has learned about its source.
+static USUAL: Measure = Measure { rich: 16 * 1024, poor: 8 * 1024 };
+static PASSED_ON: Measure = Measure { rich: 4 * 1024, poor: 2 * 1024 };
+
+/// This many poor splices in a row send the copy back to reading.
+const PATIENCE: u8 = 2;
+
+/// What a copy has learned about the pieces of its source.
 #[derive(Debug)]
 pub(crate) struct Pieces {
+    measure: &'static Measure,
     good: bool,
     poor_in_a_row: u8,
-    /// What each way costs, where that can be measured.
-    costs: Option<Costs>,
 }
 
 impl Pieces {
-    /// Begins with a read, unless one has already been `rich`.
-    pub(crate) fn new(rich: bool, costs: Option<Costs>) -> Self {
-        Pieces { good: rich, poor_in_a_row: 0, costs }
+    /// Begins with a read, unless an earlier one has brought `largest` bytes, and that was rich.
+    pub(crate) fn new(passes_pages: bool, largest: u64) -> Self {
+        let measure = if passes_pages { &PASSED_ON } else { &USUAL };
+        Pieces { measure, good: largest >= measure.rich, poor_in_a_row: 0 }
     }
 
-    /// Which way the next bytes should go.
-    pub(crate) fn way(&self) -> Way {
-        if !self.good {
-            return Way::ReadWrite;
-        }
-        self.costs.as_ref().map_or(Way::Offload, Costs::way)
+    /// Whether only reading will do.
+    pub(crate) fn are_small(&self) -> bool {
+        !self.good
     }
 
-    /// A step went the current way and took `n` bytes.
+    /// A step took `n` bytes.
     pub(crate) fn saw(&mut self, n: u64) {
         if !self.good {
-            self.good = is_rich(n);
-            return;
-        }
-        if let Some(costs) = &mut self.costs {
-            costs.saw(n);
-        }
-        if n >= POOR {
+            self.good = n >= self.measure.rich;
+        } else if n >= self.measure.poor {
             self.poor_in_a_row = 0;
         } else if n > 0 {
             self.poor_in_a_row += 1;
@@ -83,28 +71,32 @@ mod tests {
 
     #[test]
     fn a_socket_of_small_pieces_is_never_spliced() {
-        let mut pieces = Pieces::new(false, None);
-        for _ in 0..1000 {
-            pieces.saw(RICH - 1);
-            assert_eq!(pieces.way(), Way::ReadWrite);
+        for (passes_pages, measure) in [(false, &USUAL), (true, &PASSED_ON)] {
+            let mut pieces = Pieces::new(passes_pages, measure.rich - 1);
+            for _ in 0..1000 {
+                pieces.saw(measure.rich - 1);
+                assert!(pieces.are_small());
+            }
+            pieces.saw(measure.rich);
+            assert!(!pieces.are_small());
+            assert!(!Pieces::new(passes_pages, measure.rich).are_small());
         }
-        pieces.saw(RICH);
-        assert_eq!(pieces.way(), Way::Offload);
     }
 
     #[test]
     fn one_poor_splice_is_nothing_and_two_are_enough() {
-        let mut pieces = Pieces::new(false, None);
-        pieces.saw(RICH);
-        for _ in 0..1000 {
-            pieces.saw(POOR - 1);
-            assert_eq!(pieces.way(), Way::Offload);
-            pieces.saw(POOR);
+        for (passes_pages, measure) in [(false, &USUAL), (true, &PASSED_ON)] {
+            let mut pieces = Pieces::new(passes_pages, measure.rich);
+            for _ in 0..1000 {
+                pieces.saw(measure.poor - 1);
+                assert!(!pieces.are_small());
+                pieces.saw(measure.poor);
+            }
+            pieces.saw(measure.poor - 1);
+            pieces.saw(0);
+            assert!(!pieces.are_small(), "a call that moved nothing tells nothing");
+            pieces.saw(measure.poor - 1);
+            assert!(pieces.are_small());
         }
-        pieces.saw(POOR - 1);
-        pieces.saw(0);
-        assert_eq!(pieces.way(), Way::Offload, "a call that moved nothing tells nothing");
-        pieces.saw(POOR - 1);
-        assert_eq!(pieces.way(), Way::ReadWrite);
     }
 }
