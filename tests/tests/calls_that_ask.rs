@@ -147,3 +147,33 @@ fn the_file_system_says_whether_blocks_can_be_shared() {
         }
     }
 }
+
+/// A sendfile that is asked for more than there is expects to be followed by another, and some
+/// kernels keep back what they could not fill a segment with until it is.
+#[test]
+fn sendfile_is_asked_for_no_more_than_there_is() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(7, 100_000);
+    let from = files::on_disk(&data);
+    let (mut sink, mut drain) = sockets::tcp_v4();
+    let got = std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut got = Vec::new();
+            drain.read_to_end(&mut got).unwrap();
+            got
+        });
+        let recorder = hook::record();
+        assert_eq!(sink.read_from(&from).unwrap(), 100_000);
+        let calls = recorder.calls_to(Syscall::Sendfile);
+        let mut left = 100_000;
+        for record in &calls {
+            assert_eq!(record.call.len, left);
+            left -= record.moved();
+        }
+        assert_eq!(left, 0);
+        drop(sink);
+        reader.join().unwrap()
+    });
+    assert_eq!(files::position(&from), 100_000);
+    assert_same(&got, &data);
+}

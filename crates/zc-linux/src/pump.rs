@@ -240,7 +240,7 @@ impl Pump {
             }
             let mechanism = plan.route[0];
             let (source, sink) = (source.fd(), sink.fd());
-            let limit = limit.min(plan.learn.window_left());
+            let limit = limit.min(plan.learn.window_left()).min(plan.expected);
             let attempt = match mechanism {
                 Mechanism::CopyFileRange => copy_file_range::step(source, sink, limit),
                 Mechanism::Sendfile => sendfile::step(source, sink, limit),
