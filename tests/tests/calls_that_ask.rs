@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::io::Errno;
 use zc_std::hook::{self, Action, Record, Syscall};
-use zc_std::{Copier, Mechanism, ReadFrom, Report};
+use zc_std::{
+    AsRawPollFd, Copier, Downstream, IsStream, Mechanism, ReadFrom, Report, Sink, Source, Upstream,
+};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::mounts::{Mount, or_skip};
 use zc_testkit::{fds, files, sockets, trace};
@@ -176,4 +179,53 @@ fn sendfile_is_asked_for_no_more_than_there_is() {
     });
     assert_eq!(files::position(&from), 100_000);
     assert_same(&got, &data);
+}
+
+/// An owner that takes its file for a socket is wrong, and loses nothing by it.
+#[test]
+fn a_file_that_is_said_to_be_a_socket_is_copied() {
+    #[derive(Debug)]
+    struct Mistaken(File);
+    impl Read for Mistaken {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            self.0.read(buf)
+        }
+    }
+    impl Write for Mistaken {
+        fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+            self.0.write(buf)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    impl AsFd for Mistaken {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+    impl IsStream for Mistaken {
+        fn is_socket(&self) -> bool {
+            true
+        }
+    }
+    impl Source for Mistaken {
+        fn upstream(&mut self) -> Upstream<'_> {
+            Upstream::fd(self.as_raw_poll_fd())
+        }
+    }
+    impl Sink for Mistaken {
+        fn downstream(&mut self) -> Downstream<'_> {
+            Downstream::fd(self.as_raw_poll_fd())
+        }
+    }
+    for (len, adaptive) in [(5000, true), (5000, false), (1 << 20, true), (1 << 20, false)] {
+        let _leaks = fds::no_leaks();
+        let data = data::bytes(8, len);
+        let (mut from, mut to) = (Mistaken(files::holding(&data)), Mistaken(files::empty()));
+        let report = Copier::new().adaptive(adaptive).copy(&mut from, &mut to).unwrap();
+        assert_eq!(report.moved(), len as u64);
+        assert_eq!((files::position(&from.0), files::position(&to.0)), (len as u64, len as u64));
+        assert_same(&files::contents(&to.0), &data);
+    }
 }

@@ -366,11 +366,12 @@ fn a_pump_dropped_with_bytes_in_its_pipe_does_not_give_it_back() {
 #[test]
 fn a_restart_keeps_what_is_in_flight() {
     let _leaks = fds::no_leaks();
-    for adaptive in [true, false] {
+    for (adaptive, then) in [(true, true), (true, false), (false, true), (false, false)] {
         let mut pump = pump(adaptive);
         let stuck = Stuck::new(&mut pump, adaptive);
         let in_flight = pump.in_flight();
         pump.restart();
+        pump.options_mut().adaptive = then;
         assert_eq!((pump.in_flight(), pump.report().moved()), (in_flight, 0));
 
         let (mut more, from) = sockets::unix();

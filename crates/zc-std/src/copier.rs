@@ -64,10 +64,11 @@ impl Copier {
         self
     }
 
-    /// Whether to learn from what the source yields and switch between mechanisms (the default).
+    /// Whether to learn from what calls yield and cost, and switch between mechanisms (the default).
     ///
     /// Without, the first mechanism of the chain is used from the first byte on, however small the
-    /// pieces: for senders known to be bulk, and for tests that want to see a certain call.
+    /// pieces and whatever it costs: to spare the processor's caches, say, or for tests that want to
+    /// see a certain call.
     #[must_use]
     pub fn adaptive(mut self, adaptive: bool) -> Self {
         self.options().adaptive = adaptive;

@@ -26,10 +26,10 @@
 //!
 //! # SIGPIPE
 //!
-//! A copy into a socket or pipe whose reader is gone raises SIGPIPE, also where std's own
-//! `TcpStream::write` (send(2) with `MSG_NOSIGNAL`) would not: splice, sendfile and write(2), which a
-//! copy calls in its place, have no such flag. Rust programs ignore that signal unless they ask
-//! otherwise, and then the copy fails with `BrokenPipe` as it should.
+//! A copy into a socket or pipe whose reader is gone may raise SIGPIPE, also where std's own
+//! `TcpStream::write` would not: that is send(2) with `MSG_NOSIGNAL`, which a copy uses too, but splice
+//! and sendfile, which it may call in its place, have no such flag. Rust programs ignore that signal
+//! unless they ask otherwise, and then the copy fails with `BrokenPipe` as it should.
 
 #![forbid(unsafe_code)]
 
