@@ -203,7 +203,11 @@ pub(crate) fn wrap_source<'a>(
             SourceWrap::Take(n) => Box::new(inner.take(n)),
             SourceWrap::BufReader(capacity) => {
                 let mut reader = BufReader::with_capacity(capacity, inner);
-                reader.fill_buf()?;
+                match reader.fill_buf() {
+                    // Half of a byte is none.
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    filled => drop(filled?),
+                }
                 Box::new(reader)
             }
             SourceWrap::Progress => Box::new(Progress::new(inner, meter(meters))),

@@ -229,7 +229,7 @@ fn copy_it_all(
     let mut engine = Engine::new(scenario);
     let ledger = Ledger { scenario, workshop, source_meters, sink_meters, held };
     let all = scenario.expected(workshop.payload.len());
-    let mut delivered = 0;
+    let (mut delivered, mut low_water_found) = (0, 1);
     for stops in 0.. {
         let (fired, first) = (faults.fired(), faults.calls());
         let armed = faults.arm();
@@ -252,7 +252,13 @@ fn copy_it_all(
             pool::lent()
         );
         let low_water = source_end.low_water().map_err(harness)?;
-        check!(low_water == 1, "SO_RCVLOWAT was left at {low_water}");
+        // Where setting it back fails again and again, nobody can, and the next copy finds what was
+        // left.
+        let sets = calls.iter().filter(|record| record.call.syscall == Syscall::SetSockOpt);
+        if sets.rev().take_while(|record| record.result.is_err()).count() >= 16 {
+            low_water_found = low_water;
+        }
+        check!(low_water == low_water_found, "SO_RCVLOWAT was left at {low_water}");
         check!(
             residue.is_empty() || workshop.payload[delivered..taken] == residue,
             "the residue is not what comes next"
