@@ -151,6 +151,30 @@ fn the_file_system_says_whether_blocks_can_be_shared() {
     }
 }
 
+/// What is measured is measured in windows, which end whether there is a clock or not.
+#[test]
+fn without_a_clock_no_step_is_the_smaller() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(9, 6 << 20);
+    let (from, to) = (files::on_disk(&data), files::on_disk(b""));
+    // What cannot be told beforehand has to be measured.
+    let mut asked = 0;
+    let _denied = hook::replace(move |call| match call.syscall {
+        Fstatfs => Action::Fail(libc::EPERM),
+        Syscall::ClockGetTime => {
+            asked += 1;
+            // Once there is a clock, and then there is none.
+            if asked == 1 { Action::Proceed } else { Action::Fail(libc::EPERM) }
+        }
+        // A copy that has gone astray need not go on for millions of calls.
+        CopyFileRange if call.len < 4096 => Action::Fail(libc::ENOSPC),
+        _ => Action::Proceed,
+    });
+    let (report, calls) = copy(&from, &to, &data);
+    assert!(report.calls() < 100, "{report:?}");
+    assert!(calls.iter().any(|record| record.call.syscall == Syscall::ClockGetTime), "{calls:?}");
+}
+
 /// A sendfile that is asked for more than there is expects to be followed by another, and some
 /// kernels keep back what they could not fill a segment with until it is.
 #[test]

@@ -139,6 +139,32 @@ fn every_call_denied() {
     }
 }
 
+/// The clock that a copy measures itself by takes a system call, unlike those that everybody reads, and
+/// so may be denied without anybody having noticed.
+#[test]
+fn clock_denied() {
+    for (name, errno) in [("EPERM", EPERM), ("ENOSYS", ENOSYS)] {
+        child::run("clock_denied", name, || {
+            let _alone = alone();
+            let sent = pattern(6 * LEN);
+            let (mut ours, theirs) = Wire::Unix.pair();
+            let feeder = feed(theirs, sent.clone());
+            let mut file = files::on_disk(b"");
+            let report = std::thread::scope(|scope| {
+                let thread = scope.spawn(|| {
+                    raw::deny(&[libc::SYS_clock_gettime], errno).unwrap();
+                    Copier::new().copy(&mut ours, &mut file).unwrap()
+                });
+                thread.join().unwrap()
+            });
+            assert_eq!(report.moved(), sent.len() as u64);
+            assert_joined(&sent, &[("socket to file", &contents(&file))]);
+            drop(ours);
+            feeder.join().unwrap();
+        });
+    }
+}
+
 /// Even what only asks (statx, fstat, fcntl, poll) may be denied.
 #[test]
 fn calls_that_ask_denied() {

@@ -112,13 +112,13 @@ impl Costs {
     pub(crate) fn saw(&mut self, n: u64) {
         self.bytes += n;
         let enough = if self.since.is_some() { WINDOW } else { WORTH_TIMING };
-        if self.bytes >= enough
-            && let Some(now) = sys::thread_time()
-        {
-            if let Some(since) = self.since.replace(now) {
+        if self.bytes >= enough {
+            let now = sys::thread_time();
+            if let (Some(since), Some(now)) = (self.since, now) {
                 self.judge(now.saturating_sub(since));
             }
-            self.bytes = 0;
+            // Where there is no clock nothing is judged, and still a window ends.
+            (self.bytes, self.since) = (0, now);
         }
     }
 
