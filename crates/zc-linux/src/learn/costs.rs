@@ -1,4 +1,5 @@
-//! Which of two ways costs less, for a file copied to a file and for a Unix socket of good pieces.
+//! Which of two ways costs less, where that is not known for sure: between files, from sockets and pipes
+//! into files, and from pipes and Unix sockets into TCP.
 //!
 //! copy_file_range shares blocks for nothing on btrfs and copies page by page on ext4, where read/write
 //! with a large buffer is faster (`docs/performance.md` has the figures). So the copy measures the
