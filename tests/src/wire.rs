@@ -118,7 +118,12 @@ impl AsFd for End {
     }
 }
 
-impl IsStream for End {}
+/// As std's own types say it.
+impl IsStream for End {
+    fn is_socket(&self) -> bool {
+        true
+    }
+}
 
 impl Source for End {
     fn upstream(&mut self) -> Upstream<'_> {

@@ -62,6 +62,41 @@ fn a_short_message_asks_nothing() {
     assert_eq!(trace::names(&to_file(&stream)), [R, W, R]);
 }
 
+/// However large the header was that a source puts before a socket's bytes.
+#[test]
+fn what_came_from_elsewhere_tells_nothing_of_a_socket() {
+    struct Headed<'a> {
+        header: &'a [u8],
+        stream: &'a UnixStream,
+    }
+    impl Read for Headed<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            if self.header.is_empty() { self.stream.read(buf) } else { self.header.read(buf) }
+        }
+    }
+    impl Source for Headed<'_> {
+        fn upstream(&mut self) -> Upstream<'_> {
+            if self.header.is_empty() {
+                Upstream::through(&mut self.stream)
+            } else {
+                Upstream::opaque()
+            }
+        }
+    }
+
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(10, 110_000);
+    let (header, body) = data.split_at(100_000);
+    let (mut client, stream) = sockets::unix();
+    client.write_all(body).unwrap();
+    drop(client);
+    let (file, recorder) = (files::empty(), hook::record());
+    let mut source = Headed { header, stream: &stream };
+    assert_eq!(zc_std::copy(&mut source, &mut &file).unwrap(), 110_000);
+    assert_eq!(trace::names(&recorder.calls()), [W, R, W, R]);
+    assert_same(&files::contents(&file), &data);
+}
+
 /// std's socket types know what they are.
 #[test]
 fn sockets_are_not_asked_what_they_are() {
@@ -149,6 +184,30 @@ fn the_file_system_says_whether_blocks_can_be_shared() {
             assert_eq!(calls[3..], [CopyFileRange, R], "{}", mount.kind());
         }
     }
+}
+
+/// What is measured is measured in windows, which end whether there is a clock or not.
+#[test]
+fn without_a_clock_no_step_is_the_smaller() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(9, 6 << 20);
+    let (from, to) = (files::on_disk(&data), files::on_disk(b""));
+    // What cannot be told beforehand has to be measured.
+    let mut asked = 0;
+    let _denied = hook::replace(move |call| match call.syscall {
+        Fstatfs => Action::Fail(libc::EPERM),
+        Syscall::ClockGetTime => {
+            asked += 1;
+            // Once there is a clock, and then there is none.
+            if asked == 1 { Action::Proceed } else { Action::Fail(libc::EPERM) }
+        }
+        // A copy that has gone astray need not go on for millions of calls.
+        CopyFileRange if call.len < 4096 => Action::Fail(libc::ENOSPC),
+        _ => Action::Proceed,
+    });
+    let (report, calls) = copy(&from, &to, &data);
+    assert!(report.calls() < 100, "{report:?}");
+    assert!(calls.iter().any(|record| record.call.syscall == Syscall::ClockGetTime), "{calls:?}");
 }
 
 /// A sendfile that is asked for more than there is expects to be followed by another, and some

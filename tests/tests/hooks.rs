@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Barrier;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use zc_std::hook::{self, Action, Call, Record, Syscall};
@@ -153,6 +154,23 @@ fn limit_lets_a_call_move_less_and_no_more() {
     let splices = recorder.calls_to(Syscall::Splice);
     assert!(splices.iter().all(|record| record.result.unwrap() <= 777));
     assert_eq!(splices.len(), 2 * LEN.div_ceil(777) + 1);
+}
+
+/// A read of 0 bytes says that the source has ended, and does not wait for it to have any.
+#[test]
+fn limit_0_ends_a_silent_socket() {
+    let _leaks = fds::no_leaks();
+    let none = hook::replace(|call| match call.syscall {
+        Syscall::Read => Action::Limit(0),
+        _ => Action::Proceed,
+    });
+    let (_silent, mut stream) = sockets::tcp_v4();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let begun = Instant::now();
+    let report = Copier::new().copy(&mut stream, &mut files::empty()).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert_eq!((report.moved(), report.calls()), (0, 1));
+    drop(none);
 }
 
 #[test]

@@ -139,6 +139,69 @@ fn every_call_denied() {
     }
 }
 
+/// What is known to be a socket is read by recv and written by send, which may be denied where read
+/// and write are not.
+#[test]
+fn calls_for_sockets_denied() {
+    let denied = |calls: &[libc::c_long], errno| {
+        let _alone = alone();
+        for wire in Wire::ALL {
+            let sent = pattern(5000);
+            let (mut ours, theirs) = wire.pair();
+            let (mut to, peer) = wire.pair();
+            let (feeder, reader) = (feed(theirs, sent.clone()), collect(peer));
+            let report = std::thread::scope(|scope| {
+                let thread = scope.spawn(|| {
+                    raw::deny(calls, errno).unwrap();
+                    let mut limited = (&mut ours).take(5000);
+                    let report = Copier::new().copy(&mut limited, &mut to).unwrap();
+                    (report, limited.limit())
+                });
+                thread.join().unwrap()
+            });
+            assert_eq!((report.0.moved(), report.1), (5000, 0));
+            drop((ours, to));
+            assert_joined(&sent, &[("socket to socket", &reader.join().unwrap())]);
+            feeder.join().unwrap();
+        }
+    };
+    for (name, errno) in [("EPERM", EPERM), ("ENOSYS", ENOSYS)] {
+        let case = |call: &str| format!("{call} {name}");
+        let run = |call: &str, calls: &[libc::c_long]| {
+            child::run("calls_for_sockets_denied", &case(call), || denied(calls, errno));
+        };
+        run("recv", &[libc::SYS_recvfrom]);
+        run("send", &[libc::SYS_sendto]);
+        run("both", &[libc::SYS_recvfrom, libc::SYS_sendto]);
+    }
+}
+
+/// The clock that a copy measures itself by takes a system call, unlike those that everybody reads, and
+/// so may be denied without anybody having noticed.
+#[test]
+fn clock_denied() {
+    for (name, errno) in [("EPERM", EPERM), ("ENOSYS", ENOSYS)] {
+        child::run("clock_denied", name, || {
+            let _alone = alone();
+            let sent = pattern(6 * LEN);
+            let (mut ours, theirs) = Wire::Unix.pair();
+            let feeder = feed(theirs, sent.clone());
+            let mut file = files::on_disk(b"");
+            let report = std::thread::scope(|scope| {
+                let thread = scope.spawn(|| {
+                    raw::deny(&[libc::SYS_clock_gettime], errno).unwrap();
+                    Copier::new().copy(&mut ours, &mut file).unwrap()
+                });
+                thread.join().unwrap()
+            });
+            assert_eq!(report.moved(), sent.len() as u64);
+            assert_joined(&sent, &[("socket to file", &contents(&file))]);
+            drop(ours);
+            feeder.join().unwrap();
+        });
+    }
+}
+
 /// Even what only asks (statx, fstat, fcntl, poll) may be denied.
 #[test]
 fn calls_that_ask_denied() {

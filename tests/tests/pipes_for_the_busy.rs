@@ -1,14 +1,17 @@
 //! Connections that have gone quiet do not keep the pool's pipes from those that have bytes to move,
 //! and a copy that could have no pipe gets one when there are some again.
 
-use std::io::{Read, Seek, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use zc_std::hook::{self, Action, Syscall};
-use zc_std::{Copier, Mechanism, pool};
+use zc_std::{Copier, Mechanism, Source, Upstream, pool};
+use zc_testkit::{files, sockets};
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -58,6 +61,75 @@ fn quiet_connections_leave_half_of_them() {
         assert_eq!(copy.join().unwrap(), 8 * PIECE as u64);
     }
     assert_eq!(pool::lent(), 0);
+}
+
+/// A read that may have to wait needs no pipe, whatever went before it was spliced through.
+#[test]
+fn a_copy_that_reads_holds_none() {
+    /// A stream of which the kernel may have the first bytes, and has to be read then.
+    struct Framed<'a> {
+        stream: &'a UnixStream,
+        body: u64,
+    }
+    impl Read for Framed<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.stream.read(buf)
+        }
+    }
+    impl Source for Framed<'_> {
+        fn upstream(&mut self) -> Upstream<'_> {
+            if self.body == 0 {
+                return Upstream::opaque();
+            }
+            Upstream::through(&mut self.stream).limit(self.body)
+        }
+        fn taken(&mut self, n: u64) {
+            self.body -= n;
+        }
+    }
+
+    const LEN: u64 = 3 * PIECE as u64;
+    // Each takes `LEN` bytes from the first stream, and then has to wait.
+    type Copy = fn(&UnixStream, &UnixStream, &mut File);
+    let a_link_goes_quiet: Copy = |busy, quiet, file| {
+        Copier::new().copy(&mut busy.take(LEN).chain(quiet), file).unwrap();
+    };
+    let a_header_is_to_come: Copy = |busy, _, file| {
+        Copier::new().copy(&mut Framed { stream: busy, body: LEN }, file).unwrap();
+    };
+    let a_copy_is_resumed: Copy = |busy, quiet, file| {
+        let (mut copier, sink) = (Copier::new(), file.as_raw_fd());
+        let full = hook::replace(move |call| match call.syscall {
+            Syscall::Splice if call.to == Some(sink) => Action::Fail(libc::ENOSPC),
+            _ => Action::Proceed,
+        });
+        copier.copy(&mut busy.take(LEN), file).unwrap_err();
+        assert!(copier.in_flight() > 0 && pool::lent() == 1);
+        drop(full);
+        copier
+            .copy(
+                &mut busy
+                    .take(LEN - files::position(file) - copier.in_flight() as u64)
+                    .chain(quiet),
+                file,
+            )
+            .unwrap();
+    };
+
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for copy in [a_link_goes_quiet, a_header_is_to_come, a_copy_is_resumed] {
+        pool::clear();
+        let ((mut client, busy), (other, quiet)) = (sockets::unix(), sockets::unix());
+        let copying = thread::spawn(move || {
+            let mut file = files::empty();
+            copy(&busy, &quiet, &mut file);
+            file
+        });
+        client.write_all(&[b'x'; LEN as usize]).unwrap();
+        eventually("a pipe has come back", || (pool::idle(), pool::lent()) == (1, 0));
+        drop((client, other));
+        assert_eq!(files::contents(&copying.join().unwrap()), [b'x'; LEN as usize]);
+    }
 }
 
 #[test]

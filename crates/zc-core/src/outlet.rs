@@ -31,7 +31,8 @@ impl<'s> Outlet<'s> {
     ///
     /// # Errors
     ///
-    /// Those of the layers' `flush`, except `Interrupted`, which is retried; what a layer could not pass on, it still holds.
+    /// Those of the layers' `flush`, except `Interrupted`, which is retried; what a layer could not pass
+    /// on, it still holds.
     pub fn flush(&mut self) -> io::Result<()> {
         fn each(sink: &mut dyn Sink) -> io::Result<()> {
             if sink.downstream().flush_first {

@@ -23,9 +23,12 @@ pub trait IsStream: AsFd {
         true
     }
 
-    /// Whether the descriptor is known to be a socket. recv(2) and send(2) then stand in for read(2)
-    /// and write(2): on a socket they do the same for less, which tells in copies of a few bytes.
-    /// `false` unless overridden, and never wrong.
+    /// Whether the descriptor is known to be a socket, so that a copy need not ask. recv(2) and send(2)
+    /// then stand in for read(2) and write(2): on a socket they do the same for less, which tells in
+    /// copies of a few bytes.
+    ///
+    /// `false` unless overridden, which is right for a socket too. `true` has to be right: nobody checks
+    /// whether a file that is taken for a socket is copied into itself.
     #[inline]
     fn is_socket(&self) -> bool {
         false

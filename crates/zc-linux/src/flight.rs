@@ -58,8 +58,9 @@ impl Flight {
         self.held.release();
     }
 
+    /// Gives back the pipe, if it is empty.
     #[inline(never)]
-    fn release_pipe(&mut self) {
+    pub(crate) fn release_pipe(&mut self) {
         if self.pipe.as_ref().is_some_and(|pipe| pipe.level() == 0) {
             self.pipe = None;
         }

@@ -44,7 +44,8 @@ pub struct Call {
 pub enum Action {
     /// It goes on as it is.
     Proceed,
-    /// It goes on, but moves at most this many bytes.
+    /// It goes on, but moves at most this many bytes. With 0 a call that was to move some is not made,
+    /// and returns 0.
     Limit(usize),
     /// It is not made, and fails with this errno.
     Fail(i32),
@@ -174,7 +175,12 @@ pub(crate) fn intercept(
     let Some(layers) = layers else { return real(len) };
 
     let asked = Call { syscall, from, to, len };
-    let answer = decide(asked, &layers).unwrap_or_else(real);
+    let answer = match decide(asked, &layers) {
+        Ok(answer) => answer,
+        // read(2) of 0 bytes returns at once; recv(2) of 0 bytes waits until there are some.
+        Err(0) if len > 0 => Ok(0),
+        Err(len) => real(len),
+    };
     let record = Record { call: asked, result: answer.map_err(Errno::raw_os_error) };
     for (_, layer) in &layers {
         if let Layer::Recorder(records) = layer

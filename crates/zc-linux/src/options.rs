@@ -29,8 +29,8 @@ pub struct Options {
     pub pipe_size: usize,
     /// Whether pages may be lent.
     pub page_sharing: PageSharing,
-    /// Whether to learn from what the source yields (the default), or to use the route's first
-    /// mechanism from the first byte on, whatever it yields.
+    /// Whether to go by what is known of the ends, what the source yields and what the calls cost (the
+    /// default), or to use the route's first mechanism from the first byte on, whatever it yields.
     pub adaptive: bool,
     /// How long the blocking driver may let bytes of a TCP source wait for more to come; `None` (the
     /// default): not at all. A pump by itself never waits.

@@ -19,7 +19,7 @@ const SMALL: u64 = 64 * 1024;
 /// time the two wait for each other, and a copy takes half as long again.
 const PIPE_PIECE: u64 = 32 * 1024;
 
-/// A file of so many bytes is read and written: what it shares is not worth a call.
+/// A file of at most so many bytes is read and written: what it shares is not worth a call.
 const TINY: u64 = 8 * 1024;
 
 /// A socket is read without a plan until so many bytes have come.
@@ -37,7 +37,8 @@ pub(crate) struct Plan {
     pub(crate) learn: Learn,
     /// How many more bytes the copy of a file into itself may take.
     pub(crate) remaining: u64,
-    /// How many more bytes the file had, from its beginning, when the plan was made. With none left, a
+    /// How many more bytes the file had, from its beginning, when the plan was made: more than are left
+    /// if it does not stand there, and fewer if it grows. With none left, a
     /// read that finds the end spares a call that would only claim it; and a sendfile that is asked for
     /// no more than there is does not hold back the last segment (kernels 4.1 to 6.4 do so for up to
     /// 200 ms, 6.18 sends it for a tenth less).

@@ -54,7 +54,8 @@ pub struct Pump {
     options: Options,
     flight: Flight,
     plan: Option<Plan>,
-    /// What reads without a plan have brought: all of them, and the one that brought the most.
+    /// What reads of these ends without a plan have brought: all of them, and the one that brought the
+    /// most.
     unplanned: (u64, u64),
     report: Report,
     /// The mechanism of the last call that was to move bytes.
@@ -152,11 +153,7 @@ impl Pump {
         if let (Inflow::Fd(source), Outflow::Fd(sink)) = (&from, &to)
             && self.needs_no_plan(*source, limit)
         {
-            self.tries(Mechanism::ReadWrite);
-            let step = read_write::relay(&mut self.flight, *source, *sink, limit);
-            self.report.deliver(Mechanism::ReadWrite, step.delivered);
-            self.took_unplanned(step.taken);
-            return step;
+            return self.step_unplanned(*source, *sink, limit);
         }
         self.long_step(from, to, limit)
     }
@@ -169,10 +166,14 @@ impl Pump {
             && !Plan::pays(source, limit, self.unplanned.0, &self.options)
     }
 
-    #[inline]
-    fn took_unplanned(&mut self, n: u64) {
+    #[inline(always)]
+    fn step_unplanned(&mut self, source: PollFd<'_>, sink: PollFd<'_>, limit: u64) -> Step {
+        self.tries(Mechanism::ReadWrite);
+        let step = read_write::relay(&mut self.flight, source, sink, limit);
+        self.report.deliver(Mechanism::ReadWrite, step.delivered);
         let (all, largest) = self.unplanned;
-        self.unplanned = (all + n, largest.max(n));
+        self.unplanned = (all + step.taken, largest.max(step.taken));
+        step
     }
 
     #[inline(never)]
@@ -193,7 +194,13 @@ impl Pump {
             }
         }
         if self.plan.is_none() {
-            return self.read_write(from, to, limit);
+            // The read may have to wait, and an earlier plan, or bytes that an earlier copy left, may
+            // have left a pipe.
+            self.flight.release_pipe();
+            return match (from, to) {
+                (Inflow::Fd(source), Outflow::Fd(sink)) => self.step_unplanned(source, sink, limit),
+                (from, to) => self.read_write(from, to, limit),
+            };
         }
         self.fill(from, to, limit)
     }
@@ -288,7 +295,6 @@ impl Pump {
     fn read_write(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
         self.tries(Mechanism::ReadWrite);
         let step = read_write::step(&mut self.flight, from, to, limit);
-        self.took_unplanned(step.taken);
         self.report.deliver(Mechanism::ReadWrite, step.delivered);
         step
     }

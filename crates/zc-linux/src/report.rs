@@ -12,7 +12,7 @@ pub enum Mechanism {
     Sendfile,
     /// splice(2): to or from a pipe; between two ends that are not pipes, through one of our own.
     Splice,
-    /// read(2) and write(2), through memory.
+    /// read(2) and write(2), through memory; on what is known to be a socket recv(2) and send(2).
     ReadWrite,
 }
 

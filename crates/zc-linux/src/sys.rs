@@ -161,6 +161,12 @@ pub fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     Ok(n)
 }
 
+/// Whether recv or send with this errno leave it to read or write: the owner does not know what its
+/// descriptor is; or a sandbox denies the one and not the other, with any of the three.
+fn only_reads_and_writes(errno: Errno) -> bool {
+    matches!(errno, Errno::NOTSOCK | Errno::NOSYS | Errno::PERM | Errno::ACCESS)
+}
+
 /// Reads from an end of a copy.
 #[inline(always)]
 pub(crate) fn take(end: PollFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
@@ -171,8 +177,7 @@ pub(crate) fn take(end: PollFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     let n = call(Syscall::Read, Some(fd), None, buf.len(), |len| {
         match rustix::net::recv(fd, &mut buf[..len], RecvFlags::empty()) {
             Ok((n, _)) => Ok(n),
-            // Its owner does not know what it is.
-            Err(Errno::NOTSOCK) => rustix::io::read(fd, &mut buf[..len]),
+            Err(errno) if only_reads_and_writes(errno) => rustix::io::read(fd, &mut buf[..len]),
             Err(errno) => Err(errno),
         }
     })?;
@@ -189,7 +194,7 @@ pub(crate) fn give(end: PollFd<'_>, buf: &[u8]) -> io::Result<usize> {
     let len = buf.len().min(MAX_LEN);
     let n = call(Syscall::Write, None, Some(fd), len, |len| {
         match rustix::net::send(fd, &buf[..len], SendFlags::NOSIGNAL) {
-            Err(Errno::NOTSOCK) => rustix::io::write(fd, &buf[..len]),
+            Err(errno) if only_reads_and_writes(errno) => rustix::io::write(fd, &buf[..len]),
             answer => answer,
         }
     })?;
@@ -314,11 +319,15 @@ pub(crate) fn wait_readable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> Re
     Ok(n > 0)
 }
 
-/// The processor time this thread has used.
+/// The processor time this thread has used; `None` where the clock cannot be asked. (A sandbox can
+/// forbid it unnoticed: the common clocks take no system call, this one does.)
 pub(crate) fn thread_time() -> Option<Duration> {
+    use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
+
     let mut time = None;
     let asked = call(Syscall::ClockGetTime, None, None, 0, |_| {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        // `clock_gettime` would panic where this one returns an error.
+        let now = clock_gettime_dynamic(DynamicClockId::Known(ClockId::ThreadCPUTime))?;
         time = Duration::try_from(now).ok();
         Ok(0)
     });

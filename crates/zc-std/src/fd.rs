@@ -37,7 +37,7 @@ impl<T: AsFd> Fd<T> {
     ///
     /// # Errors
     ///
-    /// Those of fstat(2) and getsockopt(2), which tell what kind of descriptor it is.
+    /// Those of statx(2), fstat(2) and getsockopt(2), which tell what kind of descriptor it is.
     pub fn new(owner: T) -> io::Result<Self> {
         let is_stream = zc_linux::is_stream(owner.as_fd())?;
         Ok(Fd { owner, is_stream })

@@ -1,4 +1,5 @@
-//! Which of two ways costs less, for a file copied to a file and for a Unix socket of good pieces.
+//! Which of two ways costs less, where that is not known for sure: between files, from sockets and pipes
+//! into files, and from pipes and Unix sockets into TCP.
 //!
 //! copy_file_range shares blocks for nothing on btrfs and copies page by page on ext4, where read/write
 //! with a large buffer is faster (`docs/performance.md` has the figures). So the copy measures the
@@ -112,13 +113,13 @@ impl Costs {
     pub(crate) fn saw(&mut self, n: u64) {
         self.bytes += n;
         let enough = if self.since.is_some() { WINDOW } else { WORTH_TIMING };
-        if self.bytes >= enough
-            && let Some(now) = sys::thread_time()
-        {
-            if let Some(since) = self.since.replace(now) {
+        if self.bytes >= enough {
+            let now = sys::thread_time();
+            if let (Some(since), Some(now)) = (self.since, now) {
                 self.judge(now.saturating_sub(since));
             }
-            self.bytes = 0;
+            // Where there is no clock nothing is judged, and still a window ends.
+            (self.bytes, self.since) = (0, now);
         }
     }
 
