@@ -8,7 +8,8 @@ use std::os::unix::net::UnixStream;
 use rustix::io::Errno;
 use zc_std::hook::{self, Action, Record, Syscall};
 use zc_std::{
-    AsRawPollFd, Copier, Downstream, IsStream, Mechanism, ReadFrom, Report, Sink, Source, Upstream,
+    AsRawPollFd, Copier, Downstream, Fd, IsStream, Mechanism, ReadFrom, Report, Sink, Source,
+    Upstream,
 };
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::mounts::{Mount, or_skip};
@@ -49,17 +50,17 @@ fn a_limited_copy_asks_nothing() {
 fn a_short_message_asks_nothing() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(2, 10_000);
-    let to_file = |mut stream: &UnixStream| {
-        let file = files::empty();
+    for of_unknown_make in [false, true] {
+        let (mut client, mut stream) = sockets::unix();
+        client.write_all(&data).unwrap();
+        drop(client);
+        let (mut fd, file) = (Fd::new(stream.try_clone().unwrap()).unwrap(), files::empty());
+        let source: &mut dyn Source = if of_unknown_make { &mut fd } else { &mut stream };
         let recorder = hook::record();
-        assert_eq!(zc_std::copy(&mut stream, &mut &file).unwrap(), 10_000);
+        assert_eq!(zc_std::copy(source, &mut &file).unwrap(), 10_000);
+        assert_eq!(trace::names(&recorder.calls()), [R, W, R]);
         assert_same(&files::contents(&file), &data);
-        recorder.calls()
-    };
-    let (mut client, stream) = sockets::unix();
-    client.write_all(&data).unwrap();
-    drop(client);
-    assert_eq!(trace::names(&to_file(&stream)), [R, W, R]);
+    }
 }
 
 /// However large the header was that a source puts before a socket's bytes.

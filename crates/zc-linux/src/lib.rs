@@ -45,4 +45,4 @@ pub use options::{Options, PageSharing};
 pub use pipe::pool;
 pub use pump::Pump;
 pub use report::{Mechanism, Report};
-pub use sys::{is_stream, read, write};
+pub use sys::{Make, make, read, write};

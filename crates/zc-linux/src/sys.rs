@@ -361,22 +361,30 @@ pub(crate) fn set_low_water(fd: BorrowedFd<'_>, bytes: u32) -> Result<(), Errno>
     Ok(())
 }
 
-/// Whether a descriptor of unknown make is a byte stream: false for sockets that keep message
-/// boundaries, true for everything else.
+/// What kind of descriptor one of unknown make is, as far as a copy has to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Make {
+    /// False for sockets that keep message boundaries, true for everything else.
+    pub is_stream: bool,
+    /// Whether it is a socket.
+    pub is_socket: bool,
+}
+
+/// Asks the kernel what kind of descriptor `fd` is.
 ///
 /// # Errors
 ///
 /// `EBADF` and the like, from statx(2), fstat(2) or getsockopt(2).
-pub fn is_stream(fd: BorrowedFd<'_>) -> io::Result<bool> {
+pub fn make(fd: BorrowedFd<'_>) -> io::Result<Make> {
     if stat(fd)?.kind != rustix::fs::FileType::Socket {
-        return Ok(true);
+        return Ok(Make { is_stream: true, is_socket: false });
     }
-    let mut stream = false;
+    let mut is_stream = false;
     call(Syscall::GetSockOpt, Some(fd), None, 0, |_| {
-        stream = rustix::net::sockopt::socket_type(fd)? == rustix::net::SocketType::STREAM;
+        is_stream = rustix::net::sockopt::socket_type(fd)? == rustix::net::SocketType::STREAM;
         Ok(0)
     })?;
-    Ok(stream)
+    Ok(Make { is_stream, is_socket: true })
 }
 
 /// `Read` of a descriptor by way of the table.

@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use zc_linux::Make;
+
 use crate::{AsRawPollFd, Downstream, IsStream, Sink, Source, Upstream};
 
 /// Any descriptor as a source and sink: an `OwnedFd` from elsewhere, the raw standard input, a
@@ -29,7 +31,7 @@ use crate::{AsRawPollFd, Downstream, IsStream, Sink, Source, Upstream};
 #[derive(Debug)]
 pub struct Fd<T> {
     owner: T,
-    is_stream: bool,
+    make: Make,
 }
 
 impl<T: AsFd> Fd<T> {
@@ -39,8 +41,8 @@ impl<T: AsFd> Fd<T> {
     ///
     /// Those of statx(2), fstat(2) and getsockopt(2), which tell what kind of descriptor it is.
     pub fn new(owner: T) -> io::Result<Self> {
-        let is_stream = zc_linux::is_stream(owner.as_fd())?;
-        Ok(Fd { owner, is_stream })
+        let make = zc_linux::make(owner.as_fd())?;
+        Ok(Fd { owner, make })
     }
 
     /// The descriptor's owner.
@@ -62,7 +64,10 @@ impl<T: AsFd> AsFd for Fd<T> {
 
 impl<T: AsFd> IsStream for Fd<T> {
     fn is_stream(&self) -> bool {
-        self.is_stream
+        self.make.is_stream
+    }
+    fn is_socket(&self) -> bool {
+        self.make.is_socket
     }
 }
 
