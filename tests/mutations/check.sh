@@ -17,7 +17,7 @@ export CARGO_TARGET_DIR="$root/target/mutations"
 # explore LOG: builds what is in the scratch copy and runs a part of the long form over it (unoptimised: building takes longer than exploring).
 explore() {
     (cd "$scratch" && RUST_BACKTRACE=0 cargo run --quiet -p zc-testkit --bin explore -- \
-        --every 41 --pairs 9 --random 20 --stop 1) >"$1" 2>&1
+        --every 17 --pairs 9 --random 20 --stop 1) >"$1" 2>&1
 }
 
 log="$scratch/explore.log"

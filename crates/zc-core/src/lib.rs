@@ -64,6 +64,7 @@ mod inlet;
 mod outlet;
 mod poll_fd;
 mod read_from;
+pub mod shallow;
 mod sink;
 mod source;
 mod step;

@@ -44,10 +44,28 @@ pub fn copy(
     report.count_calls(sys::calls() - before);
     match outcome {
         Ok(()) => Ok(report.moved()),
-        Err(Fault { syscall, error }) => {
-            Err(CopyError::new(error).with_moved(report.moved()).with_syscall(syscall))
-        }
+        Err(fault) => Err(copy_error(fault, report.moved())),
     }
+}
+
+/// The error of a blocking copy that a [`relay`](crate::relay) made stop, with `moved` bytes delivered.
+///
+/// # Panics
+///
+/// If it could have gone on, or had ended.
+#[cold]
+pub fn stopped(next: Next, moved: u64) -> CopyError {
+    let fault = match next {
+        Next::Readable => Fault::new("read", Errno::AGAIN),
+        Next::Writable => Fault::new("write", Errno::AGAIN),
+        Next::Failed(fault) => fault,
+        Next::Again | Next::Done => unreachable!("that is no reason to stop"),
+    };
+    copy_error(fault, moved)
+}
+
+fn copy_error(Fault { syscall, error }: Fault, moved: u64) -> CopyError {
+    CopyError::new(error).with_moved(moved).with_syscall(syscall)
 }
 
 struct Drive<'a> {

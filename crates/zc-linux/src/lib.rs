@@ -38,11 +38,13 @@ mod report;
 mod route;
 mod sys;
 
-pub use copy::copy;
+pub use backend::read_write::relay;
+pub use copy::{copy, stopped};
 pub use ends::{Inflow, Outflow};
 pub use kind::Kind;
 pub use options::{Options, PageSharing};
 pub use pipe::pool;
+pub use plan::SMALL;
 pub use pump::Pump;
 pub use report::{Mechanism, Report};
 pub use sys::{Make, make, read, write};

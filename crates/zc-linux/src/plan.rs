@@ -12,7 +12,7 @@ use crate::{Kind, overlap, sys};
 
 /// Copies limited to this many bytes are read and written at once: they fit one read, and asking what
 /// the descriptors are, let alone fetching a pipe, would cost more than it saves.
-const SMALL: u64 = 64 * 1024;
+pub const SMALL: u64 = 64 * 1024;
 
 /// How much goes from a file into a pipe at a time, or from a pipe into a file: half of what one holds
 /// by default, so that whoever is at its other end has the other half to work on. With all of it at a

@@ -1,7 +1,7 @@
 //! The resumable state machine that moves bytes from one end to another.
 
 use rustix::io::Errno;
-use zc_core::{Fault, Next, PollFd, Step};
+use zc_core::{Fault, Held, Next, PollFd, Step};
 
 use crate::backend::{copy_file_range, read_write, sendfile, splice, splice_direct};
 use crate::ends::{Inflow, Outflow};
@@ -66,6 +66,11 @@ impl Pump {
     /// A pump that goes about its work as `options` say.
     pub fn new(options: Options) -> Self {
         Pump { options, ..Pump::default() }
+    }
+
+    /// A pump with the default options and `held` in flight.
+    pub fn holding(held: Held) -> Self {
+        Pump { flight: Flight { held, pipe: None }, ..Pump::default() }
     }
 
     /// How it goes about its work; changes take effect with the next copy.
@@ -169,7 +174,7 @@ impl Pump {
     #[inline(always)]
     fn step_unplanned(&mut self, source: PollFd<'_>, sink: PollFd<'_>, limit: u64) -> Step {
         self.tries(Mechanism::ReadWrite);
-        let step = read_write::relay(&mut self.flight, source, sink, limit);
+        let step = read_write::relay_inline(&mut self.flight.held, source, sink, limit);
         self.report.deliver(Mechanism::ReadWrite, step.delivered);
         let (all, largest) = self.unplanned;
         self.unplanned = (all + step.taken, largest.max(step.taken));

@@ -39,6 +39,7 @@ mod fd;
 mod opaque;
 mod progress;
 mod read_from;
+mod short;
 
 pub use copier::Copier;
 pub use copy::copy;

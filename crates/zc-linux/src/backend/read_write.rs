@@ -2,21 +2,29 @@
 //! [write(2)](https://man7.org/linux/man-pages/man2/write.2.html) through memory: the generic copy
 //! of `zc-core`, with descriptors read and written by way of the table.
 
-use zc_core::{Next, PollFd, Step, generic};
+use zc_core::{Held, Next, PollFd, Step, generic};
 
 use crate::ends::{Inflow, Outflow};
 use crate::flight::Flight;
 use crate::sys::{EndReader, EndWriter};
 
-/// Reads once and writes once, between two descriptors.
+/// One [step](zc_core::generic::step) between two descriptors: writes what is held, or else reads once,
+/// at most `limit` bytes, and writes once.
+///
+/// Blocks as the descriptors do.
+pub fn relay(held: &mut Held, from: PollFd<'_>, to: PollFd<'_>, limit: u64) -> Step {
+    relay_inline(held, from, to, limit)
+}
+
+/// The same, for who has no return to spare (see [`Pump::step`](crate::Pump::step)).
 #[inline(always)]
-pub(crate) fn relay(flight: &mut Flight, from: PollFd<'_>, to: PollFd<'_>, limit: u64) -> Step {
-    generic::step(&mut flight.held, &mut EndReader(from), &mut EndWriter(to), limit)
+pub(crate) fn relay_inline(held: &mut Held, from: PollFd<'_>, to: PollFd<'_>, limit: u64) -> Step {
+    generic::step(held, &mut EndReader(from), &mut EndWriter(to), limit)
 }
 
 pub(crate) fn step(flight: &mut Flight, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
     match (from, to) {
-        (Inflow::Fd(from), Outflow::Fd(to)) => relay(flight, from, to, limit),
+        (Inflow::Fd(from), Outflow::Fd(to)) => relay_inline(&mut flight.held, from, to, limit),
         // A `write` of somebody's own may panic. By then the layers that this read went past must
         // have been told of it, so it has to wait for the next step.
         (Inflow::Fd(from), Outflow::Write(_)) => {
