@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Take};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::rc::Rc;
@@ -48,6 +48,22 @@ fn before_call(nth: usize, piece: usize, act: impl Fn() + 'static) -> hook::Guar
     })
 }
 
+/// Copies into a socket of that kind, or else into a file: how many bytes moved, and what arrived.
+fn copied(source: &mut Take<&File>, to: Option<Wire>, adaptive: bool) -> (u64, Vec<u8>) {
+    let mut copier = Copier::new().adaptive(adaptive);
+    let Some(wire) = to else {
+        let mut to = files::on_disk(b"");
+        let moved = copier.copy(source, &mut to).unwrap().moved();
+        assert_eq!(position(&to), moved);
+        return (moved, contents(&to));
+    };
+    let (mut to, peer) = wire.pair();
+    let reader = collect(peer);
+    let moved = copier.copy(source, &mut to).unwrap().moved();
+    drop(to);
+    (moved, reader.join().unwrap())
+}
+
 #[test]
 fn source_truncated_while_copied() {
     let _alone = alone();
@@ -58,18 +74,8 @@ fn source_truncated_while_copied() {
         // 8 calls of 64 KiB; then half of what they moved is all that the file still has.
         let guard = before_call(9, 64 << 10, move || handle.set_len(256 << 10).unwrap());
         let mut limited = (&source).take(FAR);
-        let (moved, arrived) = if to_socket {
-            let (mut to, peer) = Wire::Tcp.pair();
-            let reader = collect(peer);
-            let report = Copier::new().adaptive(adaptive).copy(&mut limited, &mut to).unwrap();
-            drop(to);
-            (report.moved(), reader.join().unwrap())
-        } else {
-            let mut to = files::on_disk(b"");
-            let report = Copier::new().adaptive(adaptive).copy(&mut limited, &mut to).unwrap();
-            assert_eq!(position(&to), report.moved());
-            (report.moved(), contents(&to))
-        };
+        let wire = to_socket.then_some(Wire::Tcp);
+        let (moved, arrived) = copied(&mut limited, wire, adaptive);
         drop(guard);
         assert_eq!((moved, FAR - limited.limit(), position(&source)), (512 << 10, moved, moved));
         // Page cache that was lent to a socket may show the truncation; its length may not.
@@ -94,17 +100,8 @@ fn source_growing_while_copied() {
             handle.write_all_at(&tail, 512 << 10).unwrap();
         });
         let mut limited = (&source).take(FAR);
-        let (moved, arrived) = if to_socket {
-            let (mut to, peer) = Wire::Unix.pair();
-            let reader = collect(peer);
-            let report = Copier::new().adaptive(adaptive).copy(&mut limited, &mut to).unwrap();
-            drop(to);
-            (report.moved(), reader.join().unwrap())
-        } else {
-            let mut to = files::on_disk(b"");
-            let report = Copier::new().adaptive(adaptive).copy(&mut limited, &mut to).unwrap();
-            (report.moved(), contents(&to))
-        };
+        let wire = to_socket.then_some(Wire::Unix);
+        let (moved, arrived) = copied(&mut limited, wire, adaptive);
         drop(guard);
         assert_eq!((moved, FAR - limited.limit(), position(&source)), (1 << 20, moved, moved));
         assert_joined(&sent, &[("the copy", &arrived)]);
