@@ -289,3 +289,22 @@ fn a_file_that_is_said_to_be_a_socket_is_copied() {
         assert_same(&files::contents(&to.0), &data);
     }
 }
+
+/// A few pages are not worth the question: they are shared if it can be done.
+#[test]
+fn small_files_are_shared_without_asking() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(11, 50_000);
+    let (from, to) = (files::on_disk(&data), files::on_disk(b""));
+    let (report, calls) = copy(&from, &to, &data);
+    assert_eq!(trace::names(&calls), [Statx, Statx, CopyFileRange, R]);
+    assert_eq!(report.moved_by(Mechanism::CopyFileRange), 50_000);
+
+    let Some(mount) = or_skip(Mount::tmpfs(1 << 10)) else { return };
+    let mut new = File::options();
+    let to = new.read(true).write(true).create_new(true).open(mount.path("to")).unwrap();
+    std::io::Seek::rewind(&mut &from).unwrap();
+    let (report, calls) = copy(&from, &to, &data);
+    assert_eq!(trace::names(&calls), [Statx, Statx, R, W, R]);
+    assert_eq!(report.moved_by(Mechanism::ReadWrite), 50_000);
+}

@@ -88,7 +88,11 @@ impl Plan {
             plan.only_read_write();
             return Ok(plan);
         }
-        let prior = Prior::of((from, source.kind), (to, sink.kind));
+        let prior = if plan.ends == (Kind::File, Kind::File) && bytes <= SMALL {
+            Prior::of_small_files(source.identity.0 == sink.identity.0)
+        } else {
+            Prior::of((from, source.kind), (to, sink.kind))
+        };
         plan.learn = Learn::costs(prior, bytes);
         if source.kind == Kind::Socket {
             let passes_pages = sink.kind == Kind::Pipe && !sys::is_tcp(from.fd());

@@ -39,6 +39,12 @@ impl Prior {
             _ => Prior::Better,
         }
     }
+
+    /// For a copy of a few pages between two files: sharing is the better way where it can be done, and
+    /// trying costs no more than asking would. Between devices it cannot.
+    pub(crate) fn of_small_files(same_device: bool) -> Prior {
+        if same_device { Prior::Better } else { Prior::Worse }
+    }
 }
 
 /// For a copy between two files, by where the second one is: statfs(2) says whether it can share
