@@ -163,7 +163,7 @@ pub fn low_water(socket: &impl AsRawFd) -> io::Result<i32> {
     let mut value = 0;
     let mut len = size_of::<i32>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `len` bytes to `value`, which is that long and lives on.
-    let answer = unsafe {
+    check(unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
@@ -171,8 +171,8 @@ pub fn low_water(socket: &impl AsRawFd) -> io::Result<i32> {
             (&raw mut value).cast(),
             &raw mut len,
         )
-    };
-    if answer == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
+    })?;
+    Ok(value)
 }
 
 /// Sets a socket's `SO_RCVLOWAT`.
@@ -182,7 +182,7 @@ pub fn low_water(socket: &impl AsRawFd) -> io::Result<i32> {
 /// Those of setsockopt(2).
 pub fn set_low_water(socket: &impl AsRawFd, value: i32) -> io::Result<()> {
     // SAFETY: the kernel reads an int's bytes from `value`, and keeps no pointer to it.
-    let answer = unsafe {
+    check(unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
@@ -190,6 +190,5 @@ pub fn set_low_water(socket: &impl AsRawFd, value: i32) -> io::Result<()> {
             (&raw const value).cast(),
             size_of::<i32>() as libc::socklen_t,
         )
-    };
-    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Mechanism};
+use zc_testkit::raw;
 
 fn content(file: &mut File) -> Vec<u8> {
     file.rewind().unwrap();
@@ -53,25 +54,7 @@ fn pieces_arrive(max_delay: Duration) {
 
     assert_eq!(report.moved(), 25);
     assert_eq!(content(&mut file), b"piecepiecepiecepiecepiece");
-    assert_eq!(rcvlowat(&stream), 1);
-}
-
-fn rcvlowat(stream: &TcpStream) -> i32 {
-    use std::os::fd::AsRawFd;
-    let mut value: libc::c_int = 0;
-    let mut len = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes to `value`, which is that long.
-    let answer = unsafe {
-        libc::getsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVLOWAT,
-            (&raw mut value).cast(),
-            &raw mut len,
-        )
-    };
-    assert_eq!(answer, 0);
-    value
+    assert_eq!(raw::low_water(&stream).unwrap(), 1);
 }
 
 #[test]

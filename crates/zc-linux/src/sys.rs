@@ -123,6 +123,21 @@ fn call(
     }
 }
 
+/// Makes one call that moves nothing, and returns what it tells; `ENOSYS` if a hook has answered in its
+/// place, which has nothing to tell.
+fn ask<T>(
+    syscall: Syscall,
+    about: Option<BorrowedFd<'_>>,
+    mut real: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let mut told = None;
+    call(syscall, about, None, 0, |_| {
+        told = Some(real()?);
+        Ok(0)
+    })?;
+    told.ok_or(Errno::NOSYS)
+}
+
 fn raw_fd(fd: Option<BorrowedFd<'_>>) -> Option<RawFd> {
     fd.map(|fd| fd.as_raw_fd())
 }
@@ -234,12 +249,7 @@ pub(crate) fn sendfile(
 
 /// The read end and the write end of a new pipe, both blocking and closed on exec.
 pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
-    let mut ends = None;
-    call(Syscall::Pipe, None, None, 0, |_| {
-        ends = Some(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?);
-        Ok(0)
-    })?;
-    ends.ok_or(Errno::NOSYS)
+    ask(Syscall::Pipe, None, || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC))
 }
 
 /// The capacity granted, which may be more than was asked for.
@@ -256,36 +266,21 @@ pub(crate) fn pipe_size(pipe: &OwnedFd) -> Result<usize, Errno> {
 }
 
 pub(crate) fn flags(fd: BorrowedFd<'_>) -> Result<rustix::fs::OFlags, Errno> {
-    let mut flags = None;
-    call(Syscall::GetFlags, Some(fd), None, 0, |_| {
-        flags = Some(rustix::fs::fcntl_getfl(fd)?);
-        Ok(0)
-    })?;
-    flags.ok_or(Errno::NOSYS)
+    ask(Syscall::GetFlags, Some(fd), || rustix::fs::fcntl_getfl(fd))
 }
 
 /// The magic number of the file system that a file is on.
 pub(crate) fn file_system(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
-    let mut magic = None;
-    call(Syscall::Fstatfs, Some(fd), None, 0, |_| {
-        let statfs = rustix::fs::fstatfs(fd)?;
-        // Some architectures sign-extend a number that is 32 bits wide everywhere.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "32 bits")]
-        let low = statfs.f_type as u32;
-        magic = Some(low);
-        Ok(0)
-    })?;
-    magic.ok_or(Errno::NOSYS)
+    let statfs = ask(Syscall::Fstatfs, Some(fd), || rustix::fs::fstatfs(fd))?;
+    // Some architectures sign-extend a number that is 32 bits wide everywhere.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "32 bits")]
+    let magic = statfs.f_type as u32;
+    Ok(magic)
 }
 
 /// Where a file stands.
 pub(crate) fn position(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
-    let mut at = None;
-    call(Syscall::Seek, Some(fd), None, 0, |_| {
-        at = Some(rustix::fs::seek(fd, rustix::fs::SeekFrom::Current(0))?);
-        Ok(0)
-    })?;
-    at.ok_or(Errno::NOSYS)
+    ask(Syscall::Seek, Some(fd), || rustix::fs::seek(fd, rustix::fs::SeekFrom::Current(0)))
 }
 
 /// This process. getpid(2) cannot fail and moves nothing, so the table leaves it out.
@@ -324,34 +319,22 @@ pub(crate) fn wait_readable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> Re
 pub(crate) fn thread_time() -> Option<Duration> {
     use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
 
-    let mut time = None;
-    let asked = call(Syscall::ClockGetTime, None, None, 0, |_| {
-        // `clock_gettime` would panic where this one returns an error.
-        let now = clock_gettime_dynamic(DynamicClockId::Known(ClockId::ThreadCPUTime))?;
-        time = Duration::try_from(now).ok();
-        Ok(0)
-    });
-    asked.ok().and(time)
+    // `clock_gettime` would panic where this one returns an error.
+    let clock = DynamicClockId::Known(ClockId::ThreadCPUTime);
+    let now = ask(Syscall::ClockGetTime, None, || clock_gettime_dynamic(clock)).ok()?;
+    Duration::try_from(now).ok()
 }
 
 /// Whether `fd` is a TCP socket.
 pub(crate) fn is_tcp(fd: BorrowedFd<'_>) -> bool {
-    let mut tcp = false;
-    let asked = call(Syscall::GetSockOpt, Some(fd), None, 0, |_| {
-        tcp = rustix::net::sockopt::socket_protocol(fd)? == Some(rustix::net::ipproto::TCP);
-        Ok(0)
-    });
-    asked.is_ok() && tcp
+    let protocol = ask(Syscall::GetSockOpt, Some(fd), || rustix::net::sockopt::socket_protocol(fd));
+    protocol == Ok(Some(rustix::net::ipproto::TCP))
 }
 
 /// `SO_RCVLOWAT`, in bytes.
 pub(crate) fn low_water(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
-    let mut value = None;
-    call(Syscall::GetSockOpt, Some(fd), None, 0, |_| {
-        value = Some(raw::low_water(fd)?);
-        Ok(0)
-    })?;
-    value.and_then(|value| u32::try_from(value).ok()).ok_or(Errno::NOSYS)
+    let value = ask(Syscall::GetSockOpt, Some(fd), || raw::low_water(fd))?;
+    u32::try_from(value).map_err(|_| Errno::NOSYS)
 }
 
 /// Sets `SO_RCVLOWAT`, in bytes.

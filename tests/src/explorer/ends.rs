@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use zc_std::Fd;
 
+use crate::raw;
+
 use super::layers::{BoxSink, BoxSource, Memory, Slice};
 use super::scenario::{Scenario, SinkKind, SourceKind};
 
@@ -299,19 +301,7 @@ impl SourceEnd<'_> {
 
     /// A TCP socket's SO_RCVLOWAT; 1 for others.
     pub(crate) fn low_water(&self) -> io::Result<i32> {
-        let From::Tcp(rx) = &self.from else { return Ok(1) };
-        let (mut value, mut len) = (0i32, size_of::<i32>() as libc::socklen_t);
-        // SAFETY: the option is an int, and `value` is as long as `len` says.
-        let answer = unsafe {
-            libc::getsockopt(
-                rx.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_RCVLOWAT,
-                (&raw mut value).cast(),
-                &raw mut len,
-            )
-        };
-        if answer == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
+        if let From::Tcp(rx) = &self.from { raw::low_water(rx) } else { Ok(1) }
     }
 
     /// The innermost source.

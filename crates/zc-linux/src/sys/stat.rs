@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{AtFlags, FileType, StatxFlags, major, minor};
 use rustix::io::Errno;
 
-use super::{Syscall, call};
+use super::{Syscall, ask};
 
 /// As much of a descriptor's stat as a copy wants to know.
 #[derive(Clone, Copy, Debug)]
@@ -31,32 +31,23 @@ pub(crate) fn stat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
 
 fn statx(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::SIZE;
-    let mut stat = None;
-    call(Syscall::Statx, Some(fd), None, 0, |_| {
-        let got = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, wanted)?;
-        let knows_size = got.stx_mask & StatxFlags::SIZE.bits() != 0;
-        stat = Some(Stat {
-            kind: FileType::from_raw_mode(got.stx_mode.into()),
-            identity: ((got.stx_dev_major, got.stx_dev_minor), got.stx_ino),
-            device: (got.stx_rdev_major, got.stx_rdev_minor),
-            len: if knows_size { got.stx_size } else { 0 },
-        });
-        Ok(0)
-    })?;
-    stat.ok_or(Errno::NOSYS)
+    let got =
+        ask(Syscall::Statx, Some(fd), || rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, wanted))?;
+    let knows_size = got.stx_mask & StatxFlags::SIZE.bits() != 0;
+    Ok(Stat {
+        kind: FileType::from_raw_mode(got.stx_mode.into()),
+        identity: ((got.stx_dev_major, got.stx_dev_minor), got.stx_ino),
+        device: (got.stx_rdev_major, got.stx_rdev_minor),
+        len: if knows_size { got.stx_size } else { 0 },
+    })
 }
 
 fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
-    let mut stat = None;
-    call(Syscall::Fstat, Some(fd), None, 0, |_| {
-        let got = rustix::fs::fstat(fd)?;
-        stat = Some(Stat {
-            kind: FileType::from_raw_mode(got.st_mode),
-            identity: ((major(got.st_dev), minor(got.st_dev)), got.st_ino),
-            device: (major(got.st_rdev), minor(got.st_rdev)),
-            len: u64::try_from(got.st_size).unwrap_or(0),
-        });
-        Ok(0)
-    })?;
-    stat.ok_or(Errno::NOSYS)
+    let got = ask(Syscall::Fstat, Some(fd), || rustix::fs::fstat(fd))?;
+    Ok(Stat {
+        kind: FileType::from_raw_mode(got.st_mode),
+        identity: ((major(got.st_dev), minor(got.st_dev)), got.st_ino),
+        device: (major(got.st_rdev), minor(got.st_rdev)),
+        len: u64::try_from(got.st_size).unwrap_or(0),
+    })
 }
