@@ -108,6 +108,7 @@ fn read_that_is_interrupted_for_ever() {
     let mut to = file();
     let error = Copier::new().copy(&mut limited, &mut to).unwrap_err();
     assert_eq!((error.kind(), error.syscall()), (ErrorKind::Interrupted, Some("read")));
+    assert!(error.to_string().contains("times in a row"), "{error}");
     assert_eq!((error.moved(), limited.limit(), to.metadata().unwrap().len()), (0, FAR, 0));
 
     // And a sink that is.
@@ -118,6 +119,7 @@ fn read_that_is_interrupted_for_ever() {
     let mut copier = Copier::new();
     let error = copier.copy(&mut source, &mut sink).unwrap_err();
     assert_eq!((error.kind(), error.syscall()), (ErrorKind::Interrupted, Some("write")));
+    assert!(error.to_string().contains("times in a row"), "{error}");
     assert_eq!((error.moved(), FAR - source.limit()), (0, copier.in_flight() as u64));
     assert_joined(&sent, &[("in flight", &copier.take_residue())]);
 }

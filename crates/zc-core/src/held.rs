@@ -175,14 +175,21 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T>
     let mut interrupts = 0;
     loop {
         match call() {
-            Err(error) if is_patient(&error, &mut interrupts) => {}
+            Err(error) => give_up(error, &mut interrupts)?,
             answer => return answer,
         }
     }
 }
 
 #[cold]
-fn is_patient(error: &io::Error, interrupts: &mut u32) -> bool {
+fn give_up(error: io::Error, interrupts: &mut u32) -> io::Result<()> {
+    if error.kind() != io::ErrorKind::Interrupted {
+        return Err(error);
+    }
     *interrupts += 1;
-    error.kind() == io::ErrorKind::Interrupted && *interrupts < MAX_INTERRUPTS
+    if *interrupts < MAX_INTERRUPTS {
+        return Ok(());
+    }
+    let what = format!("interrupted {MAX_INTERRUPTS} times in a row");
+    Err(io::Error::new(io::ErrorKind::Interrupted, what))
 }
