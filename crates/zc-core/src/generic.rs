@@ -77,16 +77,30 @@ pub fn copy(source: &mut dyn Source, sink: &mut dyn Sink) -> Result<u64, CopyErr
     loop {
         let step = step(&mut held, inlet.reader(), outlet.writer(), u64::MAX);
         moved += step.delivered;
-        let fault = match step.next {
-            Next::Again => continue,
+        match step.next {
+            Next::Again => {}
             Next::Done => return Ok(moved),
-            Next::Readable => Fault::new("read", std::io::ErrorKind::WouldBlock),
-            Next::Writable => Fault::new("write", std::io::ErrorKind::WouldBlock),
-            Next::Failed(fault) => fault,
-        };
-        return Err(CopyError::new(fault.error)
-            .with_moved(moved)
-            .with_residue(held.take())
-            .with_syscall(fault.syscall));
+            next => {
+                let error = stopped(next, io::ErrorKind::WouldBlock, moved);
+                return Err(error.with_residue(held.take()));
+            }
+        }
     }
+}
+
+/// The error of a blocking copy that a [`step`] made stop, with `moved` bytes delivered: `would_block`
+/// where it had to wait.
+///
+/// # Panics
+///
+/// If it could have gone on, or had ended.
+#[cold]
+pub fn stopped(next: Next, would_block: impl Into<io::Error>, moved: u64) -> CopyError {
+    let fault = match next {
+        Next::Readable => Fault::new("read", would_block),
+        Next::Writable => Fault::new("write", would_block),
+        Next::Failed(fault) => fault,
+        Next::Again | Next::Done => unreachable!("that is no reason to stop"),
+    };
+    fault.into_copy_error(moved)
 }

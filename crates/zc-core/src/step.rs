@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::CopyError;
+
 /// What one step of a copy did.
 ///
 /// The counts hold whatever [`next`](Step::next) says, so a step that fails after a short write has
@@ -46,6 +48,11 @@ impl Fault {
     /// `syscall` failed with `error`.
     pub fn new(syscall: &'static str, error: impl Into<io::Error>) -> Self {
         Fault { syscall, error: error.into() }
+    }
+
+    /// The error of a copy that this made fail, with `moved` bytes delivered.
+    pub fn into_copy_error(self, moved: u64) -> CopyError {
+        CopyError::new(self.error).with_moved(moved).with_syscall(self.syscall)
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 
 use rustix::io::Errno;
-use zc_core::{Bottom, CopyError, Fault, Inlet, Next, Outlet, Reach, Sink, Source, Step};
+use zc_core::{Bottom, CopyError, Fault, Inlet, Next, Outlet, Reach, Sink, Source, Step, generic};
 
 use crate::coalesce::Coalesce;
 use crate::ends::{Inflow, Outflow};
@@ -44,7 +44,7 @@ pub fn copy(
     report.count_calls(sys::calls() - before);
     match outcome {
         Ok(()) => Ok(report.moved()),
-        Err(fault) => Err(copy_error(fault, report.moved())),
+        Err(fault) => Err(fault.into_copy_error(report.moved())),
     }
 }
 
@@ -55,17 +55,7 @@ pub fn copy(
 /// If it could have gone on, or had ended.
 #[cold]
 pub fn stopped(next: Next, moved: u64) -> CopyError {
-    let fault = match next {
-        Next::Readable => Fault::new("read", Errno::AGAIN),
-        Next::Writable => Fault::new("write", Errno::AGAIN),
-        Next::Failed(fault) => fault,
-        Next::Again | Next::Done => unreachable!("that is no reason to stop"),
-    };
-    copy_error(fault, moved)
-}
-
-fn copy_error(Fault { syscall, error }: Fault, moved: u64) -> CopyError {
-    CopyError::new(error).with_moved(moved).with_syscall(syscall)
+    generic::stopped(next, Errno::AGAIN, moved)
 }
 
 struct Drive<'a> {

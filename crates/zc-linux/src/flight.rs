@@ -52,14 +52,12 @@ impl Flight {
     /// Gives back pipe and buffer as far as they are empty.
     #[inline]
     pub(crate) fn release(&mut self) {
-        if self.pipe.is_some() {
-            self.release_pipe();
-        }
+        self.release_pipe();
         self.held.release();
     }
 
     /// Gives back the pipe, if it is empty.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn release_pipe(&mut self) {
         if self.pipe.as_ref().is_some_and(|pipe| pipe.level() == 0) {
             self.pipe = None;
