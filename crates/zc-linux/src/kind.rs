@@ -34,6 +34,7 @@ pub(crate) struct Nature {
 impl Nature {
     /// Asks the kernel, unless the owner knows. A descriptor it will not speak about is left to
     /// read/write, whose error is the one worth reporting.
+    #[inline(always)]
     pub(crate) fn of(fd: PollFd<'_>) -> Nature {
         let only = |kind| Nature { kind, identity: ((0, 0), 0), len: 0 };
         if !fd.is_stream() {

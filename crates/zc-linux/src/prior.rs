@@ -35,7 +35,7 @@ impl Prior {
             (Kind::Socket, Kind::Socket) if to_tcp() && !from_tcp() => Prior::Worse,
             (Kind::Pipe, Kind::Socket) if to_tcp() => Prior::Unknown,
             (Kind::Socket | Kind::Pipe, Kind::File) => Prior::Unknown,
-            (Kind::Socket, Kind::Null) => Prior::Unknown,
+            (Kind::Socket, Kind::Null) if from_tcp() => Prior::Unknown,
             _ => Prior::Better,
         }
     }

@@ -125,6 +125,7 @@ fn call(
 
 /// Makes one call that moves nothing, and returns what it tells; `ENOSYS` if a hook has answered in its
 /// place, which has nothing to tell.
+#[inline(always)]
 fn ask<T>(
     syscall: Syscall,
     about: Option<BorrowedFd<'_>>,

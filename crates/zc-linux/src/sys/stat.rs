@@ -24,11 +24,13 @@ pub(crate) struct Stat {
 /// fstat(2) does ask for the times, and who has been told a file's is promised that its next write
 /// shows in them (multigrain timestamps, Linux 6.13): the write then has to log the inode, which takes
 /// longer than copying a few KiB does (ext4 1.6 µs, xfs 1.9 µs).
+#[inline(always)]
 pub(crate) fn stat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     // Kernels before 4.11 lack statx, and so do the filters of old container runtimes.
     statx(fd).or_else(|_| fstat(fd))
 }
 
+#[inline(always)]
 fn statx(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::SIZE;
     let got =
@@ -42,6 +44,7 @@ fn statx(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     })
 }
 
+#[cold]
 fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     let got = ask(Syscall::Fstat, Some(fd), || rustix::fs::fstat(fd))?;
     Ok(Stat {
