@@ -4,7 +4,7 @@ use std::io::{BufReader, Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use zc_std::{Copier, Progress, Source};
+use zc_std::{Copier, Mechanism, Progress, Source, pool};
 
 /// Copies six bytes' worth of `source`, whose progress panics, under a limit of four.
 fn four_of_six(source: impl Source) {
@@ -51,4 +51,39 @@ fn on_the_other_side() {
     }));
     assert!(outcome.is_err(), "nothing panicked");
     assert_eq!((source.limit(), given), (0, 4));
+}
+
+/// The copier outlives the panic; with nothing in flight it must hold neither pipe nor memory, or a few
+/// of them would take all the pipes there are.
+#[test]
+fn leaves_no_pipe_with_an_idle_copier() {
+    let data = vec![7; 100_000];
+    let mut copiers = Vec::new();
+    for _ in 0..pool::MAX_LENT + 2 {
+        let (mut client, stream) = UnixStream::pair().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let mut copier = Copier::new().adaptive(false);
+        client.write_all(&data).unwrap();
+        drop(client);
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            copier.copy(&mut Progress::new(&stream, |_| panic!("on purpose")), &mut &file)
+        }));
+        assert!(outcome.is_err(), "nothing panicked");
+
+        assert_eq!(copier.in_flight(), 0);
+        let report = copier.report();
+        assert_eq!(report.moved(), file.metadata().unwrap().len());
+        assert!(report.moved() > 0 && report.calls() > 0, "{report:?}");
+        let moved = usize::try_from(report.moved()).unwrap();
+
+        // And it goes on from there.
+        let report = copier.copy(&mut &stream, &mut &file).unwrap();
+        assert_eq!(report.refused(Mechanism::Splice), None, "{report:?}");
+        assert_eq!(moved + usize::try_from(report.moved()).unwrap(), data.len());
+        let mut content = Vec::new();
+        (&file).rewind().unwrap();
+        (&file).read_to_end(&mut content).unwrap();
+        assert!(content == data);
+        copiers.push(copier);
+    }
 }

@@ -28,23 +28,34 @@ pub fn copy(
     source: &mut dyn Source,
     sink: &mut dyn Sink,
 ) -> Result<u64, CopyError> {
-    let before = sys::calls();
     pump.restart();
+    let ending = Ending { pump, calls_before: sys::calls() };
     let mut drive = Drive {
-        coalesce: pump.options().coalesce.map(Coalesce::new),
-        pump,
+        coalesce: ending.pump.options().coalesce.map(Coalesce::new),
+        pump: &mut *ending.pump,
         inlet: Inlet::new(source),
         outlet: Outlet::new(sink),
         planned: None,
     };
     let outcome = drive.run();
-    pump.release();
-
-    let report = pump.report_mut();
-    report.count_calls(sys::calls() - before);
+    let moved = ending.pump.report().moved();
     match outcome {
-        Ok(()) => Ok(report.moved()),
-        Err(fault) => Err(fault.into_copy_error(report.moved())),
+        Ok(()) => Ok(moved),
+        Err(fault) => Err(fault.into_copy_error(moved)),
+    }
+}
+
+/// What is done at the end of a copy, be it a panic of one of the layers: the pump's owner may keep it.
+struct Ending<'a> {
+    pump: &'a mut Pump,
+    calls_before: u64,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.pump.release();
+        let calls = sys::calls() - self.calls_before;
+        self.pump.report_mut().count_calls(calls);
     }
 }
 
