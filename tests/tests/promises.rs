@@ -99,7 +99,7 @@ const_assert!(size_of::<Inflow<'_>>() <= 16);
 const_assert!(size_of::<Outflow<'_>>() <= 16);
 const_assert!(size_of::<Step>() <= 48);
 const_assert!(size_of::<Held>() <= 32);
-const_assert!(size_of::<CopyError>() <= 56);
+const_assert!(size_of::<CopyError>() <= 64);
 const_assert!(size_of::<Report>() <= 112);
 const_assert!(size_of::<Pump>() <= 384);
 const_assert_eq!(size_of::<Copier>(), size_of::<Pump>());

@@ -5,9 +5,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use zc_std::hook::{self, Action, Syscall};
-use zc_std::{Copier, CopyError, Mechanism, Opaque, Sink, Source};
+use zc_std::{Copier, CopyError, End, Mechanism, Opaque, Sink, Source};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::ends::{From, To};
@@ -225,6 +226,7 @@ fn helpings<W: Write, R: Source>(mut client: W, mut server: R, to: To, adaptive:
         for _ in 0..1000 {
             let error = copier.copy(&mut limited, &mut taker.sink).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{to:?}: {error}");
+            assert_eq!(error.waits_for(), Some(End::Source), "{to:?}: {error:?}");
             assert_eq!(error.moved(), copier.report().moved());
             assert_eq!((error.residue(), copier.in_flight()), (&b""[..], 0));
             moved += error.moved();
@@ -293,6 +295,7 @@ fn filled<R: Read + AsFd, W: Sink + AsFd>(from: From, (reader, mut sink): (R, W)
 
     let error = copier.copy(&mut limited, &mut sink).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{from:?}: {error}");
+    assert_eq!(error.waits_for(), Some(End::Sink), "{from:?}: {error:?}");
     let (moved, in_flight) = (error.moved(), copier.in_flight() as u64);
     assert!(moved > 0, "{from:?}: it took nothing");
     assert_eq!(1_900_000 - limited.limit(), moved + in_flight, "{from:?}: conservation");
@@ -336,6 +339,89 @@ fn filled<R: Read + AsFd, W: Sink + AsFd>(from: From, (reader, mut sink): (R, W)
     }
     assert_same(&got, &giver.data[..1_900_000]);
     assert_same(&giver.rest(), &giver.data[1_900_000..]);
+}
+
+/// Whoever waits for the end that the error names, and for nothing else, never waits in vain, nor has a
+/// round with nothing to show for it.
+#[test]
+fn the_end_to_wait_for_is_named() {
+    fn until(end: impl AsFd, events: PollFlags) {
+        let mut fds = [PollFd::new(&end, events)];
+        let timeout = Timespec::try_from(NEVER.unwrap()).unwrap();
+        assert_eq!(poll(&mut fds, Some(&timeout)), Ok(1), "{events:?}");
+    }
+    fn relayed<C, S, W, R>((client, source): (C, S), (sink, mut reader): (W, R), adaptive: bool)
+    where
+        C: Write,
+        S: Source + AsFd,
+        W: Sink + AsFd,
+        R: Read,
+    {
+        let data = data::bytes(59, 3_000_000);
+        let (mut client, mut unsent) = (Some(client), &data[..]);
+        let (mut copier, mut got) = (copier(adaptive), Vec::new());
+        let (mut limited, mut sink) = (source.take(u64::MAX), sink);
+        let (mut moved, mut left) = (0, u64::MAX);
+        let mut waited_for = None;
+        loop {
+            let error = match copier.copy(&mut limited, &mut sink) {
+                Ok(report) => {
+                    moved += report.moved();
+                    break;
+                }
+                Err(error) => error,
+            };
+            let got_on = error.moved() > 0 || limited.limit() < left;
+            // Neither may be ready, and then one is waited for after the other.
+            assert!(got_on || waited_for != error.waits_for(), "waited in vain before {error:?}");
+            waited_for = error.waits_for();
+            left = limited.limit();
+            moved += error.moved();
+            match error.waits_for() {
+                Some(End::Source) => {
+                    // More, as far as there is room; or the end.
+                    match client.as_mut().map(|client| client.write(unsent)) {
+                        Some(Ok(0)) => client = None,
+                        Some(Ok(n)) => unsent = &unsent[n..],
+                        other => panic!("{other:?} while the source was empty"),
+                    }
+                    until(limited.get_ref(), PollFlags::IN);
+                }
+                Some(End::Sink) => {
+                    let mut some = [0; 150_000];
+                    let n = reader.read(&mut some).unwrap();
+                    got.extend_from_slice(&some[..n]);
+                    // It may take more than one for a socket to have room again.
+                    hear(&mut reader, &mut got);
+                    until(&sink, PollFlags::OUT);
+                }
+                None => panic!("{error:?}"),
+            }
+        }
+        assert_eq!((moved, copier.in_flight()), (data.len() as u64, 0));
+        assert_eq!(limited.limit(), u64::MAX - moved);
+        drop(sink);
+        while got.len() < data.len() {
+            hear(&mut reader, &mut got);
+        }
+        assert_same(&got, &data);
+    }
+    fn both<T: AsFd, U: AsFd>((one, other): (T, U)) -> (T, U) {
+        (nonblocking(one), nonblocking(other))
+    }
+    fn swapped<T, U>((one, other): (T, U)) -> (U, T) {
+        (other, one)
+    }
+    for adaptive in [true, false] {
+        let _leaks = fds::no_leaks();
+        relayed(both(sockets::unix()), both(sockets::unix()), adaptive);
+        relayed(both(sockets::unix()), both(sockets::tcp_v4()), adaptive);
+        relayed(both(sockets::tcp_v4()), both(sockets::unix()), adaptive);
+        relayed(both(sockets::tcp_v4()), swapped(both(pipes::pipe())), adaptive);
+        relayed(both(sockets::unix()), swapped(both(pipes::pipe())), adaptive);
+        relayed(swapped(both(pipes::pipe())), both(sockets::unix()), adaptive);
+        relayed(swapped(both(pipes::pipe())), swapped(both(pipes::pipe())), adaptive);
+    }
 }
 
 /// What has arrived by now.

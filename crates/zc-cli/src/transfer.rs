@@ -1,6 +1,6 @@
 //! The copy that a command is about.
 
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -56,25 +56,15 @@ fn copy(
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
-        if error.kind() != ErrorKind::WouldBlock
-            || until_ready(source.get_ref().get_ref(), &to.fd, copier.in_flight()).is_err()
-        {
+        let ready = match error.waits_for() {
+            Some(zc_std::End::Source) => wait::readable(source.get_ref().get_ref(), None).is_ok(),
+            Some(zc_std::End::Sink) => wait::writable(&to.fd).is_ok(),
+            None => false,
+        };
+        if !ready {
             return Err((error, copier.take_residue().len()));
         }
     }
-}
-
-/// Waits for whichever end made the copy stop. With bytes in flight that was the sink; with none it
-/// may have been either, and the copy can only go on once both are ready.
-fn until_ready(
-    from: impl std::os::fd::AsFd,
-    to: impl std::os::fd::AsFd,
-    in_flight: usize,
-) -> std::io::Result<()> {
-    if in_flight == 0 {
-        wait::readable(from, None)?;
-    }
-    wait::writable(to)
 }
 
 /// A progress bar on standard error; hidden if that is not a terminal.

@@ -29,13 +29,23 @@ pub struct CopyError {
     moved: u64,
     residue: Vec<u8>,
     syscall: Option<&'static str>,
+    waits_for: Option<End>,
     error: io::Error,
+}
+
+/// One of the two ends of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Where bytes come from.
+    Source,
+    /// Where they go.
+    Sink,
 }
 
 impl CopyError {
     /// A copy that stopped on `error`, having moved nothing.
     pub fn new(error: io::Error) -> Self {
-        CopyError { moved: 0, residue: Vec::new(), syscall: None, error }
+        CopyError { moved: 0, residue: Vec::new(), syscall: None, waits_for: None, error }
     }
 
     /// Says how many bytes reached the sink.
@@ -59,7 +69,17 @@ impl CopyError {
         self
     }
 
+    /// Says which end has to become ready before the copy can go on.
+    #[must_use]
+    pub fn with_waits_for(mut self, end: End) -> Self {
+        self.waits_for = Some(end);
+        self
+    }
+
     /// The `CopyError` inside an error that a copy returned, or `None` if it came from elsewhere.
+    ///
+    /// To have it by value, and with it the residue, take it out by
+    /// [`io::Error::downcast`]: `error.downcast::<CopyError>()`.
     pub fn from_io(error: &io::Error) -> Option<&CopyError> {
         error.get_ref()?.downcast_ref()
     }
@@ -87,12 +107,23 @@ impl CopyError {
         self.syscall
     }
 
+    /// Where the copy stopped with `WouldBlock`, the end that was not ready: wait until the source is
+    /// readable (POLLIN), or the sink writable (POLLOUT), and copy again.
+    ///
+    /// It is an end in non-blocking mode, or one whose timeout has expired. `None` for any other error.
+    /// Neither the bytes in flight nor [`syscall`](CopyError::syscall) say as much: sendfile waits for
+    /// the sink with nothing in flight, and one splice has two ends.
+    pub fn waits_for(&self) -> Option<End> {
+        self.waits_for
+    }
+
     /// The kind of the error that stopped the copy.
     pub fn kind(&self) -> io::ErrorKind {
         self.error.kind()
     }
 
-    /// The errno that stopped the copy, if the system gave one.
+    /// The errno that stopped the copy, if the system gave one. (The `io::Error` that the plain calls
+    /// return has none: what it carries is this.)
     pub fn raw_os_error(&self) -> Option<i32> {
         self.error.raw_os_error()
     }
@@ -105,6 +136,7 @@ impl fmt::Debug for CopyError {
             .field("moved", &self.moved)
             .field("residue", &format_args!("[{} bytes]", self.residue.len()))
             .field("syscall", &self.syscall)
+            .field("waits_for", &self.waits_for)
             .field("error", &self.error)
             .finish()
     }

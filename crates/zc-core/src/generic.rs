@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 
-use crate::{CopyError, Fault, Held, Inlet, Next, Outlet, Sink, Source, Step};
+use crate::{CopyError, End, Fault, Held, Inlet, Next, Outlet, Sink, Source, Step};
 
 /// One step: writes what is held, or else reads once, at most `limit` bytes, and writes once.
 ///
@@ -97,8 +97,8 @@ pub fn copy(source: &mut dyn Source, sink: &mut dyn Sink) -> Result<u64, CopyErr
 #[cold]
 pub fn stopped(next: Next, would_block: impl Into<io::Error>, moved: u64) -> CopyError {
     let fault = match next {
-        Next::Readable => Fault::new("read", would_block),
-        Next::Writable => Fault::new("write", would_block),
+        Next::Readable => Fault::at(End::Source, "read", would_block),
+        Next::Writable => Fault::at(End::Sink, "write", would_block),
         Next::Failed(fault) => fault,
         Next::Again | Next::Done => unreachable!("that is no reason to stop"),
     };

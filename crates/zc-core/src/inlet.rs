@@ -6,7 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use crate::held::write_some;
 use crate::source::{Origin, Source, Upstream};
-use crate::{Fault, PollFd};
+use crate::{End, Fault, PollFd};
 
 /// A [`Source`] as an engine sees it: one descriptor under any number of layers, whose buffers come
 /// first and whose limits all count.
@@ -210,7 +210,7 @@ fn drain(
     let len = buffered.len();
     let offer = usize::try_from(limit).map_or(len, |limit| limit.min(len));
     if offer > 0 {
-        let n = write_some(sink, &buffered[..offer]).map_err(|error| Fault::new("write", error))?;
+        let n = write_some(sink, &buffered[..offer]).map_err(|error| Fault::at(End::Sink, "write", error))?;
         passed.set(n as u64);
         source.consume_buffered(n);
         if source.buffered().len() != len - n {

@@ -69,7 +69,7 @@ mod sink;
 mod source;
 mod step;
 
-pub use error::CopyError;
+pub use error::{CopyError, End};
 pub use held::Held;
 pub use inlet::{Bottom, Inlet, Reach};
 pub use outlet::Outlet;

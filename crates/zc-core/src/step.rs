@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::CopyError;
+use crate::{CopyError, End};
 
 /// What one step of a copy did.
 ///
@@ -42,17 +42,30 @@ pub struct Fault {
     pub syscall: &'static str,
     /// What it said.
     pub error: io::Error,
+    /// The end that has to become ready, if that is all that is wrong.
+    pub waits_for: Option<End>,
 }
 
 impl Fault {
     /// `syscall` failed with `error`.
     pub fn new(syscall: &'static str, error: impl Into<io::Error>) -> Self {
-        Fault { syscall, error: error.into() }
+        Fault { syscall, error: error.into(), waits_for: None }
+    }
+
+    /// `syscall` failed with `error` at `end`, which has to be waited for if that is `WouldBlock`.
+    pub fn at(end: End, syscall: &'static str, error: impl Into<io::Error>) -> Self {
+        let error = error.into();
+        let waits_for = (error.kind() == io::ErrorKind::WouldBlock).then_some(end);
+        Fault { syscall, error, waits_for }
     }
 
     /// The error of a copy that this made fail, with `moved` bytes delivered.
     pub fn into_copy_error(self, moved: u64) -> CopyError {
-        CopyError::new(self.error).with_moved(moved).with_syscall(self.syscall)
+        let error = CopyError::new(self.error).with_moved(moved).with_syscall(self.syscall);
+        match self.waits_for {
+            Some(end) => error.with_waits_for(end),
+            None => error,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 
 use rustix::io::Errno;
-use zc_core::{Bottom, CopyError, Fault, Inlet, Next, Outlet, Reach, Sink, Source, Step, generic};
+use zc_core::{Bottom, CopyError, End, Fault, Inlet, Next, Outlet, Reach, Sink, Source, Step, generic};
 
 use crate::coalesce::Coalesce;
 use crate::ends::{Inflow, Outflow};
@@ -198,12 +198,12 @@ impl Drive<'_> {
             self.inlet.taken(step.taken);
         }
         drop(given);
-        let blocked = |read_side| Fault::new(self.pump.waiting_call(read_side), Errno::AGAIN);
+        let blocked = |end| Fault::at(end, self.pump.waiting_call(end), Errno::AGAIN);
         match step.next {
             Next::Again => Ok(false),
             Next::Done => Ok(true),
-            Next::Readable => Err(blocked(true)),
-            Next::Writable => Err(blocked(false)),
+            Next::Readable => Err(blocked(End::Source)),
+            Next::Writable => Err(blocked(End::Sink)),
             Next::Failed(fault) => Err(fault),
         }
     }
@@ -229,7 +229,7 @@ impl Drive<'_> {
 
     #[cold]
     fn flush(&mut self) -> Result<(), Fault> {
-        self.outlet.flush().map_err(|error| Fault::new("flush", error))
+        self.outlet.flush().map_err(|error| Fault::at(End::Sink, "flush", error))
     }
 }
 

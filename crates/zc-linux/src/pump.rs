@@ -1,7 +1,7 @@
 //! The resumable state machine that moves bytes from one end to another.
 
 use rustix::io::Errno;
-use zc_core::{Fault, Held, Next, PollFd, Step};
+use zc_core::{End, Fault, Held, Next, PollFd, Step};
 
 use crate::backend::{copy_file_range, read_write, sendfile, splice, splice_direct};
 use crate::ends::{Inflow, Outflow};
@@ -130,15 +130,17 @@ impl Pump {
         self.flight.held.take()
     }
 
-    /// The call to name when an end made the copy stop, on that side: the last one tried. The plan
+    /// The call to name when `end` made the copy stop: the last one tried. The plan
     /// does not tell, since a copy that learns reads while it plans to splice.
-    pub(crate) fn waiting_call(&self, read_side: bool) -> &'static str {
+    pub(crate) fn waiting_call(&self, end: End) -> &'static str {
         match self.last_tried {
             Some(Mechanism::Splice) => "splice",
             Some(Mechanism::Sendfile) => "sendfile",
             Some(Mechanism::CopyFileRange) => "copy_file_range",
-            _ if read_side => "read",
-            _ => "write",
+            _ => match end {
+                End::Source => "read",
+                End::Sink => "write",
+            },
         }
     }
 

@@ -33,6 +33,45 @@ use crate::{CopyError, PageSharing, Report, Sink, Source};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// In an event loop, [`CopyError::waits_for`] names the end to wait for:
+///
+/// ```
+/// use std::os::fd::AsFd;
+/// use std::os::unix::net::UnixStream;
+/// use rustix::event::{PollFd, PollFlags, poll};
+/// use zc_std::{Copier, CopyError, End};
+///
+/// /// Copies between two sockets in non-blocking mode.
+/// fn relay(mut from: &UnixStream, mut to: &UnixStream) -> Result<u64, CopyError> {
+///     let (mut copier, mut moved) = (Copier::new(), 0);
+///     loop {
+///         let error = match copier.copy(&mut from, &mut to) {
+///             Ok(report) => return Ok(moved + report.moved()),
+///             Err(error) => error,
+///         };
+///         moved += error.moved();
+///         let (end, events) = match error.waits_for() {
+///             Some(End::Source) => (from.as_fd(), PollFlags::IN),
+///             Some(End::Sink) => (to.as_fd(), PollFlags::OUT),
+///             None => return Err(error.with_moved(moved)),
+///         };
+///         let _ = poll(&mut [PollFd::from_borrowed_fd(end, events)], None);
+///     }
+/// }
+/// # use std::io::{Read, Write};
+/// # let ((mut client, from), (to, mut server)) = (UnixStream::pair()?, UnixStream::pair()?);
+/// # for socket in [&from, &to] { socket.set_nonblocking(true)?; }
+/// # let sent = vec![7; 3_000_000];
+/// # std::thread::scope(|scope| {
+/// #     scope.spawn(|| { client.write_all(&sent).unwrap(); drop(client); });
+/// #     let reader = scope.spawn(|| { let mut got = Vec::new(); server.read_to_end(&mut got).unwrap(); got });
+/// #     assert_eq!(relay(&from, &to).unwrap(), 3_000_000);
+/// #     drop(to);
+/// #     assert!(reader.join().unwrap() == sent);
+/// # });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// Idle, with nothing in flight, a copier holds neither a pipe nor memory: both come from pools that
 /// all copies share.
 #[derive(Debug, Default)]

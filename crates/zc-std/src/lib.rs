@@ -51,7 +51,7 @@ pub use read_from::Kernel;
 #[cfg(feature = "conformance")]
 pub use zc_core::conformance;
 pub use zc_core::{
-    AsRawPollFd, CopyError, Downstream, IsStream, PollFd, ReadFrom, Sink, Source, Upstream,
+    AsRawPollFd, CopyError, Downstream, End, IsStream, PollFd, ReadFrom, Sink, Source, Upstream,
 };
 #[cfg(feature = "hook")]
 pub use zc_linux::hook;
