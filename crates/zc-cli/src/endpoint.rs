@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -75,10 +75,13 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Whether `path` is a socket that nobody listens on.
+///
+/// It is knocked at with a socket of the wrong type, which whoever listens never hears of (EPROTOTYPE). A
+/// stream would be a connection: the one that a `zc recv` waits for.
 fn is_abandoned(path: &Path) -> bool {
+    let knock = || UnixDatagram::unbound()?.connect(path);
     path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket())
-        && UnixStream::connect(path)
-            .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+        && knock().is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
 /// Takes one connection. The path of a Unix socket is removed when this drops.
@@ -147,6 +150,10 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         let listener = endpoint.listen().unwrap();
         assert_eq!(endpoint.listen().unwrap_err().kind(), ErrorKind::AddrInUse);
+        // And whoever listens has not noticed.
+        let Listener::Unix(queue, _) = &listener else { unreachable!() };
+        queue.set_nonblocking(true).unwrap();
+        assert_eq!(queue.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
         drop(listener);
         assert!(!path.exists());
 

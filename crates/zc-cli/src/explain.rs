@@ -25,11 +25,11 @@ pub(crate) fn explain(command: &str, done: &Done) -> String {
     let Done { from, to, account } = done;
     let mut text = summary(command, done);
     let _ =
-        writeln!(text, "\n  from {} ({})\n  to   {} ({})", from.name, from.kind, to.name, to.kind);
+        write!(text, "\n  from {} ({})\n  to   {} ({})", from.name, from.kind, to.name, to.kind);
     for (mechanism, part) in account.parts() {
         let name = mechanism.to_string();
         let story = story(mechanism, part, account, (from.kind, to.kind));
-        let _ = writeln!(text, "  {name:<16}{story}");
+        let _ = write!(text, "\n  {name:<16}{story}");
     }
     text
 }

@@ -4,6 +4,8 @@
 //! runs the one copy of the process, and in [`output`], which says how it went.
 
 #![forbid(unsafe_code)]
+// They panic where nobody reads, and a copy that is done has not failed for that.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod account;
 mod args;
@@ -42,10 +44,12 @@ fn main() -> ExitCode {
     }
     match &cli.command {
         Command::Recv(args) => {
-            output::finish("recv", &args.output, args.file == "-", &recv::run(args))
+            output::finish("recv", &args.output, sink::is_standard(&args.file), &recv::run(args))
         }
         Command::Send(args) => output::finish("send", &args.output, false, &send::run(args)),
-        Command::Cp(args) => output::finish("cp", &args.output, args.to == "-", &cp::run(args)),
+        Command::Cp(args) => {
+            output::finish("cp", &args.output, sink::is_standard(&args.to), &cp::run(args))
+        }
         Command::Demo(args) => demo::run(args),
         Command::DemoSender(args) => demo::sender(args),
         Command::Janitor(args) => janitor::run(&args.path),

@@ -1,5 +1,6 @@
 //! How a command says how it went.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -32,18 +33,23 @@ pub(crate) fn finish(
     };
     if let Some(done) = done {
         if how.explain {
-            eprint!("{}", explain::explain(command, done));
+            say(explain::explain(command, done));
         } else if failure.is_none() && !how.json && io::stderr().is_terminal() {
-            eprintln!("{}", explain::summary(command, done));
+            say(explain::summary(command, done));
         }
     }
     // With --json the object takes the place of the line that it contains.
     if how.json {
         print_json(&to_json(Some(command), done, failure), stdout_is_data);
     } else if let Some(failure) = failure {
-        eprintln!("zc {command}: {failure}");
+        say(format_args!("zc {command}: {failure}"));
     }
     failure.map_or(ExitCode::SUCCESS, |failure| failure.exit.into())
+}
+
+/// Prints a line on standard error. Where that cannot be written to, the exit status has to do.
+pub(crate) fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Prints one object on standard output, or on standard error if that carries data.

@@ -8,7 +8,7 @@ use crate::copier::copier;
 use crate::end::End;
 use crate::endpoint::Listener;
 use crate::error::Failure;
-use crate::output::Done;
+use crate::output::{Done, say};
 use crate::sink::Sink;
 use crate::target::DEFAULT_MODE;
 use crate::transfer;
@@ -18,7 +18,7 @@ pub(crate) fn run(args: &Recv) -> Result<Done, Failure> {
     let mut sink = Sink::open(&args.file, Path::new(&args.file), DEFAULT_MODE)?;
     let listen = |error| Failure::io(format!("cannot listen on {}", args.listen), &error);
     let listener = args.listen.listen().map_err(listen)?;
-    eprintln!("zc recv: listening on {}", listener.address().map_err(listen)?);
+    say(format_args!("zc recv: listening on {}", listener.address().map_err(listen)?));
     let mut source = accept(listener)
         .map_err(|error| Failure::io(format!("cannot accept on {}", args.listen), &error))?;
     let mut copier = copier();

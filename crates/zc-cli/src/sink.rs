@@ -9,6 +9,14 @@ use crate::error::Failure;
 use crate::output::Done;
 use crate::target::{Pending, Target};
 
+/// Whether `said` means standard output.
+///
+/// Its names in /dev lead on to whatever it is, and if that is a file, opening it would not mean the place
+/// where it stands, but the file as a whole, to be replaced.
+pub(crate) fn is_standard(said: &OsStr) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| said == *name)
+}
+
 /// An end to write to, and what remains to be done once all is written.
 #[derive(Debug)]
 pub(crate) struct Sink {
@@ -17,10 +25,10 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// Opens `path`, or standard output if the user said `-`. See [`Target::open`] for `mode`.
+    /// Opens `path`, or standard output if the user said so. See [`Target::open`] for `mode`.
     pub(crate) fn open(said: &OsStr, path: &Path, mode: u32) -> Result<Sink, Failure> {
         let open = || {
-            if said == "-" {
+            if is_standard(said) {
                 let end = End::standard(io::stdout())?;
                 return Ok(Sink { end, pending: Pending::nothing() });
             }

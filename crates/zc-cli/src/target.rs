@@ -8,6 +8,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -58,7 +59,13 @@ impl Target {
                 Ok(Target { file, pending: Pending::nothing() })
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                Target::create(&follow(path)?, mode)
+                let target = follow(path)?;
+                match target.as_os_str().as_bytes().last() {
+                    // Nobody should get to send what cannot be given its name in the end.
+                    Some(b'/') => Err(Errno::ISDIR.into()),
+                    Some(_) => Target::create(&target, mode),
+                    None => Err(error),
+                }
             }
             Err(error) => Err(error),
         }
@@ -285,6 +292,22 @@ mod tests {
         let looped = dir.path().join("loop");
         std::os::unix::fs::symlink("loop", &looped).unwrap();
         assert!(Target::open(&looped, DEFAULT_MODE).is_err());
+    }
+
+    #[test]
+    fn refuses_at_once_a_name_that_no_file_can_have() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("no directory/", &link).unwrap();
+        let names_none = [
+            (dir.path().join("no directory/"), Errno::ISDIR),
+            (link, Errno::ISDIR),
+            (PathBuf::new(), Errno::NOENT),
+        ];
+        for (path, errno) in names_none {
+            let error = Target::open(&path, DEFAULT_MODE).unwrap_err();
+            assert_eq!(Errno::from_io_error(&error), Some(errno), "{}", path.display());
+        }
     }
 
     #[test]

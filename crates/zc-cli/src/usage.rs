@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::error::{Failure, exit};
-use crate::output::{print_json, to_json};
+use crate::output::{print_json, say, to_json};
 use clap::error::ErrorKind;
 
 /// Prints what clap has to say, and makes an exit status of it.
@@ -23,7 +23,7 @@ pub(crate) fn exit(error: &clap::Error) -> ExitCode {
     if std::env::args_os().any(|arg| arg == "--json") {
         print_json(&to_json(None, None, Some(&Failure::usage(message))), false);
     } else {
-        eprintln!("zc: {message}; see zc --help");
+        say(format_args!("zc: {message}; see zc --help"));
     }
     exit::USAGE.into()
 }

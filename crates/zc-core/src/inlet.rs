@@ -210,7 +210,8 @@ fn drain(
     let len = buffered.len();
     let offer = usize::try_from(limit).map_or(len, |limit| limit.min(len));
     if offer > 0 {
-        let n = write_some(sink, &buffered[..offer]).map_err(|error| Fault::at(End::Sink, "write", error))?;
+        let n = write_some(sink, &buffered[..offer])
+            .map_err(|error| Fault::at(End::Sink, "write", error))?;
         passed.set(n as u64);
         source.consume_buffered(n);
         if source.buffered().len() != len - n {

@@ -5,7 +5,9 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 
 use rustix::io::Errno;
-use zc_core::{Bottom, CopyError, End, Fault, Inlet, Next, Outlet, Reach, Sink, Source, Step, generic};
+use zc_core::{
+    Bottom, CopyError, End, Fault, Inlet, Next, Outlet, Reach, Sink, Source, Step, generic,
+};
 
 use crate::coalesce::Coalesce;
 use crate::ends::{Inflow, Outflow};

@@ -7,6 +7,7 @@ mod place;
 mod sender;
 mod upload;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Demo, DemoSender};
 use crate::error::Failure;
-use crate::output::print_json;
+use crate::output::{print_json, say};
 use figures::{Figures, Run};
 use place::Place;
 use upload::{Method, Transport};
@@ -50,7 +51,8 @@ pub(crate) fn run(args: &Demo) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(findings) => {
-            print!("{}", chart::draw(&findings));
+            // Whoever stopped listening does not want to know.
+            let _ = write!(io::stdout(), "{}", chart::draw(&findings));
             ExitCode::SUCCESS
         }
         Err(failure) => {
@@ -63,7 +65,7 @@ pub(crate) fn run(args: &Demo) -> ExitCode {
                 });
                 print_json(&object, false);
             } else {
-                eprintln!("zc demo: {failure}");
+                say(format_args!("zc demo: {failure}"));
             }
             failure.exit.into()
         }

@@ -1,0 +1,103 @@
+//! What `zc` does with its standard streams, whatever they are.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+
+use zc_testkit::cli::{Receiver, bytes, names, scratch, zc};
+use zc_testkit::fds;
+
+/// A message that nobody can read is no reason to fail, or to fail with another status.
+#[test]
+fn exits_as_documented_where_standard_error_cannot_be_written() {
+    let _leaks = fds::no_leaks();
+    let dir = scratch();
+    let data = bytes(100_000, 1);
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    fs::write(&from, &data).unwrap();
+    let cases: [(&[&str], i32); 4] = [
+        (&["cp", "from", "to", "--explain"], 0),
+        (&["cp", "nothing", "to"], 1),
+        (&["cp", "--nonsense", "to"], 2),
+        (&["cp", "from", "to", "--expect", "1M"], 3),
+    ];
+    for (args, status) in cases {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut command = zc(args);
+        let ended = command.current_dir(dir.path()).stderr(full).status().unwrap();
+        assert_eq!(ended.code(), Some(status), "{args:?}");
+    }
+    assert_eq!(fs::read(&to).unwrap(), data);
+    assert_eq!(names(dir.path()).len(), 2);
+}
+
+#[test]
+fn receives_where_standard_error_cannot_be_written() {
+    let _leaks = fds::no_leaks();
+    let dir = scratch();
+    let data = bytes(100_000, 2);
+    let (socket, to) = (dir.path().join("socket"), dir.path().join("to"));
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let listen = format!("unix:{}", socket.display());
+    let mut command = zc(["recv", &listen, "to"]);
+    let mut receiver = command.current_dir(dir.path()).stderr(full).spawn().unwrap();
+    // It cannot say that it listens: ask until it does.
+    let mut client = loop {
+        match UnixStream::connect(&socket) {
+            Ok(client) => break client,
+            Err(_) => assert_eq!(receiver.try_wait().unwrap(), None, "it gave up"),
+        }
+        std::thread::yield_now();
+    };
+    client.write_all(&data).unwrap();
+    drop(client);
+    assert!(receiver.wait().unwrap().success());
+    assert_eq!(fs::read(&to).unwrap(), data);
+}
+
+/// By any of its names standard output is what the shell made of it: in the middle of a file, say.
+#[test]
+fn writes_standard_output_where_it_stands() {
+    let _leaks = fds::no_leaks();
+    let dir = scratch();
+    let data = bytes(100_000, 3);
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    fs::write(&from, &data).unwrap();
+    for name in ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+        let mut file = File::create(&to).unwrap();
+        file.write_all(b"before ").unwrap();
+        let mut command = zc(["cp", from.to_str().unwrap(), name]);
+        let status = command.stdout(Stdio::from(file.try_clone().unwrap())).status().unwrap();
+        assert!(status.success(), "{name}");
+        file.write_all(b" after").unwrap();
+        drop(file);
+        let want = [&b"before "[..], &data, b" after"].concat();
+        assert!(fs::read(&to).unwrap() == want, "{name}");
+    }
+    assert_eq!(names(dir.path()).len(), 2);
+}
+
+/// A second receiver at the same path fails, and the first one does not hear of it.
+#[test]
+fn a_rival_receiver_disturbs_nobody() {
+    let _leaks = fds::no_leaks();
+    let dir = scratch();
+    let data = bytes(100_000, 4);
+    let (socket, to) = (dir.path().join("socket"), dir.path().join("to"));
+    fs::write(&to, "old").unwrap();
+    let listen = format!("unix:{}", socket.display());
+    let first = Receiver::start(&listen, &to, &[]);
+    let rival = zc(["recv", &listen, dir.path().join("rival").to_str().unwrap()])
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(rival.code(), Some(1));
+
+    let mut client = UnixStream::connect(&socket).unwrap();
+    client.write_all(&data).unwrap();
+    drop(client);
+    first.finish().expect_success();
+    assert_eq!(fs::read(&to).unwrap(), data);
+    assert_eq!(names(dir.path()).into_iter().collect::<Vec<_>>(), ["to"]);
+}
