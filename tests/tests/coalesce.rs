@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use zc_std::hook::{self, Action, Syscall};
-use zc_std::{Copier, ReadFrom};
+use zc_std::{Copier, Progress, ReadFrom};
 use zc_testkit::data::{assert_same, bytes};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::{fds, raw, serial::serial, sockets};
@@ -235,4 +235,46 @@ fn without_the_option_nothing_is_set() {
     assert_same(&out, &bytes(9, PIECE));
     assert_eq!(recorder.calls_to(Syscall::SetSockOpt), []);
     assert_eq!(recorder.calls_to(Syscall::GetSockOpt), []);
+}
+
+/// What is set back is what its owner last set, not what it was when the copy began.
+#[test]
+fn an_option_that_its_owner_sets_meanwhile_stays() {
+    let leaks = fds::no_leaks();
+    let (mut client, stream) = chatty();
+    let (next, turns) = mpsc::channel();
+    let data = bytes(5, 5 * PIECE);
+    let sent = data.clone();
+    let feeder = Feeder::run(move || {
+        for piece in sent.chunks(PIECE) {
+            client.write_all(piece)?;
+            // Until it has been moved.
+            let _ = turns.recv();
+        }
+        Ok(())
+    });
+
+    let mut file = tempfile::tempfile().unwrap();
+    let mut pieces = 0;
+    let owner = stream.try_clone().unwrap();
+    let mut source = Progress::new(&stream, move |_| {
+        pieces += 1;
+        if pieces == 2 {
+            raw::set_low_water(&owner, 77).unwrap();
+        }
+        let _ = next.send(());
+    });
+    let copier = Copier::new().coalesce(Duration::from_millis(1));
+    let report = { copier }.copy(&mut source, &mut file).unwrap();
+    drop(source);
+    feeder.finish().unwrap();
+
+    assert_eq!(report.moved(), data.len() as u64);
+    assert_eq!(raw::low_water(&stream).unwrap(), 77);
+    file.rewind().unwrap();
+    let mut got = Vec::new();
+    file.read_to_end(&mut got).unwrap();
+    assert_same(&got, &data);
+    drop((stream, file));
+    drop(leaks);
 }

@@ -43,11 +43,74 @@ fn a_forked_child_starts_with_none() {
         // SAFETY: it runs no destructor and no exit handler.
         unsafe { libc::_exit(inherited) };
     }
+    assert_eq!(status(child), 0, "the child would share its parent's pipes");
+    assert_eq!(pool::idle(), 1, "the parent keeps its own");
+}
+
+/// Waits for a child, which must exit.
+fn status(child: libc::pid_t) -> i32 {
     let mut status = 0;
     // SAFETY: `status` outlives the call.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-    assert!(libc::WIFEXITED(status));
-    assert_eq!(libc::WEXITSTATUS(status), 0, "the child would share its parent's pipes");
+    assert!(libc::WIFEXITED(status), "{status:#x}");
+    libc::WEXITSTATUS(status)
+}
+
+/// A process that is number 1 of its PID namespace, and forks another number 1, as the first process of a
+/// container may.
+#[test]
+fn a_child_of_the_same_number_starts_with_none() {
+    let _alone = alone();
+    const NOT_PERMITTED: i32 = 77;
+    // SAFETY: as in the test above, and so for the processes that this one forks.
+    let outer = unsafe { libc::fork() };
+    if outer == 0 {
+        // SAFETY: none of these calls takes a pointer, and none of the processes returns from here.
+        unsafe {
+            if libc::unshare(libc::CLONE_NEWPID) != 0 {
+                libc::_exit(NOT_PERMITTED);
+            }
+            let first = libc::fork();
+            if first != 0 {
+                libc::_exit(status(first));
+            }
+            splice_through(1 << 16);
+            let warm = if libc::getpid() == 1 { pool::idle() } else { 0 };
+            libc::unshare(libc::CLONE_NEWPID);
+            let second = libc::fork();
+            if second == 0 {
+                libc::_exit(i32::from(libc::getpid() != 1 || pool::idle() > 0));
+            }
+            libc::_exit(status(second) | i32::from(warm != 1 || pool::idle() != 1));
+        }
+    }
+    match status(outer) {
+        NOT_PERMITTED => zc_testkit::mounts::skip("PID namespaces are for root alone"),
+        status => assert_eq!(status, 0, "the child would share its parent's pipes"),
+    }
+}
+
+/// It may have other things by the numbers that its parent's pipes had.
+#[test]
+fn a_forked_child_that_has_closed_everything_loses_nothing() {
+    let _alone = alone();
+    splice_through(1 << 16);
+    // SAFETY: as above.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: what is closed here is used by nobody in this process, which runs no destructors; the path
+        // is a C string.
+        let lost = unsafe {
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
+            let open = |_| libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY);
+            let mine: Vec<_> = (0..40).map(open).collect();
+            splice_through(1 << 16);
+            mine.iter().filter(|&&fd| libc::fcntl(fd, libc::F_GETFD) < 0).count()
+        };
+        // SAFETY: as above.
+        unsafe { libc::_exit(i32::from(lost > 0)) };
+    }
+    assert_eq!(status(child), 0, "descriptors of its own were closed behind its back");
     assert_eq!(pool::idle(), 1, "the parent keeps its own");
 }
 

@@ -1,9 +1,11 @@
 //! The pump, driven by hand: it never waits, and whoever drives it may go at any time.
 
+use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -578,4 +580,42 @@ fn options_take_effect_with_the_next_copy() {
         reader.read_to_end(&mut got).unwrap();
         assert_same(&got, &data);
     }
+}
+
+/// The sink was full when splice said so, and has room by the time the pump asks which end it was. To wait
+/// for the source, which has had its bytes all along, would be to wait for news that never come (EPOLLET).
+#[test]
+fn the_end_that_was_not_ready_may_be_by_now() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(71, 128 * 1024);
+    let (before, rest) = data.split_at(64 * 1024);
+    let (reader, mut writer) = pipes::pipe();
+    let (mut behind, mut sink) = pipes::pipe();
+    rustix::io::ioctl_fionbio(&reader, true).unwrap();
+    rustix::io::ioctl_fionbio(&sink, true).unwrap();
+    sink.write_all(before).unwrap();
+    writer.write_all(rest).unwrap();
+
+    let (mut emptied, got) = (behind.try_clone().unwrap(), Rc::new(RefCell::new(Vec::new())));
+    let hooked = Rc::clone(&got);
+    let once = hook::replace(move |call| {
+        if call.syscall == hook::Syscall::Poll && hooked.borrow().is_empty() {
+            hooked.borrow_mut().resize(64 * 1024, 0);
+            emptied.read_exact(&mut hooked.borrow_mut()).unwrap();
+        }
+        hook::Action::Proceed
+    });
+    let mut pump = Pump::default();
+    let stopped = Driver::new(&mut pump, &reader, &sink).run(u64::MAX, usize::MAX);
+    drop(once);
+    assert_same(&got.borrow(), before);
+
+    // It did not stop before there was nothing to read.
+    assert!(matches!(stopped.next, Next::Readable), "{stopped:?}");
+    assert_eq!((stopped.taken, stopped.delivered), (rest.len() as u64, rest.len() as u64));
+    drop((sink, writer));
+    let mut arrived = Vec::new();
+    behind.read_to_end(&mut arrived).unwrap();
+    assert_same(&arrived, rest);
+    pump.restart();
 }

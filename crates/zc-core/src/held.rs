@@ -11,6 +11,10 @@ use std::io::{self, Read, Write};
 /// to a half more, 8 KiB three times as much; docs/performance.md.)
 const CAPACITY: usize = 256 * 1024;
 
+/// Where in memory a read begins, in bytes: at a multiple of this, for files opened with `O_DIRECT`, which
+/// are read and written from aligned memory only (open(2)). No disk has larger blocks than a page.
+const ALIGNMENT: usize = 4096;
+
 /// How often in a row a foreign `read` or `write` may answer `Interrupted` before a copy gives up
 /// on it. System calls are retried without end; each of their EINTRs is a real signal.
 const MAX_INTERRUPTS: u32 = 1 << 16;
@@ -62,7 +66,8 @@ impl Held {
     pub fn fill<R: Read + ?Sized>(&mut self, source: &mut R, limit: u64) -> io::Result<usize> {
         self.make_room();
         let room = &mut self.buffer[self.end..];
-        let want = usize::try_from(limit).map_or(room.len(), |limit| limit.min(room.len()));
+        let most = room.len().min(CAPACITY);
+        let want = usize::try_from(limit).map_or(most, |limit| limit.min(most));
         let room = &mut room[..want];
         if room.is_empty() {
             return Ok(0);
@@ -88,16 +93,13 @@ impl Held {
         }
         let n = write_some(sink, self.bytes())?;
         self.start += n;
-        if self.is_empty() {
-            (self.start, self.end) = (0, 0);
-        }
         Ok(n)
     }
 
     /// Takes all bytes out.
     pub fn take(&mut self) -> Vec<u8> {
         let bytes = self.bytes().to_vec();
-        (self.start, self.end) = (0, 0);
+        self.start = self.end;
         bytes
     }
 
@@ -107,7 +109,7 @@ impl Held {
         if self.is_empty() && !self.buffer.is_empty() {
             (self.start, self.end) = (0, 0);
             let buffer = std::mem::take(&mut self.buffer);
-            if buffer.len() == CAPACITY {
+            if buffer.len() == CAPACITY + ALIGNMENT {
                 // No spare can be kept while the thread is being torn down.
                 let _ = SPARE.try_with(|spare| spare.set(Some(buffer)));
             }
@@ -117,9 +119,14 @@ impl Held {
     /// Makes room after the bytes held, by growing if there is none.
     #[inline]
     fn make_room(&mut self) {
-        if self.buffer.is_empty() {
-            let spare = SPARE.try_with(Cell::take).ok().flatten();
-            self.buffer = spare.unwrap_or_else(new_buffer);
+        if self.is_empty() {
+            // None yet, or one that came with bytes in it and is as small as they were few.
+            if self.buffer.len() < CAPACITY {
+                let spare = SPARE.try_with(Cell::take).ok().flatten();
+                self.buffer = spare.unwrap_or_else(new_buffer);
+            }
+            self.start = self.buffer.as_ptr().align_offset(ALIGNMENT);
+            self.end = self.start;
         } else if self.end == self.buffer.len() {
             self.grow();
         }
@@ -132,6 +139,14 @@ impl Held {
         grown[..len].copy_from_slice(self.bytes());
         self.buffer = grown.into();
         (self.start, self.end) = (0, len);
+    }
+}
+
+/// Bytes that another copy could not deliver.
+impl From<Vec<u8>> for Held {
+    fn from(bytes: Vec<u8>) -> Self {
+        let end = bytes.len();
+        Held { buffer: bytes.into(), start: 0, end }
     }
 }
 
@@ -150,7 +165,7 @@ impl Drop for Held {
 
 #[cold]
 fn new_buffer() -> Box<[u8]> {
-    vec![0; CAPACITY].into()
+    vec![0; CAPACITY + ALIGNMENT].into()
 }
 
 #[cold]

@@ -30,17 +30,16 @@ pub(crate) struct Coalesce {
     state: State,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nothing has been read yet.
     Fresh,
     /// This source cannot be waited for: not TCP, or in non-blocking mode.
     Useless,
-    /// The last step took few bytes, so the next ones are worth waiting for. The option's value, as
-    /// its owner set it, goes with it.
-    Drained { low_water: u32 },
+    /// The last step took few bytes, so the next ones are worth waiting for.
+    Drained,
     /// The last step took many bytes; more may be there already.
-    Flowing { low_water: u32 },
+    Flowing,
 }
 
 impl Coalesce {
@@ -50,30 +49,26 @@ impl Coalesce {
 
     /// A step took `n` bytes from `from`.
     pub(crate) fn saw(&mut self, from: BorrowedFd<'_>, n: u64) {
-        let low_water = match self.state {
-            State::Useless => return,
-            State::Fresh => match low_water(from) {
-                Some(low_water) => low_water,
-                None => {
-                    self.state = State::Useless;
-                    return;
-                }
-            },
-            State::Drained { low_water } | State::Flowing { low_water } => low_water,
-        };
-        self.state = match n {
-            0 => return,
-            1..ENOUGH => State::Drained { low_water },
-            _ => State::Flowing { low_water },
+        if self.state == State::Fresh && !can_be_waited_for(from) {
+            self.state = State::Useless;
+        }
+        self.state = match (self.state, n) {
+            (State::Useless, _) | (_, 0) => return,
+            (_, 1..ENOUGH) => State::Drained,
+            _ => State::Flowing,
         };
     }
 
     /// Waits until a batch has arrived, or `limit` bytes if those are fewer, or the delay is over.
     pub(crate) fn gather(&mut self, from: BorrowedFd<'_>, limit: u64) {
-        let State::Drained { low_water } = self.state else { return };
+        if self.state != State::Drained {
+            return;
+        }
         // A delay without a deadline that a clock can show is one without end.
         let deadline = Instant::now().checked_add(self.max_delay);
         let batch = u32::try_from(limit.min(BATCH)).expect("a batch fits");
+        // Asked for each time: its owner may set it while the copy goes on.
+        let Ok(low_water) = sys::low_water(from) else { return };
         if batch <= low_water || sys::set_low_water(from, batch).is_err() {
             return;
         }
@@ -87,8 +82,7 @@ impl Coalesce {
     }
 }
 
-/// The source's SO_RCVLOWAT, if setting it is of use: on a TCP socket in blocking mode.
-fn low_water(from: BorrowedFd<'_>) -> Option<u32> {
-    let blocking = !sys::flags(from).ok()?.contains(OFlags::NONBLOCK);
-    if blocking && sys::is_tcp(from) { sys::low_water(from).ok() } else { None }
+/// Whether setting the source's SO_RCVLOWAT is of use: on a TCP socket in blocking mode.
+fn can_be_waited_for(from: BorrowedFd<'_>) -> bool {
+    sys::flags(from).is_ok_and(|flags| !flags.contains(OFlags::NONBLOCK)) && sys::is_tcp(from)
 }

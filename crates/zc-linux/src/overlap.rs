@@ -27,16 +27,38 @@ pub(crate) fn check(
     let target = if appends { len } else { position(to)? };
 
     let bytes = len.saturating_sub(start).min(limit);
-    if bytes > 0 && start.abs_diff(target) < bytes {
-        return Err(Fault::new(
+    if bytes == 0 {
+        return Ok(0);
+    }
+    let refused = |why| {
+        Err(Fault::new(
             "copy",
             io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!(
-                    "source and destination are the same file, and {bytes} bytes from {start} overlap with those from {target}"
-                ),
+                format!("source and destination are the same file, and {why}"),
             ),
-        ));
+        ))
+    };
+    if start.abs_diff(target) < bytes {
+        return refused(format!("{bytes} bytes from {start} overlap with those from {target}"));
+    }
+    if appends && share_a_position(from, to, start) {
+        return refused("one position: each append would leave it at the end".into());
     }
     Ok(bytes)
+}
+
+/// Whether two descriptors of a file, of which one stands at `start`, are duplicates of one another, so
+/// that the one moves when the other does. The system call that would tell (kcmp) is often forbidden.
+fn share_a_position(one: BorrowedFd<'_>, other: BorrowedFd<'_>, start: u64) -> bool {
+    let other_is_at = |at| sys::position(other) == Ok(at);
+    let Some(elsewhere) = start.checked_add(1) else { return false };
+    if !other_is_at(start) || sys::seek(one, elsewhere).is_err() {
+        return false;
+    }
+    let moved = other_is_at(elsewhere);
+    // It cannot fail where the step to the other place did not, short of a hook.
+    const PATIENCE: usize = 16;
+    (0..PATIENCE).any(|_| sys::seek(one, start).is_ok());
+    moved
 }

@@ -36,7 +36,7 @@ pub(crate) struct Pipe {
     /// How many bytes are in it.
     level: usize,
     /// The process that made it: a child that was forked has the same pipes, not copies of them.
-    maker: u32,
+    maker: u64,
 }
 
 impl Pipe {
@@ -56,7 +56,7 @@ impl Pipe {
         if capacity < MIN_SIZE.min(size) {
             return Err(Errno::NOBUFS);
         }
-        Ok(Pipe { read_end, write_end, capacity, asked: size, level: 0, maker: sys::process_id() })
+        Ok(Pipe { read_end, write_end, capacity, asked: size, level: 0, maker: sys::process() })
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -192,11 +192,14 @@ pub mod pool {
 
     /// The pipes kept for later, those of this process alone: what a parent and its forked child
     /// put into the same pipe, they would take out of it by turns.
+    ///
+    /// The parent's are forgotten and not closed. A child that has closed all it had, as daemons do, may have
+    /// other things by their numbers.
     fn lock() -> std::sync::MutexGuard<'static, Vec<Pipe>> {
         // A panic cannot leave the list half-changed.
         let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-        let process = sys::process_id();
-        idle.retain(|pipe| pipe.maker == process);
+        let process = sys::process();
+        idle.extract_if(.., |pipe| pipe.maker != process).for_each(std::mem::forget);
         idle
     }
 }

@@ -1,7 +1,7 @@
 //! The resumable state machine that moves bytes from one end to another.
 
 use rustix::io::Errno;
-use zc_core::{End, Fault, Held, Next, PollFd, Step};
+use zc_core::{End, Fault, Held, Next, PollFd, Step, generic};
 
 use crate::backend::{copy_file_range, read_write, sendfile, splice, splice_direct};
 use crate::ends::{Inflow, Outflow};
@@ -9,6 +9,7 @@ use crate::flight::Flight;
 use crate::options::Options;
 use crate::plan::Plan;
 use crate::report::{Mechanism, Report};
+use crate::sys;
 
 /// Moves bytes from one end to another, a step at a time, and never waits by itself.
 ///
@@ -249,19 +250,20 @@ impl Pump {
                 return self.read_write(from, to, limit);
             };
             let limit = limit.min(plan.remaining).min(plan.piece());
+            let (source, sink) = (*source, *sink);
             if plan.reads() {
                 return self.read_as_planned(from, to, limit);
             }
             let mechanism = plan.route[0];
-            let (source, sink) = (source.fd(), sink.fd());
+            let (from_fd, to_fd) = (source.fd(), sink.fd());
             let limit = limit.min(plan.learn.window_left()).min(plan.expected);
             let attempt = match mechanism {
-                Mechanism::CopyFileRange => copy_file_range::step(source, sink, limit),
-                Mechanism::Sendfile => sendfile::step(source, sink, limit),
+                Mechanism::CopyFileRange => copy_file_range::step(from_fd, to_fd, limit),
+                Mechanism::Sendfile => sendfile::step(from_fd, to_fd, limit),
                 Mechanism::Splice if plan.needs_pipe() => {
-                    splice::step(&mut self.flight, source, sink, limit, self.options.pipe_size)
+                    splice::step(&mut self.flight, from_fd, to_fd, limit, self.options.pipe_size)
                 }
-                Mechanism::Splice => splice_direct::step(source, sink, limit),
+                Mechanism::Splice => splice_direct::step(from_fd, to_fd, limit),
                 Mechanism::ReadWrite => unreachable!("dealt with above"),
             };
             self.last_tried = Some(mechanism);
@@ -283,9 +285,28 @@ impl Pump {
                     plan.learn.no_pipe();
                     return self.read_as_planned(from, to, limit);
                 }
+                Err(Errno::AGAIN) if plan.needs_pipe() => {
+                    self.flight.release();
+                    return self.read_what_is_there(source, sink, limit);
+                }
                 Err(errno) => self.refuse(errno),
             }
         }
+    }
+
+    /// Reads and writes within the plan, unless that would mean to wait.
+    ///
+    /// The splice before it has waited as long as the socket's timeout has it; this must not do so again.
+    #[cold]
+    fn read_what_is_there(&mut self, source: PollFd<'_>, sink: PollFd<'_>, limit: u64) -> Step {
+        let (mut from, mut to) = (sys::ReaderOfWhatIsThere(source.fd()), sys::EndWriter(sink));
+        self.tries(Mechanism::ReadWrite);
+        let step = generic::step(&mut self.flight.held, &mut from, &mut to, limit);
+        self.report.deliver(Mechanism::ReadWrite, step.delivered);
+        if let Some(plan) = &mut self.plan {
+            plan.took(step.taken);
+        }
+        step
     }
 
     /// Reads and writes within the plan.

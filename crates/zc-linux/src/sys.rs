@@ -10,6 +10,8 @@ mod stat;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -93,6 +95,11 @@ thread_local! {
 #[inline]
 pub(crate) fn calls() -> u64 {
     CALLS.with(Cell::get)
+}
+
+/// How many calls this thread has made since it had made `before`, and as if it had not.
+pub(crate) fn count_from(before: u64) -> u64 {
+    CALLS.with(|calls| calls.replace(before)) - before
 }
 
 /// Makes one call, again for as long as signals interrupt it.
@@ -284,9 +291,32 @@ pub(crate) fn position(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     ask(Syscall::Seek, Some(fd), || rustix::fs::seek(fd, rustix::fs::SeekFrom::Current(0)))
 }
 
-/// This process. getpid(2) cannot fail and moves nothing, so the table leaves it out.
-pub(crate) fn process_id() -> u32 {
-    std::process::id()
+/// Sets a file to `position`.
+pub(crate) fn seek(fd: BorrowedFd<'_>, position: u64) -> Result<(), Errno> {
+    ask(Syscall::Seek, Some(fd), || rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(position)))?;
+    Ok(())
+}
+
+/// A number that a forked child has not in common with its parent, nor with anybody whose memory it has a
+/// copy of. What it takes to know moves nothing, so the table leaves it out.
+///
+/// The process's own number would do, but for PID namespaces, in each of which there is a number 1; and
+/// asking for it is a system call.
+pub(crate) fn process() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    static NUMBER: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
+
+    let Some(number) = NUMBER.get_or_init(raw::wiped_on_fork) else {
+        return std::process::id().into();
+    };
+    match number.load(Ordering::Relaxed) {
+        0 => {
+            let new = NEXT.fetch_add(1, Ordering::Relaxed);
+            let taken = number.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed);
+            taken.map_or_else(|other_thread| other_thread, |_| new)
+        }
+        known => known,
+    }
 }
 
 /// Whether `events` are there now.
@@ -378,6 +408,24 @@ pub(crate) struct FdReader<'fd>(pub(crate) BorrowedFd<'fd>);
 impl Read for FdReader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         read(self.0, buf)
+    }
+}
+
+/// `Read` of a socket, which says `WouldBlock` rather than wait, whatever mode it is in.
+#[derive(Debug)]
+pub(crate) struct ReaderOfWhatIsThere<'fd>(pub(crate) BorrowedFd<'fd>);
+
+impl Read for ReaderOfWhatIsThere<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n =
+            call(Syscall::Read, Some(self.0), None, buf.len(), |len| {
+                match rustix::net::recv(self.0, &mut buf[..len], RecvFlags::DONTWAIT) {
+                    Ok((n, _)) => Ok(n),
+                    Err(errno) if only_reads_and_writes(errno) => Err(Errno::AGAIN),
+                    Err(errno) => Err(errno),
+                }
+            })?;
+        Ok(n)
     }
 }
 

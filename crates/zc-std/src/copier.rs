@@ -85,6 +85,32 @@ impl Copier {
         Self::default()
     }
 
+    /// A copier with `residue` in flight, to be delivered before anything else: for going on where a
+    /// plain copy failed.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    /// use zc_std::{Copier, CopyError};
+    ///
+    /// let (mut client, stream) = UnixStream::pair()?;
+    /// client.write_all(b"all of it")?;
+    /// drop(client);
+    ///
+    /// let mut full = std::fs::File::options().write(true).open("/dev/full")?;
+    /// let error = zc_std::copy(&mut &stream, &mut full).unwrap_err();
+    /// let failed = error.downcast::<CopyError>().expect("a copy's error carries one");
+    /// assert_eq!(failed.moved(), 0);
+    ///
+    /// let mut elsewhere = Vec::new();
+    /// Copier::holding(failed.into_residue()).copy(&mut &stream, &mut elsewhere)?;
+    /// assert_eq!(elsewhere, b"all of it");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn holding(residue: Vec<u8>) -> Self {
+        Copier { pump: Pump::holding(residue.into()) }
+    }
+
     /// How large the pipes to splice through should be, in bytes; by default 1 MiB.
     ///
     /// The kernel rounds it up to a power of two pages. A size it does not grant (an ordinary user

@@ -22,7 +22,7 @@ use crate::pipe::pool;
 use crate::sys::{self, SpliceFlags, Syscall};
 
 /// Fills the pipe, which is empty, and drains it once. `Err` with `EMFILE`, `ENFILE` or `ENOBUFS`: no
-/// pipe can be had now.
+/// pipe can be had now. With `EAGAIN`: probably nothing to read, but only a read knows.
 pub(crate) fn step(
     flight: &mut Flight,
     from: BorrowedFd<'_>,
@@ -40,8 +40,9 @@ pub(crate) fn step(
     let taken = match sys::splice(from, pipe.write_end(), len, SpliceFlags::empty()) {
         Ok(0) => return Ok(Step::idle(Next::Done)),
         Ok(n) => n,
-        Err(Errno::AGAIN) => return Ok(Step::idle(Next::Readable)),
-        Err(errno) if is_refusal(errno) => return Err(errno),
+        // TCP says so before urgent data, too, with any number of bytes behind it (tcp_splice_read, so
+        // still in Linux 6.18). To wait for the socket would be to wait for nothing, again and again.
+        Err(errno) if errno == Errno::AGAIN || is_refusal(errno) => return Err(errno),
         Err(errno) => return Ok(Step::idle(failed(Syscall::Splice, errno))),
     };
     pipe.put(taken);

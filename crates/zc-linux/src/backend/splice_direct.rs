@@ -26,13 +26,17 @@ pub(crate) fn step(from: BorrowedFd<'_>, to: BorrowedFd<'_>, limit: u64) -> Resu
     }
 }
 
-/// Which end said EAGAIN. `Err`: they differ in mode, and only read/write can tell.
+/// Which end said EAGAIN. `Err`: they differ in mode, or both are ready now, and only read/write can tell.
 fn blame(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<Next, Errno> {
     let waits = |fd| sys::flags(fd).map(|flags| !flags.contains(OFlags::NONBLOCK));
     if waits(from)? != waits(to)? {
         return Err(Errno::AGAIN);
     }
     // Both non-blocking; or both blocking, and a socket's timeout has expired.
-    let full = !sys::is_ready(to, PollFlags::OUT)?;
-    Ok(if full { Next::Writable } else { Next::Readable })
+    if !sys::is_ready(to, PollFlags::OUT)? {
+        return Ok(Next::Writable);
+    }
+    // Had the sink become ready since, the source may have bytes that it has had all along, and whoever waits
+    // for news of it (EPOLLET) waits in vain.
+    if sys::is_ready(from, PollFlags::IN)? { Err(Errno::AGAIN) } else { Ok(Next::Readable) }
 }

@@ -4,6 +4,7 @@
 
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::AtomicU64;
 
 use rustix::io::Errno;
 
@@ -50,4 +51,35 @@ fn check(answer: libc::c_int) -> Result<(), Errno> {
     }
     let error = std::io::Error::last_os_error();
     Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+}
+
+/// A 0, which is 0 again in a child that is forked, whatever it has become (`MADV_WIPEONFORK`, Linux 4.14,
+/// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html)); `None` where that cannot be had.
+///
+/// It holds for a fork by whatever means, unlike the handlers of `pthread_atfork`.
+pub(super) fn wiped_on_fork() -> Option<&'static AtomicU64> {
+    // As much as the smallest page; the kernel rounds up.
+    const LEN: usize = 4096;
+    // SAFETY: a new mapping of nobody else's memory.
+    let page = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            LEN,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if page == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: the mapping is ours, and as long.
+    if unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) } != 0 {
+        // SAFETY: as above, and nothing refers to it.
+        unsafe { libc::munmap(page, LEN) };
+        return None;
+    }
+    // SAFETY: it is aligned, zeroed, and stays mapped for good.
+    Some(unsafe { &*page.cast::<AtomicU64>() })
 }

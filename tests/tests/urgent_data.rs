@@ -1,0 +1,90 @@
+//! TCP urgent data: a byte that is not part of the stream, and keeps nobody from what comes after it.
+
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{SendFlags, send};
+use zc_linux::{Inflow, Outflow, Pump};
+use zc_std::{Copier, End};
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::{fds, files, sockets};
+
+/// How much there is on either side of the urgent byte.
+const SIDE: usize = 100_000;
+
+/// Sends a side, the urgent byte and the other side; all of it has arrived when this returns.
+fn sent(data: &[u8]) -> (TcpStream, TcpStream) {
+    let (mut client, server) = sockets::tcp_v4();
+    client.write_all(&data[..SIDE]).unwrap();
+    assert_eq!(send(&client, b"!", SendFlags::OOB), Ok(1));
+    client.write_all(&data[SIDE..]).unwrap();
+    // The urgent byte is part of what is counted.
+    while rustix::io::ioctl_fionread(&server).unwrap() < SIDE as u64 {
+        std::thread::yield_now();
+    }
+    (client, server)
+}
+
+/// Waits for bytes, as an event loop does. They must not be there again and again and never come.
+fn until_readable(source: impl AsFd, waits: &mut usize) {
+    *waits += 1;
+    assert!(*waits < 1000, "told to wait for bytes that are there");
+    let mut fds = [PollFd::new(&source, PollFlags::IN)];
+    assert_eq!(poll(&mut fds, Some(&Timespec { tv_sec: 20, tv_nsec: 0 })), Ok(1));
+}
+
+#[test]
+fn a_pump_gets_past_it() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(1, 2 * SIDE);
+    let (_client, server) = sent(&data);
+    server.set_nonblocking(true).unwrap();
+    let file = files::empty();
+    let (mut pump, mut moved, mut waits) = (Pump::default(), 0, 0);
+    while moved < data.len() as u64 {
+        let (from, to) = (zc_core::PollFd::of(&server), zc_core::PollFd::of(&file));
+        let step = pump.step(Inflow::Fd(from), Outflow::Fd(to), u64::MAX);
+        moved += step.delivered;
+        match step.next {
+            zc_core::Next::Again => {}
+            zc_core::Next::Readable => until_readable(&server, &mut waits),
+            other => panic!("{other:?}"),
+        }
+    }
+    pump.release();
+    assert_same(&files::contents(&file), &data);
+}
+
+#[test]
+fn a_copier_gets_past_it() {
+    for nonblocking in [true, false] {
+        for adaptive in [true, false] {
+            let _leaks = fds::no_leaks();
+            let data = data::bytes(2, 2 * SIDE);
+            let (client, server) = sent(&data);
+            server.set_nonblocking(nonblocking).unwrap();
+            drop(client);
+            let file = files::empty();
+            let mut copier = Copier::new().adaptive(adaptive);
+            let (mut moved, mut waits) = (0, 0);
+            loop {
+                match copier.copy(&mut &server, &mut &file) {
+                    Ok(report) => {
+                        moved += report.moved();
+                        break;
+                    }
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                        assert_eq!(error.waits_for(), Some(End::Source));
+                        moved += error.moved();
+                        until_readable(&server, &mut waits);
+                    }
+                }
+            }
+            assert_eq!(moved, data.len() as u64);
+            assert_same(&files::contents(&file), &data);
+        }
+    }
+}
