@@ -12,7 +12,7 @@ use static_assertions::{
     assert_impl_all, assert_not_impl_any, assert_obj_safe, const_assert, const_assert_eq,
 };
 use zc_core::{Bottom, Custom, Fault, Held, Inlet, Next, Outlet, Step};
-use zc_linux::{Inflow, Kind, Options, Outflow, Pump};
+use zc_linux::{Inflow, Options, Outflow, Pump};
 use zc_std::conformance::{Failure, Property};
 use zc_std::hook::{Action, Call, Guard, Record, Recorder, Syscall};
 use zc_std::{
@@ -36,7 +36,6 @@ assert_impl_all!(Progress<File, fn(u64)>: Send, Sync, Unpin, UnwindSafe, RefUnwi
 assert_impl_all!(Options: Send, Sync, Unpin, Copy);
 assert_impl_all!(Mechanism: Send, Sync, Unpin, Copy, Eq, std::hash::Hash);
 assert_impl_all!(PageSharing: Send, Sync, Unpin, Copy, Eq);
-assert_impl_all!(Kind: Send, Sync, Unpin, Copy, Eq);
 assert_impl_all!(Failure: Send, Sync, Unpin, std::error::Error);
 assert_impl_all!(Property: Send, Sync, Unpin, Copy, Eq, std::hash::Hash);
 // `?` with the error types of applications.

@@ -59,7 +59,7 @@ impl Failure {
     pub(crate) fn copy(what: impl fmt::Display, error: &CopyError, residue: usize) -> Self {
         let why = match error.raw_os_error() {
             Some(number) => errno::show(number),
-            None => std::error::Error::source(error).map_or(error.to_string(), |e| e.to_string()),
+            None => error.io_error().to_string(),
         };
         let why = match error.syscall() {
             Some(call) => format!("{call}: {why}"),

@@ -117,6 +117,11 @@ impl CopyError {
         self.waits_for
     }
 
+    /// The error that stopped the copy, as the system call or the type's own method returned it.
+    pub fn io_error(&self) -> &io::Error {
+        &self.error
+    }
+
     /// The kind of the error that stopped the copy.
     pub fn kind(&self) -> io::ErrorKind {
         self.error.kind()
@@ -156,8 +161,9 @@ impl fmt::Display for CopyError {
 }
 
 impl Error for CopyError {
+    /// What is behind the [`io_error`](CopyError::io_error): this error's own text includes that one's.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
+        self.error.source()
     }
 }
 

@@ -7,8 +7,7 @@ use crate::sys::{self, Stat};
 
 /// What stands behind a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A regular file.
     File,
     /// A connected stream socket.

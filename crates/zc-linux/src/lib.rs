@@ -19,6 +19,9 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("zc-linux is the Linux engine of zc, and there is none for another system");
+
 mod backend;
 mod coalesce;
 mod copy;
@@ -41,7 +44,6 @@ mod sys;
 pub use backend::read_write::relay;
 pub use copy::{copy, stopped};
 pub use ends::{Inflow, Outflow};
-pub use kind::Kind;
 pub use options::{Options, PageSharing};
 pub use pipe::pool;
 pub use plan::SMALL;

@@ -2,13 +2,13 @@
 
 use zc_core::{Fault, PollFd};
 
-use crate::kind::Nature;
+use crate::kind::{Kind, Nature};
 use crate::learn::{Learn, Pieces, Way};
 use crate::options::Options;
 use crate::prior::Prior;
 use crate::report::Mechanism;
 use crate::route::route;
-use crate::{Kind, overlap, sys};
+use crate::{overlap, sys};
 
 /// Copies limited to this many bytes are read and written at once: they fit one read, and asking what
 /// the descriptors are, let alone fetching a pipe, would cost more than it saves.

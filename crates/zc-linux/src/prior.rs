@@ -9,7 +9,8 @@ use std::os::fd::BorrowedFd;
 
 use zc_core::PollFd;
 
-use crate::{Kind, sys};
+use crate::kind::Kind;
+use crate::sys;
 
 /// How the route's mechanism compares with read/write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

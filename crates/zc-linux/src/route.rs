@@ -3,8 +3,8 @@
 //! This is the table of the README, as code. Every route ends in read/write, which can move
 //! anything that can be moved at all; what comes before it may refuse at any moment.
 
-use crate::Kind;
 use crate::Mechanism::{self, CopyFileRange, ReadWrite, Sendfile, Splice};
+use crate::kind::Kind;
 use crate::options::PageSharing;
 
 pub(crate) fn route(from: Kind, to: Kind, sharing: PageSharing) -> &'static [Mechanism] {

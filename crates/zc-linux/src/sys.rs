@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+use rustix::pipe::SpliceFlags;
 use zc_core::PollFd;
 
-pub(crate) use rustix::pipe::SpliceFlags;
 pub(crate) use stat::{Stat, stat};
 
 /// The calls of the table, by the names of their manual pages.
@@ -224,14 +224,9 @@ pub(crate) fn give(end: PollFd<'_>, buf: &[u8]) -> io::Result<usize> {
     Ok(n)
 }
 
-pub(crate) fn splice(
-    from: BorrowedFd<'_>,
-    to: BorrowedFd<'_>,
-    len: usize,
-    flags: SpliceFlags,
-) -> Result<usize, Errno> {
+pub(crate) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, len: usize) -> Result<usize, Errno> {
     call(Syscall::Splice, Some(from), Some(to), len, |len| {
-        rustix::pipe::splice(from, None, to, None, len, flags)
+        rustix::pipe::splice(from, None, to, None, len, SpliceFlags::empty())
     })
 }
 
@@ -393,12 +388,8 @@ pub fn make(fd: BorrowedFd<'_>) -> io::Result<Make> {
     if stat(fd)?.kind != rustix::fs::FileType::Socket {
         return Ok(Make { is_stream: true, is_socket: false });
     }
-    let mut is_stream = false;
-    call(Syscall::GetSockOpt, Some(fd), None, 0, |_| {
-        is_stream = rustix::net::sockopt::socket_type(fd)? == rustix::net::SocketType::STREAM;
-        Ok(0)
-    })?;
-    Ok(Make { is_stream, is_socket: true })
+    let kind = ask(Syscall::GetSockOpt, Some(fd), || rustix::net::sockopt::socket_type(fd))?;
+    Ok(Make { is_stream: kind == rustix::net::SocketType::STREAM, is_socket: true })
 }
 
 /// `Read` of a descriptor by way of the table.

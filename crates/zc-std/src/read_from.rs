@@ -57,6 +57,7 @@ read_from! {
     io::Sink;
     &io::Sink;
     io::Empty;
+    &io::Empty;
     @<W: Sink> BufWriter<W>;
     @<W: Sink> LineWriter<W>;
     @<W: Write> Opaque<W>;
@@ -67,4 +68,26 @@ impl<W: Sink, F: FnMut(u64)> ReadFrom<Kernel> for Progress<W, F> {
     fn read_from<S: Source>(&mut self, mut source: S) -> io::Result<u64> {
         copy_all(&mut source, self)
     }
+}
+
+impl<const N: usize> ReadFrom<Kernel> for Cursor<[u8; N]> {
+    fn read_from<S: Source>(&mut self, mut source: S) -> io::Result<u64> {
+        copy_all(&mut source, self)
+    }
+}
+
+macro_rules! read_from_dyn {
+    ($($ty:ty;)*) => {$(
+        impl ReadFrom<Kernel> for $ty {
+            fn read_from<S: Source>(&mut self, mut source: S) -> io::Result<u64> {
+                crate::copy(&mut source, self)
+            }
+        }
+    )*};
+}
+
+read_from_dyn! {
+    dyn Sink + '_;
+    dyn Sink + Send + '_;
+    dyn Sink + Send + Sync + '_;
 }

@@ -8,7 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::Count;
 use super::failure::{Failure, Property, raise};
 use super::script::{Act, Mode, Script};
-use super::wire::{self, LEN, retry};
+use super::wire::{self, LEN};
+use crate::held::retry;
 use crate::{Outlet, Sink};
 
 /// How large the writes are that make the reference.

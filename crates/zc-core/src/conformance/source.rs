@@ -8,7 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::Count;
 use super::failure::{Failure, Property, raise};
 use super::script::{Act, Mode, Script};
-use super::wire::{self, Feed, LEN, retry};
+use super::wire::{self, Feed, LEN};
+use crate::held::retry;
 use crate::{Bottom, Fault, Inlet, Reach, Source};
 
 /// How large the reads are that make the reference.

@@ -8,6 +8,8 @@ use std::os::unix::net::UnixStream;
 
 use super::script::{Mode, Script};
 
+use crate::held::retry;
+
 /// How many bytes the kit feeds into a source, or writes into a sink.
 ///
 /// Twice the default capacity of std's `BufReader` and `BufWriter`, and more.
@@ -121,14 +123,4 @@ pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 /// std has no read or write for a borrowed descriptor: a duplicate of it serves.
 fn file(fd: BorrowedFd<'_>) -> io::Result<File> {
     Ok(File::from(fd.as_fd().try_clone_to_owned()?))
-}
-
-/// Calls until the answer is not `Interrupted`, which no type has to hide.
-pub(super) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            answer => return answer,
-        }
-    }
 }

@@ -58,5 +58,6 @@ impl Sink for Cursor<&mut [u8]> {}
 impl Sink for Cursor<Box<[u8]>> {}
 impl<const N: usize> Sink for Cursor<[u8; N]> {}
 impl Sink for Empty {}
+impl Sink for &Empty {}
 impl Sink for std::io::Sink {}
 impl Sink for &std::io::Sink {}

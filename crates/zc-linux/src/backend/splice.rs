@@ -19,7 +19,7 @@ use zc_core::{Next, Step};
 use super::{failed, is_refusal};
 use crate::flight::Flight;
 use crate::pipe::pool;
-use crate::sys::{self, SpliceFlags, Syscall};
+use crate::sys::{self, Syscall};
 
 /// Fills the pipe, which is empty, and drains it once. `Err` with `EMFILE`, `ENFILE` or `ENOBUFS`: no
 /// pipe can be had now. With `EAGAIN`: probably nothing to read, but only a read knows.
@@ -37,7 +37,7 @@ pub(crate) fn step(
     }
     debug_assert_eq!(pipe.level(), 0, "a pipe that is not empty may be full, and block");
     let len = pipe.capacity().min(sys::at_most(limit));
-    let taken = match sys::splice(from, pipe.write_end(), len, SpliceFlags::empty()) {
+    let taken = match sys::splice(from, pipe.write_end(), len) {
         Ok(0) => return Ok(Step::idle(Next::Done)),
         Ok(n) => n,
         // TCP says so before urgent data, too, with any number of bytes behind it (tcp_splice_read, so
@@ -55,7 +55,7 @@ pub(crate) fn step(
 /// Drains the pipe, which is not empty, once. `Err`: `to` cannot be spliced to.
 pub(crate) fn deliver(flight: &mut Flight, to: BorrowedFd<'_>) -> Result<(u64, Next), Errno> {
     let pipe = flight.pipe.as_mut().expect("bytes are in it");
-    match sys::splice(pipe.read_end(), to, pipe.level(), SpliceFlags::empty()) {
+    match sys::splice(pipe.read_end(), to, pipe.level()) {
         // There are bytes in the pipe, so this is no end; nor would asking again be.
         Ok(0) => Err(Errno::INVAL),
         Ok(n) => {

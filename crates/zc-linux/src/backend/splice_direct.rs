@@ -14,10 +14,10 @@ use rustix::io::Errno;
 use zc_core::{Next, Step};
 
 use super::{CHUNK, failed, is_refusal, moved};
-use crate::sys::{self, SpliceFlags, Syscall};
+use crate::sys::{self, Syscall};
 
 pub(crate) fn step(from: BorrowedFd<'_>, to: BorrowedFd<'_>, limit: u64) -> Result<Step, Errno> {
-    match sys::splice(from, to, sys::at_most(limit.min(CHUNK)), SpliceFlags::empty()) {
+    match sys::splice(from, to, sys::at_most(limit.min(CHUNK))) {
         Ok(0) => Ok(Step::idle(Next::Done)),
         Ok(n) => Ok(moved(n)),
         Err(Errno::AGAIN) => blame(from, to).map(Step::idle),
