@@ -135,8 +135,7 @@ impl Drive<'_> {
                     // was planned for one kind of descriptor may lend another's pages unasked.
                     let pair = (from.fd().as_raw_fd(), to.map(|to| to.fd().as_raw_fd()));
                     if self.planned.replace(pair).is_some_and(|planned| planned != pair) {
-                        self.pump.replan();
-                        self.coalesce = self.pump.options().coalesce.map(Coalesce::new);
+                        begin_anew(self.pump, &mut self.coalesce);
                     }
                     if let Some(coalesce) = &mut self.coalesce {
                         coalesce.gather(from.fd(), limit);
@@ -182,8 +181,7 @@ impl Drive<'_> {
     /// Goes on with the next link of a chain of sources, if there is one.
     #[cold]
     fn next_link(&mut self) -> bool {
-        self.pump.replan();
-        self.coalesce = self.pump.options().coalesce.map(Coalesce::new);
+        begin_anew(self.pump, &mut self.coalesce);
         self.inlet.next_link()
     }
 
@@ -234,6 +232,12 @@ impl Drive<'_> {
     fn flush(&mut self) -> Result<(), Fault> {
         self.outlet.flush().map_err(|error| Fault::at(End::Sink, "flush", error))
     }
+}
+
+/// The ends are others from here on: what was learned of them does not hold.
+fn begin_anew(pump: &mut Pump, coalesce: &mut Option<Coalesce>) {
+    pump.replan();
+    *coalesce = pump.options().coalesce.map(Coalesce::new);
 }
 
 /// Where to deliver, and whether that goes past the sink's layers.
