@@ -10,7 +10,8 @@ use std::io;
 /// [`residue`](CopyError::residue); there is no third place. (A `Copier` keeps the residue itself,
 /// to deliver it first in the next copy; its errors have an empty one.)
 ///
-/// The plain calls return an `io::Error` of the same [kind](CopyError::kind) that carries it:
+/// The plain calls return an `io::Error` of the same [kind](CopyError::kind) that carries it. That error's
+/// own `raw_os_error()` is `None`; [`CopyError::raw_os_error`] has the errno:
 ///
 /// ```
 /// use std::io;
@@ -78,8 +79,8 @@ impl CopyError {
 
     /// The `CopyError` inside an error that a copy returned, or `None` if it came from elsewhere.
     ///
-    /// To have it by value, and with it the residue, take it out by
-    /// [`io::Error::downcast`]: `error.downcast::<CopyError>()`.
+    /// To take it out by value, and the residue with it, use [`io::Error::downcast`]:
+    /// `error.downcast::<CopyError>()`.
     pub fn from_io(error: &io::Error) -> Option<&CopyError> {
         error.get_ref()?.downcast_ref()
     }
@@ -89,8 +90,8 @@ impl CopyError {
         self.moved
     }
 
-    /// Bytes taken from the source and not delivered, in order: write them to the sink, and a new
-    /// copy goes on from there.
+    /// Bytes taken from the source and not delivered, in order. Write them to the sink, or hand them to
+    /// `zc_std::Copier::holding`, and a new copy continues from there.
     pub fn residue(&self) -> &[u8] {
         &self.residue
     }
@@ -127,8 +128,22 @@ impl CopyError {
         self.error.kind()
     }
 
-    /// The errno that stopped the copy, if the system gave one. (The `io::Error` that the plain calls
-    /// return has none: what it carries is this.)
+    /// The errno that stopped the copy, if the system gave one.
+    ///
+    /// The `io::Error` of the plain calls answers `None` to its own `raw_os_error()`, since it carries
+    /// this. Code moved from `std::io::copy` that matches `ENOSPC`, say, asks here or for its `kind()`:
+    ///
+    /// ```
+    /// use std::io;
+    /// use zc_core::CopyError;
+    ///
+    /// const ENOSPC: i32 = 28;
+    /// let error = io::Error::from(CopyError::new(io::Error::from_raw_os_error(ENOSPC)));
+    /// assert_eq!(error.raw_os_error(), None);
+    /// assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    /// let errno = CopyError::from_io(&error).and_then(CopyError::raw_os_error);
+    /// assert_eq!(errno, Some(ENOSPC));
+    /// ```
     pub fn raw_os_error(&self) -> Option<i32> {
         self.error.raw_os_error()
     }

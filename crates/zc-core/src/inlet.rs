@@ -11,8 +11,33 @@ use crate::{End, Fault, PollFd};
 /// A [`Source`] as an engine sees it: one descriptor under any number of layers, whose buffers come
 /// first and whose limits all count.
 ///
-/// The engine alternates between asking how far down it can [`reach`](Inlet::reach), taking
-/// some, and saying so with [`taken`](Inlet::taken), which tells every layer.
+/// The engine asks how far down it can [`reach`](Inlet::reach), takes some bytes there, says so with
+/// [`taken`](Inlet::taken), which tells every layer, and begins anew.
+///
+/// ```
+/// use std::io::{BufRead, BufReader, Read, Write};
+/// use std::os::unix::net::UnixStream;
+/// use zc_core::{Bottom, Inlet};
+///
+/// let (mut client, stream) = UnixStream::pair()?;
+/// client.write_all(b"header\nbody")?;
+///
+/// let mut reader = BufReader::new(stream);
+/// reader.read_line(&mut String::new())?; // reads ahead
+/// let mut source = reader.take(100);
+///
+/// let mut inlet = Inlet::new(&mut source);
+/// let mut sink = Vec::new();
+/// inlet.drain_buffered(&mut sink).map_err(|fault| fault.error)?;
+/// assert_eq!(sink, b"body");
+///
+/// let reach = inlet.reach();
+/// assert!(matches!(reach.bottom, Bottom::Fd(_)) && reach.limit == 96);
+/// // … an engine takes 10 bytes at the descriptor …
+/// inlet.taken(10);
+/// assert_eq!(source.limit(), 86);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Inlet<'s> {
     source: &'s mut (dyn Source + 's),
     /// How many of the leaves, in the order their bytes come, this copy has read to their end.
@@ -69,14 +94,14 @@ impl<'s> Inlet<'s> {
     }
 
     /// Offers bytes that a layer has buffered, the outermost first and no more than the limits
-    /// allow, to `write`; tells the layers how many it took. `Ok(0)`: nothing is buffered.
+    /// allow, to `sink`, once; tells the layers how many it took. `Ok(0)`: nothing is buffered.
     ///
-    /// Every layer is told even if one of them panics.
+    /// Blocks as `sink` does. Every layer is told even if one of them panics.
     ///
     /// # Errors
     ///
-    /// Those of `write`; `InvalidData` if a layer's buffer does not fall by what was taken from it.
-    /// That is found out when `write` has taken it: the layers have been told.
+    /// Those of `sink`; `InvalidData` if a layer's buffer does not fall by what was taken from it. By then
+    /// `sink` has taken the bytes, and the layers have been told.
     pub fn drain_buffered(&mut self, sink: &mut dyn io::Write) -> Result<usize, Fault> {
         let mut skip = self.ended;
         let drained = Cell::new(0);

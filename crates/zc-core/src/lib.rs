@@ -1,5 +1,5 @@
-//! The words of zc: what a source and a sink of bytes must say about themselves so that the kernel
-//! can move the bytes between them, past their `Read` and `Write`.
+//! The traits and types of zc: what a source and a sink of bytes must say about themselves so that the
+//! kernel can move the bytes between them, past their `Read` and `Write`.
 //!
 //! This crate makes no system call and depends on nothing. It holds
 //!
@@ -17,8 +17,8 @@
 //!
 //! # A wrapper of your own
 //!
-//! A wrapper says once that bytes pass through it unchanged; descriptor, buffers and limits below
-//! it are then found by the engine, not repeated by the wrapper:
+//! A wrapper says once that bytes pass through it unchanged. The engine then finds the descriptor,
+//! buffers and limits below it; the wrapper repeats none of them:
 //!
 //! ```
 //! use std::io::{self, Read};

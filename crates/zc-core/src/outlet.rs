@@ -9,6 +9,24 @@ use crate::sink::{Downstream, Drain, Sink};
 
 /// A [`Sink`] as an engine sees it: one descriptor under any number of layers, some of which hold
 /// bytes back.
+///
+/// ```
+/// use std::io::{BufWriter, Read, Write};
+/// use zc_core::Outlet;
+///
+/// let (mut reader, writer) = std::io::pipe()?;
+/// let mut sink = BufWriter::new(writer);
+/// sink.write_all(b"header")?;
+///
+/// let mut outlet = Outlet::new(&mut sink);
+/// let (fd, holds_back) = outlet.reach();
+/// assert!(fd.is_some() && holds_back);
+/// outlet.flush()?; // now an engine may write to the descriptor
+/// let mut header = [0; 6];
+/// reader.read_exact(&mut header)?;
+/// assert_eq!(&header, b"header");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Outlet<'s> {
     sink: &'s mut (dyn Sink + 's),
 }
@@ -27,7 +45,7 @@ impl<'s> Outlet<'s> {
         descend(self.sink, false)
     }
 
-    /// Makes every layer that may hold bytes back pass them on, the outermost first.
+    /// Makes every layer that may hold bytes back pass them on, the outermost first. Blocks as they do.
     ///
     /// # Errors
     ///

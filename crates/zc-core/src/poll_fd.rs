@@ -10,6 +10,26 @@ use std::os::fd::{AsFd, BorrowedFd};
 ///
 /// Implementing it is a promise about the descriptor that [`AsFd`] yields, and makes the type
 /// [`AsRawPollFd`].
+///
+/// ```
+/// use std::fs::File;
+/// use std::os::fd::{AsFd, BorrowedFd};
+/// use zc_core::{IsStream, PollFd};
+///
+/// /// A serial line.
+/// struct Line(File);
+///
+/// impl AsFd for Line {
+///     fn as_fd(&self) -> BorrowedFd<'_> {
+///         self.0.as_fd()
+///     }
+/// }
+/// impl IsStream for Line {}
+///
+/// let line = Line(File::open("/dev/null")?);
+/// assert!(PollFd::of(&line).is_stream());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "the descriptor of `{Self}` is not known to be a byte stream, so it must not be spliced",
     label = "keeps message boundaries, or has not opted in with `IsStream`",
@@ -24,11 +44,11 @@ pub trait IsStream: AsFd {
     }
 
     /// Whether the descriptor is known to be a socket, so that a copy need not ask. recv(2) and send(2)
-    /// then stand in for read(2) and write(2): on a socket they do the same for less, which tells in
+    /// then stand in for read(2) and write(2): on a socket they do the same for less, which shows in
     /// copies of a few bytes.
     ///
-    /// `false` unless overridden, which is right for a socket too. `true` has to be right: nobody checks
-    /// whether a file that is taken for a socket is copied into itself.
+    /// `false`, the default, is always safe. Return `true` only for a socket: for a file it disables the
+    /// check against copying it into itself.
     #[inline]
     fn is_socket(&self) -> bool {
         false

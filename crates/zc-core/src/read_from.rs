@@ -32,12 +32,17 @@ use crate::Source;
 /// `By` says who carries out the copy, and is always inferred; a type of your own leaves it out
 /// (`impl ReadFrom for Upload`). It is there because of Rust's orphan rule: this crate knows no
 /// engine, and `zc-std` may implement a foreign trait for std's foreign types only if a type of
-/// `zc-std` stands among the trait's parameters. A function generic over destinations names it
-/// once, as with axum's `Handler`: `fn store<By>(to: &mut impl ReadFrom<By>)`.
+/// `zc-std` is among the trait's parameters.
+///
+/// A function generic over destinations names it once, as with axum's `Handler`:
+/// `fn store<By>(to: &mut impl ReadFrom<By>)`. Left out there, it silently means [`Custom`], and the
+/// function rejects `File`. Generic code does better to take `W: Sink` and call `zc_std::copy`, which has
+/// no such parameter and accepts `dyn Sink` too.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot read from a source",
     label = "not a `ReadFrom`",
-    note = "std's files, sockets and pipes can, with `use zc_std::ReadFrom`; a type of your own implements it by calling `self.file.read_from(source)`"
+    note = "std's files, sockets and pipes can, with `use zc_std::ReadFrom`; a type of your own implements it by calling `self.file.read_from(source)`",
+    note = "a function generic over destinations names the parameter: `fn f<By>(to: &mut impl ReadFrom<By>)`"
 )]
 pub trait ReadFrom<By = Custom> {
     /// Copies `source` into `self` until its end or its limit, and returns how many bytes moved.

@@ -4,6 +4,26 @@
 //! calls. A `Take` over a socket into a file, again and again, is what most frames are, and the
 //! calls cost more than the frame's own. These functions see the one layer by its type, so that the
 //! compiler sees through it; whatever lies deeper, or has bytes to go first, is left to the others.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::os::unix::net::UnixStream;
+//! use zc_core::{Held, generic, shallow};
+//!
+//! let (mut client, stream) = UnixStream::pair()?;
+//! client.write_all(b"one frame, and more")?;
+//!
+//! let (mut source, mut sink) = ((&stream).take(9), std::fs::File::create("/dev/null")?);
+//! let (from, limit) = shallow::source(&mut source).expect("one layer over a descriptor");
+//! assert!(limit == 9 && from.is_socket() && shallow::sink(&mut sink).is_some());
+//! // … an engine moves 9 bytes from descriptor to descriptor …
+//! shallow::tell(&mut source, &mut sink, 9, 9);
+//! assert_eq!(source.limit(), 0);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+// `inline(always)` here: the processor mispredicts a return from a function that made a system call, at
+// 20 to 40 ns each, which small copies notice.
 
 use crate::PollFd;
 use crate::inlet::in_drop;

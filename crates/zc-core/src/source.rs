@@ -19,7 +19,33 @@ use crate::PollFd;
 /// buffers and limits of what it wraps. What the types do not rule out (a wrapper with a buffer of
 /// its own that it does not mention), `zc_core::conformance` catches in a test.
 ///
-/// An example is on the [crate's front page](crate).
+/// ```
+/// use std::io::{self, Read};
+/// use zc_core::{Source, Upstream};
+///
+/// /// Counts what is read through it.
+/// struct Metered<S> {
+///     inner: S,
+///     bytes: u64,
+/// }
+///
+/// impl<S: Read> Read for Metered<S> {
+///     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+///         let n = self.inner.read(buf)?;
+///         self.bytes += n as u64;
+///         Ok(n)
+///     }
+/// }
+///
+/// impl<S: Source> Source for Metered<S> {
+///     fn upstream(&mut self) -> Upstream<'_> {
+///         Upstream::through(&mut self.inner)
+///     }
+///     fn taken(&mut self, n: u64) {
+///         self.bytes += n;
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has not opted in as a source of a copy",
     label = "not a `Source`",
@@ -30,8 +56,9 @@ use crate::PollFd;
 pub trait Source: Read {
     /// Where this source's bytes come from, once [`buffered`](Source::buffered) is empty.
     ///
-    /// Called before every step of a copy, so it should be cheap; it must not do I/O. Its answer
-    /// may change when bytes are taken (a limit falls) but not otherwise.
+    /// Called before every step of a copy, so it should be cheap; it must not do I/O. Its answer may
+    /// change whenever bytes are taken or read (a limit falls, a header has been read, the next file
+    /// begins), and not in between.
     fn upstream(&mut self) -> Upstream<'_> {
         Upstream::opaque()
     }
@@ -137,7 +164,7 @@ impl<'a> Upstream<'a> {
         self
     }
 
-    /// Once it has ended it never yields another byte, as a connected stream socket and unlike a
+    /// Once it has ended it never yields another byte: true of a connected stream socket, and not of a
     /// file, which may grow.
     #[must_use]
     #[inline]

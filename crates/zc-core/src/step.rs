@@ -40,7 +40,7 @@ pub enum Next {
 pub struct Fault {
     /// The call that failed.
     pub syscall: &'static str,
-    /// What it said.
+    /// The error it returned.
     pub error: io::Error,
     /// The end that has to become ready, if that is all that is wrong.
     pub waits_for: Option<End>,
@@ -59,7 +59,7 @@ impl Fault {
         Fault { syscall, error, waits_for }
     }
 
-    /// The error of a copy that this made fail, with `moved` bytes delivered.
+    /// The error of a copy that this fault stopped, with `moved` bytes delivered.
     pub fn into_copy_error(self, moved: u64) -> CopyError {
         let error = CopyError::new(self.error).with_moved(moved).with_syscall(self.syscall);
         match self.waits_for {

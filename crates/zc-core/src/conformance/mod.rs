@@ -74,6 +74,24 @@
 //! `WouldBlock`, makes the kit hang.
 //!
 //! Limits and buffers only show if they are smaller than [`LEN`]: build the type accordingly.
+//!
+//! # A type that wants a `TcpStream`
+//!
+//! The kit's streams are Unix sockets. A type that is not generic takes one under another name, since
+//! std reads and writes both alike:
+//!
+//! ```
+//! use std::io::{BufReader, Read};
+//! use std::net::TcpStream;
+//! use std::os::fd::OwnedFd;
+//! use zc_core::conformance;
+//!
+//! fn body(stream: TcpStream) -> std::io::Take<BufReader<TcpStream>> {
+//!     BufReader::with_capacity(300, stream).take(5000)
+//! }
+//!
+//! conformance::assert_source(|stream| body(TcpStream::from(OwnedFd::from(stream))));
+//! ```
 
 mod failure;
 mod script;

@@ -310,8 +310,9 @@ impl<'r, S: Source> Run<'r, S> {
             ),
             (Via::Descriptor, _) => self.failure(
                 Property::Order,
-                "other bytes came past `read` than reading gives: a type that changes what it reads \
-                 must not say `Upstream::through` or `Upstream::fd`",
+                "other bytes came past `read` than reading gives: a type that changes what it reads, or \
+                 holds bytes that `buffered` does not show, must not say `Upstream::through` or \
+                 `Upstream::fd`",
             ),
             _ => self.failure(
                 Property::Order,
