@@ -10,8 +10,8 @@ use std::io;
 /// [`residue`](CopyError::residue); there is no third place. (A `Copier` keeps the residue itself,
 /// to deliver it first in the next copy; its errors have an empty one.)
 ///
-/// The plain calls return an `io::Error` of the same [kind](CopyError::kind) that carries it. That error's
-/// own `raw_os_error()` is `None`; [`CopyError::raw_os_error`] has the errno:
+/// The plain calls return an `io::Error` of the same [kind](CopyError::kind) that carries it. That
+/// error's own `raw_os_error()` is `None`; [`CopyError::raw_os_error`] has the errno:
 ///
 /// ```
 /// use std::io;

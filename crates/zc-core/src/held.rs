@@ -9,9 +9,9 @@ use std::io::{self, Read, Write};
 
 /// How much one read asks for, in bytes.
 ///
-/// Large enough for any UDP datagram and a good share of a socket's queue, small enough that the bytes are
-/// still in the processor's second-level cache when they are written. (Socket to ext4: 64 KiB costs up
-/// to a half more, 8 KiB three times as much; docs/performance.md.)
+/// Large enough for any UDP datagram and a good share of a socket's queue, small enough that the
+/// bytes are still in the processor's second-level cache when they are written. (Socket to ext4: 64
+/// KiB costs up to a half more, 8 KiB three times as much; docs/performance.md.)
 const CAPACITY: usize = 256 * 1024;
 
 /// Where in memory a read begins, in bytes: at a multiple of this, for files opened with `O_DIRECT`, which

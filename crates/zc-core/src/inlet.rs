@@ -100,8 +100,8 @@ impl<'s> Inlet<'s> {
     ///
     /// # Errors
     ///
-    /// Those of `sink`; `InvalidData` if a layer's buffer does not fall by what was taken from it. By then
-    /// `sink` has taken the bytes, and the layers have been told.
+    /// Those of `sink`; `InvalidData` if a layer's buffer does not fall by what was taken from it.
+    /// By then `sink` has taken the bytes, and the layers have been told.
     pub fn drain_buffered(&mut self, sink: &mut dyn io::Write) -> Result<usize, Fault> {
         let mut skip = self.ended;
         let drained = Cell::new(0);

@@ -34,10 +34,10 @@ use crate::Source;
 /// engine, and `zc-std` may implement a foreign trait for std's foreign types only if a type of
 /// `zc-std` is among the trait's parameters.
 ///
-/// A function generic over destinations names it once, as with axum's `Handler`:
-/// `fn store<By>(to: &mut impl ReadFrom<By>)`. Left out there, it silently means [`Custom`], and the
-/// function rejects `File`. Generic code does better to take `W: Sink` and call `zc_std::copy`, which has
-/// no such parameter and accepts `dyn Sink` too.
+/// A function generic over destinations names it once, as with axum's `Handler`: `fn store<By>(to:
+/// &mut impl ReadFrom<By>)`. Left out there, it silently means [`Custom`], and the function rejects
+/// `File`. Generic code does better to take `W: Sink` and call `zc_std::copy`, which has no such
+/// parameter and accepts `dyn Sink` too.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot read from a source",
     label = "not a `ReadFrom`",

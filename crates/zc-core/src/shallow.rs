@@ -1,9 +1,10 @@
 //! Ends that lie shallow: a descriptor under one layer at the most.
 //!
-//! [`Inlet`](crate::Inlet) and [`Outlet`](crate::Outlet) go down through any number of layers, by virtual
-//! calls. A `Take` over a socket into a file, again and again, is what most frames are, and the
-//! calls cost more than the frame's own. These functions see the one layer by its type, so that the
-//! compiler sees through it; whatever lies deeper, or has bytes to go first, is left to the others.
+//! [`Inlet`](crate::Inlet) and [`Outlet`](crate::Outlet) go down through any number of layers, by
+//! virtual calls. A `Take` over a socket into a file, again and again, is what most frames are, and
+//! the calls cost more than the frame's own. These functions see the one layer by its type, so that
+//! the compiler sees through it; whatever lies deeper, or has bytes to go first, is left to the
+//! others.
 //!
 //! ```
 //! use std::io::{Read, Write};

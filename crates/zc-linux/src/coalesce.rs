@@ -64,7 +64,7 @@ impl Coalesce {
         if self.state != State::Drained {
             return;
         }
-        // A delay without a deadline that a clock can show is one without end.
+        // A delay too long for the clock has no deadline.
         let deadline = Instant::now().checked_add(self.max_delay);
         let batch = u32::try_from(limit.min(BATCH)).expect("a batch fits");
         // Asked for each time: its owner may set it while the copy goes on.
@@ -74,7 +74,8 @@ impl Coalesce {
         }
         // Whatever poll says, the read that follows says it better.
         let _ = sys::wait_readable(from, deadline);
-        // It cannot fail where setting it did not, short of a hook; and it must not stay.
+        // Only a hook can make this fail after the first call succeeded; and the option must not
+        // stay set.
         const PATIENCE: usize = 16;
         if !(0..PATIENCE).any(|_| sys::set_low_water(from, low_water).is_ok()) {
             self.state = State::Useless;

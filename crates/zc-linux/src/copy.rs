@@ -22,9 +22,9 @@ use crate::sys;
 ///
 /// # Errors
 ///
-/// The first error that no other mechanism could do without. `WouldBlock` where a descriptor in
+/// The first error that another mechanism could not avoid. `WouldBlock` where a descriptor in
 /// non-blocking mode has nothing to give or takes nothing, or a socket's timeout has expired.
-/// Whatever the error, bytes in flight stay in `pump`, and the same call again goes on from there.
+/// Whatever the error, bytes in flight stay in `pump`, and the same call again delivers them first.
 pub fn copy(
     pump: &mut Pump,
     source: &mut dyn Source,
@@ -62,11 +62,11 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// The error of a blocking copy that a [`relay`](crate::relay) made stop, with `moved` bytes delivered.
+/// The error of a blocking copy that a [`relay`](crate::relay) stopped, with `moved` bytes delivered.
 ///
 /// # Panics
 ///
-/// If it could have gone on, or had ended.
+/// If `next` is [`Next::Again`] or [`Next::Done`], which stop no copy.
 #[cold]
 pub fn stopped(next: Next, moved: u64) -> CopyError {
     generic::stopped(next, Errno::AGAIN, moved)
@@ -106,10 +106,10 @@ impl Drive<'_> {
             let (to, holds_back) = self.outlet.reach();
             let ended = match bottom {
                 // A source that can only be read may yield byte by byte, which a buffering sink is
-                // there to make up for. Read from the top, its end is everything's.
+                // there to make up for. It is read from the top, so its end is the end of everything.
                 Bottom::Opaque => {
-                    // Where a source is read and gone past by turns (a header, a body), each turn has
-                    // its own plan.
+                    // Where a source is read and bypassed in turn (a header, a body), each turn has its
+                    // own plan.
                     self.pump.replan();
                     if self.read_into(limit, !holds_back)? {
                         return Ok(());
@@ -118,8 +118,8 @@ impl Drive<'_> {
                     flushed = false;
                     continue;
                 }
-                // Where nothing goes past the sink a flush has no use, and means something to the
-                // likes of a compressor.
+                // Where nothing goes past the sink a flush is useless, and costs the likes of a
+                // compressor.
                 _ if holds_back && !flushed && to.is_some() => {
                     self.flush()?;
                     flushed = true;
@@ -167,8 +167,8 @@ impl Drive<'_> {
         self.settle(step, false, past)
     }
 
-    /// Delivers once from what is in flight, by the way that bytes took before: past a sink that may
-    /// hold bytes back only if it has been `flushed`.
+    /// Delivers once from what is in flight, the way that bytes went before: past a sink that may hold
+    /// bytes back only if it has been `flushed`.
     #[cold]
     fn deliver_in_flight(&mut self, flushed: bool) -> Result<(), Fault> {
         let holds_back = self.outlet.reach().1;
@@ -185,7 +185,8 @@ impl Drive<'_> {
         self.inlet.next_link()
     }
 
-    /// Tells the layers that were gone past what went by, and makes of the step's end the copy's.
+    /// Tells the layers that were bypassed how many bytes went by, and turns the step's end into the
+    /// copy's. `true`: it has ended.
     fn settle(&mut self, step: Step, past_source: bool, past_sink: bool) -> Result<bool, Fault> {
         /// Tells the sink's layers, also if one of the source's panics.
         struct Given<'a, 's>(&'a mut Outlet<'s>, u64);

@@ -8,7 +8,7 @@ use crate::sys;
 
 /// Bytes in flight: in a pipe or in memory, never in both.
 ///
-/// Whatever becomes of the copy, they are here: a driver may be dropped and another go on with
+/// Whatever becomes of the copy, they are here: a driver may be dropped, and another continue with
 /// them. A pipe is held only while there are bytes in it, or are about to be.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
@@ -39,7 +39,7 @@ impl Flight {
             let level = pipe.level();
             let mut reader = sys::FdReader(pipe.read_end());
             match self.held.fill(&mut reader, level as u64) {
-                // The pool's pipes are nobody else's: short of a hooked call, it cannot be empty.
+                // The pool's pipes are nobody else's: unless a hook says so, it cannot be empty.
                 Ok(0) => return Err(Errno::IO),
                 Ok(n) => pipe.took(n),
                 Err(error) => return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),

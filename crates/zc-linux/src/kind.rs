@@ -1,5 +1,8 @@
 //! What kind of thing a descriptor is, as far as the choice of a mechanism goes.
 
+// `inline(always)` here: the processor mispredicts a return from a function that made a system call, at
+// 20 to 40 ns each, which small copies notice.
+
 use rustix::fs::FileType;
 use zc_core::PollFd;
 
@@ -14,7 +17,7 @@ pub(crate) enum Kind {
     Socket,
     /// A pipe or FIFO.
     Pipe,
-    /// The null device, which lets go of spliced pages without looking at them.
+    /// The null device, which drops spliced pages without looking at them.
     Null,
     /// Anything else: a tty, another device, a directory, a datagram socket.
     Other,
@@ -31,8 +34,8 @@ pub(crate) struct Nature {
 }
 
 impl Nature {
-    /// Asks the kernel, unless the owner knows. A descriptor it will not speak about is left to
-    /// read/write, whose error is the one worth reporting.
+    /// Asks the kernel, unless the owner knows. If the kernel will not say, read/write gets the
+    /// descriptor: its error is the one worth reporting.
     #[inline(always)]
     pub(crate) fn of(fd: PollFd<'_>) -> Nature {
         let only = |kind| Nature { kind, identity: ((0, 0), 0), len: 0 };

@@ -47,7 +47,7 @@ enum Cheaper {
 }
 
 impl Learn {
-    /// Nothing, and need not.
+    /// Nothing to learn: `way` it is.
     pub(crate) fn settled(way: Way) -> Learn {
         Learn { pieces: None, cheaper: Cheaper::Known(way) }
     }
@@ -64,7 +64,7 @@ impl Learn {
         Learn { pieces: None, cheaper }
     }
 
-    /// And by the size of the pieces before that.
+    /// And before that by the size of the pieces.
     pub(crate) fn pieces(self, pieces: Pieces) -> Learn {
         Learn { pieces: Some(pieces), ..self }
     }
@@ -85,7 +85,7 @@ impl Learn {
         }
     }
 
-    /// How many bytes may go this way at once, lest a lesson be missed.
+    /// How many bytes may go this way at once without missing the end of a measurement.
     pub(crate) fn window_left(&self) -> u64 {
         match &self.cheaper {
             Cheaper::Known(_) => u64::MAX,

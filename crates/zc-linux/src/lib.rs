@@ -6,13 +6,20 @@
 //! copy      the blocking driver: layers, limits and errors around …
 //!  ├ coalesce waits a little, if asked to, so that small pieces arrive together
 //!  └ pump   … the resumable state machine, which never waits, over …
+//!     ├ options  how its user wants it to work
+//!     ├ ends     the two ends of a step: descriptors, or a `read` and a `write`
 //!     ├ plan     what to do for the pair of descriptors at hand:
-//!     │  ├ route   which mechanisms they deserve, in order
+//!     │  ├ kind    what stands behind each of them
+//!     │  ├ route   which mechanisms they allow, in order
 //!     │  ├ prior   what is known about them beforehand
-//!     │  └ learn   which of them pays for what the source is yielding
-//!     ├ flight   bytes taken and not yet delivered: in a pipe, or in memory
+//!     │  ├ learn   which of them pays for what the source is yielding
+//!     │  └ overlap whether a file is being copied into itself
+//!     ├ flight   bytes taken and not yet delivered: in memory, or in a
+//!     │  └ pipe    … from the process's pool
+//!     ├ report   what was moved, and how
 //!     └ backend  one file per mechanism, each making one kind of call of …
-//!        └ sys   … the table of system calls, which `hook` can replace
+//!        └ sys   … the table of system calls, which
+//!           └ hook  … lets tests replace and record
 //! ```
 //!
 //! Users want `zc-std`. Drivers for other runtimes want [`Pump`].

@@ -6,8 +6,8 @@ use crate::pipe;
 
 /// Whether the kernel may lend page-cache pages instead of copying bytes.
 ///
-/// Lent pages are the file's own: a write to the file after the copy shows in bytes that have been
-/// "copied" but not yet read at the other end.
+/// Lent pages are the file's own: a write to the file after the copy changes bytes that were "copied"
+/// but are not yet read at the other end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PageSharing {
@@ -21,11 +21,20 @@ pub enum PageSharing {
 }
 
 /// How a [`Pump`](crate::Pump) goes about its work.
+///
+/// ```
+/// use zc_linux::{Options, PageSharing, Pump};
+///
+/// let mut options = Options::default();
+/// options.page_sharing = PageSharing::Never;
+/// let pump = Pump::new(options);
+/// # assert_eq!(pump.in_flight(), 0);
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// How large a pipe to splice through, in bytes. The kernel rounds it up to a power of two
-    /// pages, and grants ordinary users at most /proc/sys/fs/pipe-max-size.
+    /// How large a pipe to splice through, in bytes. Any value will do. The kernel rounds it up to
+    /// a power of two pages, and grants ordinary users at most /proc/sys/fs/pipe-max-size.
     pub pipe_size: usize,
     /// Whether pages may be lent.
     pub page_sharing: PageSharing,

@@ -89,14 +89,14 @@ impl Pipe {
 /// The process's pipes.
 ///
 /// Pipes are shared by all copies of the process and lent to one only while it has bytes in flight
-/// or is about to. A copy that waits in splice(2) for a blocking socket that has gone quiet still has
-/// one, but no more than half of them are used so. So a thousand slow connections need no thousand pipes,
-/// which would run into `pipe-user-pages-soft`, past which an ordinary user's new pipes shrink to a
-/// page or two (pipe(7); `capnproto`#1403 reverted splice over it).
+/// or is about to. A copy that waits in splice(2) for a blocking socket that has gone quiet still
+/// has one, but no more than half of them are used so. A thousand slow connections therefore need
+/// no thousand pipes, which would run into `pipe-user-pages-soft`, past which an ordinary user's
+/// new pipes shrink to a page or two (pipe(7); `capnproto`#1403 reverted splice over it).
 pub mod pool {
     use super::{AtomicUsize, Errno, Mutex, Ordering, Pipe, PoisonError, sys};
 
-    /// The most pipes lent out at one time. A copy that would need one more reads and writes.
+    /// The most pipes lent out at one time. A copy that would need one more uses read/write.
     ///
     /// At the default size they can hold 32 MiB: half of what all the pipes of an ordinary user may,
     /// before new ones shrink.
@@ -108,23 +108,49 @@ pub mod pool {
     static IDLE: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
     static LENT: AtomicUsize = AtomicUsize::new(0);
 
-    /// Whether so many pipes are lent out that none should be waited with: half of them stay for
-    /// copies that have bytes to move.
+    /// Whether so many pipes are lent out that no copy should keep one while it waits: half of them are
+    /// reserved for copies that have bytes to move.
     pub(crate) fn is_scarce() -> bool {
         lent() > MAX_LENT / 2
     }
 
     /// How many empty pipes are kept for later.
+    ///
+    /// It takes a process-wide lock for a moment and makes no blocking call. Copies on other threads may
+    /// change the answer at once.
+    ///
+    /// ```
+    /// use zc_linux::pool;
+    ///
+    /// assert!(pool::idle() <= pool::MAX_IDLE);
+    /// ```
     pub fn idle() -> usize {
         lock().len()
     }
 
     /// How many pipes are in use by copies now.
+    ///
+    /// It takes no lock. Copies on other threads may change the answer at once, and one that is being
+    /// refused a pipe counts for a moment.
+    ///
+    /// ```
+    /// assert_eq!(zc_linux::pool::lent(), 0, "nothing is being copied");
+    /// ```
     pub fn lent() -> usize {
         LENT.load(Ordering::Relaxed)
     }
 
-    /// Closes the pipes kept for later.
+    /// Closes the pipes kept for later. Pipes in use stay, and are kept once they are given back.
+    ///
+    /// It takes a process-wide lock for a moment and makes no blocking call. Copies on other threads may
+    /// give pipes back at once.
+    ///
+    /// ```
+    /// use zc_linux::pool;
+    ///
+    /// pool::clear(); // a good moment: before dropping privileges, or in a quiet hour
+    /// assert_eq!(pool::idle(), 0);
+    /// ```
     pub fn clear() {
         lock().clear();
     }
@@ -191,10 +217,10 @@ pub mod pool {
     }
 
     /// The pipes kept for later, those of this process alone: what a parent and its forked child
-    /// put into the same pipe, they would take out of it by turns.
+    /// put into the same pipe, either might take out.
     ///
-    /// The parent's are forgotten and not closed. A child that has closed all it had, as daemons do, may have
-    /// other things by their numbers.
+    /// The parent's are forgotten and not closed. A child that has closed all its descriptors, as daemons do,
+    /// may have other things under their numbers.
     fn lock() -> std::sync::MutexGuard<'static, Vec<Pipe>> {
         // A panic cannot leave the list half-changed.
         let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);

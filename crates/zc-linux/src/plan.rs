@@ -10,16 +10,16 @@ use crate::report::Mechanism;
 use crate::route::route;
 use crate::{overlap, sys};
 
-/// Copies limited to this many bytes are read and written at once: they fit one read, and asking what
-/// the descriptors are, let alone fetching a pipe, would cost more than it saves.
+/// Copies limited to this many bytes go straight to read/write: they fit one read, and asking what the
+/// descriptors are, let alone fetching a pipe, would cost more than it saves.
 pub const SMALL: u64 = 64 * 1024;
 
 /// How much goes from a file into a pipe at a time, or from a pipe into a file: half of what one holds
 /// by default, so that whoever is at its other end has the other half to work on. With all of it at a
-/// time the two wait for each other, and a copy takes half as long again.
+/// time the two wait for each other, and a copy takes up to twice as long.
 const PIPE_PIECE: u64 = 32 * 1024;
 
-/// A file of at most so many bytes is read and written: what it shares is not worth a call.
+/// A file of at most so many bytes goes by read/write: what it shares is not worth a call.
 const TINY: u64 = 8 * 1024;
 
 /// A socket is read without a plan until so many bytes have come.
@@ -37,11 +37,10 @@ pub(crate) struct Plan {
     pub(crate) learn: Learn,
     /// How many more bytes the copy of a file into itself may take.
     pub(crate) remaining: u64,
-    /// How many more bytes the file had, from its beginning, when the plan was made: more than are left
-    /// if it does not stand there, and fewer if it grows. With none left, a
-    /// read that finds the end spares a call that would only claim it; and a sendfile that is asked for
-    /// no more than there is does not hold back the last segment (kernels 4.1 to 6.4 do so for up to
-    /// 200 ms, 6.18 sends it for a tenth less).
+    /// How many bytes remain of the length the file had when the plan was made, counted from its
+    /// beginning: too many if its offset was not 0, too few if it grows. At 0, a read finds the end
+    /// without a wasted call. It also caps sendfile: asked for more than there is, kernels 4.1 to
+    /// 6.4 hold back the last segment for up to 200 ms (and 6.18 takes a tenth longer).
     pub(crate) expected: u64,
 }
 
@@ -73,7 +72,7 @@ impl Plan {
             remaining: u64::MAX,
             expected: u64::MAX,
         };
-        // A length of 0 says nothing: so have the files of procfs.
+        // A length of 0 says nothing: procfs files have it too.
         if source.kind == Kind::File && source.len > 0 && options.adaptive {
             plan.expected = source.len;
         }
@@ -110,7 +109,7 @@ impl Plan {
         self.route[0] == Mechanism::Splice && !matches!(self.ends, (Kind::Pipe | Kind::File, _))
     }
 
-    /// Whether the next bytes should be read and written.
+    /// Whether the next bytes should go by read/write.
     pub(crate) fn reads(&self) -> bool {
         self.route[0] == Mechanism::ReadWrite
             || self.learn.way() == Way::ReadWrite
@@ -135,7 +134,7 @@ impl Plan {
         }
     }
 
-    /// The current mechanism will not do: on to the next, if there is one. Returns the one given up.
+    /// The current mechanism cannot do it: on to the next, if there is one. Returns the one given up.
     pub(crate) fn next_mechanism(&mut self) -> Option<Mechanism> {
         let [refused, rest @ ..] = self.route else { return None };
         if rest.is_empty() {

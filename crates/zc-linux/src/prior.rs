@@ -1,6 +1,6 @@
 //! What is known about the ways between two ends before a byte has moved.
 //!
-//! The kernel's short cuts are short for some pairs only. Between two sockets, or into a pipe, pages
+//! The kernel's short cuts pay for some pairs only. Between two sockets, or into a pipe, pages
 //! change hands and nothing is copied; into a file the bytes are copied once either way, and what
 //! splice saves on the second copy, out of a warm buffer, it loses again on the handling of single
 //! pages. (Figures: `docs/performance.md`.)
@@ -17,7 +17,7 @@ use crate::sys;
 pub(crate) enum Prior {
     /// It is better, by far enough that measuring would only cost.
     Better,
-    /// It moves bytes for nothing, unless a measurement says otherwise.
+    /// It moves bytes at almost no cost, unless a measurement says otherwise.
     Free,
     /// It is worse, unless a measurement says otherwise.
     Worse,
@@ -31,8 +31,8 @@ impl Prior {
         let (from_tcp, to_tcp) = (|| sys::is_tcp(from.0.fd()), || sys::is_tcp(to.0.fd()));
         match (from.1, to.1) {
             (Kind::File, Kind::File) => sharing(to.0.fd()),
-            // TCP sends the pages of others one by one, which takes it longer than to copy them. Its
-            // own are large.
+            // TCP sends foreign pages one by one, which takes longer than copying them. Its own are
+            // large.
             (Kind::Socket, Kind::Socket) if to_tcp() && !from_tcp() => Prior::Worse,
             (Kind::Pipe, Kind::Socket) if to_tcp() => Prior::Unknown,
             (Kind::Socket | Kind::Pipe, Kind::File) => Prior::Unknown,

@@ -19,7 +19,7 @@ use crate::sys;
 /// On blocking descriptors a step blocks as they do.
 ///
 /// Bytes taken and not yet delivered are in the pump, not in the driver: a driver can be dropped at
-/// any point between steps, and another go on with the same pump.
+/// any point between steps, and another continue with the same pump.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -55,8 +55,8 @@ pub struct Pump {
     options: Options,
     flight: Flight,
     plan: Option<Plan>,
-    /// What reads of these ends without a plan have brought: all of them, and the one that brought the
-    /// most.
+    /// How many bytes reads of these ends without a plan have brought: all of them together, and the
+    /// largest one.
     unplanned: (u64, u64),
     report: Report,
     /// The mechanism of the last call that was to move bytes.
@@ -102,7 +102,7 @@ impl Pump {
         self.unplanned = (0, 0);
     }
 
-    /// Gives back what memory and pipe hold no bytes in flight; the next step gets them anew. For a
+    /// Gives back memory and pipe if they hold no bytes in flight; the next step gets them anew. For a
     /// driver that is about to wait.
     pub fn release(&mut self) {
         self.flight.release();
@@ -119,6 +119,8 @@ impl Pump {
     }
 
     /// Takes the bytes in flight out, in order.
+    ///
+    /// If the pipe cannot be read, which only a hook can cause, the bytes in it stay in flight.
     pub fn take_residue(&mut self) -> Vec<u8> {
         // Reading from a pipe of our own does not fail. A hook can make it seem so; the bytes are
         // worth asking for again.
@@ -155,6 +157,12 @@ impl Pump {
     ///
     /// [`Next::Done`]: the source has ended or `limit` is 0, and nothing is in flight. Between
     /// [`restart`](Pump::restart)s the two ends must stay the same, and `limit` may only fall.
+    ///
+    /// # Errors
+    ///
+    /// [`Next::Failed`] names the call and its error: the first that another mechanism could not
+    /// avoid, or `InvalidInput` for a file copied into itself over its own bytes. Bytes in flight
+    /// stay here, and another step begins with them. The step's counts hold all the same.
     #[inline(always)]
     pub fn step(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
         // Small copies come by the thousand, and their cost is the way to the two calls and back.
@@ -202,8 +210,8 @@ impl Pump {
             }
         }
         if self.plan.is_none() {
-            // The read may have to wait, and an earlier plan, or bytes that an earlier copy left, may
-            // have left a pipe.
+            // The read may have to wait; an earlier plan, or an earlier copy's bytes, may have left a
+            // pipe here.
             self.flight.release_pipe();
             return match (from, to) {
                 (Inflow::Fd(source), Outflow::Fd(sink)) => self.step_unplanned(source, sink, limit),
@@ -239,7 +247,8 @@ impl Pump {
         (delivered, next)
     }
 
-    /// Takes bytes by the first mechanism of the route that will, or by read/write if that pays.
+    /// Takes bytes by the first mechanism of the route that does not refuse, or by read/write if that
+    /// pays.
     #[inline(never)]
     fn fill(&mut self, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
         loop {
@@ -279,7 +288,7 @@ impl Pump {
                     self.report.deliver(mechanism, step.delivered);
                     return step;
                 }
-                // No pipe to be had now, which says nothing about later.
+                // No pipe can be had now, which says nothing about later.
                 Err(errno @ (Errno::NOBUFS | Errno::MFILE | Errno::NFILE)) if plan.needs_pipe() => {
                     self.report.refuse(mechanism, errno);
                     plan.learn.no_pipe();

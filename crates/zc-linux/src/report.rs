@@ -3,14 +3,21 @@
 use std::fmt;
 
 /// A way of moving bytes.
+///
+/// ```
+/// use zc_linux::Mechanism;
+///
+/// let names = Mechanism::ALL.map(|mechanism| mechanism.to_string());
+/// assert_eq!(names, ["copy_file_range", "sendfile", "splice", "read/write"]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mechanism {
     /// copy_file_range(2): file to file, inside the file system if it can share blocks.
     CopyFileRange,
-    /// sendfile(2): file to socket, page cache pages on loan.
+    /// sendfile(2): file to socket, lending it pages of the page cache; file to file, copying them.
     Sendfile,
-    /// splice(2): to or from a pipe; between two ends that are not pipes, through one of our own.
+    /// splice(2): directly from a pipe, or from a file into one; otherwise through a pipe of our own.
     Splice,
     /// read(2) and write(2), through memory; on what is known to be a socket recv(2) and send(2).
     ReadWrite,
@@ -34,6 +41,21 @@ impl fmt::Display for Mechanism {
 }
 
 /// What a copy did: how many bytes it moved, by which mechanisms, with how many system calls.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use zc_linux::{Mechanism, Pump};
+///
+/// let (reader, mut writer) = std::io::pipe()?;
+/// writer.write_all(b"hello")?;
+///
+/// let mut pump = Pump::default();
+/// zc_linux::copy(&mut pump, &mut reader.take(5), &mut std::fs::File::create("/dev/null")?)?;
+/// let report = pump.report();
+/// assert_eq!((report.moved(), report.calls()), (5, 2)); // one read, one write
+/// assert_eq!(report.mechanism(), Some(Mechanism::ReadWrite)); // too few bytes for more
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
@@ -50,9 +72,10 @@ impl Report {
         self.moved
     }
 
-    /// System calls made by the engine: every one, those that asked what a descriptor is and those
-    /// that failed included. The `read` and `write` of types that are not descriptors are not
-    /// counted, since what they call is their own affair.
+    /// System calls made by the engine, including those that asked what a descriptor is and those
+    /// that failed. Not counted: getpid(2), which the pool of pipes calls; and whatever a type that
+    /// is not a descriptor calls in its `read` and `write`. A recv or send that falls back to read
+    /// or write counts once.
     pub fn calls(&self) -> u64 {
         self.calls
     }
@@ -70,13 +93,13 @@ impl Report {
             .max_by_key(|&m| self.moved_by(m))
     }
 
-    /// Whether `mechanism` was tried at all.
+    /// Whether a call of `mechanism` was made at all.
     pub fn tried(&self, mechanism: Mechanism) -> bool {
         self.tried[mechanism as usize]
     }
 
-    /// The errno with which `mechanism` said that it cannot do this copy, so that the next one took
-    /// over: `EXDEV`, `EINVAL`, `ENOSYS` and so on. `None` if it was not tried or did not say so.
+    /// The errno with which `mechanism` refused this copy, so that the next one took over: `EXDEV`,
+    /// `EINVAL`, `ENOSYS` and so on. `None` if it was not tried or did not refuse.
     pub fn refused(&self, mechanism: Mechanism) -> Option<i32> {
         self.refused[mechanism as usize]
     }

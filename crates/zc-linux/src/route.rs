@@ -1,4 +1,4 @@
-//! Which mechanisms a pair of descriptors deserves, in order.
+//! Which mechanisms a pair of descriptors allows, in order.
 //!
 //! This is the table of the README, as code. Every route ends in read/write, which can move
 //! anything that can be moved at all; what comes before it may refuse at any moment.
@@ -11,7 +11,7 @@ pub(crate) fn route(from: Kind, to: Kind, sharing: PageSharing) -> &'static [Mec
     match (from, to) {
         (Kind::File, Kind::File) => &[CopyFileRange, Sendfile, ReadWrite],
         // sendfile and splice lend page-cache pages to the receiver instead of copying them, so a
-        // later write to the file shows in bytes that were already sent. For sockets everybody
+        // later write to the file changes bytes that were already sent. For sockets everybody
         // lives with it; for pipes it has surprised people (rust-lang/rust#108283).
         (Kind::File, Kind::Socket | Kind::Null) if sharing != PageSharing::Never => {
             &[Sendfile, ReadWrite]

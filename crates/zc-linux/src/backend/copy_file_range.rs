@@ -4,7 +4,7 @@
 //!
 //! It is the mechanism with the most ways to refuse, some only after having moved bytes
 //! (rust-lang/rust#91152: EXDEV part-way on overlay); and it answers 0 for files of procfs, which
-//! are not at their end. Both file offsets advance by what it moved, so the next mechanism goes on.
+//! are not at their end. Both file offsets advance by what it moved, so the next mechanism can continue.
 
 use std::os::fd::BorrowedFd;
 
@@ -18,7 +18,7 @@ pub(crate) fn step(from: BorrowedFd<'_>, to: BorrowedFd<'_>, limit: u64) -> Resu
     match sys::copy_file_range(from, to, sys::at_most(limit.min(CHUNK))) {
         Ok(0) => Ok(Step::idle(Next::Done)),
         Ok(n) => Ok(moved(n)),
-        // EAGAIN is nothing it should say; read/write knows what to do with it if it is meant.
+        // It should never answer EAGAIN; if it means it, read/write knows what to do.
         Err(errno) if is_refusal(errno) || errno == Errno::AGAIN => Err(errno),
         Err(errno) => Ok(Step::idle(failed(Syscall::CopyFileRange, errno))),
     }

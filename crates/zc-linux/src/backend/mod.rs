@@ -1,7 +1,7 @@
 //! The mechanisms: one file each.
 //!
 //! A mechanism makes one [`Step`] when told to. `Err` says that it cannot do this copy, or not any
-//! further: nothing is lost by it, and the next mechanism of the route goes on from there.
+//! further: nothing is lost by it, and the next mechanism of the route continues from the same byte.
 //! [`Next::Done`] from any of them but read/write only *claims* the end of
 //! input; a read has to confirm it.
 
@@ -20,9 +20,9 @@ use crate::sys::Syscall;
 /// seldom enough to cost nothing.
 const CHUNK: u64 = 64 << 20;
 
-/// Whether an errno of a zero-copy call means "not this call": for these descriptors, on this file
-/// system, in this kernel or container. Where it means something worse, read/write will find out
-/// and say so.
+/// Whether an errno of a zero-copy call means "this call cannot do it": for these descriptors, on
+/// this file system, in this kernel or container. Where it means something worse, read/write will
+/// find out and say so.
 fn is_refusal(errno: Errno) -> bool {
     matches!(
         errno,

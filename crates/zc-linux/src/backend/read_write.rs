@@ -1,6 +1,6 @@
 //! Anything to anything, by [read(2)](https://man7.org/linux/man-pages/man2/read.2.html) and
 //! [write(2)](https://man7.org/linux/man-pages/man2/write.2.html) through memory: the generic copy
-//! of `zc-core`, with descriptors read and written by way of the table.
+//! of `zc-core`, over descriptors and the table of system calls.
 
 use zc_core::{Held, Next, PollFd, Step, generic};
 
@@ -11,12 +11,12 @@ use crate::sys::{EndReader, EndWriter};
 /// One [step](zc_core::generic::step) between two descriptors: writes what is held, or else reads once,
 /// at most `limit` bytes, and writes once.
 ///
-/// Blocks as the descriptors do.
+/// Blocks as the descriptors do. `limit` is in bytes; 0 with nothing held is [`Next::Done`].
 pub fn relay(held: &mut Held, from: PollFd<'_>, to: PollFd<'_>, limit: u64) -> Step {
     relay_inline(held, from, to, limit)
 }
 
-/// The same, for who has no return to spare (see [`Pump::step`](crate::Pump::step)).
+/// [`relay`], inlined where the extra return would be measurable.
 #[inline(always)]
 pub(crate) fn relay_inline(held: &mut Held, from: PollFd<'_>, to: PollFd<'_>, limit: u64) -> Step {
     generic::step(held, &mut EndReader(from), &mut EndWriter(to), limit)
@@ -25,8 +25,8 @@ pub(crate) fn relay_inline(held: &mut Held, from: PollFd<'_>, to: PollFd<'_>, li
 pub(crate) fn step(flight: &mut Flight, from: Inflow<'_>, to: Outflow<'_>, limit: u64) -> Step {
     match (from, to) {
         (Inflow::Fd(from), Outflow::Fd(to)) => relay_inline(&mut flight.held, from, to, limit),
-        // A `write` of somebody's own may panic. By then the layers that this read went past must
-        // have been told of it, so it has to wait for the next step.
+        // A user's `write` may panic. By then the layers that this read went past must have been told
+        // of it, so the write has to wait for the next step.
         (Inflow::Fd(from), Outflow::Write(_)) => {
             generic::take(&mut flight.held, &mut EndReader(from), limit)
         }

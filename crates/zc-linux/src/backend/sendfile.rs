@@ -1,7 +1,7 @@
 //! File to socket or file, by [sendfile(2)](https://man7.org/linux/man-pages/man2/sendfile.2.html).
 //!
-//! To a socket it lends the page cache's pages instead of copying them: until they are sent, a
-//! write to the file shows in them.
+//! To a socket it lends the page cache's pages instead of copying them: until the peer has read them, a
+//! write to the file changes them.
 
 use std::os::fd::BorrowedFd;
 
@@ -19,7 +19,7 @@ pub(crate) fn step(from: BorrowedFd<'_>, to: BorrowedFd<'_>, limit: u64) -> Resu
     match sys::sendfile(from, to, sys::at_most(limit.min(CHUNK))) {
         Ok(0) => Ok(Step::idle(Next::Done)),
         Ok(n) => Ok(moved(n)),
-        // Regular files never make anybody wait: it is the sink that is full.
+        // Regular files never answer EAGAIN: it is the sink that is full.
         Err(Errno::AGAIN) => Ok(Step::idle(Next::Writable)),
         Err(errno) if is_refusal(errno) => Err(errno),
         Err(errno) => Ok(Step::idle(failed(Syscall::Sendfile, errno))),

@@ -56,7 +56,7 @@ pub(crate) fn step(
 pub(crate) fn deliver(flight: &mut Flight, to: BorrowedFd<'_>) -> Result<(u64, Next), Errno> {
     let pipe = flight.pipe.as_mut().expect("bytes are in it");
     match sys::splice(pipe.read_end(), to, pipe.level()) {
-        // There are bytes in the pipe, so this is no end; nor would asking again be.
+        // There are bytes in the pipe, so this is not the end; and asking again would not help.
         Ok(0) => Err(Errno::INVAL),
         Ok(n) => {
             pipe.took(n);

@@ -1,9 +1,9 @@
 //! Which of two ways costs less, where that is not known for sure: between files, from sockets and pipes
-//! into files, and from pipes and Unix sockets into TCP.
+//! into files, from pipes and Unix sockets into TCP, and from TCP to /dev/null.
 //!
 //! copy_file_range shares blocks for nothing on btrfs and copies page by page on ext4, where read/write
 //! with a large buffer is faster (`docs/performance.md` has the figures). So the copy measures the
-//! processor time that a few megabytes take each way, goes on with the cheaper, and looks at the other
+//! processor time that a few megabytes take each way, continues with the cheaper, and looks at the other
 //! again from time to time.
 //!
 //! The measuring is noisy: other threads spoil caches, interrupts are charged to whoever happens to
@@ -34,7 +34,8 @@ const MEMORY: usize = 4;
 /// Read/write has to cost less than this part of the other way.
 const CLEARLY: f32 = 0.9;
 
-/// What costs less than this, in nanoseconds per KiB, copies nothing: nobody needs to look for better.
+/// A way that costs less than this, in nanoseconds per KiB, copies nothing: there is no better one
+/// to find.
 const FREE: f32 = 20.0;
 
 /// After how many windows to look at the other way again: at first, and at the most. A look that

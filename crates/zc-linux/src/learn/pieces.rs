@@ -1,7 +1,7 @@
 //! Whether a socket is better read or spliced, by the size of the pieces it yields.
 //!
-//! Every segment that arrived takes a slot of the pipe, so a sender of small pieces makes splice dear;
-//! a read copies every byte, so a sender of large ones makes read dear.
+//! Every segment that arrived takes a slot of the pipe, so a sender of small pieces makes splice
+//! expensive; a read copies every byte, so a sender of large ones makes read expensive.
 //!
 //! A copy begins with a read, and stays with reads until one brings a good piece. That costs a bulk
 //! sender nothing, spares a short message the pipe, and means that a connection that waits for its
