@@ -38,6 +38,7 @@ Files:
   A file is written under no name or a temporary one, in its directory, and gets its name when it
   is complete: whatever fails, what was there before is still there. The new file has the mode and,
   as far as permitted, the owner of the one it replaces. Devices, FIFOs and - are written directly.
+  To recv, the upload of a client that is killed looks complete: give --expect N if N is known.
 
 JSON:
   With --json, recv, send and cp print one object, on success and on failure alike, always with
@@ -85,6 +86,11 @@ pub(crate) enum Command {
     ///
     /// Once it listens it says so on standard error, with the port that the kernel chose if it was
     /// given port 0. The copy ends when the client ends its side of the connection, or at --limit.
+    ///
+    /// A client that is killed ends its connection just as one that is done does. zc cannot tell them
+    /// apart, and half a file then takes the old one's place. With --expect N, fewer than N bytes are an
+    /// error, and the old file stays.
+    ///
     /// The path of a Unix socket is removed when the connection is made; one that a killed zc left
     /// behind is taken over.
     #[command(after_help = AFTER, after_long_help = AFTER_LONG)]

@@ -10,7 +10,7 @@ use crate::{CopyError, PageSharing, Report, Sink, Source};
 ///
 /// A copy that fails leaves the bytes it had taken and could not deliver in the copier, and the next
 /// call of [`copy`](Copier::copy) delivers them first. So a copy that stopped with `WouldBlock`, or
-/// with a full disk that has been emptied since, is resumed by calling it again:
+/// with a full disk that has room again, is resumed by calling it again:
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -115,7 +115,8 @@ impl Copier {
     ///
     /// The kernel rounds it up to a power of two pages. A size it does not grant (an ordinary user
     /// is limited by /proc/sys/fs/pipe-max-size and pipe-user-pages-soft, see pipe(7)) is no error:
-    /// the copy makes do with the size it gets, or reads and writes.
+    /// the copy makes do with the size it gets, or uses read/write. Any value is accepted; below 64 KiB,
+    /// pipes of that size are used as they are.
     #[must_use]
     pub fn pipe_size(mut self, bytes: usize) -> Self {
         self.options().pipe_size = bytes;
@@ -123,6 +124,9 @@ impl Copier {
     }
 
     /// Whether the kernel may lend a file's pages to a socket or pipe instead of copying them.
+    ///
+    /// The default, [`PageSharing::Sockets`], lends pages to sockets and copies into pipes. With
+    /// `Never`, the file may be changed as soon as the copy returns.
     #[must_use]
     pub fn page_sharing(mut self, sharing: PageSharing) -> Self {
         self.options().page_sharing = sharing;
@@ -131,9 +135,9 @@ impl Copier {
 
     /// Whether to learn from what calls yield and cost, and switch between mechanisms (the default).
     ///
-    /// Without, the first mechanism of the chain is used from the first byte on, however small the
-    /// pieces and whatever it costs: to spare the processor's caches, say, or for tests that want to
-    /// see a certain call.
+    /// With `false`, the first mechanism of the [table](crate#what-moves-what) is used from the
+    /// first byte on, however small the pieces and whatever it costs: to spare the processor's
+    /// caches, say, or for tests that want to see a certain call.
     #[must_use]
     pub fn adaptive(mut self, adaptive: bool) -> Self {
         self.options().adaptive = adaptive;
@@ -147,8 +151,9 @@ impl Copier {
     /// Nobody waits for bytes that a limit does not let through, nor past the end of input; a
     /// sender that fills the queue by itself is never waited for. It works by SO_RCVLOWAT
     /// (socket(7)), set for the length of one poll(2) at a time and set back; the kernel may enlarge the
-    /// socket's receive buffer to fit, and leaves it so. Sources other than TCP
-    /// sockets in blocking mode are not affected.
+    /// socket's receive buffer to fit, and leaves it so. Sources other than TCP sockets in blocking mode
+    /// are not affected. `Duration::ZERO` polls without waiting; a delay too long for the clock waits
+    /// without limit.
     #[must_use]
     pub fn coalesce(mut self, max_delay: Duration) -> Self {
         self.options().coalesce = Some(max_delay);
@@ -161,7 +166,7 @@ impl Copier {
     ///
     /// # Errors
     ///
-    /// The first error that no other mechanism could do without. Bytes taken and not delivered stay
+    /// The first error that another mechanism could not avoid. Bytes taken and not delivered stay
     /// here ([`in_flight`](Copier::in_flight)); the error's own residue is empty.
     pub fn copy<R, W>(&mut self, reader: &mut R, writer: &mut W) -> Result<Report, CopyError>
     where
@@ -180,11 +185,15 @@ impl Copier {
     }
 
     /// Takes the bytes in flight out, in order, so that no copy will deliver them.
+    ///
+    /// If the pipe that holds them cannot be read, which only a `hook` can cause, the rest stays in
+    /// flight.
     pub fn take_residue(&mut self) -> Vec<u8> {
         self.pump.take_residue()
     }
 
-    /// What the last copy did, as far as it got: the report that a failed copy did not return.
+    /// What the last copy did, as far as it got: the report that a failed copy did not return. All zeros
+    /// before the first copy.
     pub fn report(&self) -> &Report {
         self.pump.report()
     }

@@ -14,13 +14,21 @@ use crate::{Sink, Source};
 /// `BufReader` go first, then the kernel moves the rest past it.
 ///
 /// Blocks as the two ends do. On a descriptor in non-blocking mode, or with a timeout set, it may
-/// stop with `WouldBlock`; a [`Copier`](crate::Copier) can go on from there.
+/// stop with `WouldBlock`. To resume, make the copy with a [`Copier`](crate::Copier) in the first
+/// place: it keeps the bytes in flight. After this function, write the error's
+/// [`residue`](crate::CopyError::residue) before you copy again, or hand the residue to
+/// `Copier::holding`.
 ///
 /// # Errors
 ///
-/// The first error that no other mechanism could do without. It carries a
+/// The first error that another mechanism could not avoid. It carries a
 /// [`CopyError`](crate::CopyError): how many bytes were delivered, and those that were taken and
-/// were not.
+/// were not. It has the same [`kind`](io::Error::kind) as the error inside, but no `raw_os_error()`
+/// of its own: code moved from `std::io::copy` that matches an errno asks
+/// [`CopyError::raw_os_error`](crate::CopyError::raw_os_error).
+///
+/// (If the pipe that holds the residue cannot be read, which only a `hook` can cause, the bytes in
+/// it are lost with the copy.)
 ///
 /// ```
 /// use std::io::{BufReader, Write};
@@ -35,6 +43,52 @@ use crate::{Sink, Source};
 /// assert_eq!(n, 5);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// # Stopping a copy
+///
+/// Nothing wakes a copy that waits for a descriptor but the descriptor: shut the socket down
+/// (`TcpStream::shutdown`, from any thread), and the copy ends, or fails, at once. A copy that keeps
+/// moving bytes can be stopped by its source, whose limit may fall to 0 whenever bytes are taken:
+///
+/// ```
+/// use std::io::{self, Read};
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use zc_std::{Source, Upstream};
+///
+/// /// Ends once `stop` is set.
+/// struct Until<'a, S> {
+///     inner: S,
+///     stop: &'a AtomicBool,
+///     stopped: bool,
+/// }
+///
+/// impl<S: Read> Read for Until<'_, S> {
+///     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+///         self.stopped |= self.stop.load(Ordering::Relaxed);
+///         if self.stopped { Ok(0) } else { self.inner.read(buf) }
+///     }
+/// }
+///
+/// impl<S: Source> Source for Until<'_, S> {
+///     fn upstream(&mut self) -> Upstream<'_> {
+///         Upstream::through(&mut self.inner).limit(if self.stopped { 0 } else { u64::MAX })
+///     }
+///     fn taken(&mut self, _: u64) {
+///         self.stopped |= self.stop.load(Ordering::Relaxed);
+///     }
+/// }
+///
+/// let stop = AtomicBool::new(false);
+/// let zeros = std::fs::File::open("/dev/zero")?; // never ends by itself
+/// let mut source = Until { inner: zeros, stop: &stop, stopped: false };
+/// let mut sink = zc_std::Progress::new(std::fs::File::create("/dev/null")?, |_| {
+///     stop.store(true, Ordering::Relaxed);
+/// });
+/// assert!(zc_std::copy(&mut source, &mut sink)? > 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// Such a copy returns `Ok`, and delivers all that it has taken.
 pub fn copy<R, W>(reader: &mut R, writer: &mut W) -> io::Result<u64>
 where
     R: Source + ?Sized,
@@ -45,7 +99,7 @@ where
     copy_all(&mut reader, &mut writer)
 }
 
-/// [`copy()`], for ends that are known to be sized: one layer less to go down through at each step.
+/// [`copy()`], for ends that are known to be sized: one layer fewer to go down through at each step.
 #[inline]
 pub(crate) fn copy_all<R: Source, W: Sink>(reader: &mut R, writer: &mut W) -> io::Result<u64> {
     let mut held = Held::default();
@@ -56,7 +110,7 @@ pub(crate) fn copy_all<R: Source, W: Sink>(reader: &mut R, writer: &mut W) -> io
     }
 }
 
-/// Goes on with a copy that has delivered `before` bytes.
+/// Continues a copy that has delivered `before` bytes.
 fn long(
     reader: &mut dyn Source,
     writer: &mut dyn Sink,

@@ -1,4 +1,4 @@
-//! Descriptors of whatever make.
+//! Any descriptor.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,15 +10,32 @@ use crate::{AsRawPollFd, Downstream, IsStream, Sink, Source, Upstream};
 /// Any descriptor as a source and sink: an `OwnedFd` from elsewhere, the raw standard input, a
 /// datagram socket.
 ///
-/// Reads and writes go straight to the descriptor. Over a socket that keeps message boundaries each
-/// read is one message (of which the part that does not fit the buffer is lost, as recv(2) says;
-/// copies read with room for the largest datagram unless a smaller limit is set) and each write is
-/// one message. A message of no bytes looks like the end of input.
+/// Reads and writes go straight to the descriptor, and block as it does:
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use zc_std::{Fd, ReadFrom};
+///
+/// let (reader, mut writer) = std::io::pipe()?;
+/// writer.write_all(b"from elsewhere")?;
+/// drop(writer);
+///
+/// let owned = std::os::fd::OwnedFd::from(reader);
+/// let mut out = Vec::new();
+/// assert_eq!(out.read_from(Fd::new(owned)?)?, 14);
+/// assert_eq!(out, b"from elsewhere");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// Over a socket that keeps message boundaries each read is one message and each write is one
+/// message. What does not fit the reader's buffer is lost, as recv(2) says. A copy reads up to 256
+/// KiB at a time, or up to its limit if that is less: enough for any UDP datagram, but not for a
+/// longer Unix datagram. A message of no bytes looks like the end of input.
 ///
 /// # Standard input
 ///
 /// `std::io::Stdin` reads ahead into a buffer that std hides, so copies from it use read/write. A
-/// program that has not read from it yet can go to the descriptor instead:
+/// program that has not read from it yet can use the descriptor instead:
 ///
 /// ```no_run
 /// use std::fs::File;
@@ -35,7 +52,8 @@ pub struct Fd<T> {
 }
 
 impl<T: AsFd> Fd<T> {
-    /// Takes the descriptor of `owner`, past whatever `owner` buffers.
+    /// Takes the descriptor of `owner`, past whatever `owner` buffers. Asks the kernel what kind it
+    /// is, and transfers nothing.
     ///
     /// # Errors
     ///

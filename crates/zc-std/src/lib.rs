@@ -22,14 +22,27 @@
 //! - [`Source`] and [`Sink`] are for types of your own.
 //! - `hook` and `conformance`, each behind the feature of that name, are for your tests.
 //!
-//! What moves what is in the table of the README. Linux only.
+//! Linux only.
+//!
+//! # What moves what
+//!
+//! | from \\ to | regular file | TCP, Unix stream | pipe | anything else |
+//! |---|---|---|---|---|
+//! | regular file | copy_file_range, then sendfile | sendfile | read/write; splice on request | read/write |
+//! | TCP, Unix stream | splice through a pipe | splice through a pipe | splice through a pipe | read/write |
+//! | pipe, FIFO | splice | splice | splice | read/write |
+//! | anything else (tty, procfs, device, datagram, any `Read`) | read/write | read/write | read/write | read/write |
+//!
+//! Every cell ends in read/write: when a mechanism refuses, the next one continues from the same
+//! byte. `/dev/null` as a destination counts as a socket does. Where read/write with a large buffer
+//! is cheaper, a copy uses that instead; [`Copier::adaptive`] turns it off.
 //!
 //! # SIGPIPE
 //!
-//! A copy into a socket or pipe whose reader is gone may raise SIGPIPE, also where std's own
-//! `TcpStream::write` would not: that is send(2) with `MSG_NOSIGNAL`, which a copy uses too, but splice
-//! and sendfile, which it may call in its place, have no such flag. Rust programs ignore that signal
-//! unless they ask otherwise, and then the copy fails with `BrokenPipe` as it should.
+//! A copy into a socket or pipe whose reader is gone may raise SIGPIPE, even where std's own
+//! `TcpStream::write` would not. That calls send(2) with `MSG_NOSIGNAL`, as a copy does too; but
+//! splice and sendfile, which a copy may call instead, have no such flag. Rust programs ignore that
+//! signal unless they ask otherwise, and then the copy fails with `BrokenPipe` as it should.
 
 #![forbid(unsafe_code)]
 

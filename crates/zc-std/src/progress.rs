@@ -7,12 +7,11 @@ use crate::{Downstream, Sink, Source, Upstream};
 
 /// Reports bytes as they move, and keeps the fast path.
 ///
-/// The callback gets the number of bytes that have just moved, which is never 0: as many as one
-/// system call takes (up to 64 MiB between files, 4 MiB from a file to a socket), or one `read` or
-/// `write`. Around a source it
+/// The callback receives the number of bytes just moved (never 0): what one system call moved (at most
+/// 64 MiB between files, 4 MiB from a file to a socket), or one `read` or `write`. Around a source it
 /// reports bytes taken from it, around a sink bytes delivered to it. It runs on the copying thread,
-/// between calls; if it panics, the panic goes on through the copy, and the bytes it was told of
-/// have moved.
+/// between calls. If it panics, the panic unwinds through the copy, and the bytes it was told of have
+/// moved.
 ///
 /// ```
 /// use std::io::Read;
@@ -39,17 +38,17 @@ impl<T, F: FnMut(u64)> Progress<T, F> {
         Progress { inner, report }
     }
 
-    /// What it wraps.
+    /// The wrapped source or sink.
     pub fn get_ref(&self) -> &T {
         &self.inner
     }
 
-    /// What it wraps. Bytes moved past the wrapper are not reported.
+    /// The wrapped source or sink, mutably; bytes moved through this reference are not reported.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }
 
-    /// What it wrapped.
+    /// Unwraps it; the callback is dropped.
     pub fn into_inner(self) -> T {
         self.inner
     }

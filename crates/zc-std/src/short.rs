@@ -1,5 +1,8 @@
 //! The short way, for a copy that is one read and one write: a frame, a header, a small body.
 
+// `inline(always)` here: the processor mispredicts a return from a function that made a system call, at
+// 20 to 40 ns each, which small copies notice.
+
 use zc_core::{Held, Next, shallow};
 use zc_linux::{SMALL, relay};
 
@@ -7,9 +10,9 @@ use crate::{CopyError, Sink, Source};
 
 /// How far the short way led.
 pub(crate) enum Outcome {
-    /// To the copy's end, and so many bytes were delivered.
+    /// To the copy's end, with so many bytes delivered.
     Done(u64),
-    /// Not to the end. So many bytes were delivered, others are held, and it goes on the long way.
+    /// Not to the end. So many bytes were delivered, others may be held, and the long way takes over.
     Begun(u64),
     /// To an error. The bytes that were taken and not delivered are held.
     Failed(CopyError),
@@ -18,8 +21,7 @@ pub(crate) enum Outcome {
 /// Reads once and writes once, if that is what the copy will come to: a small limit over a descriptor,
 /// into a descriptor.
 ///
-/// It does nothing that the long way would not do, and lets the layers know in the same order; it is
-/// only shorter.
+/// It does nothing that the long way would not do, and notifies the layers in the same order.
 #[inline(always)]
 pub(crate) fn copy<R: Source, W: Sink>(reader: &mut R, writer: &mut W, held: &mut Held) -> Outcome {
     let step = match (shallow::source(reader), shallow::sink(writer)) {
