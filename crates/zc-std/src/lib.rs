@@ -46,6 +46,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod copier;
 mod copy;
 mod fd;
