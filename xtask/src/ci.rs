@@ -1,7 +1,9 @@
 //! `cargo xtask ci`: what the gate runs.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
+use std::{fs, io};
 
 use crate::Outcome;
 
@@ -15,18 +17,37 @@ const fn check(command: &'static str) -> Check {
     Check { command, env: &[] }
 }
 
+/// A build of the documentation in which any warning is an error.
+const fn doc(command: &'static str) -> Check {
+    Check { command, env: &[("RUSTDOCFLAGS", "-D warnings")] }
+}
+
 /// In the order of how soon they fail. The last is the README's test command.
 const CHECKS: &[Check] = &[
     check("cargo fmt --all --check"),
+    // What would be published is complete. The index is known by now, so it needs no network.
+    check(
+        "cargo package -q -p zc-core -p zc-linux -p zc-std -p zc-cli --no-verify --allow-dirty --offline",
+    ),
     check("cargo clippy --workspace --all-targets --all-features -- -D warnings"),
     // Each library alone, as its users build it: features are not unified with the tests'.
     check("cargo clippy -p zc-core -- -D warnings"),
     check("cargo clippy -p zc-linux -- -D warnings"),
     check("cargo clippy -p zc-std -- -D warnings"),
+    // Each feature alone.
+    check("cargo clippy -p zc-std --features conformance -- -D warnings"),
+    check("cargo clippy -p zc-std --features hook -- -D warnings"),
+    // No member of the workspace, so that nothing above sees it. A check links nothing: it spares the
+    // gate a C++ compiler to say that libFuzzer is elsewhere.
     Check {
-        command: "cargo doc --workspace --no-deps --all-features --document-private-items",
-        env: &[("RUSTDOCFLAGS", "-D warnings")],
+        command: "cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target",
+        env: &[("CUSTOM_LIBFUZZER_PATH", "/nonexistent/libfuzzer.a")],
     },
+    // As docs.rs builds it, and with the default features; then what only contributors read. A public
+    // page must not link to a private one.
+    doc("cargo doc --no-deps --all-features -p zc-core -p zc-linux -p zc-std"),
+    doc("cargo doc --no-deps -p zc-core -p zc-linux -p zc-std"),
+    doc("cargo doc --workspace --no-deps --all-features --document-private-items"),
     check("cargo run -p zc-std --example custom_destination"),
     check("cargo run -p zc-std --example metering_source"),
     check("cargo run -p zc-std --example upload_server"),
@@ -34,21 +55,50 @@ const CHECKS: &[Check] = &[
     check("cargo test -p zc-std --features hook --examples"),
     check("cargo run --release -p zc-cli -- demo --size 64MiB"),
     check("cargo run --release -p zc-testkit --bin soak -- --seconds 10"),
+    // Each bench once, unoptimised, to see that it still runs.
+    check("cargo test -q -p zc-benches --benches"),
     check("cargo test --workspace"),
 ];
 
 /// Runs the checks, and stops at the first that fails.
 pub(crate) fn run() -> Outcome {
     let start = Instant::now();
-    for Check { command, env } in CHECKS {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace");
+    let patches = mutations(&root.join("tests/mutations"))?;
+    let applies = patches.iter().map(|patch| (format!("{APPLIES}{patch}"), [].as_slice()));
+    let checks = CHECKS.iter().map(|check| (check.command.to_owned(), check.env));
+    for (command, env) in applies.chain(checks) {
         println!("\n$ {command}");
         let mut words = command.split(' ');
         let program = words.next().expect("no command is empty");
-        let status = Command::new(program).args(words).envs(env.iter().copied()).status()?;
+        let status = Command::new(program)
+            .args(words)
+            .envs(env.iter().copied())
+            .current_dir(root)
+            .status()
+            .map_err(|error| format!("`{command}`: {error}"))?;
         if !status.success() {
             return Err(format!("`{command}`: {status}").into());
         }
     }
-    println!("\nci: {} checks in {} s", CHECKS.len(), start.elapsed().as_secs());
+    let count = patches.len() + CHECKS.len();
+    println!("\nci: {count} checks in {} s", start.elapsed().as_secs());
     Ok(())
+}
+
+/// Whether a mutation can still be made, as `tests/mutations/check.sh` makes it. (Whether it is noticed
+/// takes longer to tell.)
+const APPLIES: &str = "patch --dry-run -s -f -p0 -i tests/mutations/";
+
+/// The names of the patches, in order.
+fn mutations(dir: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".patch") {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
