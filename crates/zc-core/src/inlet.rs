@@ -47,7 +47,7 @@ pub struct Inlet<'s> {
 /// What an [`Inlet`] finds on its way down.
 #[derive(Debug)]
 pub struct Reach<'a> {
-    /// Where the next bytes are to be had.
+    /// Where the next bytes come from.
     pub bottom: Bottom<'a>,
     /// How many at most, by all limits on the way; `u64::MAX` for no limit. Limits below a layer
     /// that has bytes buffered do not count: what it holds has passed them already.
@@ -58,7 +58,7 @@ pub struct Reach<'a> {
     pub last: bool,
 }
 
-/// Where the next bytes of a source are to be had, below all layers.
+/// Where the next bytes of a source come from, below all layers.
 #[derive(Debug)]
 pub enum Bottom<'a> {
     /// At a descriptor, once the layers' buffers are empty.
@@ -76,7 +76,7 @@ impl<'s> Inlet<'s> {
         Inlet { source, ended: 0 }
     }
 
-    /// Goes down through the layers to where the next bytes are to be had.
+    /// Goes down through the layers to where the next bytes come from.
     #[inline]
     pub fn reach(&mut self) -> Reach<'_> {
         let mut skip = self.ended;

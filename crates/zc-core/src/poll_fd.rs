@@ -68,8 +68,8 @@ impl<T: IsStream + ?Sized> IsStream for &T {
 
 /// A borrowed descriptor, and whether it is a byte stream.
 ///
-/// It cannot outlive the owner of the descriptor (I/O safety), and there is no way to make one
-/// without the owner's word on its stream-ness:
+/// It cannot outlive the owner of the descriptor (I/O safety), and only the owner can make one, since
+/// it has to say whether the descriptor is a stream:
 ///
 /// ```
 /// use zc_core::PollFd;

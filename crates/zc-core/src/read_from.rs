@@ -53,7 +53,8 @@ pub trait ReadFrom<By = Custom> {
     /// # Errors
     ///
     /// The error holds a [`CopyError`](crate::CopyError) with the count so far and the bytes taken
-    /// but not delivered; [`CopyError::from_io`](crate::CopyError::from_io) finds it.
+    /// but not delivered; [`CopyError::from_io`](crate::CopyError::from_io) finds it. Its own
+    /// `raw_os_error()` is `None`; the `CopyError` has the errno.
     fn read_from<S: Source>(&mut self, source: S) -> io::Result<u64>;
 }
 

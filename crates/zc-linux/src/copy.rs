@@ -25,6 +25,15 @@ use crate::sys;
 /// The first error that another mechanism could not avoid. `WouldBlock` where a descriptor in
 /// non-blocking mode has nothing to give or takes nothing, or a socket's timeout has expired.
 /// Whatever the error, bytes in flight stay in `pump`, and the same call again delivers them first.
+///
+/// ```
+/// use zc_linux::Pump;
+///
+/// let (mut pump, mut out) = (Pump::default(), Vec::new());
+/// assert_eq!(zc_linux::copy(&mut pump, &mut &b"hello"[..], &mut out)?, 5);
+/// assert_eq!(out, b"hello");
+/// # Ok::<(), zc_core::CopyError>(())
+/// ```
 pub fn copy(
     pump: &mut Pump,
     source: &mut dyn Source,

@@ -1,9 +1,9 @@
 //! Replace or record the engine's system calls, for tests (feature `hook`).
 //!
-//! [`replace`] decides call by call: let it go on, let it move less, make it fail. [`record`] keeps
+//! [`replace`] decides call by call: let it proceed, let it move less, make it fail. [`record`] keeps
 //! what was called and what came back. Both act on the calling thread alone, for as long as their
-//! guard lives, and nest: the innermost hook is asked first, and what it lets go on, the next one is
-//! asked about. Recorders see every call, with the answer that the engine saw.
+//! guard lives, and nest: the innermost hook is asked first, and the next one about what that lets
+//! proceed. Recorders see every call, with the answer that the engine saw.
 //!
 //! ```
 //! use zc_linux::hook::{self, Action, Syscall};
@@ -42,14 +42,14 @@ pub struct Call {
 /// What becomes of a [`Call`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It goes on as it is.
+    /// The call is made as it is.
     Proceed,
-    /// It goes on, but moves at most this many bytes. With 0 a call that was to move some is not made,
-    /// and returns 0.
+    /// The call is made, but moves at most this many bytes. With 0, a call that would move some is not
+    /// made, and returns 0.
     Limit(usize),
-    /// It is not made, and fails with this errno.
+    /// The call is not made, and fails with this errno.
     Fail(i32),
-    /// It is not made, and returns this number. Numbers other than 0 tell the engine of bytes that
+    /// The call is not made, and returns this number. Numbers other than 0 tell the engine of bytes that
     /// nobody moved: mind what you are testing.
     Return(usize),
 }
@@ -64,7 +64,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// How many bytes the call moved; 0 if it failed or is none that moves bytes.
+    /// How many bytes the call moved; 0 if it failed or is not one that moves bytes.
     pub fn moved(&self) -> usize {
         if self.call.len == 0 { 0 } else { self.result.unwrap_or(0) }
     }
@@ -114,8 +114,8 @@ impl Drop for Guard {
 
 /// Asks `hook` about every call that the engine makes on this thread, until the guard is dropped.
 ///
-/// A call that the engine makes while the hook itself is running (the hook copies something) goes
-/// past that hook.
+/// A call that the engine makes while the hook itself is running (the hook copies something) bypasses
+/// that hook.
 pub fn replace(hook: impl FnMut(&Call) -> Action + 'static) -> Guard {
     Guard::install(Layer::Hook(Rc::new(RefCell::new(hook))))
 }

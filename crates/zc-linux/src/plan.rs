@@ -19,10 +19,10 @@ pub const SMALL: u64 = 64 * 1024;
 /// time the two wait for each other, and a copy takes up to twice as long.
 const PIPE_PIECE: u64 = 32 * 1024;
 
-/// A file of at most so many bytes goes by read/write: what it shares is not worth a call.
+/// A file of at most this many bytes goes by read/write: what it shares is not worth a call.
 const TINY: u64 = 8 * 1024;
 
-/// A socket is read without a plan until so many bytes have come.
+/// A socket is read without a plan until this many bytes have come.
 const NOTABLE: u64 = 16 * 1024;
 
 const READ_WRITE: &[Mechanism] = &[Mechanism::ReadWrite];

@@ -391,6 +391,16 @@ pub struct Make {
 /// # Errors
 ///
 /// `EBADF` and the like, from statx(2), fstat(2) or getsockopt(2).
+///
+/// ```
+/// use std::os::fd::AsFd;
+/// use std::os::unix::net::UnixDatagram;
+/// use zc_linux::Make;
+///
+/// let made = zc_linux::make(UnixDatagram::unbound()?.as_fd())?;
+/// assert_eq!(made, Make { is_stream: false, is_socket: true });
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn make(fd: BorrowedFd<'_>) -> io::Result<Make> {
     if stat(fd)?.kind != rustix::fs::FileType::Socket {
         return Ok(Make { is_stream: true, is_socket: false });

@@ -10,9 +10,9 @@ use crate::{CopyError, Sink, Source};
 
 /// How far the short way led.
 pub(crate) enum Outcome {
-    /// To the copy's end, with so many bytes delivered.
+    /// To the copy's end, with this many bytes delivered.
     Done(u64),
-    /// Not to the end. So many bytes were delivered, others may be held, and the long way takes over.
+    /// Not to the end. This many bytes were delivered, others may be held, and the long way takes over.
     Begun(u64),
     /// To an error. The bytes that were taken and not delivered are held.
     Failed(CopyError),

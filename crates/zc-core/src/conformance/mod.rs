@@ -1,7 +1,7 @@
 //! A test kit for [`Source`] and [`Sink`] types of your own (feature `conformance`).
 //!
 //! A wrapper that says `Upstream::through(&mut self.inner)` promises that nothing is lost when bytes
-//! are taken past its `read`. The types see to much of that promise, but not to all of it: a wrapper
+//! are taken past its `read`. The types ensure much of that promise, but not all of it: a wrapper
 //! may have a buffer that it does not show, or a limit that it does not state. Then a copy sends
 //! bytes in the wrong order, or too many of them, and only when the kernel takes part. The kit finds
 //! out in a test:
@@ -52,7 +52,7 @@
 //! # How it works
 //!
 //! The kit builds the type many times over one end of a socket pair, and feeds the same [`LEN`] known
-//! bytes into the other. First it reads to the end with `read` alone; what comes of that is the
+//! bytes into the other. First it reads to the end with `read` alone; the result is the
 //! reference, so there is nothing to declare: a type that ends after 1000 bytes has a limit of 1000.
 //! Then it follows many fixed schedules that mix reads of all sizes with steps past `read`, made just
 //! as an engine makes them, by way of [`Inlet`](crate::Inlet) and the descriptor. The input is all

@@ -12,6 +12,20 @@ use crate::sys::{EndReader, EndWriter};
 /// at most `limit` bytes, and writes once.
 ///
 /// Blocks as the descriptors do. `limit` is in bytes; 0 with nothing held is [`Next::Done`].
+///
+/// ```
+/// use std::fs::File;
+/// use std::io::Write;
+/// use zc_core::{Held, PollFd};
+///
+/// let (reader, mut writer) = std::io::pipe()?;
+/// writer.write_all(b"hello")?;
+/// let null = File::create("/dev/null")?;
+///
+/// let step = zc_linux::relay(&mut Held::default(), PollFd::of(&reader), PollFd::of(&null), 4);
+/// assert_eq!((step.taken, step.delivered), (4, 4));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn relay(held: &mut Held, from: PollFd<'_>, to: PollFd<'_>, limit: u64) -> Step {
     relay_inline(held, from, to, limit)
 }

@@ -4,7 +4,7 @@
 //!
 //! Between the two calls bytes are in flight, and the second call may refuse when the first has
 //! long drained the socket: a file in append mode answers EINVAL, as does a device without splice
-//! support. Then what is in the pipe is read into memory and written, and so is the rest.
+//! support. Then the pipe's bytes are read into memory and written, and so is the rest.
 //!
 //! No flags: SPLICE_F_MORE corks the socket as MSG_MORE does, which means stalls of 200 ms for short
 //! messages (golang/go#10948); SPLICE_F_MOVE does nothing since Linux 2.6.21; SPLICE_F_NONBLOCK
@@ -31,7 +31,8 @@ pub(crate) fn step(
     pipe_size: usize,
 ) -> Result<Step, Errno> {
     let pipe = flight.pipe(pipe_size)?;
-    // A splice that waits for a blocking socket keeps its pipe all the while. Only so many may.
+    // A splice that waits for a blocking socket keeps its pipe all the while. Only half the pipes may
+    // be used so.
     if pool::is_scarce() && !sys::is_ready(from, PollFlags::IN | PollFlags::RDHUP)? {
         return Err(Errno::NOBUFS);
     }
