@@ -1,4 +1,4 @@
-//! One end of a transfer: a descriptor, what it is called, and what it is.
+//! One end of a transfer: a descriptor, its name and its kind.
 
 use std::fmt;
 use std::io;

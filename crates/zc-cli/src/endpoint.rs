@@ -76,8 +76,8 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 
 /// Whether `path` is a socket that nobody listens on.
 ///
-/// It is knocked at with a socket of the wrong type, which whoever listens never hears of (EPROTOTYPE). A
-/// stream would be a connection: the one that a `zc recv` waits for.
+/// It is tried with a socket of the wrong type, which the listener never notices (EPROTOTYPE). A stream
+/// socket would take the one connection that a `zc recv` waits for.
 fn is_abandoned(path: &Path) -> bool {
     let knock = || UnixDatagram::unbound()?.connect(path);
     path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket())

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub(crate) struct Janitor(Child);
 
 impl Janitor {
-    /// Has somebody look after `path`, if a process can be had.
+    /// Starts a janitor for `path`, if a process can be started.
     pub(crate) fn hire(path: &Path) -> Option<Janitor> {
         let child = Command::new("/proc/self/exe")
             .arg0("zc")

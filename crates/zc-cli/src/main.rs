@@ -1,6 +1,6 @@
 //! `zc`: receives, sends and copies bytes, with the kernel doing the moving.
 //!
-//! One file a subcommand ([`recv`], [`send`], [`cp`], [`demo`]); they meet in [`transfer`], which
+//! One file per subcommand ([`recv`], [`send`], [`cp`], [`demo`]); they meet in [`transfer`], which
 //! runs the one copy of the process, and in [`output`], which says how it went.
 
 #![forbid(unsafe_code)]

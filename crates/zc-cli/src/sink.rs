@@ -11,8 +11,8 @@ use crate::target::{Pending, Target};
 
 /// Whether `said` means standard output.
 ///
-/// Its names in /dev lead on to whatever it is, and if that is a file, opening it would not mean the place
-/// where it stands, but the file as a whole, to be replaced.
+/// Its names in /dev lead to whatever it is. If that is a file, opening it by name would not mean its current
+/// offset but the file as a whole, to be replaced.
 pub(crate) fn is_standard(said: &OsStr) -> bool {
     ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| said == *name)
 }

@@ -72,7 +72,7 @@ impl Target {
     }
 
     fn create(target: &Path, mode: u32) -> io::Result<Target> {
-        // Whatever keeps us from having an unnamed file, if it matters, keeps us from a named one.
+        // If this error matters, a named file meets it too.
         Target::unnamed(target, mode).or_else(|_| Target::named(target, mode))
     }
 

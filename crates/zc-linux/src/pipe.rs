@@ -148,7 +148,7 @@ pub mod pool {
     /// ```
     /// use zc_linux::pool;
     ///
-    /// pool::clear(); // a good moment: before dropping privileges, or in a quiet hour
+    /// pool::clear();
     /// assert_eq!(pool::idle(), 0);
     /// ```
     pub fn clear() {

@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 /// How many random bytes there are before they repeat; a power of two.
 const PERIOD: usize = 1 << 20;
 
-/// Every so many bytes the position is written over the random ones, so that blocks that have
-/// changed places do not go unnoticed.
+/// At intervals of this many bytes the position is written over the random ones, so that blocks that
+/// have changed places do not go unnoticed.
 const BLOCK: usize = 4096;
 
 /// A stream of bytes. Those of different seeds have nothing in common, so that bytes which an

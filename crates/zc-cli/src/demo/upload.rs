@@ -141,7 +141,7 @@ fn measure<S>(method: Method, mut stream: S, mut file: &File) -> io::Result<Run>
 where
     S: Read + Source + AsFd,
 {
-    // The clock starts when the sender has got going.
+    // The clock starts once the first bytes are here.
     wait::readable(&stream, None)?;
     let (cpu, started) = (thread_cpu(), Instant::now());
     let calls = match method {
