@@ -176,7 +176,7 @@ impl fmt::Display for CopyError {
 }
 
 impl Error for CopyError {
-    /// What is behind the [`io_error`](CopyError::io_error): this error's own text includes that one's.
+    /// The source of the [`io_error`](CopyError::io_error), whose own text is part of this error's.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.error.source()
     }

@@ -14,8 +14,8 @@ use std::io::{self, Read, Write};
 /// KiB costs up to a half more, 8 KiB three times as much; docs/performance.md.)
 const CAPACITY: usize = 256 * 1024;
 
-/// Where in memory a read begins, in bytes: at a multiple of this, for files opened with `O_DIRECT`, which
-/// are read and written from aligned memory only (open(2)). No disk has larger blocks than a page.
+/// What a read's place in memory is a multiple of, in bytes: files opened with `O_DIRECT` are read
+/// into and written from aligned memory only (open(2)). No disk has larger blocks than a page.
 const ALIGNMENT: usize = 4096;
 
 /// How often in a row a foreign `read` or `write` may answer `Interrupted` before a copy gives up
@@ -135,7 +135,7 @@ impl Held {
     #[inline]
     fn make_room(&mut self) {
         if self.is_empty() {
-            // None yet, or one that came with bytes in it and is as small as they were few.
+            // There is none yet, or one that is no larger than the residue it came with.
             if self.buffer.len() < CAPACITY {
                 let spare = SPARE.try_with(Cell::take).ok().flatten();
                 self.buffer = spare.unwrap_or_else(new_buffer);

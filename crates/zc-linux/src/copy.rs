@@ -65,7 +65,7 @@ struct Ending<'a> {
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.pump.release();
-        // What a copy within a callback of another one counts, that one does not.
+        // The calls of a copy inside a callback of another are counted by the inner one alone.
         let calls = sys::count_from(self.calls_before);
         self.pump.report_mut().count_calls(calls);
     }
@@ -244,7 +244,7 @@ impl Drive<'_> {
     }
 }
 
-/// The ends are others from here on: what was learned of them does not hold.
+/// The ends change here: what was learned about the old ones no longer holds.
 fn begin_anew(pump: &mut Pump, coalesce: &mut Option<Coalesce>) {
     pump.replan();
     *coalesce = pump.options().coalesce.map(Coalesce::new);

@@ -14,7 +14,8 @@ use crate::sys;
 /// # Errors
 ///
 /// `InvalidInput`, before a byte has moved, if the two ranges overlap: what would come out depends on
-/// how large a piece is moved at a time, and the bytes written over are gone.
+/// how large a piece is moved at a time, and the bytes written over are gone. Also if the file is appended
+/// to, and both descriptors share one offset.
 pub(crate) fn check(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
@@ -48,8 +49,8 @@ pub(crate) fn check(
     Ok(bytes)
 }
 
-/// Whether two descriptors of a file, of which one stands at `start`, are duplicates of one another, so
-/// that the one moves when the other does. The system call that would tell (kcmp) is often forbidden.
+/// Whether two descriptors of a file, one of which is at offset `start`, share that offset, as
+/// duplicates do. The system call that would tell (kcmp) is often forbidden.
 fn share_a_position(one: BorrowedFd<'_>, other: BorrowedFd<'_>, start: u64) -> bool {
     let other_is_at = |at| sys::position(other) == Ok(at);
     let Some(elsewhere) = start.checked_add(1) else { return false };
@@ -57,7 +58,7 @@ fn share_a_position(one: BorrowedFd<'_>, other: BorrowedFd<'_>, start: u64) -> b
         return false;
     }
     let moved = other_is_at(elsewhere);
-    // It cannot fail where the step to the other place did not, short of a hook.
+    // Only a hook can make this fail after the first seek succeeded.
     const PATIENCE: usize = 16;
     (0..PATIENCE).any(|_| sys::seek(one, start).is_ok());
     moved

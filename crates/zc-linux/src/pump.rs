@@ -305,7 +305,7 @@ impl Pump {
 
     /// Reads and writes within the plan, unless that would mean to wait.
     ///
-    /// The splice before it has waited as long as the socket's timeout has it; this must not do so again.
+    /// The splice before it has already waited out the socket's timeout; this must not wait again.
     #[cold]
     fn read_what_is_there(&mut self, source: PollFd<'_>, sink: PollFd<'_>, limit: u64) -> Step {
         let (mut from, mut to) = (sys::ReaderOfWhatIsThere(source.fd()), sys::EndWriter(sink));

@@ -1,5 +1,5 @@
-//! The table of system calls. Every call that the engine makes is here except getpid(2), and
-//! nothing else in this crate makes any.
+//! The table of system calls. Every call that the engine makes is here, except the few that tell a
+//! forked child from its parent (see `process`); nothing else in this crate makes any.
 //!
 //! Each function is one call, retried on EINTR, counted, and open to `hook`. With that feature off
 //! nothing stands between the function and the kernel but the count. (A recv or send that falls back to
@@ -101,7 +101,7 @@ pub(crate) fn calls() -> u64 {
     CALLS.with(Cell::get)
 }
 
-/// How many calls this thread has made since it had made `before`, and as if it had not.
+/// How many calls this thread has made since it had made `before`; takes them off the thread's count.
 pub(crate) fn count_from(before: u64) -> u64 {
     CALLS.with(|calls| calls.replace(before)) - before
 }
@@ -298,11 +298,11 @@ pub(crate) fn seek(fd: BorrowedFd<'_>, position: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// A number that a forked child has not in common with its parent, nor with anybody whose memory it has a
-/// copy of. What it takes to know moves nothing, so the table leaves it out.
+/// A number that a forked child does not share with its parent, nor with any other process whose
+/// memory it has a copy of. The calls behind it move nothing, so the table leaves them out.
 ///
-/// The process's own number would do, but for PID namespaces, in each of which there is a number 1; and
-/// asking for it is a system call.
+/// The process id is only the last resort: every PID namespace has a 1, and asking for it is a
+/// system call.
 pub(crate) fn process() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     static NUMBER: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
@@ -419,7 +419,7 @@ impl Read for FdReader<'_> {
     }
 }
 
-/// `Read` of a socket, which says `WouldBlock` rather than wait, whatever mode it is in.
+/// `Read` of a socket that answers `WouldBlock` rather than wait, whatever mode it is in.
 #[derive(Debug)]
 pub(crate) struct ReaderOfWhatIsThere<'fd>(pub(crate) BorrowedFd<'fd>);
 

@@ -85,8 +85,8 @@ impl Copier {
         Self::default()
     }
 
-    /// A copier with `residue` in flight, to be delivered before anything else: for going on where a
-    /// plain copy failed.
+    /// A copier with `residue` in flight, to be delivered before anything else: resumes where a plain
+    /// copy failed.
     ///
     /// ```
     /// use std::io::{Read, Write};

@@ -41,8 +41,9 @@ pub(crate) fn step(
     let taken = match sys::splice(from, pipe.write_end(), len) {
         Ok(0) => return Ok(Step::idle(Next::Done)),
         Ok(n) => n,
-        // TCP says so before urgent data, too, with any number of bytes behind it (tcp_splice_read, so
-        // still in Linux 6.18). To wait for the socket would be to wait for nothing, again and again.
+        // TCP also answers EAGAIN ahead of urgent data, however many bytes follow (tcp_splice_read,
+        // still so in Linux 6.18). Whoever waited for the socket then would be told at once, again
+        // and again.
         Err(errno) if errno == Errno::AGAIN || is_refusal(errno) => return Err(errno),
         Err(errno) => return Ok(Step::idle(failed(Syscall::Splice, errno))),
     };

@@ -26,7 +26,8 @@ pub(crate) fn step(from: BorrowedFd<'_>, to: BorrowedFd<'_>, limit: u64) -> Resu
     }
 }
 
-/// Which end said EAGAIN. `Err`: they differ in mode, or both are ready now, and only read/write can tell.
+/// Which end said EAGAIN. `Err`: they differ in mode, or both are ready now, and only read/write
+/// can tell.
 fn blame(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<Next, Errno> {
     let waits = |fd| sys::flags(fd).map(|flags| !flags.contains(OFlags::NONBLOCK));
     if waits(from)? != waits(to)? {
@@ -36,7 +37,7 @@ fn blame(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<Next, Errno> {
     if !sys::is_ready(to, PollFlags::OUT)? {
         return Ok(Next::Writable);
     }
-    // Had the sink become ready since, the source may have bytes that it has had all along, and whoever waits
-    // for news of it (EPOLLET) waits in vain.
+    // If the sink has become ready since, the source may have had bytes all along, and whoever
+    // waits for a change in it (EPOLLET) would wait in vain.
     if sys::is_ready(from, PollFlags::IN)? { Err(Errno::AGAIN) } else { Ok(Next::Readable) }
 }

@@ -1,4 +1,5 @@
-//! The system calls that rustix does not wrap. All of the engine's unsafe code is here.
+//! The system calls that rustix does not wrap, or wraps as unsafe functions. All of the engine's unsafe
+//! code is here.
 
 #![allow(unsafe_code)]
 
@@ -53,14 +54,16 @@ fn check(answer: libc::c_int) -> Result<(), Errno> {
     Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
 }
 
-/// A 0, which is 0 again in a child that is forked, whatever it has become (`MADV_WIPEONFORK`, Linux 4.14,
-/// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html)); `None` where that cannot be had.
+/// A number, 0 at first, that is 0 again in a forked child, whatever it was in the parent
+/// (`MADV_WIPEONFORK`, Linux 4.14,
+/// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html)); `None` where the kernel
+/// will not do that.
 ///
-/// It holds for a fork by whatever means, unlike the handlers of `pthread_atfork`.
+/// It works for any kind of fork, unlike the handlers of `pthread_atfork`.
 pub(super) fn wiped_on_fork() -> Option<&'static AtomicU64> {
     // As much as the smallest page; the kernel rounds up.
     const LEN: usize = 4096;
-    // SAFETY: a new mapping of nobody else's memory.
+    // SAFETY: a new mapping, over nobody else's memory.
     let page = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
@@ -74,7 +77,7 @@ pub(super) fn wiped_on_fork() -> Option<&'static AtomicU64> {
     if page == libc::MAP_FAILED {
         return None;
     }
-    // SAFETY: the mapping is ours, and as long.
+    // SAFETY: the mapping is ours, and that long.
     if unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) } != 0 {
         // SAFETY: as above, and nothing refers to it.
         unsafe { libc::munmap(page, LEN) };
