@@ -47,8 +47,9 @@ use crate::{Sink, Source};
 /// # Stopping a copy
 ///
 /// Nothing wakes a copy that waits for a descriptor but the descriptor: shut the socket down
-/// (`TcpStream::shutdown`, from any thread), and the copy ends, or fails, at once. A copy that keeps
-/// moving bytes can be stopped by its source, whose limit may fall to 0 whenever bytes are taken:
+/// (`TcpStream::shutdown`, from any thread), and the copy returns at once. A source that is shut down has
+/// ended (`Ok`); a sink fails with `BrokenPipe`. A copy that keeps moving bytes can be stopped by its
+/// source, whose limit may fall to 0 whenever bytes are taken:
 ///
 /// ```
 /// use std::io::{self, Read};
