@@ -124,7 +124,7 @@ impl Pump {
     pub fn take_residue(&mut self) -> Vec<u8> {
         // Reading from a pipe of our own does not fail. A hook can make it seem so; the bytes are
         // worth asking for again.
-        const PATIENCE: usize = 16;
+        const PATIENCE: usize = 256;
         for _ in 0..PATIENCE {
             if self.flight.land().is_ok() {
                 break;
