@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::skip::skip;
+
 /// No program here takes this long; one that does hangs, and is killed.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -116,12 +118,13 @@ pub fn bytes(len: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Whether `program` is installed. If not, says that `test` is skipped.
+/// Whether `program` is installed. If not, `test` is skipped.
+#[track_caller]
 pub fn have(program: &str, test: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
     if !found {
-        eprintln!("skipped: {test}: {program} is not installed");
+        skip(&format!("{test}: {program} is not installed"));
     }
     found
 }

@@ -17,6 +17,7 @@ pub mod pipes;
 pub mod raw;
 pub mod serial;
 pub mod signals;
+pub mod skip;
 pub mod sockets;
 pub mod trace;
 pub mod wait;

@@ -157,25 +157,6 @@ impl Drop for Mount {
     }
 }
 
-/// The mount, or `None` and a line that says why there is none.
-///
-/// # Panics
-///
-/// If there is none and `ZC_NO_SKIP` is set, as it is where everything is known to be there.
-pub fn or_skip<T>(mount: Result<T, String>) -> Option<T> {
-    mount.inspect_err(|why| skip(why)).ok()
-}
-
-/// Says that something is skipped, and why.
-///
-/// # Panics
-///
-/// If `ZC_NO_SKIP` is set.
-pub fn skip(why: &str) {
-    assert!(std::env::var_os("ZC_NO_SKIP").is_none(), "ZC_NO_SKIP is set, but: {why}");
-    eprintln!("skipped: {why}");
-}
-
 /// Runs a tool of the system.
 ///
 /// # Errors

@@ -12,7 +12,8 @@ use zc_std::{
     Upstream,
 };
 use zc_testkit::data::{self, assert_same};
-use zc_testkit::mounts::{Mount, or_skip};
+use zc_testkit::mounts::Mount;
+use zc_testkit::skip::or_skip;
 use zc_testkit::{fds, files, sockets, trace};
 
 use Syscall::{CopyFileRange, Fstat, Fstatfs, GetSockOpt, Read as R, Statx, Write as W};

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use zc_testkit::cli::{Receiver, bytes, have, listens, names, run, scratch, zc};
+use zc_testkit::skip::skip;
 
 /// More than all buffers on the way hold, and no round number.
 const LEN: usize = 20_000_003;
@@ -44,7 +45,7 @@ fn have_nc(test: &str) -> bool {
     let help = run(Command::new("nc").arg("-h"), b"");
     let found = help.stderr.contains("OpenBSD");
     if !found {
-        eprintln!("skipped: {test}: nc is not OpenBSD's");
+        skip(&format!("{test}: nc is not OpenBSD's"));
     }
     found
 }
@@ -85,8 +86,7 @@ fn zc_uploads() {
 #[test]
 fn zc_uploads_over_ipv6() {
     if TcpListener::bind("[::1]:0").is_err() {
-        eprintln!("skipped: zc_uploads_over_ipv6: this machine has no ::1");
-        return;
+        return skip("zc_uploads_over_ipv6: this machine has no ::1");
     }
     let dir = scratch();
     let sent = bytes(LEN, 6);

@@ -93,7 +93,7 @@ fn json_of_an_upload() {
 #[test]
 fn says_what_gave_way() {
     let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
-        return zc_testkit::mounts::skip("needs /dev/shm");
+        return zc_testkit::skip::skip("needs /dev/shm");
     };
     let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (source, target) = (memory.path().join("source"), disk.path().join("target"));
@@ -101,7 +101,7 @@ fn says_what_gave_way() {
     fs::File::create(&source).unwrap().set_len(len).unwrap();
     let device = |dir: &tempfile::TempDir| fs::metadata(dir.path()).unwrap().dev();
     if device(&memory) == device(&disk) {
-        return zc_testkit::mounts::skip("/dev/shm and the build's files are on one file system");
+        return zc_testkit::skip::skip("/dev/shm and the build's files are on one file system");
     }
     let object = json(&run(zc(["cp", "--json"]).args([&source, &target]), b""));
     assert!(fs::read(&target).unwrap() == vec![0; len as usize]);

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use zc_std::{Copier, Mechanism, Report};
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
-use zc_testkit::mounts::{Mount, or_skip};
+use zc_testkit::mounts::Mount;
+use zc_testkit::skip::{or_skip, skip};
 use zc_testkit::wire::{Wire, collect, feed};
 
 const FAR: u64 = 1 << 40;
@@ -161,7 +162,7 @@ fn procfs_and_sysfs_to_every_writable_file_system() {
     let writable = writable();
     for path in stable {
         let Ok(want) = fs::read(path) else {
-            eprintln!("skipped: {path} is not here");
+            skip(&format!("{path} is not here"));
             continue;
         };
         assert!(!want.is_empty());

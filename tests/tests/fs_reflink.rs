@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt;
 
 use zc_std::{Copier, Mechanism};
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
-use zc_testkit::mounts::{Mount, or_skip};
+use zc_testkit::mounts::Mount;
 use zc_testkit::raw;
+use zc_testkit::skip::or_skip;
 
 const LEN: usize = 48 << 20;
 

@@ -9,7 +9,7 @@ use zc_std::hook::{self, Syscall};
 use zc_std::{Copier, CopyError, Fd, Mechanism};
 use zc_testkit::files;
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
-use zc_testkit::mounts::skip;
+use zc_testkit::skip::skip;
 use zc_testkit::wire::{End, Wire, feed};
 
 const EBADF: i32 = 9;

@@ -13,7 +13,8 @@ use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, CopyError, Mechanism, ReadFrom};
 use zc_testkit::files;
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
-use zc_testkit::mounts::{Mount, or_skip, skip};
+use zc_testkit::mounts::Mount;
+use zc_testkit::skip::{or_skip, skip};
 use zc_testkit::wire::{Wire, collect, feed};
 
 const FAR: u64 = 1 << 40;

@@ -8,7 +8,7 @@ use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use rustix::process::Resource;
 use zc_std::{Copier, Mechanism, pool};
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
-use zc_testkit::mounts::skip;
+use zc_testkit::skip::skip;
 use zc_testkit::wire::{End, Wire, collect, feed};
 use zc_testkit::{child, limits};
 

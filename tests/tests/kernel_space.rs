@@ -10,7 +10,8 @@ use std::path::Path;
 use rustix::process::Resource;
 use zc_std::{Copier, CopyError};
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
-use zc_testkit::mounts::{Mount, or_skip, run};
+use zc_testkit::mounts::{Mount, run};
+use zc_testkit::skip::or_skip;
 use zc_testkit::wire::{Wire, feed};
 use zc_testkit::{child, limits, raw};
 
