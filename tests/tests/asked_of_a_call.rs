@@ -1,0 +1,147 @@
+//! How much a call is asked to move at the most, where that has been promised.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+
+use zc_std::hook::{self, Action, Syscall};
+use zc_std::{Copier, Mechanism, PageSharing, Progress, pool};
+use zc_testkit::collector::Collector;
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::feeder::Feeder;
+use zc_testkit::{fds, files, pipes, sockets, trace};
+
+/// Copies from a socket through a pipe of `size` bytes; `None`: of the default size. Returns the size
+/// of the pipe that it went through, and the most that one call was to put into it.
+fn spliced_through(size: Option<usize>) -> (usize, usize) {
+    let data = data::bytes(50, 300_000);
+    let (client, stream) = sockets::unix();
+    let feeder = Feeder::pieces(client, data.clone(), 100_000);
+    let mut file = files::empty();
+    let mut copier = Copier::new().adaptive(false);
+    if let Some(size) = size {
+        copier = copier.pipe_size(size);
+    }
+
+    let recorder = hook::record();
+    let report = copier.copy(&mut &stream, &mut file).unwrap();
+    feeder.finish().unwrap();
+    assert_eq!(report.moved_by(Mechanism::Splice), data.len() as u64);
+    assert_same(&files::contents(&file), &data);
+
+    let splices = recorder.calls_to(Syscall::Splice);
+    let fills = splices.iter().filter(|splice| splice.call.from == Some(stream.as_raw_fd()));
+    let most = fills.clone().map(|fill| fill.call.len).max().unwrap();
+    let pipe = fills.last().unwrap().call.to.unwrap();
+    // It lies in the pool, so the number is still the pipe's. This opens it once more.
+    let path = format!("/proc/self/fd/{pipe}");
+    let pipe = File::options().write(true).open(path).unwrap();
+    (rustix::pipe::fcntl_getpipe_size(&pipe).unwrap(), most)
+}
+
+/// Also when the pool has pipes of other sizes.
+#[test]
+fn pipes_are_as_large_as_the_copier_says() {
+    let _leaks = fds::no_leaks();
+    for size in [None, Some(64 << 10), Some(1 << 20), Some(256 << 10), Some(64 << 10), None] {
+        let want = size.unwrap_or(1 << 20);
+        assert_eq!(spliced_through(size), (want, want), "{size:?}");
+    }
+    assert_eq!(pool::idle(), 3, "one of each size");
+}
+
+/// Whoever watches a copy between files hears of it every 64 MiB.
+#[test]
+fn between_files_at_most_64_mib() {
+    const MOST: u64 = 64 << 20;
+    const LEN: u64 = 2 * MOST + (2 << 20);
+    /// Where the file has other bytes than zeros: where calls end and begin, and at its end.
+    const MARKS: [u64; 5] = [0, MOST - 4, MOST, 2 * MOST - 2, LEN - 4];
+
+    let _leaks = fds::no_leaks();
+    let (from, mut to) = (files::empty(), files::empty());
+    from.set_len(LEN).unwrap();
+    for mark in MARKS {
+        from.write_all_at(b"mark", mark).unwrap();
+    }
+    let mut told = Vec::new();
+    let mut source = Progress::new((&from).take(LEN), |n| told.push(n));
+    let recorder = hook::record();
+    let report = Copier::new().adaptive(false).copy(&mut source, &mut to).unwrap();
+    assert_eq!(source.get_ref().limit(), 0);
+    drop(source);
+
+    assert_eq!((report.moved(), report.moved_by(Mechanism::CopyFileRange)), (LEN, LEN));
+    let calls = recorder.calls_to(Syscall::CopyFileRange);
+    assert!(calls.iter().all(|record| record.call.len as u64 <= MOST), "{calls:?}");
+    assert_eq!(told.iter().sum::<u64>(), LEN);
+    assert!(told.iter().all(|&n| n <= MOST), "{told:?}");
+
+    // A MiB at a time: that a file of zeros is one need not be held in memory.
+    let (mut got, mut want) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    for at in (0..LEN).step_by(1 << 20) {
+        from.read_exact_at(&mut want, at).unwrap();
+        to.read_exact_at(&mut got, at).unwrap();
+        assert_same(&got, &want);
+    }
+    assert_eq!(to.metadata().unwrap().len(), LEN);
+    for mark in MARKS {
+        let mut bytes = [0; 4];
+        to.read_exact_at(&mut bytes, mark).unwrap();
+        assert_eq!(&bytes, b"mark", "at {mark}");
+    }
+}
+
+/// Half of what a pipe holds by default at a time, between a pipe and a file, so that both ends of it
+/// have something to do.
+#[test]
+fn between_a_file_and_a_pipe_half_a_pipe() {
+    const MOST: usize = 32 << 10;
+    let data = data::bytes(51, (1 << 20) + 11);
+    let asked = |recorder: &hook::Recorder, from: &dyn AsRawFd| -> usize {
+        let calls = trace::movers(&recorder.calls());
+        let takes = calls.iter().filter(|record| record.call.from == Some(from.as_raw_fd()));
+        takes.map(|record| record.call.len).max().unwrap()
+    };
+    for adaptive in [true, false] {
+        for sharing in [PageSharing::Sockets, PageSharing::Always] {
+            let _leaks = fds::no_leaks();
+            let (reader, mut writer) = pipes::pipe();
+            let collector = Collector::start(reader);
+            let mut file = files::holding(&data);
+            let mut copier = Copier::new().adaptive(adaptive).page_sharing(sharing);
+            let recorder = hook::record();
+            let report = copier.copy(&mut file, &mut writer).unwrap();
+            drop(writer);
+            assert_eq!(report.moved(), data.len() as u64);
+            assert_same(&collector.finish(), &data);
+            let spliced = report.moved_by(Mechanism::Splice) > 0;
+            assert_eq!(spliced, sharing == PageSharing::Always, "{report:?}");
+            assert_eq!(asked(&recorder, &file), MOST, "into the pipe, {adaptive}, {sharing:?}");
+        }
+        let _leaks = fds::no_leaks();
+        let (mut reader, writer) = pipes::pipe();
+        let feeder = Feeder::pieces(writer, data.clone(), 300_000);
+        let mut file = files::empty();
+        let recorder = hook::record();
+        let report = Copier::new().adaptive(adaptive).copy(&mut reader, &mut file).unwrap();
+        feeder.finish().unwrap();
+        assert!(report.moved_by(Mechanism::Splice) > 0, "{report:?}");
+        assert_same(&files::contents(&file), &data);
+        assert_eq!(asked(&recorder, &reader), MOST, "out of the pipe, {adaptive}");
+    }
+}
+
+/// A pipe of which the kernel grants another size is put to use as it is.
+#[test]
+fn a_pipe_of_another_size_is_filled_as_far_as_it_goes() {
+    let _leaks = fds::no_leaks();
+    let _refused = hook::replace(|call| match call.syscall {
+        Syscall::SetPipeSize => Action::Fail(libc::EPERM),
+        _ => Action::Proceed,
+    });
+    let (_reader, writer) = pipes::pipe();
+    let granted = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
+    assert_eq!(spliced_through(Some(1 << 20)), (granted, granted));
+}
