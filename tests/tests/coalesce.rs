@@ -278,3 +278,109 @@ fn an_option_that_its_owner_sets_meanwhile_stays() {
     drop((stream, file));
     drop(leaks);
 }
+
+/// A sender that fills the queue by itself is never waited for.
+#[test]
+fn nobody_waits_after_a_good_piece() {
+    const GOOD: usize = 32 * 1024;
+    let _serial = serial();
+    for (len, waits) in [(GOOD, 0), (GOOD - 1, 1)] {
+        let (mut client, stream) = chatty();
+        let data = bytes(10, len);
+        client.write_all(&data).unwrap();
+        // All of it is there before the copy begins, so that one read brings it.
+        let (peek, all) = (rustix::net::RecvFlags::PEEK, rustix::net::RecvFlags::WAITALL);
+        assert_eq!(rustix::net::recv(&stream, &mut vec![0; len][..], peek | all).unwrap().0, len);
+
+        let mut out = Vec::new();
+        let recorder = hook::record();
+        let mut reads = 0;
+        let mut client = Some(client);
+        // The sender is silent, and leaves when the copy has turned to wait, in whatever way.
+        let _end = hook::replace(move |call| {
+            reads += u32::from(call.syscall == Syscall::Read);
+            if reads == 2 || call.syscall == Syscall::Poll {
+                client.take();
+            }
+            Action::Proceed
+        });
+        let report = Copier::new().coalesce(LONG).copy(&mut &stream, &mut out).unwrap();
+        assert_eq!(report.moved(), len as u64);
+        assert_same(&out, &data);
+        assert_eq!(recorder.calls_to(Syscall::Read)[0].result, Ok(len));
+        assert_eq!(recorder.calls_to(Syscall::Poll).len(), waits, "after {len} bytes");
+        assert_eq!(recorder.calls_to(Syscall::SetSockOpt).len(), 2 * waits, "after {len} bytes");
+        assert_eq!(raw::low_water(&stream).unwrap(), 1);
+    }
+}
+
+/// Each link of a chain is a source of its own, with an option of its own.
+#[test]
+fn every_link_of_a_chain_is_waited_for() {
+    let _serial = serial();
+    let ((mut first, a), (mut second, b)) = (chatty(), chatty());
+    raw::set_low_water(&b, 7).unwrap();
+    let data = bytes(11, 2 * PIECE);
+    first.write_all(&data[..PIECE]).unwrap();
+    second.write_all(&data[PIECE..]).unwrap();
+
+    let recorder = hook::record();
+    let (from_a, from_b) = (Some(a.as_raw_fd()), Some(b.as_raw_fd()));
+    let (mut first, mut second, mut reads) = (Some(first), Some(second), 0);
+    // Each sender leaves when the copy waits for more of it, be it in a read.
+    let _end = hook::replace(move |call| {
+        let reads_b = call.syscall == Syscall::Read && call.from == from_b;
+        reads += u32::from(reads_b);
+        if call.syscall == Syscall::Poll && call.from == from_a {
+            first.take();
+        }
+        if call.syscall == Syscall::Poll && call.from == from_b || reads == 2 {
+            second.take();
+        }
+        Action::Proceed
+    });
+    let mut out = Vec::new();
+    let report = Copier::new().coalesce(LONG).copy(&mut (&a).chain(&b), &mut out).unwrap();
+    assert_eq!(report.moved(), 2 * PIECE as u64);
+    assert_same(&out, &data);
+    let polled: Vec<_> =
+        recorder.calls_to(Syscall::Poll).iter().map(|poll| poll.call.from).collect();
+    assert_eq!(polled, [from_a, from_b]);
+    let set: Vec<_> =
+        recorder.calls_to(Syscall::SetSockOpt).iter().map(|set| set.call.to).collect();
+    assert_eq!(set, [from_a, from_a, from_b, from_b]);
+    assert_eq!((raw::low_water(&a).unwrap(), raw::low_water(&b).unwrap()), (1, 7));
+}
+
+/// Signals that come more often than the delay is long do not start the wait over each time.
+#[test]
+fn signals_do_not_prolong_the_wait() {
+    /// Far more signals than can come in one delay. With the wait started over by each, all of them do.
+    const MANY: usize = 1000;
+    let _serial = serial();
+    let (mut client, stream) = chatty();
+    client.write_all(&bytes(12, PIECE)).unwrap();
+
+    let recorder = hook::record();
+    let (mut client, mut reads, mut polls) = (Some(client), 0, 0);
+    // The sender is silent until the wait is over, or has gone on for too long.
+    let _end = hook::replace(move |call| {
+        reads += u32::from(call.syscall == Syscall::Read);
+        polls += usize::from(call.syscall == Syscall::Poll);
+        if reads == 2 || polls == MANY {
+            client.take();
+        }
+        Action::Proceed
+    });
+    let mut out = Vec::new();
+    let storm = raw::Storm::every(Duration::from_millis(1)).unwrap();
+    let mut copier = Copier::new().coalesce(Duration::from_millis(50));
+    let report = copier.copy(&mut &stream, &mut out).unwrap();
+    drop(storm);
+    assert_eq!(report.moved(), PIECE as u64);
+    assert_same(&out, &bytes(12, PIECE));
+    let polls = recorder.calls_to(Syscall::Poll);
+    assert!(polls.len() < MANY, "the wait did not end by itself");
+    assert_eq!(polls.last().unwrap().result, Ok(0), "nothing came");
+    assert_eq!(raw::low_water(&stream).unwrap(), 1);
+}
