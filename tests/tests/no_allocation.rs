@@ -1,0 +1,117 @@
+//! Copies of a few bytes allocate nothing but the first on its thread.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+
+use zc_std::{Copier, ReadFrom};
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::{fds, files, sockets};
+
+/// The system's allocator, with a count of what each thread asks of it.
+struct Counting;
+
+thread_local! {
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn note() {
+    // It has no destructor, so it is there for as long as the thread allocates.
+    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+}
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller's promise is the one `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        note();
+        // SAFETY: as above; `ptr` came from `System`, since everything here does.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often this thread allocates while it works.
+fn allocations<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let before = CALLS.get();
+    let out = work();
+    (out, CALLS.get() - before)
+}
+
+const PIECE: u64 = 64;
+const PIECES: u64 = 20;
+
+/// Copies a piece.
+type Copy = fn(&TcpStream, &mut File) -> u64;
+
+const COPIES: [(&str, Copy); 3] = [
+    ("read_from", |from, to| to.read_from(from.take(PIECE)).unwrap()),
+    ("copy", |from, to| zc_std::copy(&mut from.take(PIECE), to).unwrap()),
+    ("Copier", |from, to| Copier::new().copy(&mut from.take(PIECE), to).unwrap().moved()),
+];
+
+#[test]
+fn small_copies_share_one_buffer_per_thread() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(80, (PIECE * PIECES) as usize);
+    for (name, copy) in COPIES {
+        let (mut client, stream) = sockets::tcp_v4();
+        client.write_all(&data).unwrap();
+        let mut file = files::empty();
+        // A thread of its own has copied nothing yet.
+        let counts: Vec<_> = thread::scope(|scope| {
+            let copies = scope.spawn(|| {
+                let one = |_| {
+                    let (moved, allocated) = allocations(|| copy(&stream, &mut file));
+                    assert_eq!(moved, PIECE, "{name}");
+                    allocated
+                };
+                (0..PIECES).map(one).collect()
+            });
+            copies.join().unwrap()
+        });
+        assert!(
+            counts[0] > 0,
+            "the first of a thread has no buffer to find, or nothing is counted"
+        );
+        assert!(counts[1..].iter().all(|&n| n == 0), "{name}: {counts:?}");
+        assert_same(&files::contents(&file), &data);
+    }
+}
+
+/// Whichever way a thread's copies go, they share the buffer.
+#[test]
+fn whichever_way_they_go() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(81, PIECE as usize * COPIES.len() * 2);
+    let (mut client, stream) = sockets::tcp_v4();
+    client.write_all(&data).unwrap();
+    let mut file = files::empty();
+    COPIES[0].1(&stream, &mut file);
+    for (name, copy) in COPIES[1..].iter().chain(&COPIES) {
+        let (_, allocated) = allocations(|| copy(&stream, &mut file));
+        assert_eq!(allocated, 0, "{name}");
+    }
+    assert_same(&files::contents(&file), &data);
+}
