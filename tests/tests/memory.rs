@@ -129,11 +129,47 @@ fn sinks_in_memory() {
     let mut array = [0; LEN];
     holds(&mut array[..], |left| [&*left, &data()].concat());
     assert_same(&array, &data());
+}
+
+/// Sinks that keep nothing: all of it is taken and counted, and nothing is left in the source.
+#[test]
+fn sinks_of_nothing_take_everything() {
     let (mut null, mut null2, mut empty) = (io::sink(), &io::sink(), io::empty());
     let sinks: [&mut dyn Sink; 3] = [&mut null, &mut null2, &mut empty];
     for sink in sinks {
-        holds(sink, |_| data());
+        for adaptive in [true, false] {
+            let _leaks = fds::no_leaks();
+            let (client, server) = sockets::unix();
+            let feeder = Feeder::pieces(client, data(), 40_000);
+            let mut limited = (&server).take(LEN as u64 / 2);
+            let report = Copier::new().adaptive(adaptive).copy(&mut limited, sink).unwrap();
+            assert_eq!((report.moved(), limited.limit()), (LEN as u64 / 2, 0));
+            assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64 / 2);
+            let mut rest = Vec::new();
+            (&server).read_to_end(&mut rest).unwrap();
+            assert_same(&rest, &data()[LEN / 2..]);
+            feeder.finish().unwrap();
+        }
     }
+}
+
+/// `Opaque` passes on reads into several buffers and writes out of several, in one call each.
+#[test]
+fn opaque_passes_vectored_calls_on() {
+    use io::{IoSlice, IoSliceMut, Write};
+
+    let data = data();
+    let (a, b) = data.split_at(10);
+    let mut source = Opaque(&data[..]);
+    let (mut head, mut tail) = ([0; 10], vec![0; LEN - 10]);
+    let mut bufs = [IoSliceMut::new(&mut head), IoSliceMut::new(&mut tail)];
+    assert_eq!(source.read_vectored(&mut bufs).unwrap(), LEN);
+    assert_same(&[&head[..], &tail].concat(), &data);
+    assert!(source.0.is_empty());
+
+    let mut sink = Opaque(Vec::new());
+    assert_eq!(sink.write_vectored(&[IoSlice::new(a), IoSlice::new(b)]).unwrap(), LEN);
+    assert_same(&sink.0, &data);
 }
 
 /// What a sink has no room for is in the error, or still in the source.
