@@ -144,3 +144,31 @@ fn a_stream_into_messages_and_messages_into_a_stream() {
     assert_eq!(relay.join().unwrap(), 200_000);
     assert_eq!(writer.join().unwrap().moved_by(Mechanism::ReadWrite), 200_000);
 }
+
+/// What one read holds goes whole; of a longer datagram the kernel drops the rest, as the documentation
+/// says.
+#[test]
+fn a_unix_datagram_of_256_kib_goes_whole_and_no_longer_one() {
+    const MOST: usize = 256 << 10;
+    for adaptive in [true, false] {
+        let _leaks = fds::no_leaks();
+        let ((client, from), (to, server)) =
+            (UnixDatagram::pair().unwrap(), UnixDatagram::pair().unwrap());
+        for sender in [&client, &to] {
+            rustix::net::sockopt::set_socket_send_buffer_size(sender, 2 * MOST).unwrap();
+        }
+        from.set_nonblocking(true).unwrap();
+        let (mut source, mut sink) = (Fd::new(from).unwrap(), Fd::new(to).unwrap());
+        let mut copier = Copier::new().adaptive(adaptive);
+        let mut buf = vec![0; 2 * MOST];
+        for len in [MOST - 1, MOST, MOST + 1, MOST + 5000, 1] {
+            let message = data::bytes(len as u64, len);
+            assert_eq!(client.send(&message).unwrap(), len);
+            let error = copier.copy(&mut source, &mut sink).unwrap_err();
+            assert_eq!((error.kind(), error.syscall()), (io::ErrorKind::WouldBlock, Some("read")));
+            assert_eq!((error.moved(), copier.in_flight()), (len.min(MOST) as u64, 0));
+            let n = server.recv(&mut buf).unwrap();
+            assert_same(&buf[..n], &message[..len.min(MOST)]);
+        }
+    }
+}
