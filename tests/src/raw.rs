@@ -45,6 +45,18 @@ pub fn ignore(signal: i32) -> io::Result<()> {
     if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Has `signal` do what it does to programs that have not asked otherwise, from now on, in the whole
+/// process. Of SIGPIPE Rust programs are rid before `main`.
+///
+/// # Errors
+///
+/// Those of signal(2).
+pub fn default_action(signal: i32) -> io::Result<()> {
+    // SAFETY: SIG_DFL runs no code of ours.
+    let before = unsafe { libc::signal(signal, libc::SIG_DFL) };
+    if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 static STRUCK: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn strike(_signal: libc::c_int) {

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{self, Timeout};
 use zc_std::hook::{self, Action, Syscall};
-use zc_std::{Copier, CopyError, Mechanism};
-use zc_testkit::files;
+use zc_std::{Copier, CopyError, Mechanism, Opaque};
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
 use zc_testkit::sockets::reset;
 use zc_testkit::wire::{End, Wire, collect, feed, tcp_pair};
+use zc_testkit::{child, files, raw};
 
 const EAGAIN: i32 = 11;
 const EPIPE: i32 = 32;
@@ -171,6 +171,56 @@ fn sink_that_is_closed_already() {
         assert_joined(&sent, &[("residue", &residue), ("rest", &rest)]);
         feeder.join().unwrap();
     }
+}
+
+/// What is read and written to a socket goes by send(2), which raises no SIGPIPE: a program that has
+/// asked for its default action, which is to die, gets `BrokenPipe` like any other.
+#[test]
+fn sink_that_is_closed_under_sigpipe() {
+    const TEST: &str = "sink_that_is_closed_under_sigpipe";
+    child::run(TEST, "into sockets", || {
+        let _alone = alone();
+        raw::default_action(libc::SIGPIPE).unwrap();
+        let sent = pattern(5_000);
+        for wire in Wire::ALL {
+            let closed = || {
+                let (sink, peer) = wire.pair();
+                match &sink {
+                    End::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+                    End::Unix(_) => drop(peer),
+                }
+                sink
+            };
+            let fails = |error: &CopyError, rest: &[u8]| {
+                assert_eq!(
+                    (error.kind(), error.raw_os_error()),
+                    (ErrorKind::BrokenPipe, Some(EPIPE))
+                );
+                assert_eq!((error.syscall(), error.moved()), (Some("write"), 0));
+                assert_joined(&sent, &[("residue", error.residue()), ("rest", rest)]);
+            };
+            // From memory, where nothing is taken that is not delivered.
+            let mut source = &sent[..];
+            let error = zc_std::copy(&mut source, &mut closed()).unwrap_err();
+            fails(CopyError::from_io(&error).unwrap(), source);
+            // By the short way of small copies, by the long one, and from what can only be read.
+            for limit in [5_000, FAR] {
+                let file = files::on_disk(&sent);
+                let error = zc_std::copy(&mut (&file).take(limit), &mut closed()).unwrap_err();
+                fails(CopyError::from_io(&error).unwrap(), &[]);
+                let mut source = Opaque(&sent[..]).take(limit);
+                let error = zc_std::copy(&mut source, &mut closed()).unwrap_err();
+                fails(CopyError::from_io(&error).unwrap(), &[]);
+            }
+        }
+    });
+    // The signal is there: write(2) into a pipe has no way to be spared it.
+    child::run_until_killed_with(TEST, "into a pipe", &[], libc::SIGPIPE, || {
+        raw::default_action(libc::SIGPIPE).unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let _ = zc_std::copy(&mut &b"bytes"[..], &mut writer);
+    });
 }
 
 /// A peer that ends its sending direction has said all; the other direction still works.
