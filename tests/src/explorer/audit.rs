@@ -6,13 +6,7 @@ use std::os::fd::RawFd;
 use zc_std::hook::{Record, Syscall};
 use zc_std::{CopyError, Mechanism, Report};
 
-use super::misbehaviour::errno::{
-    EBADF, EINVAL, EIO, ENOMEM, ENOSYS, EOPNOTSUPP, EOVERFLOW, EPERM, EXDEV,
-};
-
-/// The errnos by which a zero-copy call says "not I": the copy goes on without it.
-const REFUSALS: [i32; 9] =
-    [EINVAL, ENOSYS, EPERM, EXDEV, EOPNOTSUPP, EIO, EBADF, EOVERFLOW, ENOMEM];
+use super::misbehaviour::errno::{EINVAL, EIO, REFUSALS};
 
 /// The calls of one copy, and who was who in them.
 pub(crate) struct Audit<'a> {

@@ -7,14 +7,23 @@ use zc_std::hook::{Action, Call, Record, Syscall};
 /// The errnos that are injected, by name.
 pub mod errno {
     pub use libc::{
-        EAGAIN, EBADF, ECONNRESET, EDQUOT, EFBIG, EINTR, EINVAL, EIO, EMFILE, ENFILE, ENOMEM,
-        ENOSPC, ENOSYS, EOPNOTSUPP, EOVERFLOW, EPERM, EPIPE, ETIMEDOUT, EXDEV,
+        EACCES, EAGAIN, EBADF, ECONNRESET, EDQUOT, EFAULT, EFBIG, EINTR, EINVAL, EIO, EISDIR,
+        EMFILE, ENFILE, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP, EOVERFLOW, EPERM, EPIPE, ESPIPE,
+        ETIMEDOUT, ETXTBSY, EXDEV,
     };
 
-    /// Every one of them: those of the manual pages, and those seen in the field.
-    pub const ALL: [i32; 19] = [
+    /// Every one of them: those of the manual pages, and those seen in the field. New ones go to the
+    /// end, so that the bytes of the fuzzer's corpus go on meaning what they meant.
+    pub const ALL: [i32; 24] = [
         EINTR, EAGAIN, EINVAL, ENOSYS, EPERM, EXDEV, EOPNOTSUPP, EIO, EBADF, EPIPE, ECONNRESET,
-        ENOSPC, EDQUOT, EFBIG, ETIMEDOUT, ENOMEM, EMFILE, ENFILE, EOVERFLOW,
+        ENOSPC, EDQUOT, EFBIG, ETIMEDOUT, ENOMEM, EMFILE, ENFILE, EOVERFLOW, EACCES, ESPIPE,
+        EISDIR, ETXTBSY, EFAULT,
+    ];
+
+    /// Those of them by which a zero-copy call says "not I": the copy goes on without it.
+    pub(crate) const REFUSALS: [i32; 13] = [
+        EINVAL, ENOSYS, EPERM, EACCES, EXDEV, EOPNOTSUPP, EIO, EBADF, ESPIPE, EISDIR, EOVERFLOW,
+        ETXTBSY, ENOMEM,
     ];
 
     /// One for each way in which the engine takes an errno: wait, go on by another mechanism, give
@@ -31,8 +40,9 @@ pub mod errno {
                 }
             };
         }
-        name!(EINTR EAGAIN EINVAL ENOSYS EPERM EXDEV EOPNOTSUPP EIO EBADF EPIPE ECONNRESET ENOSPC
-              EDQUOT EFBIG ETIMEDOUT ENOMEM EMFILE ENFILE EOVERFLOW)
+        name!(EACCES EAGAIN EBADF ECONNRESET EDQUOT EFAULT EFBIG EINTR EINVAL EIO EISDIR EMFILE
+              ENFILE ENOMEM ENOSPC ENOSYS EOPNOTSUPP EOVERFLOW EPERM EPIPE ESPIPE ETIMEDOUT ETXTBSY
+              EXDEV)
     }
 }
 
