@@ -1,5 +1,6 @@
 //! Sandboxes that deny the zero-copy calls: each one alone and all together, with EPERM (docker's
-//! way) and with ENOSYS (systemd's). The copy completes by the next mechanism.
+//! way), with ENOSYS (systemd's) and with EACCES (that of some others). The copy completes by the
+//! next mechanism.
 
 use std::io::{Read, Seek, Write};
 
@@ -9,11 +10,13 @@ use zc_testkit::ledger::{alone, assert_joined, contents, pattern};
 use zc_testkit::wire::{Wire, collect, feed};
 use zc_testkit::{child, raw};
 
-const EPERM: i32 = 1;
-const ENOSYS: i32 = 38;
+/// How a call may be denied.
+const WAYS: [(&str, i32); 3] =
+    [("EPERM", libc::EPERM), ("ENOSYS", libc::ENOSYS), ("EACCES", libc::EACCES)];
+
 const LEN: usize = 1 << 20;
 
-/// Copies all but the last byte, twice as two halves, and asserts the limit.
+/// Copies all but the last byte, and asserts that the limit has been used up.
 fn copy(source: &mut dyn Source, sink: &mut dyn Sink) -> Report {
     let mut limited = source.take(LEN as u64 - 1);
     let report = Copier::new().adaptive(false).copy(&mut limited, sink).unwrap();
@@ -92,7 +95,7 @@ fn denied(call: libc::c_long, errno: i32, mechanism: Mechanism, affected: &[&str
 
 #[test]
 fn one_call_denied() {
-    for (name, errno) in [("EPERM", EPERM), ("ENOSYS", ENOSYS)] {
+    for (name, errno) in WAYS {
         let case = |call: &str| format!("{call} {name}");
         let run = |call: &str, body: &dyn Fn()| child::run("one_call_denied", &case(call), body);
         run("splice", &|| denied(libc::SYS_splice, errno, Mechanism::Splice, SPLICE));
@@ -126,7 +129,7 @@ fn one_call_denied() {
 
 #[test]
 fn every_call_denied() {
-    for (name, errno) in [("EPERM", EPERM), ("ENOSYS", ENOSYS)] {
+    for (name, errno) in WAYS {
         child::run("every_call_denied", name, || {
             let _alone = alone();
             let calls = [libc::SYS_splice, libc::SYS_copy_file_range, libc::SYS_sendfile];
@@ -165,7 +168,7 @@ fn calls_for_sockets_denied() {
             feeder.join().unwrap();
         }
     };
-    for (name, errno) in [("EPERM", EPERM), ("ENOSYS", ENOSYS)] {
+    for (name, errno) in WAYS {
         let case = |call: &str| format!("{call} {name}");
         let run = |call: &str, calls: &[libc::c_long]| {
             child::run("calls_for_sockets_denied", &case(call), || denied(calls, errno));
@@ -180,7 +183,7 @@ fn calls_for_sockets_denied() {
 /// so may be denied without anybody having noticed.
 #[test]
 fn clock_denied() {
-    for (name, errno) in [("EPERM", EPERM), ("ENOSYS", ENOSYS)] {
+    for (name, errno) in WAYS {
         child::run("clock_denied", name, || {
             let _alone = alone();
             let sent = pattern(6 * LEN);
@@ -205,7 +208,7 @@ fn clock_denied() {
 /// Even what only asks (statx, fstat, fcntl, poll) may be denied.
 #[test]
 fn calls_that_ask_denied() {
-    for (name, errno) in [("EPERM", EPERM), ("ENOSYS", ENOSYS)] {
+    for (name, errno) in WAYS {
         child::run("calls_that_ask_denied", name, || {
             let _alone = alone();
             let sent = pattern(LEN);
