@@ -1,10 +1,14 @@
 //! std's types and wrappers as ends of a copy, however they are held, and still offloaded.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, LineWriter, PipeReader, PipeWriter, Read, Take, Write};
+use std::io::{
+    self, BufReader, BufWriter, Cursor, LineWriter, PipeReader, PipeWriter, Read, Take, Write,
+};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::process::ChildStdin;
 use std::sync::Arc;
 
 use zc_std::{Copier, Fd, Mechanism, Opaque, Progress, ReadFrom, Sink, Source};
@@ -267,7 +271,7 @@ fn store<By>(mut sink: impl ReadFrom<By>, source: impl Source) -> u64 {
     sink.read_from(source).unwrap()
 }
 
-/// Every type whose `read_from` this crate provides that has a place to look at afterwards.
+/// Every type whose `read_from` this crate provides that is, or wraps, a descriptor or nothing at all.
 #[test]
 fn read_from_works_on_every_way_to_hold_a_sink() {
     let _test = test();
@@ -295,8 +299,60 @@ fn read_from_works_on_every_way_to_hold_a_sink() {
     arrives(sockets::unix(), |to| assert_eq!((&to).read_from(stream()).unwrap(), n));
     arrives(pipe_out(), |mut to| assert_eq!(to.read_from(stream()).unwrap(), n));
     arrives(pipe_out(), |to| assert_eq!((&to).read_from(stream()).unwrap(), n));
+    let child = |to: PipeWriter| ChildStdin::from(OwnedFd::from(to));
+    arrives(pipe_out(), |to| assert_eq!(child(to).read_from(stream()).unwrap(), n));
+    arrives(pipe_out(), |to| assert_eq!((&child(to)).read_from(stream()).unwrap(), n));
     assert_eq!(io::sink().read_from(stream()).unwrap(), n);
+    assert_eq!((&io::sink()).read_from(stream()).unwrap(), n);
     assert_eq!(io::empty().read_from(stream()).unwrap(), n);
+}
+
+/// The others, in memory. (Those of the standard streams are in `children.rs`, where a process of its
+/// own has them.)
+#[test]
+fn read_from_works_on_memory() {
+    let _test = test();
+    let stream = || fed(sockets::unix());
+    let n = LEN as u64;
+
+    let mut vec = b"before, ".to_vec();
+    assert_eq!(vec.read_from(stream()).unwrap(), n);
+    assert_same(&vec, &[b"before, ", &data()[..]].concat());
+    let mut deque = VecDeque::new();
+    assert_eq!(deque.read_from(stream()).unwrap(), n);
+    assert_same(deque.make_contiguous(), &data());
+
+    // A cursor writes over what is there, from where it stands.
+    let (at, len) = (5, LEN + 10);
+    let want = [&[b'.'; 5][..], &data(), b"....."].concat();
+    let mut cursor = Cursor::new(vec![b'.'; len]);
+    cursor.set_position(at);
+    assert_eq!(cursor.read_from(stream()).unwrap(), n);
+    assert_eq!(cursor.position(), at + n);
+    assert_same(&cursor.into_inner(), &want);
+    let mut vec = vec![b'.'; len];
+    let mut cursor = Cursor::new(&mut vec);
+    cursor.set_position(at);
+    assert_eq!(cursor.read_from(stream()).unwrap(), n);
+    assert_eq!(cursor.position(), at + n);
+    assert_same(&vec, &want);
+    let mut array = vec![b'.'; len];
+    let mut cursor = Cursor::new(&mut array[..]);
+    cursor.set_position(at);
+    assert_eq!(cursor.read_from(stream()).unwrap(), n);
+    assert_eq!(cursor.position(), at + n);
+    assert_same(&array, &want);
+    let mut cursor = Cursor::new(vec![b'.'; len].into_boxed_slice());
+    cursor.set_position(at);
+    assert_eq!(cursor.read_from(stream()).unwrap(), n);
+    assert_eq!(cursor.position(), at + n);
+    assert_same(&cursor.into_inner(), &want);
+
+    let mut array = vec![b'.'; LEN + 5];
+    let mut left = &mut array[..];
+    assert_eq!(left.read_from(stream()).unwrap(), n);
+    assert_eq!(left, b".....");
+    assert_same(&array[..LEN], &data());
 }
 
 /// The shapes that the documentation promises.
