@@ -5,13 +5,13 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use zc_std::{
     AsRawPollFd, Copier, CopyError, Downstream, Opaque, PollFd, Progress, Sink, Source, Upstream,
-    pool,
+    hook, pool,
 };
 use zc_testkit::ledger::{alone, assert_joined, assert_pool_is_clean, contents, pattern, position};
 use zc_testkit::wire::{End, Wire, collect, feed};
@@ -367,39 +367,76 @@ fn source_that_lies_about_its_buffer() {
     assert_joined(b"buffered", &[("the file", &contents(&to))]);
 }
 
-/// A buffer that is said to be empty and then is not, and one that shrinks by itself, on every look.
+/// A buffer that is said to be empty and then is not, and one that shrinks by itself: every few looks
+/// it shows something.
 #[test]
 fn source_whose_buffer_changes_when_looked_at() {
     use std::cell::Cell;
-    struct Flickers<'a>(Cell<u32>, &'a UnixStream);
+    // No stretch of the stream is like it.
+    const GHOST: &[u8] = b"ghost, and a long one";
+    struct Flickers<'a>(Cell<u32>, u32, &'a UnixStream);
     impl Read for Flickers<'_> {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            self.1.read(buf)
+            self.2.read(buf)
         }
     }
     impl Source for Flickers<'_> {
         fn upstream(&mut self) -> Upstream<'_> {
-            Upstream::through(&mut self.1)
+            Upstream::through(&mut self.2)
         }
         fn buffered(&self) -> &[u8] {
             self.0.set(self.0.get() + 1);
-            if self.0.get().is_multiple_of(3) { b"ghost" } else { b"" }
+            // A copy that looks for ever would be seen to.
+            assert!(self.0.get() < 100_000, "it goes on and on");
+            if self.0.get().is_multiple_of(self.1) { GHOST } else { b"" }
         }
+        // It forgets nothing: what it shows next is as likely to be empty.
+        fn consume_buffered(&mut self, _: usize) {}
     }
     let _alone = alone();
     let sent = pattern(50_000);
-    let (client, stream) = UnixStream::pair().unwrap();
-    let feeder = feed(End::Unix(client), sent.clone());
-    let mut to = file();
-    // In debug builds the default `consume_buffered` says what is wrong; else the check does, or
-    // the ghosts are seen as the bytes they claim to be. It ends, either way.
-    let copy = AssertUnwindSafe(|| {
-        zc_std::copy(&mut Flickers(Cell::new(0), &stream), &mut to).map_err(|error| error.kind())
-    });
-    let outcome = catch_unwind(copy);
-    assert!(!matches!(outcome, Ok(Err(kind)) if kind != ErrorKind::InvalidData), "{outcome:?}");
-    drop(stream);
-    feeder.join().unwrap();
+    let (mut seen, mut failed) = (0, 0);
+    // Not every second look, which is where the copy looks whether there is anything to drain.
+    for period in [1, 3, 4, 5, 6, 7] {
+        let (client, stream) = UnixStream::pair().unwrap();
+        let feeder = feed(End::Unix(client), sent.clone());
+        let mut to = file();
+        // The check finds it out, or the ghosts are taken for the bytes that they claim to be. It
+        // ends, either way.
+        let mut source = Flickers(Cell::new(0), period, &stream);
+        let outcome = zc_std::copy(&mut source, &mut to);
+        // The ghosts are in the file, whole, between bytes of the stream; the stream's own are all
+        // there, in the file, in the error or still to be read.
+        let got = contents(&to);
+        let (mut at, mut streamed) = (0, 0);
+        while at < got.len() {
+            if got[at..].starts_with(GHOST) {
+                (seen, at) = (seen + 1, at + GHOST.len());
+            } else {
+                assert_eq!(
+                    got[at], sent[streamed],
+                    "byte {at} of the file, {streamed} of the stream"
+                );
+                (streamed, at) = (streamed + 1, at + 1);
+            }
+        }
+        let mut residue = Vec::new();
+        match outcome {
+            Ok(moved) => assert_eq!((moved, streamed), (got.len() as u64, sent.len())),
+            Err(error) => {
+                failed += 1;
+                assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+                let error = CopyError::from_io(&error).unwrap();
+                assert_eq!(error.moved(), got.len() as u64, "{error}");
+                residue = error.residue().to_vec();
+            }
+        }
+        let mut rest = Vec::new();
+        (&stream).read_to_end(&mut rest).unwrap();
+        assert_joined(&sent[streamed..], &[("residue", &residue), ("rest", &rest)]);
+        feeder.join().unwrap();
+    }
+    assert!(seen > 0 && failed > 0, "{seen} ghosts, {failed} failures");
 }
 
 #[test]
@@ -495,13 +532,12 @@ fn sink_whose_flush_fails_or_panics() {
         let stream = socket_with(&sent);
         let mut source = (&stream).take(FAR);
         let copy = AssertUnwindSafe(|| zc_std::copy(&mut source, &mut NoFlush(&to, panics)));
-        match catch_unwind(copy) {
-            Ok(outcome) => {
-                let error = outcome.unwrap_err();
-                let error = CopyError::from_io(&error).unwrap();
-                assert_eq!((error.syscall(), error.moved()), (Some("flush"), 0));
-            }
-            Err(_) => assert!(panics),
+        let outcome = catch_unwind(copy);
+        assert_eq!(outcome.is_err(), panics, "a panic goes through");
+        if let Ok(outcome) = outcome {
+            let error = outcome.unwrap_err();
+            let error = CopyError::from_io(&error).unwrap();
+            assert_eq!((error.syscall(), error.moved()), (Some("flush"), 0));
         }
         assert_eq!((source.limit(), to.metadata().unwrap().len()), (FAR, 0));
     }
@@ -590,10 +626,24 @@ fn sink_that_changes_its_descriptor() {
         let feeder = feed(theirs, sent.clone());
         let mut source = ours.take(FAR);
         let files = [file(), file()];
+        let recorder = hook::record();
         let report =
             Copier::new().adaptive(adaptive).copy(&mut source, &mut Fickle(&files, 0)).unwrap();
         assert_eq!((report.moved(), FAR - source.limit()), (1 << 20, 1 << 20));
         assert_eq!(files.iter().map(position).sum::<u64>(), 1 << 20);
+        // Which file gets which bytes is the sink's own doing. Put together again in the order in which
+        // calls moved them, they are the stream.
+        let both = files.each_ref().map(contents);
+        let (mut left, mut joined) = (both.each_ref().map(Vec::as_slice), Vec::new());
+        for record in recorder.calls() {
+            let to = files.iter().position(|file| record.call.to == Some(file.as_raw_fd()));
+            if let Some(to) = to {
+                let (stretch, rest) = left[to].split_at(record.moved());
+                joined.extend_from_slice(stretch);
+                left[to] = rest;
+            }
+        }
+        assert_joined(&sent, &[("both files", &joined)]);
         feeder.join().unwrap();
     }
 }
