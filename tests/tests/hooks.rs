@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Barrier;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use zc_std::hook::{self, Action, Call, Record, Syscall};
@@ -166,9 +166,7 @@ fn limit_0_ends_a_silent_socket() {
     });
     let (_silent, mut stream) = sockets::tcp_v4();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let begun = Instant::now();
     let report = Copier::new().copy(&mut stream, &mut files::empty()).unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(4));
     assert_eq!((report.moved(), report.calls()), (0, 1));
     drop(none);
 }

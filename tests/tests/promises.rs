@@ -83,7 +83,7 @@ assert_impl_all!(File: ReadFrom<Kernel>);
 assert_impl_all!(PipeWriter: ReadFrom<Kernel>);
 assert_not_impl_any!(File: ReadFrom<Custom>);
 
-// Nothing grew. A descriptor and a flag; wrappers that cost what they hold; errors that fit where
+// Nothing grew. A descriptor and two flags; wrappers that cost what they hold; errors that fit where
 // `io::Error` puts them.
 const_assert_eq!(size_of::<PollFd<'_>>(), 8);
 const_assert_eq!(size_of::<Option<PollFd<'_>>>(), 8);
@@ -103,17 +103,7 @@ const_assert!(size_of::<Report>() <= 112);
 const_assert!(size_of::<Pump>() <= 384);
 const_assert_eq!(size_of::<Copier>(), size_of::<Pump>());
 
-// An ordinary user's pipes may hold 16384 pages by default (pipe(7)): no process uses them all up.
-const_assert!(pool::MAX_LENT * (256 << 10) <= 16384 * 4096 / 2);
+// An ordinary user's pipes may hold 16384 pages by default (pipe(7)), and one of ours holds 1 MiB: no
+// process uses more than half of them up.
+const_assert!(pool::MAX_LENT * (1 << 20) <= 16384 * 4096 / 2);
 const_assert!(pool::MAX_IDLE <= pool::MAX_LENT);
-
-/// The sizes themselves, for whoever has to change a bound above:
-/// `cargo test -p zc-testkit --test promises -- --nocapture`.
-#[test]
-fn sizes() {
-    macro_rules! show {
-        ($($ty:ty)*) => {$( println!("{:>4}  {}", size_of::<$ty>(), stringify!($ty)); )*};
-    }
-    show!(PollFd<'_> Upstream<'_> Downstream<'_> Bottom<'_> Inlet<'_> Outlet<'_> Inflow<'_>);
-    show!(Outflow<'_> Step Held CopyError Report Pump Copier);
-}
