@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Mechanism};
-use zc_testkit::raw;
+use zc_testkit::feeder::Feeder;
+use zc_testkit::{fds, raw, sockets};
 
 fn content(file: &mut File) -> Vec<u8> {
     file.rewind().unwrap();
@@ -19,6 +20,7 @@ fn content(file: &mut File) -> Vec<u8> {
 
 #[test]
 fn adaptive_off_with_any_number_of_poor_splices() {
+    let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(&[b'x'; 600]).unwrap();
     drop(client);
@@ -35,38 +37,48 @@ fn adaptive_off_with_any_number_of_poor_splices() {
     assert_eq!(content(&mut file), [b'x'; 600]);
 }
 
-/// Copies five small pieces, each sent once the one before has gone.
-fn pieces_arrive(max_delay: Duration) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    client.set_nodelay(true).unwrap();
-    let (stream, _) = listener.accept().unwrap();
-    let sender = std::thread::spawn(move || {
-        for _ in 0..5 {
-            client.write_all(b"piece").unwrap();
-            std::thread::sleep(Duration::from_millis(20));
-        }
+/// Copies five small pieces, the first of which has gone when the others are sent. Returns how many
+/// bytes each read brought.
+fn pieces_arrive(max_delay: Duration) -> Vec<usize> {
+    let (mut client, stream) = sockets::tcp_v4();
+    let (go, gone) = mpsc::channel();
+    let sender = Feeder::run(move || {
+        client.write_all(b"piece")?;
+        gone.recv().unwrap();
+        (1..5).try_for_each(|_| client.write_all(b"piece"))
     });
 
     let mut file = tempfile::tempfile().unwrap();
+    let recorder = hook::record();
+    let waits = hook::replace(move |call| {
+        if call.syscall == Syscall::Poll {
+            // Nobody is there to hear of the last one.
+            let _ = go.send(());
+        }
+        Action::Proceed
+    });
     let report = Copier::new().coalesce(max_delay).copy(&mut &stream, &mut file).unwrap();
-    sender.join().unwrap();
+    drop(waits);
+    sender.finish().unwrap();
 
     assert_eq!(report.moved(), 25);
     assert_eq!(content(&mut file), b"piecepiecepiecepiecepiece");
     assert_eq!(raw::low_water(&stream).unwrap(), 1);
+    recorder.calls_to(Syscall::Read).iter().map(|read| read.result.unwrap()).collect()
 }
 
 #[test]
 fn coalescing_for_ever_or_not_at_all() {
-    pieces_arrive(Duration::MAX);
-    pieces_arrive(Duration::from_secs(1 << 40));
+    let _leaks = fds::no_leaks();
+    assert_eq!(pieces_arrive(Duration::MAX), [5, 20, 0]);
+    assert_eq!(pieces_arrive(Duration::from_secs(1 << 40)), [5, 20, 0]);
     pieces_arrive(Duration::ZERO);
 }
 
 #[test]
 fn pipes_of_any_size() {
     for size in [0, 1, 4096, 1 << 30, usize::MAX] {
+        let _leaks = fds::no_leaks();
         let (mut client, stream) = UnixStream::pair().unwrap();
         client.write_all(&[b'x'; 60_000]).unwrap();
         drop(client);
