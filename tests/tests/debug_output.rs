@@ -5,11 +5,13 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use zc_std::{Copier, CopyError, ReadFrom};
+use zc_testkit::fds;
 
 const BYTE: u8 = 0xa7; // 167
 
 #[test]
 fn an_error_prints_how_long_its_residue_is() {
+    let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(&[BYTE; 30_000]).unwrap();
     drop(client);
@@ -25,6 +27,7 @@ fn an_error_prints_how_long_its_residue_is() {
 
 #[test]
 fn a_copier_does_not_print_its_buffer() {
+    let _leaks = fds::no_leaks();
     for adaptive in [true, false] {
         let (mut client, stream) = UnixStream::pair().unwrap();
         client.write_all(&[BYTE; 30_000]).unwrap();

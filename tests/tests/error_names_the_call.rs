@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use zc_std::{Copier, CopyError, Sink, Source, hook};
+use zc_testkit::fds;
 
 fn tcp() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -25,6 +26,7 @@ fn stops_as_named(copier: &mut Copier, mut source: impl Source, mut sink: impl S
 
 #[test]
 fn when_there_is_nothing_to_read() {
+    let _leaks = fds::no_leaks();
     let (_client, stream) = tcp();
     stream.set_nonblocking(true).unwrap();
     let file = tempfile::tempfile().unwrap();
@@ -37,6 +39,7 @@ fn when_there_is_nothing_to_read() {
 
 #[test]
 fn when_the_sink_is_full() {
+    let _leaks = fds::no_leaks();
     for adaptive in [true, false] {
         let (mut client, stream) = UnixStream::pair().unwrap();
         let (sink, far_end) = UnixStream::pair().unwrap();
@@ -57,6 +60,7 @@ fn when_the_sink_is_full() {
 
 #[test]
 fn when_a_file_meets_a_full_sink() {
+    let _leaks = fds::no_leaks();
     let (sink, _far_end) = UnixStream::pair().unwrap();
     sink.set_nonblocking(true).unwrap();
     while (&sink).write(&[0; 4096]).is_ok() {}

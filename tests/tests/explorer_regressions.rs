@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use zc_std::hook::{self, Action, Call, Syscall};
 use zc_std::{Copier, CopyError};
+use zc_testkit::fds;
 
 const BYTES: &[u8] = b"twelve bytes";
 
@@ -37,6 +38,7 @@ fn content(file: &mut File) -> Vec<u8> {
 
 #[test]
 fn a_reached_limit_does_not_leave_a_short_write_behind() {
+    let _leaks = fds::no_leaks();
     let (_client, stream) = socket();
     let mut file = tempfile::tempfile().unwrap();
     let mut limited = (&stream).take(BYTES.len() as u64);
@@ -49,6 +51,7 @@ fn a_reached_limit_does_not_leave_a_short_write_behind() {
 
 #[test]
 fn a_reached_limit_does_not_leave_a_refused_splice_behind() {
+    let _leaks = fds::no_leaks();
     let (_client, stream) = socket();
     let mut file = tempfile::tempfile().unwrap();
     let mut limited = (&stream).take(BYTES.len() as u64);
@@ -66,6 +69,7 @@ fn a_reached_limit_does_not_leave_a_refused_splice_behind() {
 
 #[test]
 fn a_limit_of_0_still_delivers_what_is_in_flight() {
+    let _leaks = fds::no_leaks();
     let (_client, stream) = socket();
     let mut file = tempfile::tempfile().unwrap();
     let mut limited = (&stream).take(BYTES.len() as u64);
@@ -87,6 +91,7 @@ fn a_limit_of_0_still_delivers_what_is_in_flight() {
 
 #[test]
 fn a_wait_is_named_after_the_call_that_would_have_waited() {
+    let _leaks = fds::no_leaks();
     // An adaptive copy plans to splice, and reads.
     let (_client, stream) = socket();
     let mut file = tempfile::tempfile().unwrap();

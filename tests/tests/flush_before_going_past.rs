@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 
 use zc_std::{Copier, Downstream, Opaque, Sink, Source, Upstream, hook};
+use zc_testkit::fds;
 
 fn content(file: &mut File) -> String {
     file.rewind().unwrap();
@@ -52,6 +53,7 @@ impl<S: Source> Source for Framed<S> {
 
 #[test]
 fn also_the_second_time() {
+    let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(b"aaaaabbbbbccccc").unwrap();
     let mut file = tempfile::tempfile().unwrap();
@@ -68,6 +70,7 @@ fn also_the_second_time() {
 
 #[test]
 fn a_source_read_and_gone_past_by_turns_is_offloaded() {
+    let _leaks = fds::no_leaks();
     const BODY: usize = 100_000;
     let (mut client, stream) = UnixStream::pair().unwrap();
     let sender = std::thread::spawn(move || client.write_all(&[b'x'; 2 * BODY]).unwrap());
@@ -87,6 +90,7 @@ fn a_source_read_and_gone_past_by_turns_is_offloaded() {
 
 #[test]
 fn a_source_read_by_turns_out_of_the_sinks_own_file() {
+    let _leaks = fds::no_leaks();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&[b'a'; 50]).unwrap();
     let end = File::options().append(true).open(file.path()).unwrap();
@@ -129,6 +133,7 @@ impl Sink for Interrupted<'_> {
 
 #[test]
 fn again_if_a_signal_interrupts_it() {
+    let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(b"second").unwrap();
     drop(client);
@@ -155,6 +160,7 @@ impl Write for Flushed {
 
 #[test]
 fn not_where_nothing_goes_past() {
+    let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(b"second").unwrap();
     drop(client);

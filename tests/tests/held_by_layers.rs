@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use zc_std::hook::{self, Syscall};
 use zc_std::{Copier, Opaque, PageSharing, Sink, Source, Upstream};
+use zc_testkit::fds;
 
 /// A stream that will give `bytes` and end.
 fn stream(bytes: &[u8]) -> UnixStream {
@@ -32,6 +33,7 @@ fn copied(source: &mut dyn Source, adaptive: bool) -> Vec<u8> {
 /// still the next to go.
 #[test]
 fn a_buffer_outlives_the_limit_below_it() {
+    let _leaks = fds::no_leaks();
     let data = bytes(5000);
     for adaptive in [true, false] {
         let mut source = BufReader::new(stream(&data).take(3000));
@@ -48,6 +50,7 @@ fn a_buffer_outlives_the_limit_below_it() {
 /// The same, with bytes below the limit left over, and a limit above the buffer as well.
 #[test]
 fn limits_on_both_sides_of_a_buffer() {
+    let _leaks = fds::no_leaks();
     let data = bytes(5000);
     for adaptive in [true, false] {
         let mut source = BufReader::with_capacity(100, stream(&data).take(150)).take(120);
@@ -64,6 +67,7 @@ fn limits_on_both_sides_of_a_buffer() {
 /// Where only `read` knows, too.
 #[test]
 fn a_buffer_outlives_the_limit_below_it_over_an_opaque_source() {
+    let _leaks = fds::no_leaks();
     let data = bytes(5000);
     let mut source = BufReader::new(Opaque(stream(&data)).take(3000));
     assert_eq!(source.fill_buf().unwrap().len(), 3000);
@@ -74,6 +78,7 @@ fn a_buffer_outlives_the_limit_below_it_over_an_opaque_source() {
 /// In a chain, where the limit that says 0 is that of one link.
 #[test]
 fn a_buffer_outlives_the_limit_below_it_in_a_chain() {
+    let _leaks = fds::no_leaks();
     let data = bytes(5000);
     let mut first = BufReader::new(stream(&data).take(3000));
     assert_eq!(first.fill_buf().unwrap().len(), 3000);
@@ -125,6 +130,7 @@ impl<S: Source> Source for Framed<S> {
 /// otherwise. What is in the buffer must not be overtaken.
 #[test]
 fn a_source_that_is_opaque_at_times_keeps_its_order_through_a_buffering_sink() {
+    let _leaks = fds::no_leaks();
     let (mut framed, mut bodies) = (Vec::new(), Vec::new());
     for length in [3, 1, 50, 7, 120] {
         let body = bytes(length as usize * 100);
@@ -180,6 +186,7 @@ impl Source for Stretches {
 
 #[test]
 fn a_source_that_changes_descriptors_in_the_middle() {
+    let _leaks = fds::no_leaks();
     let data = bytes(60_000);
     let file = |bytes: &[u8]| {
         let mut file = tempfile::tempfile().unwrap();
@@ -225,6 +232,7 @@ fn a_source_that_changes_descriptors_in_the_middle() {
 /// lend its pages though told not to.
 #[test]
 fn a_source_that_changes_descriptors_lends_no_pages_unasked() {
+    let _leaks = fds::no_leaks();
     let data = bytes(60_000);
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&data).unwrap();

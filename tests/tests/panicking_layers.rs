@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use zc_std::{Copier, Mechanism, Progress, Source, pool};
+use zc_testkit::fds;
 
 /// Copies six bytes' worth of `source`, whose progress panics, under a limit of four.
 fn four_of_six(source: impl Source) {
@@ -24,6 +25,7 @@ fn four_of_six(source: impl Source) {
 
 #[test]
 fn of_bytes_from_a_buffer() {
+    let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(b"foursix").unwrap();
     let mut reader = BufReader::new(&stream);
@@ -34,6 +36,7 @@ fn of_bytes_from_a_buffer() {
 
 #[test]
 fn of_bytes_from_a_descriptor() {
+    let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(b"foursix").unwrap();
     four_of_six(&stream);
@@ -41,6 +44,7 @@ fn of_bytes_from_a_descriptor() {
 
 #[test]
 fn on_the_other_side() {
+    let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(b"foursix").unwrap();
     let file = tempfile::tempfile().unwrap();
@@ -57,6 +61,7 @@ fn on_the_other_side() {
 /// of them would take all the pipes there are.
 #[test]
 fn leaves_no_pipe_with_an_idle_copier() {
+    let _leaks = fds::no_leaks();
     let data = vec![7; 100_000];
     let mut copiers = Vec::new();
     for _ in 0..pool::MAX_LENT + 2 {

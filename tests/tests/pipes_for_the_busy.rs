@@ -5,15 +5,12 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Mechanism, Source, Upstream, pool};
-use zc_testkit::{files, sockets};
-
-static ALONE: Mutex<()> = Mutex::new(());
+use zc_testkit::{fds, files, sockets};
 
 const PIECE: usize = 128 * 1024;
 
@@ -27,7 +24,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 #[test]
 fn quiet_connections_leave_half_of_them() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _leaks = fds::no_leaks();
     let mut clients = Vec::new();
     let copies: Vec<_> = (0..pool::MAX_LENT + 8)
         .map(|_| {
@@ -116,7 +113,7 @@ fn a_copy_that_reads_holds_none() {
             .unwrap();
     };
 
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _leaks = fds::no_leaks();
     for copy in [a_link_goes_quiet, a_header_is_to_come, a_copy_is_resumed] {
         pool::clear();
         let ((mut client, busy), (other, quiet)) = (sockets::unix(), sockets::unix());
@@ -134,7 +131,7 @@ fn a_copy_that_reads_holds_none() {
 
 #[test]
 fn a_copy_without_a_pipe_tries_again() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _leaks = fds::no_leaks();
     for adaptive in [true, false] {
         pool::clear();
         let (mut client, stream) = UnixStream::pair().unwrap();

@@ -6,12 +6,14 @@ use std::thread;
 
 use zc_std::hook::{self, Syscall};
 use zc_std::{Copier, Mechanism, Progress};
+use zc_testkit::fds;
 
 const LEN: u64 = 20 << 20;
 const AT_MOST: u64 = 4 << 20;
 
 #[test]
 fn is_reported_every_few_mebibytes() {
+    let _leaks = fds::no_leaks();
     let file = tempfile::tempfile().unwrap();
     file.set_len(LEN).unwrap();
     let (stream, mut client) = UnixStream::pair().unwrap();

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, CopyError, ReadFrom};
+use zc_testkit::fds;
 
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 7 % 251) as u8).collect()
@@ -29,6 +30,7 @@ fn short_deliveries(to: i32) -> hook::Guard {
 
 #[test]
 fn the_rest_is_delivered() {
+    let _leaks = fds::no_leaks();
     use std::os::fd::AsRawFd;
     for adaptive in [true, false] {
         let (mut client, stream) = UnixStream::pair().unwrap();
@@ -48,6 +50,7 @@ fn the_rest_is_delivered() {
 
 #[test]
 fn a_full_disk_is_reported() {
+    let _leaks = fds::no_leaks();
     use std::os::fd::AsRawFd;
     for adaptive in [true, false] {
         let (mut client, stream) = UnixStream::pair().unwrap();
@@ -77,6 +80,7 @@ fn a_full_disk_is_reported() {
 
 #[test]
 fn the_next_link_of_a_chain_comes_after_it() {
+    let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(&pattern(100)).unwrap();
     let mut file = tempfile::tempfile().unwrap();
@@ -92,6 +96,7 @@ fn the_next_link_of_a_chain_comes_after_it() {
 /// Without a `Copier` a copy this small takes the short way, which ends nowhere else.
 #[test]
 fn the_short_way_loses_nothing_either() {
+    let _leaks = fds::no_leaks();
     use std::os::fd::AsRawFd;
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(&pattern(400)).unwrap();
@@ -149,6 +154,7 @@ fn the_short_way_loses_nothing_either() {
 /// panics.
 #[test]
 fn the_short_way_tells_every_layer() {
+    let _leaks = fds::no_leaks();
     use std::cell::RefCell;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 

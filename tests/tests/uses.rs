@@ -6,6 +6,7 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::net::{TcpListener, TcpStream};
 
 use zc_std::{ReadFrom, Source, Upstream};
+use zc_testkit::fds;
 
 fn upload(bytes: &[u8]) -> io::Result<TcpStream> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -24,6 +25,7 @@ fn holds(file: &mut File, want: &[u8]) -> io::Result<()> {
 
 #[test]
 fn a_limited_stream_by_value() -> io::Result<()> {
+    let _leaks = fds::no_leaks();
     let (mut file, stream, n) = (tempfile::tempfile()?, upload(b"hello, world")?, 5);
 
     file.read_from(stream.take(n))?;
@@ -33,6 +35,7 @@ fn a_limited_stream_by_value() -> io::Result<()> {
 
 #[test]
 fn a_limited_stream_by_reference() -> io::Result<()> {
+    let _leaks = fds::no_leaks();
     let (mut file, stream) = (tempfile::tempfile()?, upload(b"hello, world")?);
     let mut limited = (&stream).take(100);
 
@@ -44,6 +47,7 @@ fn a_limited_stream_by_reference() -> io::Result<()> {
 
 #[test]
 fn a_copy_through_a_buffer() -> io::Result<()> {
+    let _leaks = fds::no_leaks();
     let (mut file, stream) = (tempfile::tempfile()?, upload(b"hello, world")?);
 
     zc_std::copy(&mut BufReader::new(&stream), &mut file)?;
@@ -53,6 +57,7 @@ fn a_copy_through_a_buffer() -> io::Result<()> {
 
 #[test]
 fn a_custom_destination() -> io::Result<()> {
+    let _leaks = fds::no_leaks();
     struct Upload {
         file: File,
         received: u64,
@@ -76,6 +81,7 @@ fn a_custom_destination() -> io::Result<()> {
 
 #[test]
 fn a_custom_source() -> io::Result<()> {
+    let _leaks = fds::no_leaks();
     struct Metered<S> {
         inner: S,
         bytes: u64,
@@ -108,6 +114,7 @@ fn a_custom_source() -> io::Result<()> {
 /// A function that is generic over destinations names the one parameter.
 #[test]
 fn a_generic_function() -> io::Result<()> {
+    let _leaks = fds::no_leaks();
     fn store<By>(to: &mut impl ReadFrom<By>, from: impl Source) -> io::Result<u64> {
         to.read_from(from)
     }
@@ -121,6 +128,7 @@ fn a_generic_function() -> io::Result<()> {
 /// Sources and sinks behind references to traits, as a server keeps them.
 #[test]
 fn trait_objects() -> io::Result<()> {
+    let _leaks = fds::no_leaks();
     let sources: Vec<Box<dyn Source>> =
         vec![Box::new(upload(b"one ")?.take(4)), Box::new(&b"two "[..]), Box::new(io::empty())];
     let file = RefCell::new(tempfile::tempfile()?);
