@@ -123,23 +123,6 @@ fn a_sink_open_for_reading_fails_with_its_own_error() {
     }
 }
 
-/// One file into another place of itself: as many bytes as there were when the copy began.
-#[test]
-fn a_file_appended_to_itself_doubles() {
-    let _leaks = fds::no_leaks();
-    let data = data::bytes(6, 100_000);
-    let name = tempfile::NamedTempFile::new().unwrap();
-    name.as_file().write_all(&data).unwrap();
-    let mut from = File::open(name.path()).unwrap();
-    let mut to = File::options().append(true).open(name.path()).unwrap();
-
-    let report = Copier::new().copy(&mut from, &mut to).unwrap();
-
-    assert_eq!(report.moved(), 100_000);
-    assert_eq!(files::position(&from), 100_000);
-    assert_same(&std::fs::read(name.path()).unwrap(), &[&data[..], &data].concat());
-}
-
 // ---- Page sharing -----------------------------------------------------------------------------
 
 /// A file is copied, and overwritten before anybody reads the other end.
