@@ -85,7 +85,7 @@ fn a_child_of_the_same_number_starts_with_none() {
         }
     }
     match status(outer) {
-        NOT_PERMITTED => zc_testkit::mounts::skip("PID namespaces are for root alone"),
+        NOT_PERMITTED => zc_testkit::skip::skip("PID namespaces are for root alone"),
         status => assert_eq!(status, 0, "the child would share its parent's pipes"),
     }
 }

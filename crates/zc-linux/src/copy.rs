@@ -233,6 +233,12 @@ impl Drive<'_> {
             self.outlet.given(written);
         }
         match outcome {
+            // To look again, and again, is how a copy would never end.
+            Ok(Ok(0)) => {
+                let what = "a source had bytes buffered, and none a moment later";
+                let error = io::Error::new(io::ErrorKind::InvalidData, what);
+                Err(Fault::new("buffered", error))
+            }
             Ok(outcome) => outcome.map(drop),
             Err(panic) => panic::resume_unwind(panic),
         }
