@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use zc_std::hook::{self, Action, Syscall};
-use zc_std::{Copier, Progress, ReadFrom};
+use zc_std::{Copier, Mechanism, Progress, ReadFrom};
 use zc_testkit::data::{assert_same, bytes};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::{fds, raw, serial::serial, sockets};
@@ -393,4 +393,44 @@ fn signals_do_not_prolong_the_wait() {
     assert!(polls.len() < MANY, "the wait did not end by itself");
     assert_eq!(polls.last().unwrap().result, Ok(0), "nothing came");
     assert_eq!(raw::low_water(&stream).unwrap(), 1);
+}
+
+/// A batch is many segments, each of which would take a slot of a pipe: it is read, however large.
+#[test]
+fn what_has_gathered_is_read() {
+    const SMALL: usize = 4096;
+    let _leaks = fds::no_leaks();
+    let (client, stream) = chatty();
+    let data = bytes(13, 40 * (16 + 1) * SMALL);
+    let (mut client, mut unsent) = (Some(client), data.clone().into_iter());
+    let fd = stream.try_clone().unwrap();
+    // A piece for each read that would find nothing, and sixteen for each wait.
+    let _sender = hook::replace(move |call| {
+        let pieces = match call.syscall {
+            Syscall::Poll => 16,
+            Syscall::Read | Syscall::Splice if rustix::io::ioctl_fionread(&fd).unwrap() == 0 => 1,
+            _ => 0,
+        };
+        for _ in 0..pieces {
+            let piece: Vec<u8> = unsent.by_ref().take(SMALL).collect();
+            match client.as_mut() {
+                Some(client) if !piece.is_empty() => client.write_all(&piece).unwrap(),
+                _ => drop(client.take()),
+            }
+        }
+        Action::Proceed
+    });
+    let sink = tempfile::tempfile().unwrap();
+    let recorder = hook::record();
+    let mut copier = Copier::new().coalesce(Duration::from_millis(1));
+    let report = copier.copy(&mut &stream, &mut &sink).unwrap();
+
+    assert_eq!(report.moved(), data.len() as u64);
+    assert_eq!(report.moved_by(Mechanism::ReadWrite), report.moved());
+    let rich = |record: &&hook::Record| record.moved() >= 16 * SMALL;
+    assert!(recorder.calls_to(Syscall::Read).iter().filter(rich).count() > 30);
+    let mut got = Vec::new();
+    (&sink).rewind().unwrap();
+    (&sink).read_to_end(&mut got).unwrap();
+    assert_same(&got, &data);
 }

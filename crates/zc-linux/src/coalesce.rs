@@ -60,17 +60,18 @@ impl Coalesce {
     }
 
     /// Waits until a batch has arrived, or `limit` bytes if those are fewer, or the delay is over.
-    pub(crate) fn gather(&mut self, from: BorrowedFd<'_>, limit: u64) {
+    /// `true`: it has waited.
+    pub(crate) fn gather(&mut self, from: BorrowedFd<'_>, limit: u64) -> bool {
         if self.state != State::Drained {
-            return;
+            return false;
         }
         // A delay too long for the clock has no deadline.
         let deadline = Instant::now().checked_add(self.max_delay);
         let batch = u32::try_from(limit.min(BATCH)).expect("a batch fits");
         // Asked for each time: its owner may set it while the copy goes on.
-        let Ok(low_water) = sys::low_water(from) else { return };
+        let Ok(low_water) = sys::low_water(from) else { return false };
         if batch <= low_water || sys::set_low_water(from, batch).is_err() {
-            return;
+            return false;
         }
         // Whatever poll says, the read that follows says it better.
         let _ = sys::wait_readable(from, deadline);
@@ -80,6 +81,7 @@ impl Coalesce {
         if !(0..PATIENCE).any(|_| sys::set_low_water(from, low_water).is_ok()) {
             self.state = State::Useless;
         }
+        true
     }
 }
 

@@ -146,8 +146,10 @@ impl Drive<'_> {
                     if self.planned.replace(pair).is_some_and(|planned| planned != pair) {
                         begin_anew(self.pump, &mut self.coalesce);
                     }
-                    if let Some(coalesce) = &mut self.coalesce {
-                        coalesce.gather(from.fd(), limit);
+                    if let Some(coalesce) = &mut self.coalesce
+                        && coalesce.gather(from.fd(), limit)
+                    {
+                        self.pump.gathered();
                     }
                     let past = to.is_some();
                     let to = match to {

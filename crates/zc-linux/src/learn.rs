@@ -85,6 +85,13 @@ impl Learn {
         }
     }
 
+    /// The next bytes have been waited for, as small pieces are.
+    pub(crate) fn gathered(&mut self) {
+        if let Some(pieces) = &mut self.pieces {
+            pieces.gathered();
+        }
+    }
+
     /// How many bytes may go this way at once without missing the end of a measurement.
     pub(crate) fn window_left(&self) -> u64 {
         match &self.cheaper {

@@ -58,6 +58,8 @@ pub struct Pump {
     /// How many bytes reads of these ends without a plan have brought: all of them together, and the
     /// largest one.
     unplanned: (u64, u64),
+    /// Whether bytes from these ends have been waited for.
+    has_gathered: bool,
     report: Report,
     /// The mechanism of the last call that was to move bytes.
     last_tried: Option<Mechanism>,
@@ -99,7 +101,15 @@ impl Pump {
     /// The ends are about to change, within one copy.
     pub(crate) fn replan(&mut self) {
         self.plan = None;
-        self.unplanned = (0, 0);
+        (self.unplanned, self.has_gathered) = ((0, 0), false);
+    }
+
+    /// The source's next bytes have been waited for, as small pieces are.
+    pub(crate) fn gathered(&mut self) {
+        self.has_gathered = true;
+        if let Some(plan) = &mut self.plan {
+            plan.learn.gathered();
+        }
     }
 
     /// Gives back memory and pipe if they hold no bytes in flight; the next step gets them anew. For a
@@ -205,7 +215,12 @@ impl Pump {
             && Plan::pays(*source, limit, self.unplanned.0, &self.options)
         {
             match Plan::make(*source, *sink, limit, self.unplanned.1, &self.options) {
-                Ok(plan) => self.plan = Some(plan),
+                Ok(mut plan) => {
+                    if self.has_gathered {
+                        plan.learn.gathered();
+                    }
+                    self.plan = Some(plan);
+                }
                 Err(fault) => return Step::idle(Next::Failed(fault)),
             }
         }
