@@ -105,7 +105,10 @@ pub mod pool {
     /// The most empty pipes kept for later.
     pub const MAX_IDLE: usize = 8;
 
-    static IDLE: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
+    /// In place, so that no copy ever allocates for it.
+    type Idle = [Option<Pipe>; MAX_IDLE];
+
+    static IDLE: Mutex<Idle> = Mutex::new([const { None }; MAX_IDLE]);
     static LENT: AtomicUsize = AtomicUsize::new(0);
 
     /// Whether so many pipes are lent out that no copy should keep one while it waits: half of them are
@@ -125,7 +128,7 @@ pub mod pool {
     /// assert!(pool::idle() <= pool::MAX_IDLE);
     /// ```
     pub fn idle() -> usize {
-        lock().len()
+        lock().iter().flatten().count()
     }
 
     /// How many pipes are in use by copies now.
@@ -152,7 +155,7 @@ pub mod pool {
     /// assert_eq!(pool::idle(), 0);
     /// ```
     pub fn clear() {
-        lock().clear();
+        lock().fill_with(|| None);
     }
 
     /// Borrows a pipe of about `size` bytes.
@@ -167,10 +170,8 @@ pub mod pool {
         }
         // From here on its drop undoes the count, whatever happens.
         let mut lent = Lent(None);
-        let spare = {
-            let mut idle = lock();
-            idle.iter().rposition(|pipe| pipe.asked == size).map(|at| idle.remove(at))
-        };
+        let spare =
+            lock().iter_mut().rev().find_map(|idle| idle.take_if(|pipe| pipe.asked == size));
         lent.0 = Some(match spare {
             Some(pipe) => pipe,
             None => Pipe::new(size)?,
@@ -209,11 +210,12 @@ pub mod pool {
 
     fn keep(pipe: Pipe) {
         let mut idle = lock();
-        if idle.len() >= MAX_IDLE {
-            // The oldest may be of a size that nobody asks for any more.
-            idle.remove(0);
-        }
-        idle.push(pipe);
+        let place = idle.iter().position(Option::is_none).unwrap_or_else(|| {
+            // The one that has been there longest may be of a size that nobody asks for any more.
+            idle.rotate_left(1);
+            MAX_IDLE - 1
+        });
+        idle[place] = Some(pipe);
     }
 
     /// The pipes kept for later, those of this process alone: what a parent and its forked child
@@ -221,11 +223,13 @@ pub mod pool {
     ///
     /// The parent's are forgotten and not closed. A child that has closed all its descriptors, as daemons do,
     /// may have other things under their numbers.
-    fn lock() -> std::sync::MutexGuard<'static, Vec<Pipe>> {
+    fn lock() -> std::sync::MutexGuard<'static, Idle> {
         // A panic cannot leave the list half-changed.
         let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
         let process = sys::process();
-        idle.extract_if(.., |pipe| pipe.maker != process).for_each(std::mem::forget);
+        for idle in idle.iter_mut() {
+            std::mem::forget(idle.take_if(|pipe| pipe.maker != process));
+        }
         idle
     }
 }
