@@ -133,8 +133,12 @@ fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Every subject once per round, each round beginning with another one; after a round that does not
-/// count, in which files, pools and buffers get warm.
+/// Every subject once per round, in an order drawn anew for each; after a round that does not count, in which
+/// files, pools and buffers get warm.
+///
+/// Whoever comes next meets what the one before has left: caches, a sender's memory, a runtime whose threads
+/// still look for work for a while (Go's cost its successor 10 to 15 % from Unix sockets, which are done in
+/// 8 ms). It must not be the same pair each time.
 fn run_cell(arena: &mut Arena, cell: &Cell, rounds: usize, options: &Options) {
     let mut runners: Vec<(&str, Role, Runner)> = subjects::local(cell)
         .into_iter()
@@ -151,10 +155,9 @@ fn run_cell(arena: &mut Arena, cell: &Cell, rounds: usize, options: &Options) {
             false
         }
     });
+    let mut draw = Draw::new(&cell.name);
     for round in 0..rounds {
-        if !runners.is_empty() {
-            runners.rotate_left(1);
-        }
+        draw.shuffle(&mut runners);
         for (name, role, runner) in &mut runners {
             match once(arena, cell, runner) {
                 Ok(Sample { took, allocated, peers }) => println!(
@@ -169,6 +172,28 @@ fn run_cell(arena: &mut Arena, cell: &Cell, rounds: usize, options: &Options) {
                 ),
                 Err(error) => println!("skip\t{}\t{name}\t{error}", cell.name),
             }
+        }
+    }
+}
+
+/// Draws orders, the same for a cell in each run.
+struct Draw(u64);
+
+impl Draw {
+    fn new(cell: &str) -> Self {
+        // FNV-1a; 0 would be drawn for ever.
+        let hash = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Draw(cell.bytes().fold(0xcbf2_9ce4_8422_2325, hash) | 1)
+    }
+
+    /// Fisher and Yates's shuffle, by Marsaglia's xorshift.
+    fn shuffle<T>(&mut self, all: &mut [T]) {
+        for last in (1..all.len()).rev() {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            let any = usize::try_from((self.0 >> 32) % (last as u64 + 1)).expect("an index");
+            all.swap(last, any);
         }
     }
 }

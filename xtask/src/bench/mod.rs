@@ -16,8 +16,8 @@
 //! (rw-64K, splice-256K, …), which together are called floor; the best of them by CPU time is *the*
 //! floor of a cell.
 //!
-//! The bench program (`benches/src/main.rs`) runs every subject of a cell once a round, each round
-//! beginning with another one, and prints samples. Figures here are medians over the rounds of what
+//! The bench program (`benches/src/main.rs`) runs every subject of a cell once a round, in an order drawn
+//! anew for each, and prints samples. Figures here are medians over the rounds of what
 //! was measured *within* a round, so that a machine that is slow for a while is slow for everybody;
 //! ± is half the distance between the quartiles.
 //!
