@@ -9,7 +9,7 @@ use zc_std::{Copier, Mechanism, Progress};
 use zc_testkit::fds;
 
 const LEN: u64 = 20 << 20;
-const AT_MOST: u64 = 4 << 20;
+const AT_MOST: u64 = 512 * 1024;
 
 #[test]
 fn is_reported_every_few_mebibytes() {

@@ -8,7 +8,7 @@ use crate::{Downstream, Sink, Source, Upstream};
 /// Reports bytes as they move, and keeps the fast path.
 ///
 /// The callback receives the number of bytes just moved (never 0): what one system call moved (at most
-/// 64 MiB between files, 4 MiB from a file to a socket), or one `read` or `write`. Around a source it
+/// 64 MiB between files, 512 KiB from a file to a socket), or one `read` or `write`. Around a source it
 /// reports bytes taken from it, around a sink bytes delivered to it. It runs on the copying thread,
 /// between calls. If it panics, the panic unwinds through the copy, and the bytes it was told of have
 /// moved.
