@@ -1,7 +1,7 @@
 //! `Copier::coalesce`: small pieces from a TCP source are moved together, nothing waits that should
 //! not, and the socket is left as it was.
 
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::sync::mpsc;
@@ -11,7 +11,7 @@ use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Mechanism, Progress, ReadFrom};
 use zc_testkit::data::{assert_same, bytes};
 use zc_testkit::feeder::Feeder;
-use zc_testkit::{fds, raw, serial::serial, sockets};
+use zc_testkit::{fds, files, raw, serial::serial, sockets};
 
 /// Longer than any pause of the machine: a delay that is waited for in vain shows as a test that
 /// hangs, not as one that fails by a millisecond.
@@ -63,10 +63,7 @@ fn small_pieces_are_moved_together() {
     assert!(sets.iter().all(|set| set.call.to == Some(stream.as_raw_fd())));
     assert_eq!(raw::low_water(&stream).unwrap(), 1);
 
-    file.rewind().unwrap();
-    let mut got = Vec::new();
-    file.read_to_end(&mut got).unwrap();
-    assert_same(&got, &data);
+    assert_same(&files::contents(&file), &data);
     drop((stream, file));
     leaks.check();
 }
@@ -183,10 +180,7 @@ fn bytes_wait_no_longer_than_they_may() {
     drop(delivered);
     feeder.finish().unwrap();
     assert_eq!(report.moved(), 2 * PIECE as u64);
-    out.rewind().unwrap();
-    let mut got = Vec::new();
-    out.read_to_end(&mut got).unwrap();
-    assert_same(&got, &data);
+    assert_same(&files::contents(&out), &data);
 }
 
 #[test]
@@ -281,10 +275,7 @@ fn an_option_that_its_owner_sets_meanwhile_stays() {
 
     assert_eq!(report.moved(), data.len() as u64);
     assert_eq!(raw::low_water(&stream).unwrap(), 77);
-    file.rewind().unwrap();
-    let mut got = Vec::new();
-    file.read_to_end(&mut got).unwrap();
-    assert_same(&got, &data);
+    assert_same(&files::contents(&file), &data);
     drop((stream, file));
     drop(leaks);
 }
@@ -429,8 +420,5 @@ fn what_has_gathered_is_read() {
     assert_eq!(report.moved_by(Mechanism::ReadWrite), report.moved());
     let rich = |record: &&hook::Record| record.moved() >= 16 * SMALL;
     assert!(recorder.calls_to(Syscall::Read).iter().filter(rich).count() > 30);
-    let mut got = Vec::new();
-    (&sink).rewind().unwrap();
-    (&sink).read_to_end(&mut got).unwrap();
-    assert_same(&got, &data);
+    assert_same(&files::contents(&sink), &data);
 }

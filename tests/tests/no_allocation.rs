@@ -1,63 +1,17 @@
 //! Copies of a few bytes allocate nothing but the first on its thread.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
+use zc_benches::alloc::{Counting, count};
 use zc_std::{Copier, ReadFrom};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{fds, files, sockets};
 
-/// The system's allocator, with a count of what each thread asks of it.
-struct Counting;
-
-thread_local! {
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn note() {
-    // It has no destructor, so it is there for as long as the thread allocates.
-    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
-}
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
-        // SAFETY: the caller's promise is the one `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note();
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        note();
-        // SAFETY: as above; `ptr` came from `System`, since everything here does.
-        unsafe { System.realloc(ptr, layout, new_size) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// How often this thread allocates while it works.
-fn allocations<T>(work: impl FnOnce() -> T) -> (T, u64) {
-    let before = CALLS.get();
-    let out = work();
-    (out, CALLS.get() - before)
-}
 
 const PIECE: u64 = 64;
 const PIECES: u64 = 20;
@@ -83,9 +37,9 @@ fn small_copies_share_one_buffer_per_thread() {
         let counts: Vec<_> = thread::scope(|scope| {
             let copies = scope.spawn(|| {
                 let one = |_| {
-                    let (moved, allocated) = allocations(|| copy(&stream, &mut file));
+                    let (moved, allocated) = count(|| copy(&stream, &mut file));
                     assert_eq!(moved, PIECE, "{name}");
-                    allocated
+                    allocated.calls
                 };
                 (0..PIECES).map(one).collect()
             });
@@ -110,8 +64,8 @@ fn whichever_way_they_go() {
     let mut file = files::empty();
     COPIES[0].1(&stream, &mut file);
     for (name, copy) in COPIES[1..].iter().chain(&COPIES) {
-        let (_, allocated) = allocations(|| copy(&stream, &mut file));
-        assert_eq!(allocated, 0, "{name}");
+        let (_, allocated) = count(|| copy(&stream, &mut file));
+        assert_eq!(allocated.calls, 0, "{name}");
     }
     assert_same(&files::contents(&file), &data);
 }

@@ -5,7 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use zc_std::{Copier, Mechanism, Progress, Source, pool};
-use zc_testkit::fds;
+use zc_testkit::data::assert_same;
+use zc_testkit::{fds, files};
 
 /// Copies six bytes' worth of `source`, whose progress panics, under a limit of four.
 fn four_of_six(source: impl Source) {
@@ -85,10 +86,7 @@ fn leaves_no_pipe_with_an_idle_copier() {
         let report = copier.copy(&mut &stream, &mut &file).unwrap();
         assert_eq!(report.refused(Mechanism::Splice), None, "{report:?}");
         assert_eq!(moved + usize::try_from(report.moved()).unwrap(), data.len());
-        let mut content = Vec::new();
-        (&file).rewind().unwrap();
-        (&file).read_to_end(&mut content).unwrap();
-        assert!(content == data);
+        assert_same(&files::contents(&file), &data);
         copiers.push(copier);
     }
 }

@@ -4,11 +4,12 @@ use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::net::{SendFlags, send};
 use zc_linux::{Inflow, Outflow, Pump};
 use zc_std::{Copier, End};
 use zc_testkit::data::{self, assert_same};
+use zc_testkit::wait::wait_for;
 use zc_testkit::{fds, files, sockets};
 
 /// How much there is on either side of the urgent byte.
@@ -31,8 +32,7 @@ fn sent(data: &[u8]) -> (TcpStream, TcpStream) {
 fn until_readable(source: impl AsFd, waits: &mut usize) {
     *waits += 1;
     assert!(*waits < 1000, "told to wait for bytes that are there");
-    let mut fds = [PollFd::new(&source, PollFlags::IN)];
-    assert_eq!(poll(&mut fds, Some(&Timespec { tv_sec: 20, tv_nsec: 0 })), Ok(1));
+    wait_for(source, PollFlags::IN);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, CopyError, End, Mechanism, Opaque, Sink, Source};
@@ -14,6 +14,7 @@ use zc_testkit::data::{self, assert_same};
 use zc_testkit::ends::{From, To};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::signals::Interruptible;
+use zc_testkit::wait::wait_for;
 use zc_testkit::{fds, files, pipes, sockets, trace};
 
 /// Long enough that it never comes, unless something waits for what it should not wait for.
@@ -345,11 +346,6 @@ fn filled<R: Read + AsFd, W: Sink + AsFd>(from: From, (reader, mut sink): (R, W)
 /// round with nothing to show for it.
 #[test]
 fn the_end_to_wait_for_is_named() {
-    fn until(end: impl AsFd, events: PollFlags) {
-        let mut fds = [PollFd::new(&end, events)];
-        let timeout = Timespec::try_from(NEVER.unwrap()).unwrap();
-        assert_eq!(poll(&mut fds, Some(&timeout)), Ok(1), "{events:?}");
-    }
     fn relayed<C, S, W, R>((client, source): (C, S), (sink, mut reader): (W, R), adaptive: bool)
     where
         C: Write,
@@ -385,7 +381,7 @@ fn the_end_to_wait_for_is_named() {
                         Some(Ok(n)) => unsent = &unsent[n..],
                         other => panic!("{other:?} while the source was empty"),
                     }
-                    until(limited.get_ref(), PollFlags::IN);
+                    wait_for(limited.get_ref(), PollFlags::IN);
                 }
                 Some(End::Sink) => {
                     let mut some = [0; 150_000];
@@ -393,7 +389,7 @@ fn the_end_to_wait_for_is_named() {
                     got.extend_from_slice(&some[..n]);
                     // It may take more than one for a socket to have room again.
                     hear(&mut reader, &mut got);
-                    until(&sink, PollFlags::OUT);
+                    wait_for(&sink, PollFlags::OUT);
                 }
                 None => panic!("{error:?}"),
             }
