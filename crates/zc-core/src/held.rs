@@ -18,6 +18,9 @@ const CAPACITY: usize = 256 * 1024;
 /// into and written from aligned memory only (open(2)). No disk has larger blocks than a page.
 const ALIGNMENT: usize = 4096;
 
+/// How large a buffer is that has room for one read, wherever in memory it lies.
+const SIZE: usize = CAPACITY + ALIGNMENT;
+
 /// How often in a row a foreign `read` or `write` may answer `Interrupted` before a copy gives up
 /// on it. System calls are retried without end; each of their EINTRs is a real signal.
 const MAX_INTERRUPTS: u32 = 1 << 16;
@@ -124,7 +127,7 @@ impl Held {
         if self.is_empty() && !self.buffer.is_empty() {
             (self.start, self.end) = (0, 0);
             let buffer = std::mem::take(&mut self.buffer);
-            if buffer.len() == CAPACITY + ALIGNMENT {
+            if buffer.len() == SIZE {
                 // No spare can be kept while the thread is being torn down.
                 let _ = SPARE.try_with(|spare| spare.set(Some(buffer)));
             }
@@ -180,7 +183,7 @@ impl Drop for Held {
 
 #[cold]
 fn new_buffer() -> Box<[u8]> {
-    vec![0; CAPACITY + ALIGNMENT].into()
+    vec![0; SIZE].into()
 }
 
 #[cold]

@@ -28,6 +28,7 @@
 
 use crate::PollFd;
 use crate::inlet::in_drop;
+use crate::outlet::Given;
 use crate::sink::{Downstream, Drain, Sink};
 use crate::source::{Origin, Source, Upstream};
 
@@ -72,15 +73,6 @@ pub fn tell<R: Source, W: Sink>(source: &mut R, sink: &mut W, taken: u64, given:
         fn drop(&mut self) {
             if self.1 > 0 {
                 in_drop(|| self.0.taken(self.1));
-            }
-        }
-    }
-    struct Given<'a, S: Sink>(&'a mut S, u64);
-    impl<S: Sink> Drop for Given<'_, S> {
-        #[inline(always)]
-        fn drop(&mut self) {
-            if self.1 > 0 {
-                in_drop(|| self.0.given(self.1));
             }
         }
     }

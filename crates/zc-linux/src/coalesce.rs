@@ -75,10 +75,7 @@ impl Coalesce {
         }
         // Whatever poll says, the read that follows says it better.
         let _ = sys::wait_readable(from, deadline);
-        // Only a hook can make this fail after the first call succeeded; and the option must not
-        // stay set.
-        const PATIENCE: usize = 16;
-        if !(0..PATIENCE).any(|_| sys::set_low_water(from, low_water).is_ok()) {
+        if !sys::insist(|| sys::set_low_water(from, low_water)) {
             self.state = State::Useless;
         }
         true

@@ -150,6 +150,13 @@ fn ask<T>(
     told.ok_or(Errno::NOSYS)
 }
 
+/// Undoes what a call has done, by another that only a hook can make fail once the first has succeeded:
+/// again a few times, since what was done must not stay. `false`: it stays.
+pub(crate) fn insist(mut undo: impl FnMut() -> Result<(), Errno>) -> bool {
+    const PATIENCE: usize = 16;
+    (0..PATIENCE).any(|_| undo().is_ok())
+}
+
 fn raw_fd(fd: Option<BorrowedFd<'_>>) -> Option<RawFd> {
     fd.map(|fd| fd.as_raw_fd())
 }

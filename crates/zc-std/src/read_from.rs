@@ -20,8 +20,8 @@ use crate::{Fd, Opaque, Progress, ReadFrom, Sink, Source};
 pub enum Kernel {}
 
 macro_rules! read_from {
-    ($($(@<$param:ident: $bound:path>)? $ty:ty;)*) => {$(
-        impl$(<$param: $bound>)? ReadFrom<Kernel> for $ty {
+    ($($(@[$($params:tt)*])? $ty:ty;)*) => {$(
+        impl$(<$($params)*>)? ReadFrom<Kernel> for $ty {
             fn read_from<Src: Source>(&mut self, mut source: Src) -> io::Result<u64> {
                 copy_all(&mut source, self)
             }
@@ -53,27 +53,17 @@ read_from! {
     Cursor<&mut Vec<u8>>;
     Cursor<&mut [u8]>;
     Cursor<Box<[u8]>>;
+    @[const N: usize] Cursor<[u8; N]>;
     &mut [u8];
     io::Sink;
     &io::Sink;
     io::Empty;
     &io::Empty;
-    @<W: Sink> BufWriter<W>;
-    @<W: Sink> LineWriter<W>;
-    @<W: Write> Opaque<W>;
-    @<T: AsFd> Fd<T>;
-}
-
-impl<W: Sink, F: FnMut(u64)> ReadFrom<Kernel> for Progress<W, F> {
-    fn read_from<S: Source>(&mut self, mut source: S) -> io::Result<u64> {
-        copy_all(&mut source, self)
-    }
-}
-
-impl<const N: usize> ReadFrom<Kernel> for Cursor<[u8; N]> {
-    fn read_from<S: Source>(&mut self, mut source: S) -> io::Result<u64> {
-        copy_all(&mut source, self)
-    }
+    @[W: Sink] BufWriter<W>;
+    @[W: Sink] LineWriter<W>;
+    @[W: Write] Opaque<W>;
+    @[T: AsFd] Fd<T>;
+    @[W: Sink, F: FnMut(u64)] Progress<W, F>;
 }
 
 macro_rules! read_from_dyn {
