@@ -155,9 +155,10 @@ fn run_cell(arena: &mut Arena, cell: &Cell, rounds: usize, options: &Options) {
             false
         }
     });
-    let mut draw = Draw::new(&cell.name);
+    // The same orders in each run.
+    let mut orders = fastrand::Rng::with_seed(0);
     for round in 0..rounds {
-        draw.shuffle(&mut runners);
+        orders.shuffle(&mut runners);
         for (name, role, runner) in &mut runners {
             match once(arena, cell, runner) {
                 Ok(Sample { took, allocated, peers }) => println!(
@@ -172,28 +173,6 @@ fn run_cell(arena: &mut Arena, cell: &Cell, rounds: usize, options: &Options) {
                 ),
                 Err(error) => println!("skip\t{}\t{name}\t{error}", cell.name),
             }
-        }
-    }
-}
-
-/// Draws orders, the same for a cell in each run.
-struct Draw(u64);
-
-impl Draw {
-    fn new(cell: &str) -> Self {
-        // FNV-1a; 0 would be drawn for ever.
-        let hash = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        Draw(cell.bytes().fold(0xcbf2_9ce4_8422_2325, hash) | 1)
-    }
-
-    /// Fisher and Yates's shuffle, by Marsaglia's xorshift.
-    fn shuffle<T>(&mut self, all: &mut [T]) {
-        for last in (1..all.len()).rev() {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            let any = usize::try_from((self.0 >> 32) % (last as u64 + 1)).expect("an index");
-            all.swap(last, any);
         }
     }
 }
