@@ -1,6 +1,8 @@
 #!/bin/sh
 # The mutation check: breaks the engine in each of the ways described by the patches beside this
-# file, one at a time, in a scratch copy, and runs the fault explorer over it. Each must be caught.
+# file, one at a time, in a scratch copy, and runs the fault explorer over it. Each must be caught. What
+# takes other company than an explorer is (a forked child, another user of the same file) names in its
+# first line the test binary that must catch it, and which of its tests.
 #
 #     tests/mutations/check.sh [NAME…]
 set -u
@@ -20,6 +22,12 @@ explore() {
         --every 17 --pairs 9 --random 20 --stop 1) >"$1" 2>&1
 }
 
+# company LOG BINARY TESTS: runs some tests over what is in the scratch copy.
+company() {
+    (cd "$scratch" && RUST_BACKTRACE=0 timeout 600 \
+        cargo test --quiet -p zc-testkit --test "$2" -- "$3") >"$1" 2>&1
+}
+
 log="$scratch/explore.log"
 if ! explore "$log"; then
     grep -v "^ \|^#\|^fn\|^}" "$log" | cut -c1-160 | tail -5
@@ -34,9 +42,13 @@ for name in "$@"; do
         survived=$((survived + 1))
         continue
     fi
-    if explore "$log"; then
+    test=$(sed -n '1s/^test: //p' "$here/$name.patch")
+    # shellcheck disable=SC2086 # two words
+    if [ -n "$test" ] && company "$log" $test || [ -z "$test" ] && explore "$log"; then
         echo "$name: SURVIVED"
         survived=$((survived + 1))
+    elif [ -n "$test" ] && grep -q "^test result: FAILED" "$log"; then
+        echo "$name: caught (by $(sed -n 's/^    \([a-z_0-9:]*\)$/\1/p' "$log" | head -1), test $test)"
     elif grep -q "scenarios failed" "$log"; then
         runs=$(grep -o "^[0-9]* schedules" "$log")
         # Under a dirty pipe a copy may wait for ever: the explorer's watch ends it and says so.

@@ -29,10 +29,20 @@ where
     command
 }
 
+/// The variable by which a test process that starts itself again passes on where `zc` is.
+pub const BINARY: &str = "ZC_TEST_BINARY";
+
+static BUILT: OnceLock<PathBuf> = OnceLock::new();
+
 /// Where `zc` is.
 pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build)
+    let known = || std::env::var_os(BINARY).filter(|path| !path.is_empty()).map(PathBuf::from);
+    BUILT.get_or_init(|| known().unwrap_or_else(build))
+}
+
+/// Where `zc` is, if this process has asked before.
+pub fn known_binary() -> Option<&'static Path> {
+    BUILT.get().map(PathBuf::as_path)
 }
 
 /// An unprivileged user, and `zc` where that user can run it, whoever may enter the sources.

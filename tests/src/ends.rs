@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex};
 
-use zc_std::{Opaque, Sink, Source};
+use zc_std::{Opaque, ReadSource, Source, WriteSink};
 
 use crate::collector::Collector;
 use crate::feeder::Feeder;
@@ -58,7 +58,7 @@ pub enum To {
 /// A [`From`], opened.
 pub struct Giver {
     /// The end to copy from.
-    pub source: Box<dyn Source>,
+    pub source: Box<dyn ReadSource>,
     /// Its descriptor, if it has one.
     pub fd: Option<RawFd>,
     /// All that it will yield.
@@ -70,7 +70,7 @@ pub struct Giver {
 /// A [`To`], opened.
 pub struct Taker {
     /// The end to copy into.
-    pub sink: Box<dyn Sink>,
+    pub sink: Box<dyn WriteSink>,
     /// Its descriptor, if it has one.
     pub fd: Option<RawFd>,
     got: Got,
@@ -113,7 +113,7 @@ fn swap<A, B>((a, b): (A, B)) -> (B, A) {
 fn fed<W, R>((to, from): (W, R), data: Vec<u8>) -> Giver
 where
     W: Write + Send + 'static,
-    R: Source + AsRawFd + 'static,
+    R: ReadSource + AsRawFd + 'static,
 {
     let feeder = Some(Feeder::pieces(to, data.clone(), 10_000));
     Giver { fd: Some(from.as_raw_fd()), source: Box::new(from), data, feeder }
@@ -194,7 +194,7 @@ impl To {
 fn heard<R, W>((from, to): (R, W)) -> Taker
 where
     R: Read + Send + 'static,
-    W: Sink + AsRawFd + 'static,
+    W: WriteSink + AsRawFd + 'static,
 {
     let got = Got::Thread(Collector::start(from));
     Taker { fd: Some(to.as_raw_fd()), sink: Box::new(to), got }

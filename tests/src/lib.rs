@@ -1,15 +1,21 @@
 //! What the whole-system tests share: known bytes, real ends to move them between, and ways to see
 //! that nothing was lost, leaked or done behind the caller's back.
 
+pub mod apart;
+pub mod cells;
 pub mod child;
 pub mod cli;
 pub mod collector;
 pub mod data;
 pub mod ends;
+pub mod event_loop;
 pub mod explorer;
 pub mod fds;
 pub mod feeder;
 pub mod files;
+pub mod forked;
+pub mod hand;
+pub mod heap;
 pub mod ledger;
 pub mod limits;
 pub mod mounts;
@@ -18,8 +24,14 @@ pub mod raw;
 pub mod serial;
 pub mod signals;
 pub mod skip;
+pub mod soak;
 pub mod sockets;
+pub mod streams;
+pub mod tally;
+pub mod tool;
 pub mod trace;
 pub mod wait;
 pub mod wire;
+pub mod words;
 pub mod workload;
+pub mod woven;

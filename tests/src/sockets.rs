@@ -1,8 +1,11 @@
 //! Connected stream sockets, both ends in this process.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
+
+use rustix::net::{AddressFamily, sockopt};
 
 /// Both ends of a TCP connection over IPv4 loopback, without Nagle's delay.
 pub fn tcp_v4() -> (TcpStream, TcpStream) {
@@ -29,8 +32,21 @@ fn tcp(any_port: SocketAddr) -> (TcpStream, TcpStream) {
     (client, server)
 }
 
+/// Sockets with small buffers, so that everybody waits for everybody. (TCP's must hold a segment of
+/// loopback's 64 KiB, or it advances by the ticks of its timers.)
+#[must_use]
+pub fn tight<S: AsFd>((a, b): (S, S)) -> (S, S) {
+    let tcp = sockopt::socket_domain(&a) != Ok(AddressFamily::UNIX);
+    for end in [&a, &b] {
+        let size = if tcp { 128 * 1024 } else { 1 };
+        sockopt::set_socket_send_buffer_size(end, size).expect("a socket");
+        sockopt::set_socket_recv_buffer_size(end, size).expect("a socket");
+    }
+    (a, b)
+}
+
 /// Closes with a reset instead of an end.
 pub fn reset(stream: TcpStream) {
-    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("a socket");
+    sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("a socket");
     drop(stream);
 }

@@ -4,23 +4,22 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use zc_std::hook::{self, Action, Call, Syscall};
-use zc_std::{Copier, Progress, Sink, Source};
+use zc_std::{Copier, Progress, ReadSource, WriteSink};
 
 use crate::ledger::{assert_joined, contents, pattern};
+use crate::tally::{Tally, Worker, together};
 use crate::wire::{Wire, collect, feed};
 
 /// The longest copy, in bytes.
 const LONGEST: usize = 512 << 10;
 /// One call in so many misbehaves.
 const FAULT_EVERY: u64 = 12;
-/// How long a thread may take for its last copy before it counts as hanging.
-const GRACE: Duration = Duration::from_secs(120);
 
 /// xorshift64*: repeatable, which is all that is asked of it.
 #[derive(Clone, Debug)]
@@ -32,47 +31,25 @@ impl Random {
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n.max(1)
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[usize::try_from(self.below(of.len() as u64)).expect("an index")]
     }
 
     /// Small and large numbers alike, up to `most`.
-    fn len(&mut self, most: usize) -> usize {
+    pub(crate) fn len(&mut self, most: usize) -> usize {
         let bits = self.below(u64::from(most.max(1).ilog2()) + 2);
         usize::try_from(self.below((1 << bits) + 1)).expect("below `most`").min(most)
-    }
-}
-
-/// What a run did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
-    /// Copies completed and checked.
-    pub copies: u64,
-    /// Bytes they moved.
-    pub bytes: u64,
-    /// Calls that a hook made fail or fall short.
-    pub faults: u64,
-    /// Copies that stopped with an error, and were resumed.
-    pub resumed: u64,
-}
-
-impl std::ops::AddAssign for Tally {
-    fn add_assign(&mut self, other: Tally) {
-        self.copies += other.copies;
-        self.bytes += other.bytes;
-        self.faults += other.faults;
-        self.resumed += other.resumed;
     }
 }
 
@@ -82,41 +59,28 @@ impl std::ops::AddAssign for Tally {
 ///
 /// If a copy loses or changes a byte. A copy that hangs ends the process.
 pub fn run(threads: u64, time: Duration, seed: u64) -> Tally {
-    let data: Arc<[u8]> = pattern(2 * LONGEST).into();
     let deadline = Instant::now() + time;
-    let (done, results) = mpsc::channel();
-    let workers: Vec<JoinHandle<()>> = (0..threads)
-        .map(|thread| {
-            let (data, done) = (Arc::clone(&data), done.clone());
-            std::thread::spawn(move || {
-                let mut random = Random::new(seed + thread);
-                let mut tally = Tally::default();
-                while Instant::now() < deadline {
-                    tally += one_copy(&mut random, &data);
-                }
-                let _ = done.send(tally);
-            })
-        })
-        .collect();
-    drop(done);
-    let mut total = Tally::default();
-    loop {
-        let patience = deadline.saturating_duration_since(Instant::now()) + GRACE;
-        match results.recv_timeout(patience) {
-            Ok(tally) => total += tally,
-            Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                eprintln!("a copy hangs (seed {seed})");
-                std::process::abort();
+    together(deadline, copiers(threads, deadline, seed)).unwrap_or_else(|_hung| {
+        eprintln!("a copy hangs (seed {seed})");
+        std::process::abort()
+    })
+}
+
+/// As many workers, each with ends of its own.
+pub(crate) fn copiers(threads: u64, deadline: Instant, seed: u64) -> Vec<Worker> {
+    let data: Arc<[u8]> = pattern(2 * LONGEST).into();
+    let worker = |thread| -> Worker {
+        let data = Arc::clone(&data);
+        Box::new(move || {
+            let mut random = Random::new(seed + thread);
+            let mut tally = Tally::default();
+            while Instant::now() < deadline {
+                tally += one_copy(&mut random, &data);
             }
-        }
-    }
-    for worker in workers {
-        if let Err(panic) = worker.join() {
-            std::panic::resume_unwind(panic);
-        }
-    }
-    total
+            tally
+        })
+    };
+    (0..threads).map(worker).collect()
 }
 
 /// What calls of each kind may do without having to.
@@ -176,8 +140,8 @@ pub fn one_copy(random: &mut Random, data: &[u8]) -> Tally {
 /// Copies `limit` bytes in spite of all faults, and keeps account of every attempt.
 fn copy(
     random: &mut Random,
-    source: &mut dyn Source,
-    sink: &mut dyn Sink,
+    source: &mut dyn ReadSource,
+    sink: &mut dyn WriteSink,
     limit: u64,
     tally: &mut Tally,
 ) {
@@ -241,7 +205,7 @@ fn wire(random: &mut Random) -> Wire {
 fn source<'a>(
     random: &mut Random,
     bytes: &'a [u8],
-) -> (Box<dyn Source + 'a>, Option<JoinHandle<usize>>) {
+) -> (Box<dyn ReadSource + 'a>, Option<JoinHandle<usize>>) {
     match random.below(6) {
         0 => (Box::new(bytes), None),
         1 => (Box::new(file_with(random, bytes)), None),
@@ -282,7 +246,7 @@ impl Arrived {
 }
 
 /// A random sink, and who knows what arrived in it.
-fn sink(random: &mut Random) -> (Box<dyn Sink>, Arrived) {
+fn sink(random: &mut Random) -> (Box<dyn WriteSink>, Arrived) {
     match random.below(5) {
         0 | 1 => {
             let file = file_with(random, b"");

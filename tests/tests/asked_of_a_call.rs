@@ -128,7 +128,8 @@ fn between_a_file_and_a_pipe_half_a_pipe() {
         feeder.finish().unwrap();
         assert!(report.moved_by(Mechanism::Splice) > 0, "{report:?}");
         assert_same(&files::contents(&file), &data);
-        assert_eq!(asked(&recorder, &reader), MOST, "out of the pipe, {adaptive}");
+        // It empties at once into one of our own, so that its writer can go on.
+        assert_eq!(asked(&recorder, &reader), 1 << 20, "out of the pipe, {adaptive}");
     }
 }
 

@@ -128,7 +128,7 @@ fn a_sink_open_for_reading_fails_with_its_own_error() {
 /// A file is copied, and overwritten before anybody reads the other end.
 fn copied_then_overwritten<R: Read>(
     sharing: PageSharing,
-    (mut reader, mut writer): (R, impl zc_std::Sink),
+    (mut reader, mut writer): (R, impl zc_std::WriteSink),
 ) -> (Vec<u8>, Vec<u8>, zc_std::Report) {
     const LEN: usize = 32 * 1024; // fits any pipe and socket
     let old = data::bytes(7, LEN);

@@ -192,10 +192,13 @@ impl Cell {
         }
     }
 
-    /// From a pipe, or from a file into one. (From a socket into somebody's pipe it takes another:
-    /// the kernel keeps the target locked while it waits for the socket.)
+    /// From a pipe to another or to the null device, or from a file to a pipe. (Between a pipe of another
+    /// process's and a socket or file the kernel keeps that pipe locked while it waits for the other end.)
     fn needs_no_pipe(self) -> bool {
-        matches!(self.from, From::Pipe | From::Fifo)
-            || self.from == From::File && matches!(self.to, To::Pipe | To::Fifo)
+        match self.from {
+            From::Pipe | From::Fifo => matches!(self.to, To::Pipe | To::Fifo | To::Null),
+            From::File => matches!(self.to, To::Pipe | To::Fifo),
+            _ => false,
+        }
     }
 }

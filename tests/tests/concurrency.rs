@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use zc_std::pool;
 use zc_testkit::ledger::{alone, descriptors};
-use zc_testkit::workload::{Tally, run};
+use zc_testkit::tally::Tally;
+use zc_testkit::workload::run;
 
 #[test]
 fn sixty_four_threads_with_random_faults() {
@@ -18,7 +19,7 @@ fn sixty_four_threads_with_random_faults() {
     eprintln!("seed {seed}");
     let before = descriptors().len();
     let tally = run(64, Duration::from_secs(seconds), seed);
-    let Tally { copies, bytes, faults, resumed } = tally;
+    let Tally { copies, bytes, faults, resumed, .. } = tally;
     eprintln!(
         "{seconds} s: {copies} copies, {bytes} bytes, {faults} faults, {resumed} times resumed, \
          0 bytes lost"

@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 
 use zc_std::conformance::{self, Failure, LEN, Property, SinkKit, SourceKit};
 use zc_std::{
-    AsRawPollFd, Downstream, Fd, IsStream, Opaque, PollFd, Progress, Sink, Source, Upstream,
+    AsRawPollFd, Downstream, Fd, IsStream, Opaque, PollFd, Progress, ReadSource, Sink, Source,
+    Upstream,
 };
 
 #[track_caller]
@@ -165,7 +166,7 @@ mod broken_sources {
     /// `read` goes on with the next source when one has ended; what `upstream` names does not.
     #[test]
     fn further_sources_not_named() {
-        struct Several(VecDeque<Box<dyn Source>>);
+        struct Several(VecDeque<Box<dyn ReadSource>>);
         impl Read for Several {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
                 while let Some(first) = self.0.front_mut() {
@@ -185,7 +186,8 @@ mod broken_sources {
                 }
             }
         }
-        let several = |s| Several([Box::new(s) as Box<dyn Source>, Box::new(&b"more"[..])].into());
+        let several =
+            |s| Several([Box::new(s) as Box<dyn ReadSource>, Box::new(&b"more"[..])].into());
         breaks(Property::Buffered, conformance::source(several));
     }
 

@@ -8,10 +8,9 @@ use std::os::unix::net::UnixStream;
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use zc_core::{Next, PollFd};
-use zc_linux::{Inflow, Options, Outflow, Pump};
+use zc_std::driver::Next;
 use zc_std::hook::{self, Action, Syscall};
-use zc_std::{Copier, Mechanism, Report, pool};
+use zc_std::{Copier, Mechanism, Options, Report, Transfer, pool};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{fds, files, sockets, trace};
 
@@ -75,6 +74,7 @@ fn without_a_descriptor_left_a_copy_reads_and_writes() {
     assert_eq!(report.refused(Mechanism::Splice), Some(Errno::MFILE.raw_os_error()));
     drop(exhausted);
 
+    pool::clear(); // or the next few copies would not ask again
     let (stream, file) = ends();
     assert_eq!(upload(&stream, &file).moved_by(Mechanism::Splice), LEN as u64, "and then again");
 }
@@ -138,12 +138,12 @@ fn a_pipe_that_is_too_small_is_not_used() {
     drop(cannot_grow);
 }
 
-/// A hundred relays stuck half-way hold no more pipes than the pool lends. The others hold their
+/// A hundred relays stuck half-way hold no more than half of the pipes that the pool lends. The others hold their
 /// bytes in memory, and all of them arrive.
 #[test]
 fn more_copies_than_pipes() {
     struct Relay {
-        pump: Pump,
+        transfer: Transfer,
         data: Vec<u8>,
         from: UnixStream,
         to: UnixStream,
@@ -151,8 +151,7 @@ fn more_copies_than_pipes() {
     }
     impl Relay {
         fn step(&mut self) -> Next {
-            let (from, to) = (PollFd::of(&self.from), PollFd::of(&self.to));
-            self.pump.step(Inflow::Fd(from), Outflow::Fd(to), u64::MAX).next
+            self.transfer.step(&mut &self.from, &mut &self.to, u64::MAX).next
         }
     }
 
@@ -168,15 +167,16 @@ fn more_copies_than_pipes() {
             for end in [&to, &server] {
                 end.set_nonblocking(true).unwrap();
             }
-            Relay { pump: Pump::new(options), data, from, to, server }
+            Relay { transfer: Transfer::new(options), data, from, to, server }
         })
         .collect();
 
     for relay in &mut relays {
         while let Next::Again = relay.step() {}
-        assert!(relay.pump.in_flight() > 0);
+        assert!(relay.transfer.in_flight() > 0);
     }
-    assert_eq!(pool::lent(), pool::MAX_LENT);
+    assert!(pool::lent() <= pool::MAX_LENT / 2 + 1, "{} are lent", pool::lent());
+    assert!(pool::lent() > 0);
 
     for mut relay in relays {
         let mut got = Vec::new();
@@ -187,8 +187,8 @@ fn more_copies_than_pipes() {
                 _ => {}
             }
             match next {
-                Next::Again | Next::Writable => {}
-                Next::Done => break,
+                Next::Again | Next::WantWrite => {}
+                Next::Ended => break,
                 other => panic!("{other:?}"),
             }
         }

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 
 use tempfile::TempDir;
-use zc_std::{Copier, CopyError, Source};
+use zc_std::{Copier, CopyError, ReadSource};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{fds, files, sockets};
@@ -33,7 +33,7 @@ const SIZES: [usize; 8] = [1, 512, 4096, 5000, 65_536, 100_000, 262_144, (5 << 2
 /// Copies by `copy`, or by a copier that learns or does not.
 fn copied(
     adaptive: Option<bool>,
-    from: &mut impl Source,
+    from: &mut impl ReadSource,
     to: &mut File,
 ) -> Result<u64, (ErrorKind, u64, Vec<u8>)> {
     let Some(adaptive) = adaptive else {

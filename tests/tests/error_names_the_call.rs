@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 
-use zc_std::{Copier, CopyError, Sink, Source, hook};
+use zc_std::{Copier, CopyError, ReadSource, WriteSink, hook};
 use zc_testkit::fds;
 
 fn tcp() -> (TcpStream, TcpStream) {
@@ -13,12 +14,30 @@ fn tcp() -> (TcpStream, TcpStream) {
     (client, listener.accept().unwrap().0)
 }
 
-fn stops_as_named(copier: &mut Copier, mut source: impl Source, mut sink: impl Sink) -> CopyError {
+fn stops_as_named(
+    copier: &mut Copier,
+    mut source: impl ReadSource + AsFd,
+    mut sink: impl WriteSink,
+) -> CopyError {
     let recorder = hook::record();
     let error = copier.copy(&mut source, &mut sink).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
-    // What was asked afterwards, to tell which end it was, moves no bytes.
-    let last = recorder.calls().into_iter().rfind(|record| record.call.len > 0).unwrap();
+    // What was asked afterwards, to tell which end it was, moves no bytes; and what is in flight leaves a
+    // pipe of which it fills but a little.
+    let reads_pipe = |record: &hook::Record| {
+        record.call.syscall == hook::Syscall::Read
+            && record.call.from != Some(source.as_fd().as_raw_fd())
+    };
+    // What sendfile did not send of its claim is read.
+    let sends = !recorder.calls_to(hook::Syscall::Sendfile).is_empty();
+    let keeps = |record: &hook::Record| sends && record.call.syscall == hook::Syscall::Read;
+    let moves =
+        |record: &hook::Record| record.call.len > 0 && !reads_pipe(record) && !keeps(record);
+    let Some(last) = recorder.calls().into_iter().rfind(moves) else {
+        // poll(2) has spared the call.
+        assert_eq!(recorder.calls().last().unwrap().result, Ok(0));
+        return error;
+    };
     assert_eq!(last.result, Err(libc::EAGAIN));
     assert_eq!(error.syscall(), Some(last.call.syscall.name()));
     error
@@ -52,7 +71,7 @@ fn when_the_sink_is_full() {
         assert_eq!(copier.in_flight(), 1000);
         // Resumed, with the bytes where they were left.
         let error = stops_as_named(&mut copier, &stream, &sink);
-        assert_eq!(error.syscall(), Some(if adaptive { "write" } else { "splice" }));
+        assert_eq!(error.syscall(), Some("write"));
         assert_eq!(copier.take_residue(), [b'x'; 1000]);
         drop(far_end);
     }
@@ -70,6 +89,7 @@ fn when_a_file_meets_a_full_sink() {
     let error = stops_as_named(&mut Copier::new().adaptive(false), &file, &sink);
     assert_eq!(error.syscall(), Some("sendfile"));
     // So small a file is read and written.
+    std::io::Seek::rewind(&mut file).unwrap();
     let mut copier = Copier::new();
     let error = stops_as_named(&mut copier, &file, &sink);
     assert_eq!(error.syscall(), Some("write"));

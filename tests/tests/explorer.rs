@@ -70,7 +70,7 @@ fn every_kind_of_end_meets_every_other() {
 fn careless_copy(from: &mut UnixStream, to: &mut Vec<u8>) {
     let mut buf = [0; 4096];
     loop {
-        let n = match zc_linux::read(std::os::fd::AsFd::as_fd(from), &mut buf) {
+        let n = match zc_linux::fd::read(std::os::fd::AsFd::as_fd(from), &mut buf) {
             Ok(0) => return,
             Ok(n) => n,
             // … and stops for good when interrupted by anything.

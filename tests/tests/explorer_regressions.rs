@@ -58,7 +58,11 @@ fn a_reached_limit_does_not_leave_a_refused_splice_behind() {
     let mut splices = 0;
     let _refusal = hook::replace(move |call| {
         splices += u32::from(call.syscall == Syscall::Splice);
-        if splices == 2 { Action::Fail(libc::EINVAL) } else { Action::Proceed }
+        if call.syscall == Syscall::Splice && splices == 2 {
+            Action::Fail(libc::EINVAL)
+        } else {
+            Action::Proceed
+        }
     });
 
     let mut copier = Copier::new().adaptive(false);
@@ -100,17 +104,23 @@ fn a_wait_is_named_after_the_call_that_would_have_waited() {
     let failed = CopyError::from_io(&failed).unwrap();
     assert_eq!((failed.syscall(), failed.raw_os_error()), (Some("read"), Some(libc::EAGAIN)));
 
-    // A copy that goes on with a full pipe splices before it has a plan.
-    let (mut client, stream) = socket();
-    client.write_all(BYTES).unwrap();
+    // A copy that goes on with a full pipe drains it first.
+    let (mut client, stream) = UnixStream::pair().unwrap();
+    client.write_all(&[7; 4096]).unwrap();
     let mut splices = 0;
     let _full = hook::replace(move |call| {
         splices += u32::from(call.syscall == Syscall::Splice);
-        if splices > 1 { Action::Fail(libc::EAGAIN) } else { Action::Proceed }
+        let full = call.syscall == Syscall::Splice && splices > 1;
+        if full { Action::Fail(libc::EAGAIN) } else { Action::Proceed }
     });
-    let mut copier = Copier::new().adaptive(false);
+    let (sink, _far_end) = UnixStream::pair().unwrap();
+    let mut copier = Copier::new().adaptive(false).pipe_size(4096);
     for _ in 0..2 {
-        let failed = copier.copy(&mut &stream, &mut file).unwrap_err();
+        let failed = copier.resume(&mut &stream, &mut &sink).unwrap_err();
         assert_eq!((failed.syscall(), failed.raw_os_error()), (Some("splice"), Some(libc::EAGAIN)));
+        assert_eq!(copier.in_flight(), 4096);
     }
+    // Begun anew, it knows of no splice between these ends, and writes.
+    let failed = copier.copy(&mut (&stream).take(0), &mut &sink);
+    assert_eq!(failed.unwrap().moved_by(zc_std::Mechanism::ReadWrite), 4096);
 }

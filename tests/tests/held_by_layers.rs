@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
 use zc_std::hook::{self, Syscall};
-use zc_std::{Copier, Opaque, PageSharing, Sink, Source, Upstream};
+use zc_std::{Copier, Opaque, PageSharing, ReadSource, Source, Upstream, WriteSink};
 use zc_testkit::fds;
 
 /// A stream that will give `bytes` and end.
@@ -19,7 +19,7 @@ fn bytes(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 7 % 251) as u8).collect()
 }
 
-fn copied(source: &mut dyn Source, adaptive: bool) -> Vec<u8> {
+fn copied(source: &mut dyn ReadSource, adaptive: bool) -> Vec<u8> {
     let mut file = tempfile::tempfile().unwrap();
     let report = Copier::new().adaptive(adaptive).copy(source, &mut file).unwrap();
     let mut got = Vec::new();
@@ -141,7 +141,7 @@ fn a_source_that_is_opaque_at_times_keeps_its_order_through_a_buffering_sink() {
     for adaptive in [true, false] {
         let mut source = Framed { inner: stream(&framed), body: 0, reads: 0 };
         let mut sink = BufWriter::new(tempfile::tempfile().unwrap());
-        let sink_dyn: &mut dyn Sink = &mut sink;
+        let sink_dyn: &mut dyn WriteSink = &mut sink;
         let report = Copier::new().adaptive(adaptive).copy(&mut source, sink_dyn).unwrap();
         assert_eq!(report.moved(), bodies.len() as u64);
         assert_eq!(source.reads, 5, "one `read` a frame, the rest past it");
@@ -156,7 +156,7 @@ fn a_source_that_is_opaque_at_times_keeps_its_order_through_a_buffering_sink() {
 
 /// Stretches of several sources, one after the other: the descriptor changes in the middle of a copy,
 /// and with it its kind, and the limit rises.
-struct Stretches(Vec<(Box<dyn Source>, u64)>);
+struct Stretches(Vec<(Box<dyn ReadSource>, u64)>);
 
 impl Read for Stretches {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -195,7 +195,7 @@ fn a_source_that_changes_descriptors_in_the_middle() {
         file
     };
     for adaptive in [true, false] {
-        let stretches: [(Box<dyn Source>, u64); 5] = [
+        let stretches: [(Box<dyn ReadSource>, u64); 5] = [
             (Box::new(file(&data)), 10),
             (Box::new(stream(&data)), 50_000),
             (Box::new(io::Cursor::new(data.clone())), 77),
@@ -208,7 +208,7 @@ fn a_source_that_changes_descriptors_in_the_middle() {
         assert!(copied(&mut source, adaptive) == want);
 
         // And into a socket, where the files would be sent and not copied.
-        let stretches: [(Box<dyn Source>, u64); 3] = [
+        let stretches: [(Box<dyn ReadSource>, u64); 3] = [
             (Box::new(stream(&data)), 20_000),
             (Box::new(file(&data)), 30_000),
             (Box::new(stream(&data)), 40_000),
@@ -234,22 +234,27 @@ fn a_source_that_changes_descriptors_in_the_middle() {
 fn a_source_that_changes_descriptors_lends_no_pages_unasked() {
     let _leaks = fds::no_leaks();
     let data = bytes(60_000);
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(&data).unwrap();
-    file.rewind().unwrap();
-    let descriptor = Some(file.as_raw_fd());
-    let mut source = Stretches(vec![(Box::new(file), 50_000), (Box::new(stream(&data)), 40_000)]);
-    let (mut near, mut far) = UnixStream::pair().unwrap();
+    for sharing in [PageSharing::Sockets, PageSharing::Never] {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&data).unwrap();
+        file.rewind().unwrap();
+        let descriptor = Some(file.as_raw_fd());
+        let mut source =
+            Stretches(vec![(Box::new(file), 50_000), (Box::new(stream(&data)), 40_000)]);
+        let (mut far, mut near) = std::io::pipe().unwrap();
+        rustix::pipe::fcntl_setpipe_size(&near, 1 << 20).unwrap();
 
-    let recorder = hook::record();
-    let mut copier = Copier::new().adaptive(false).page_sharing(PageSharing::Never);
-    copier.copy(&mut source, &mut near).unwrap();
+        let recorder = hook::record();
+        let mut copier = Copier::new().adaptive(false).page_sharing(sharing);
+        copier.copy(&mut source, &mut near).unwrap();
 
-    let splices = recorder.calls_to(Syscall::Splice);
-    assert!(!splices.is_empty(), "the socket was spliced");
-    assert!(splices.iter().all(|splice| splice.call.from != descriptor), "{splices:?}");
-    assert!(recorder.calls_to(Syscall::Sendfile).is_empty());
-    let mut got = vec![0; 90_000];
-    far.read_exact(&mut got).unwrap();
-    assert!(got == [&data[..40_000], &data[..50_000]].concat());
+        let splices = recorder.calls_to(Syscall::Splice);
+        // What comes from a socket may be pages of a file, too, if never means never.
+        assert_eq!(splices.is_empty(), sharing == PageSharing::Never, "{splices:?}");
+        assert!(splices.iter().all(|splice| splice.call.from != descriptor), "{splices:?}");
+        assert!(recorder.calls_to(Syscall::Sendfile).is_empty());
+        let mut got = vec![0; 90_000];
+        far.read_exact(&mut got).unwrap();
+        assert!(got == [&data[..40_000], &data[..50_000]].concat());
+    }
 }

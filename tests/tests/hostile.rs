@@ -10,8 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use zc_std::{
-    AsRawPollFd, Copier, CopyError, Downstream, Opaque, PollFd, Progress, Sink, Source, Upstream,
-    hook, pool,
+    AsRawPollFd, Copier, CopyError, Downstream, Opaque, PollFd, Progress, ReadSource, Sink, Source,
+    Upstream, hook, pool,
 };
 use zc_testkit::ledger::{alone, assert_joined, assert_pool_is_clean, contents, pattern, position};
 use zc_testkit::wire::{End, Wire, collect, feed};
@@ -104,7 +104,7 @@ fn read_that_panics() {
 fn read_that_is_interrupted_for_ever() {
     let _alone = alone();
     let mut source = Reads(|_: &mut [u8]| Err(ErrorKind::Interrupted.into()));
-    let mut limited = (&mut source as &mut dyn Source).take(FAR);
+    let mut limited = (&mut source as &mut dyn ReadSource).take(FAR);
     let mut to = file();
     let error = Copier::new().copy(&mut limited, &mut to).unwrap_err();
     assert_eq!((error.kind(), error.syscall()), (ErrorKind::Interrupted, Some("read")));
@@ -234,7 +234,8 @@ fn progress_that_panics_with_bytes_in_flight() {
     let (sink, peer) = UnixStream::pair().unwrap();
     sink.set_nonblocking(true).unwrap();
     let mut source = Progress::new((&mut ours).take(FAR), panics_after(1));
-    let mut copier = Copier::new().adaptive(false);
+    // Of a page, which it fills by half at least, so that the bytes stay in it.
+    let mut copier = Copier::new().adaptive(false).pipe_size(4096);
     let mut to = &sink;
     while (&sink).write(&[0; 1024]).is_ok() {}
     let copy = AssertUnwindSafe(|| copier.copy(&mut source, &mut to));
@@ -715,7 +716,7 @@ fn upstream_that_panics() {
             copier.copy(&mut &stream, &mut to).unwrap();
             assert_joined(&sent, &[("the file", &contents(&to))]);
             if outcome.is_ok() {
-                assert!(n > 3);
+                assert!(n > 1);
                 break;
             }
         }

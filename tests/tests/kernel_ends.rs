@@ -70,7 +70,7 @@ fn source_opened_write_only() {
     let (mut socket, peer) = Wire::Unix.pair();
     for limit in [FAR, 100] {
         let mut limited = (&wrong).take(limit);
-        let sinks: [&mut dyn zc_std::Sink; 2] = [&mut to, &mut socket];
+        let sinks: [&mut dyn zc_std::WriteSink; 2] = [&mut to, &mut socket];
         for sink in sinks {
             let mut copier = Copier::new();
             let error = copier.copy(&mut limited, sink).unwrap_err();
@@ -85,8 +85,8 @@ fn source_opened_write_only() {
     assert_eq!(peer.read_to_end(&mut arrived).unwrap(), 0);
 }
 
-/// splice to a file in append mode answers EINVAL, and only when the socket has been drained into
-/// the pipe; copy_file_range answers EBADF at once.
+/// splice to a file in append mode answers EINVAL, and only when the socket has been drained into the pipe. It
+/// is asked once.
 #[test]
 fn destination_in_append_mode() {
     let _alone = alone();
@@ -103,14 +103,12 @@ fn destination_in_append_mode() {
             let report = copier.copy(&mut source, &mut file).unwrap();
             assert_eq!((report.moved(), source.limit()), (2 << 20, 0));
             assert_eq!(report.moved_by(Mechanism::ReadWrite), 2 << 20);
-            if !adaptive {
-                assert_eq!(report.refused(Mechanism::Splice), Some(EINVAL));
-                let splices = record.calls_to(Syscall::Splice);
-                let [took, refused @ ..] = &splices[..] else { panic!("no splice at all") };
-                assert!(took.moved() > 0, "the socket is drained before anybody knows");
-                assert!(refused.iter().all(|call| call.result == Err(EINVAL)), "{refused:?}");
-                assert!(!refused.is_empty());
-            }
+            let to = Some(std::os::fd::AsRawFd::as_raw_fd(&file));
+            let splices = record.calls_to(Syscall::Splice);
+            let into: Vec<_> = splices.iter().filter(|splice| splice.call.to == to).collect();
+            assert!(
+                into.len() <= 1 && into.iter().all(|splice| splice.result == Err(libc::EINVAL))
+            );
             assert_joined(
                 &contents(&kept),
                 &[("what was there", b"before "), ("what was sent", &sent[..2 << 20])],
@@ -126,10 +124,45 @@ fn destination_in_append_mode() {
     let mut file = reopened(&kept, OpenOptions::new().append(true));
     let mut limited = (&source).take(2 << 20);
     let report = Copier::new().adaptive(false).copy(&mut limited, &mut file).unwrap();
-    assert_eq!(report.refused(Mechanism::CopyFileRange), Some(EBADF));
+    assert_eq!(report.moved_by(Mechanism::ReadWrite), 2 << 20);
     assert_eq!((report.moved(), limited.limit(), position(&source)), (2 << 20, 0, 2 << 20));
     let whole = contents(&kept);
     assert_joined(&whole, &[("what was there", b"before "), ("a file", &sent[..2 << 20])]);
+}
+
+#[test]
+fn destination_turned_to_append_mode() {
+    let _alone = alone();
+    let sent = pattern(1 << 20);
+    for wire in Wire::ALL {
+        let (ours, theirs) = wire.pair();
+        let feeder = feed(theirs, sent.clone());
+        let kept = files::on_disk(b"before ");
+        let mut file = reopened(&kept, OpenOptions::new().append(true));
+        rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty()).unwrap();
+        std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).unwrap();
+        let (record, turned) = (hook::record(), file.try_clone().unwrap());
+        let turns = hook::replace(move |call| {
+            if call.syscall == Syscall::Splice {
+                rustix::fs::fcntl_setfl(&turned, rustix::fs::OFlags::APPEND).unwrap();
+            }
+            hook::Action::Proceed
+        });
+        let mut source = ours.take(FAR);
+        let report = Copier::new().adaptive(false).copy(&mut source, &mut file).unwrap();
+        drop(turns);
+        assert_eq!((report.moved(), FAR - source.limit()), (1 << 20, 1 << 20));
+        assert_eq!(report.moved_by(Mechanism::ReadWrite), 1 << 20);
+        assert_eq!(report.refused(Mechanism::Splice), Some(EINVAL));
+        let splices = record.calls_to(Syscall::Splice);
+        let [took, refused @ ..] = &splices[..] else { panic!("no splice at all") };
+        assert!(took.moved() > 0, "the socket is drained before anybody knows");
+        assert!(!refused.is_empty());
+        assert!(refused.iter().all(|call| call.result == Err(EINVAL)), "{refused:?}");
+        let parts: [(&str, &[u8]); 2] = [("what was there", b"before "), ("what was sent", &sent)];
+        assert_joined(&contents(&kept), &parts);
+        feeder.join().unwrap();
+    }
 }
 
 /// Devices go to read/write at once. A file of procfs looks regular, and refuses when the socket

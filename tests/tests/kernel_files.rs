@@ -78,9 +78,11 @@ fn source_truncated_while_copied() {
         let wire = to_socket.then_some(Wire::Tcp);
         let (moved, arrived) = copied(&mut limited, wire, adaptive);
         drop(guard);
-        assert_eq!((moved, FAR - limited.limit(), position(&source)), (512 << 10, moved, moved));
+        assert_eq!((FAR - limited.limit(), position(&source)), (moved, moved));
+        // Into a socket goes what it has room for, which may be less at a time.
+        assert!(moved == 512 << 10 || to_socket && (256 << 10..512 << 10).contains(&moved));
         // Page cache that was lent to a socket may show the truncation; its length may not.
-        assert_eq!(arrived.len(), 512 << 10);
+        assert_eq!(arrived.len() as u64, moved);
         if !to_socket {
             assert_joined(&sent[..512 << 10], &[("the copy", &arrived)]);
         }

@@ -2,15 +2,19 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Barrier};
 
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use rustix::process::Resource;
+use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Mechanism, pool};
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
 use zc_testkit::skip::skip;
+use zc_testkit::wait::eventually;
 use zc_testkit::wire::{End, Wire, collect, feed};
-use zc_testkit::{child, limits};
+use zc_testkit::{child, files, limits};
 
 const EMFILE: i32 = 24;
 const ENOBUFS: i32 = 105;
@@ -61,6 +65,7 @@ fn out_of_descriptors() {
                 }
                 assert_eq!((pool::lent(), pool::idle()), (0, 0));
                 limits::set_soft(Resource::Nofile, before);
+                pool::clear(); // or the next few copies would not ask again
                 let report = Upload::new(wire).copy(false);
                 assert_eq!(report.mechanism(), Some(Mechanism::Splice), "it was only for then");
                 pool::clear();
@@ -71,7 +76,6 @@ fn out_of_descriptors() {
 
 /// The number that the next descriptor would get.
 fn next_descriptor() -> u64 {
-    use std::os::fd::AsRawFd;
     let next = File::open("/dev/null").unwrap().as_raw_fd();
     u64::try_from(next).unwrap()
 }
@@ -102,6 +106,7 @@ fn beyond_the_users_pipe_budget() {
 
             // With the budget free again there are pipes again.
             drop(hoard);
+            pool::clear(); // or the next few copies would not ask again
             let report = Upload::new(Wire::Unix).copy(false);
             assert_eq!(report.mechanism(), Some(Mechanism::Splice), "{report:?}");
             Ok(())
@@ -133,38 +138,38 @@ fn hoard_pipes() -> Result<Vec<(OwnedFd, OwnedFd)>, String> {
     Err(format!("{FAIRLY_MANY} large pipes are still within the user's budget"))
 }
 
-/// All the pipes that the pool lends are lent, to copiers with bytes in flight.
+/// All the pipes that the pool lends are lent, to copies in the middle of a call.
 #[test]
 fn pool_exhausted() {
     let _alone = alone();
-    let mut stuck = Vec::new();
+    let go_on = Arc::new(Barrier::new(pool::MAX_LENT + 1));
+    let mut copies = Vec::new();
     for _ in 0..pool::MAX_LENT {
-        let (mut client, stream) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (mut client, stream) = UnixStream::pair().unwrap();
         client.write_all(&[7; 100_000]).unwrap();
         drop(client);
-        let mut copier = Copier::new().adaptive(false);
-        // A sink that never takes a byte and says so: the bytes stay in the pipe.
-        let (full, other) = full_socket();
-        let error = copier.copy(&mut &stream, &mut &full).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
-        assert_eq!(copier.in_flight(), 100_000);
-        stuck.push((copier, stream, full, other));
+        let go_on = Arc::clone(&go_on);
+        copies.push(std::thread::spawn(move || {
+            let mut file = files::on_disk(b"");
+            let (to, mut waits) = (file.as_raw_fd(), true);
+            let _stuck = hook::replace(move |call| {
+                if call.syscall == Syscall::Splice && call.to == Some(to) && waits {
+                    waits = false;
+                    go_on.wait();
+                }
+                Action::Proceed
+            });
+            Copier::new().adaptive(false).copy(&mut &stream, &mut file).unwrap();
+            assert!(contents(&file) == [7; 100_000]);
+        }));
     }
-    assert_eq!(pool::lent(), pool::MAX_LENT);
+    eventually("all pipes are lent", || pool::lent() == pool::MAX_LENT);
     let report = Upload::new(Wire::Unix).copy(false);
     assert_eq!(report.refused(Mechanism::Splice), Some(ENOBUFS));
-    for (mut copier, ..) in stuck {
-        assert_eq!(copier.take_residue(), [7; 100_000]);
-    }
+    go_on.wait();
+    copies.into_iter().for_each(|copy| copy.join().unwrap());
     assert_eq!(pool::lent(), 0);
     assert!(pool::idle() <= pool::MAX_IDLE);
     let report = Upload::new(Wire::Unix).copy(false);
     assert_eq!(report.mechanism(), Some(Mechanism::Splice));
-}
-
-fn full_socket() -> (std::os::unix::net::UnixStream, std::os::unix::net::UnixStream) {
-    let (full, other) = std::os::unix::net::UnixStream::pair().unwrap();
-    full.set_nonblocking(true).unwrap();
-    while (&full).write(&[0; 4096]).is_ok() {}
-    (full, other)
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::time::Duration;
 
 use zc_std::hook::{self, Syscall};
-use zc_std::{Copier, Report, Sink};
+use zc_std::{Copier, Report, WriteSink};
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern};
 use zc_testkit::raw::Storm;
 use zc_testkit::wire::{Wire, collect};
@@ -18,7 +18,7 @@ const PIECE: usize = 50_000;
 
 /// Copies under a storm, from a peer that dawdles, and asserts that calls were interrupted and that
 /// nobody could tell.
-fn storm(wire: Wire, adaptive: bool, sink: &mut dyn Sink) -> (Report, Vec<u8>) {
+fn storm(wire: Wire, adaptive: bool, sink: &mut dyn WriteSink) -> (Report, Vec<u8>) {
     let sent = pattern(PIECES * PIECE);
     let (ours, mut theirs) = wire.pair();
     let bytes = sent.clone();

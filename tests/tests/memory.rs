@@ -1,11 +1,16 @@
 //! Ends in memory.
 
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "references are sources and sinks, too"
+)]
+
 use std::collections::VecDeque;
 use std::io::{self, BufWriter, Cursor, Read, Seek};
 use std::os::fd::AsRawFd;
 
 use zc_std::hook::{self, Syscall};
-use zc_std::{Copier, CopyError, Mechanism, Opaque, ReadFrom, Sink, Source};
+use zc_std::{Copier, CopyError, Mechanism, Opaque, ReadFrom, ReadSource, WriteSink};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
@@ -19,7 +24,7 @@ fn data() -> Vec<u8> {
 
 /// Taken in part, then to the end, into a file and into memory.
 #[track_caller]
-fn gives(mut source: impl Source, want: &[u8]) {
+fn gives(mut source: impl ReadSource, want: &[u8]) {
     let _leaks = fds::no_leaks();
     let part = want.len() / 3;
     let mut file = files::empty();
@@ -91,7 +96,7 @@ fn memory_to_a_socket() {
 
 /// All of [`data`] from a stream, into `sink`; what it holds then, says `look`.
 #[track_caller]
-fn holds<S: Sink>(mut sink: S, look: impl FnOnce(S) -> Vec<u8>) {
+fn holds<S: WriteSink>(mut sink: S, look: impl FnOnce(S) -> Vec<u8>) {
     for adaptive in [true, false] {
         let _leaks = fds::no_leaks();
         let (client, server) = sockets::unix();
@@ -135,7 +140,7 @@ fn sinks_in_memory() {
 #[test]
 fn sinks_of_nothing_take_everything() {
     let (mut null, mut null2, mut empty) = (io::sink(), &io::sink(), io::empty());
-    let sinks: [&mut dyn Sink; 3] = [&mut null, &mut null2, &mut empty];
+    let sinks: [&mut dyn WriteSink; 3] = [&mut null, &mut null2, &mut empty];
     for sink in sinks {
         for adaptive in [true, false] {
             let _leaks = fds::no_leaks();

@@ -6,6 +6,10 @@
 //! has passed each layer above it (limits fell by just that, counters rose by just that), lies in
 //! a buffer, or came out.
 //!
+//! A sink may be a file that another thread writes to by the same open file. A source may not: how much of it
+//! another reader takes is decided by a race, and then no tree says what comes out. For that there are
+//! `company/shared_source.rs` and the soak.
+//!
 //! `PROPTEST_CASES=100000 cargo test -p zc-testkit --test model` looks harder.
 
 use std::cell::Cell;
@@ -16,11 +20,13 @@ use std::io::{PipeReader, Seek, SeekFrom, Take, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use zc_std::{Copier, Opaque, Progress, Sink, Source};
+use zc_std::{Copier, Opaque, Progress, ReadSource, Source, WriteSink};
 
 // ---------------------------------------------------------------------------------------------
 // What is tried
@@ -57,9 +63,19 @@ enum Node {
 #[derive(Clone, Copy, Debug)]
 enum To {
     Memory,
-    File { append: bool },
-    Tcp { nonblocking: bool },
-    Unix { nonblocking: bool },
+    File {
+        append: bool,
+    },
+    /// Another thread writes to the same open file all the while.
+    SharedFile {
+        append: bool,
+    },
+    Tcp {
+        nonblocking: bool,
+    },
+    Unix {
+        nonblocking: bool,
+    },
     Pipe,
 }
 
@@ -147,6 +163,7 @@ fn destination() -> impl Strategy<Value = Destination> {
     let to = prop_oneof![
         Just(To::Memory),
         any::<bool>().prop_map(|append| To::File { append }),
+        any::<bool>().prop_map(|append| To::SharedFile { append }),
         any::<bool>().prop_map(|nonblocking| To::Tcp { nonblocking }),
         any::<bool>().prop_map(|nonblocking| To::Unix { nonblocking }),
         Just(To::Pipe),
@@ -180,8 +197,12 @@ fn case() -> impl Strategy<Value = Case> {
 
 fn bytes(len: usize, salt: u8) -> Vec<u8> {
     // A different byte at each place, for every two places that a bug might confuse.
-    (0..len).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8 ^ (i as u8).rotate_left(3) ^ salt).collect()
+    let byte = |i: usize| (i ^ (i >> 8) ^ (i >> 16)) as u8 ^ (i as u8).rotate_left(3) ^ salt;
+    (0..len).map(|i| byte(i) & !OTHERS).collect()
 }
+
+/// The bit that only the bytes of the other writer of a shared file have.
+const OTHERS: u8 = 0x80;
 
 impl Node {
     /// The model: what comes out.
@@ -224,7 +245,7 @@ impl Node {
 // Sources that can be taken apart
 
 /// A source with its layers, each of which can account for itself.
-trait Layer: Source {
+trait Layer: ReadSource {
     /// How many bytes have come out of this layer, by what is left in it and below it.
     fn account(&mut self, model: &Node) -> usize;
 }
@@ -333,7 +354,7 @@ impl Leaf<()> {
     }
 }
 
-impl<S: Source + 'static> Leaf<S> {
+impl<S: ReadSource + 'static> Leaf<S> {
     fn boxed(source: S, feeder: Option<JoinHandle<()>>) -> Stack {
         Box::new(Leaf { source, feeder })
     }
@@ -361,7 +382,7 @@ impl<S: Source> Source for Leaf<S> {
     }
 }
 
-impl<S: Source> Layer for Leaf<S> {
+impl<S: ReadSource> Layer for Leaf<S> {
     fn account(&mut self, model: &Node) -> usize {
         let bytes = model.stream();
         let rest = patiently(|| {
@@ -415,8 +436,37 @@ fn tcp_pair() -> (TcpStream, TcpStream) {
 /// The far end of a sink.
 enum Drain {
     Memory(Vec<u8>),
-    File { file: File, offset: usize },
+    File { file: File, offset: usize, other: Option<Other> },
     Thread(JoinHandle<Vec<u8>>),
+}
+
+/// Another writer of the same open file.
+struct Other {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<u8>>,
+}
+
+impl Other {
+    fn start(mut file: File) -> Other {
+        // A guard for the disk; a copy takes less time than that.
+        const MOST: usize = 1 << 20;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let all: Vec<u8> = bytes(MOST, 0x3c).iter().map(|byte| byte | OTHERS).collect();
+            let mut written = 0;
+            while written < MOST && !stopped.load(Relaxed) {
+                written += file.write(&all[written..MOST.min(written + 100)]).unwrap();
+            }
+            all[..written].to_vec()
+        });
+        Other { stop, thread }
+    }
+
+    fn finish(self) -> Vec<u8> {
+        self.stop.store(true, Relaxed);
+        self.thread.join().unwrap()
+    }
 }
 
 /// A sink, and where to look for what went into it.
@@ -434,13 +484,13 @@ fn open_sink(to: To) -> (Near, Drain) {
     match to {
         To::Memory => (Near::Memory, Drain::Memory(Vec::new())),
         To::File { append } => {
-            let path = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(&path, [0xee; FILE_OFFSET]).unwrap();
-            let mut options = File::options();
-            let mut file = options.read(true).append(append).write(true).open(&path).unwrap();
-            file.seek(SeekFrom::End(0)).unwrap();
-            let again = file.try_clone().unwrap();
-            (Near::File(file), Drain::File { file: again, offset: FILE_OFFSET })
+            let (near, file) = open_file(append);
+            (Near::File(near), Drain::File { file, offset: FILE_OFFSET, other: None })
+        }
+        To::SharedFile { append } => {
+            let (near, file) = open_file(append);
+            let other = Some(Other::start(file.try_clone().unwrap()));
+            (Near::File(near), Drain::File { file, offset: FILE_OFFSET, other })
         }
         To::Tcp { nonblocking } => {
             let (near, far) = tcp_pair();
@@ -459,6 +509,17 @@ fn open_sink(to: To) -> (Near, Drain) {
     }
 }
 
+/// A file with something in it, opened once and held twice.
+fn open_file(append: bool) -> (File, File) {
+    let path = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&path, [0xee; FILE_OFFSET]).unwrap();
+    let mut options = File::options();
+    let mut file = options.read(true).append(append).write(true).open(&path).unwrap();
+    file.seek(SeekFrom::End(0)).unwrap();
+    let again = file.try_clone().unwrap();
+    (file, again)
+}
+
 fn collect(mut far: impl Read + Send + 'static) -> Drain {
     Drain::Thread(thread::spawn(move || {
         let mut all = Vec::new();
@@ -471,8 +532,8 @@ fn stack_sink<'s>(
     near: Near,
     memory: Option<&'s mut Vec<u8>>,
     over: &[Over],
-) -> Box<dyn Sink + 's> {
-    let mut sink: Box<dyn Sink + 's> = match near {
+) -> Box<dyn WriteSink + 's> {
+    let mut sink: Box<dyn WriteSink + 's> = match near {
         Near::Memory => Box::new(memory.expect("somewhere to write to")),
         Near::File(file) => Box::new(file),
         Near::Tcp(stream) => Box::new(stream),
@@ -554,14 +615,18 @@ fn run(case: &Case) {
     }
     let got = match drain {
         Drain::Memory(got) => got,
-        Drain::File { mut file, offset } => {
-            let end = (offset + prefix.len() + copied.len()) as u64;
+        Drain::File { mut file, offset, other } => {
+            let theirs = other.map_or_else(Vec::new, Other::finish);
+            let end = (offset + prefix.len() + copied.len() + theirs.len()) as u64;
             assert_eq!(file.stream_position().unwrap(), end, "the file's offset is elsewhere");
             let mut got = Vec::new();
             file.rewind().unwrap();
             file.read_to_end(&mut got).unwrap();
             assert!(got[..offset].iter().all(|&byte| byte == 0xee));
-            got.split_off(offset)
+            let (others, ours): (Vec<u8>, Vec<u8>) =
+                got.split_off(offset).into_iter().partition(|byte| byte & OTHERS != 0);
+            assert!(others == theirs, "the other writer's bytes are not all there");
+            ours
         }
         Drain::Thread(thread) => thread.join().unwrap(),
     };
@@ -574,7 +639,11 @@ fn run(case: &Case) {
 }
 
 /// Copies on until the end, through `WouldBlock`.
-fn copy_patiently(copier: &mut Copier, source: &mut dyn Source, sink: &mut dyn Sink) -> u64 {
+fn copy_patiently(
+    copier: &mut Copier,
+    source: &mut dyn ReadSource,
+    sink: &mut dyn WriteSink,
+) -> u64 {
     let mut moved = 0;
     loop {
         match copier.copy(source, sink) {
@@ -589,7 +658,7 @@ fn copy_patiently(copier: &mut Copier, source: &mut dyn Source, sink: &mut dyn S
 }
 
 /// Reads until there are `n` bytes, or the end.
-fn read_patiently(source: &mut dyn Source, n: usize) -> Vec<u8> {
+fn read_patiently(source: &mut dyn ReadSource, n: usize) -> Vec<u8> {
     let mut left = n;
     patiently(|| {
         let mut buf = vec![0; left.min(700)];
@@ -600,7 +669,7 @@ fn read_patiently(source: &mut dyn Source, n: usize) -> Vec<u8> {
     })
 }
 
-fn write_patiently(sink: &mut dyn Sink, mut bytes: &[u8]) {
+fn write_patiently(sink: &mut dyn WriteSink, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match sink.write(bytes) {
             Ok(n) => bytes = &bytes[n..],

@@ -4,12 +4,12 @@ use std::io::{BufReader, Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use zc_std::{Copier, Mechanism, Progress, Source, pool};
+use zc_std::{Copier, Mechanism, Progress, ReadSource, pool};
 use zc_testkit::data::assert_same;
 use zc_testkit::{fds, files};
 
 /// Copies six bytes' worth of `source`, whose progress panics, under a limit of four.
-fn four_of_six(source: impl Source) {
+fn four_of_six(source: impl ReadSource) {
     let mut copier = Copier::new();
     let mut file = tempfile::tempfile().unwrap();
     let mut source = Progress::new(source, |_| panic!("on purpose")).take(4);

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use zc_std::hook::{self, Action};
-use zc_std::{Copier, Source};
+use zc_std::{Copier, ReadSource};
 use zc_testkit::fds;
 
 /// Waits until thread `tid` of this process sleeps, as it does in a call that waits.
@@ -30,7 +30,7 @@ fn until_it_sleeps(tid: i32) {
 /// the pipe's reader has got it before the connection closes.
 fn request_gets_through<S>(mut client: impl Write, mut stream: S, adaptive: bool)
 where
-    S: Source + AsRawFd + Send + 'static,
+    S: ReadSource + AsRawFd + Send + 'static,
 {
     let (mut far_end, mut near_end) = std::io::pipe().unwrap();
     let (tell, waits) = mpsc::channel();

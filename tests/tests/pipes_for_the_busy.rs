@@ -6,21 +6,13 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Mechanism, Source, Upstream, pool};
+use zc_testkit::wait::eventually;
 use zc_testkit::{fds, files, sockets};
 
 const PIECE: usize = 128 * 1024;
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < patience, "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
 
 #[test]
 fn quiet_connections_leave_half_of_them() {
@@ -95,7 +87,7 @@ fn a_copy_that_reads_holds_none() {
         Copier::new().copy(&mut Framed { stream: busy, body: LEN }, file).unwrap();
     };
     let a_copy_is_resumed: Copy = |busy, quiet, file| {
-        let (mut copier, sink) = (Copier::new(), file.as_raw_fd());
+        let (mut copier, sink) = (Copier::new().pipe_size(64 * 1024), file.as_raw_fd());
         let full = hook::replace(move |call| match call.syscall {
             Syscall::Splice if call.to == Some(sink) => Action::Fail(libc::ENOSPC),
             _ => Action::Proceed,
@@ -135,7 +127,7 @@ fn a_copy_without_a_pipe_tries_again() {
     for adaptive in [true, false] {
         pool::clear();
         let (mut client, stream) = UnixStream::pair().unwrap();
-        let sender = thread::spawn(move || client.write_all(&vec![b'x'; 16 * PIECE]).unwrap());
+        let sender = thread::spawn(move || client.write_all(&vec![b'x'; 64 * PIECE]).unwrap());
         let mut file = tempfile::tempfile().unwrap();
         let mut failures = 2;
         let guard = hook::replace(move |call| match call.syscall {
@@ -143,17 +135,19 @@ fn a_copy_without_a_pipe_tries_again() {
                 failures -= 1;
                 Action::Fail(libc::EMFILE)
             }
+            // Not with every step: it takes some, and so each of them is small.
+            Syscall::Read => Action::Limit(16 * 1024),
             _ => Action::Proceed,
         });
         let report = Copier::new().adaptive(adaptive).copy(&mut &stream, &mut file).unwrap();
         drop(guard);
         sender.join().unwrap();
 
-        assert_eq!(report.moved(), 16 * PIECE as u64);
+        assert_eq!(report.moved(), 64 * PIECE as u64);
         assert!(report.moved_by(Mechanism::Splice) > 0, "{report:?}");
         let mut content = Vec::new();
         file.rewind().unwrap();
         file.read_to_end(&mut content).unwrap();
-        assert!(content == vec![b'x'; 16 * PIECE]);
+        assert!(content == vec![b'x'; 64 * PIECE]);
     }
 }

@@ -11,24 +11,26 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use static_assertions::{
     assert_impl_all, assert_not_impl_any, assert_obj_safe, const_assert, const_assert_eq,
 };
-use zc_core::{Bottom, Custom, Fault, Held, Inlet, Next, Outlet, Step};
-use zc_linux::{Inflow, Options, Outflow, Pump};
+use zc_core::Custom;
+use zc_core::driver::{Bottom, Buffer, Next, Place, Reach, Step, StepError};
+use zc_linux::{Options, Transfer};
 use zc_std::conformance::{Failure, Property};
 use zc_std::hook::{Action, Call, Guard, Record, Recorder, Syscall};
 use zc_std::{
     AsRawPollFd, Copier, CopyError, Downstream, Fd, IsStream, Kernel, Mechanism, Opaque,
-    PageSharing, PollFd, Progress, ReadFrom, Report, Sink, Source, Upstream, pool,
+    PageSharing, PollFd, Progress, ReadFrom, ReadSource, Report, Sink, Source, Upstream, WriteSink,
+    pool,
 };
 
 // Copies can be handed to other threads, half done, and awaited across `.await` points.
 assert_impl_all!(Copier: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
-assert_impl_all!(Pump: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
-assert_impl_all!(Held: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Transfer: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Buffer: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
 assert_impl_all!(Report: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone);
 assert_impl_all!(CopyError: Send, Sync, Unpin, std::error::Error);
 assert_impl_all!(Step: Send, Sync, Unpin);
 assert_impl_all!(Next: Send, Sync, Unpin);
-assert_impl_all!(Fault: Send, Sync, Unpin);
+assert_impl_all!(StepError: Send, Sync, Unpin);
 assert_impl_all!(PollFd<'static>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Copy, AsFd);
 assert_impl_all!(Fd<OwnedFd>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
 assert_impl_all!(Opaque<File>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
@@ -52,16 +54,16 @@ assert_impl_all!(Syscall: Send, Sync, Copy, Eq, std::hash::Hash);
 
 // Bytes in flight exist once.
 assert_not_impl_any!(Copier: Clone);
-assert_not_impl_any!(Pump: Clone);
-assert_not_impl_any!(Held: Clone);
+assert_not_impl_any!(Transfer: Clone);
+assert_not_impl_any!(Buffer: Clone);
 
 // The engine sees every source and sink through these.
 assert_obj_safe!(Source, Sink, AsRawPollFd, IsStream);
-assert_impl_all!(Box<dyn Source>: Source, Read);
-assert_impl_all!(Box<dyn Sink>: Sink, Write);
-assert_impl_all!(&mut dyn Source: Source);
-assert_impl_all!(&mut dyn Sink: Sink);
-assert_impl_all!(Box<dyn Source + Send>: Source, Send);
+assert_impl_all!(Box<dyn ReadSource>: Source, Read);
+assert_impl_all!(Box<dyn WriteSink>: Sink, Write);
+assert_impl_all!(&mut dyn ReadSource: ReadSource);
+assert_impl_all!(&mut dyn WriteSink: WriteSink);
+assert_impl_all!(Box<dyn ReadSource + Send>: Source, Send);
 
 // Through any stack of wrappers, by value and by reference.
 assert_impl_all!(Take<Take<TcpStream>>: Source);
@@ -89,19 +91,17 @@ const_assert_eq!(size_of::<PollFd<'_>>(), 8);
 const_assert_eq!(size_of::<Option<PollFd<'_>>>(), 8);
 const_assert_eq!(size_of::<Opaque<File>>(), size_of::<File>());
 const_assert_eq!(size_of::<Fd<OwnedFd>>(), 8);
-const_assert!(size_of::<Upstream<'_>>() <= 56);
+const_assert!(size_of::<Upstream<'_>>() <= 72);
 const_assert!(size_of::<Downstream<'_>>() <= 32);
-const_assert!(size_of::<Bottom<'_>>() <= 12);
-const_assert!(size_of::<Inlet<'_>>() <= 24);
-const_assert!(size_of::<Outlet<'_>>() <= 16);
-const_assert!(size_of::<Inflow<'_>>() <= 16);
-const_assert!(size_of::<Outflow<'_>>() <= 16);
-const_assert!(size_of::<Step>() <= 48);
-const_assert!(size_of::<Held>() <= 32);
+const_assert!(size_of::<Bottom<'_>>() <= 32);
+const_assert!(size_of::<Reach<'_>>() <= 64);
+const_assert!(size_of::<Place>() <= 8);
+const_assert!(size_of::<Step>() <= 64);
+const_assert!(size_of::<Buffer>() <= 32);
 const_assert!(size_of::<CopyError>() <= 64);
 const_assert!(size_of::<Report>() <= 112);
-const_assert!(size_of::<Pump>() <= 384);
-const_assert_eq!(size_of::<Copier>(), size_of::<Pump>());
+const_assert!(size_of::<Transfer>() <= 384);
+const_assert_eq!(size_of::<Copier>(), size_of::<Transfer>());
 
 // An ordinary user's pipes may hold 16384 pages by default (pipe(7)), and one of ours holds 1 MiB: no
 // process uses more than half of them up.

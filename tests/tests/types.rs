@@ -1,5 +1,10 @@
 //! std's types and wrappers as ends of a copy, however they are held, and still offloaded.
 
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "references are sources and sinks, too"
+)]
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{
@@ -11,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ChildStdin;
 use std::sync::Arc;
 
-use zc_std::{Copier, Fd, Mechanism, Opaque, Progress, ReadFrom, Sink, Source};
+use zc_std::{Copier, Fd, Mechanism, Opaque, Progress, ReadFrom, ReadSource, WriteSink};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
@@ -66,7 +71,7 @@ fn pipe_out() -> (PipeWriter, PipeReader) {
 
 /// All of `source` into a file, moved by `mechanism`.
 #[track_caller]
-fn takes_all(mut source: impl Source, mechanism: Mechanism) {
+fn takes_all(mut source: impl ReadSource, mechanism: Mechanism) {
     let mut file = files::empty();
     let report = Copier::new().adaptive(false).copy(&mut source, &mut file).unwrap();
     assert_eq!(report.moved(), LEN as u64);
@@ -86,8 +91,8 @@ fn files_are_sources_however_held() {
     takes_all(Box::new(file()), CopyFileRange);
     takes_all(Box::new(&file()), CopyFileRange);
     takes_all(Arc::new(file()), CopyFileRange);
-    takes_all(Box::new(file()) as Box<dyn Source>, CopyFileRange);
-    takes_all(&mut file() as &mut dyn Source, CopyFileRange);
+    takes_all(Box::new(file()) as Box<dyn ReadSource>, CopyFileRange);
+    takes_all(&mut file() as &mut dyn ReadSource, CopyFileRange);
     takes_all(Fd::new(file()).unwrap(), CopyFileRange);
     takes_all(Fd::new(OwnedFd::from(file())).unwrap(), CopyFileRange);
 }
@@ -101,14 +106,14 @@ fn sockets_are_sources_however_held() {
     takes_all(&tcp(), Splice);
     takes_all(&mut tcp(), Splice);
     takes_all(Box::new(tcp()), Splice);
-    takes_all(Box::new(tcp()) as Box<dyn Source>, Splice);
+    takes_all(Box::new(tcp()) as Box<dyn ReadSource>, Splice);
     takes_all(Fd::new(tcp()).unwrap(), Splice);
     let unix = || fed(sockets::unix());
     takes_all(unix(), Splice);
     takes_all(&unix(), Splice);
     takes_all(&mut &unix(), Splice);
     takes_all(&mut Box::new(unix()), Splice);
-    takes_all(Box::new(Box::new(unix()) as Box<dyn Source>), Splice);
+    takes_all(Box::new(Box::new(unix()) as Box<dyn ReadSource>), Splice);
     takes_all(Fd::new(OwnedFd::from(unix())).unwrap(), Splice);
     takes_all(&mut Fd::new(&unix()).unwrap(), Splice);
 }
@@ -135,8 +140,8 @@ fn wrappers_around_sources_keep_them_offloaded() {
     takes_all(BufReader::new(tcp()), Splice);
     takes_all(BufReader::with_capacity(10, BufReader::new(tcp().take(1 << 20))), Splice);
     takes_all(Progress::new(tcp(), |_| {}), Splice);
-    takes_all(Box::new(BufReader::new(tcp()).take(1 << 20)) as Box<dyn Source>, Splice);
-    let boxed: Box<dyn Source> = Box::new(tcp());
+    takes_all(Box::new(BufReader::new(tcp()).take(1 << 20)) as Box<dyn ReadSource>, Splice);
+    let boxed: Box<dyn ReadSource> = Box::new(tcp());
     takes_all(BufReader::new(Progress::new(boxed.take(1 << 20), |_| {})), Splice);
 }
 
@@ -198,7 +203,7 @@ fn one_stream_is_taken_frame_by_frame() {
 
 /// All of [`data`] into `sink` from a pipe, which splices into any descriptor.
 #[track_caller]
-fn gives_all(mut sink: impl Sink, mechanism: Mechanism) {
+fn gives_all(mut sink: impl WriteSink, mechanism: Mechanism) {
     let mut source = fed(pipe_out());
     let report = Copier::new().adaptive(false).copy(&mut source, &mut sink).unwrap();
     assert_eq!(report.moved(), LEN as u64);
@@ -232,8 +237,8 @@ fn files_are_sinks_however_held() {
     lands(|file| gives_all(&mut own(file), Splice));
     lands(|file| gives_all(Box::new(own(file)), Splice));
     lands(|file| gives_all(Arc::new(own(file)), Splice));
-    lands(|file| gives_all(Box::new(own(file)) as Box<dyn Sink>, Splice));
-    lands(|file| gives_all(&mut own(file) as &mut dyn Sink, Splice));
+    lands(|file| gives_all(Box::new(own(file)) as Box<dyn WriteSink>, Splice));
+    lands(|file| gives_all(&mut own(file) as &mut dyn WriteSink, Splice));
     lands(|file| gives_all(Fd::new(file).unwrap(), Splice));
     lands(|file| gives_all(Fd::new(OwnedFd::from(own(file))).unwrap(), Splice));
 }
@@ -245,7 +250,7 @@ fn sockets_and_pipes_are_sinks_however_held() {
     arrives(sockets::tcp_v4(), |to: TcpStream| gives_all(to, Splice));
     arrives(sockets::tcp_v6(), |to: TcpStream| gives_all(&to, Splice));
     arrives(sockets::tcp_v4(), |mut to: TcpStream| gives_all(&mut to, Splice));
-    arrives(sockets::tcp_v4(), |to| gives_all(Box::new(to) as Box<dyn Sink>, Splice));
+    arrives(sockets::tcp_v4(), |to| gives_all(Box::new(to) as Box<dyn WriteSink>, Splice));
     arrives(sockets::unix(), |to: UnixStream| gives_all(to, Splice));
     arrives(sockets::unix(), |to: UnixStream| gives_all(&to, Splice));
     arrives(sockets::unix(), |to| gives_all(Fd::new(OwnedFd::from(to)).unwrap(), Splice));
@@ -267,7 +272,7 @@ fn wrappers_around_sinks_keep_them_offloaded() {
 }
 
 /// Generic over destinations.
-fn store<By>(mut sink: impl ReadFrom<By>, source: impl Source) -> u64 {
+fn store<By>(mut sink: impl ReadFrom<By>, source: impl ReadSource) -> u64 {
     sink.read_from(source).unwrap()
 }
 
@@ -285,7 +290,7 @@ fn read_from_works_on_every_way_to_hold_a_sink() {
     lands(|file| assert_eq!(store(&mut own(file), Box::new(stream())), n));
     lands(|file| assert_eq!(store(Box::new(own(file)), stream().take(n)), n));
     lands(|file| {
-        let source: Box<dyn Source> = Box::new(stream());
+        let source: Box<dyn ReadSource> = Box::new(stream());
         assert_eq!(own(file).read_from(source).unwrap(), n);
     });
     lands(|file| assert_eq!(BufWriter::new(file).read_from(stream()).unwrap(), n));
@@ -378,7 +383,7 @@ fn the_promised_shapes() {
         received: u64,
     }
     impl ReadFrom for Upload {
-        fn read_from<S: Source>(&mut self, source: S) -> io::Result<u64> {
+        fn read_from<S: ReadSource>(&mut self, source: S) -> io::Result<u64> {
             let n = self.file.read_from(source)?;
             self.received += n;
             Ok(n)

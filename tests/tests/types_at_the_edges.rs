@@ -2,12 +2,12 @@
 
 use std::io::{self, Cursor, Read, Write};
 
-use zc_std::{CopyError, ReadFrom, Sink, Source};
+use zc_std::{CopyError, ReadFrom, ReadSource, WriteSink};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{fds, files, sockets};
 
 /// 50,000 bytes at a socket, and whoever holds its other end.
-fn source(data: &[u8]) -> impl Source + use<> {
+fn source(data: &[u8]) -> impl ReadSource + use<> {
     let (mut client, stream) = sockets::unix();
     client.write_all(data).unwrap();
     stream
@@ -18,7 +18,7 @@ fn a_sink_behind_dyn_reads_from_a_source() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(1, 50_000);
     let file = files::empty();
-    let mut sinks: Vec<Box<dyn Sink + Send>> = vec![
+    let mut sinks: Vec<Box<dyn WriteSink + Send>> = vec![
         Box::new(file.try_clone().unwrap()),
         Box::new(io::BufWriter::new(file.try_clone().unwrap())),
     ];
@@ -30,11 +30,11 @@ fn a_sink_behind_dyn_reads_from_a_source() {
     drop(sinks);
     let mut file = file;
     {
-        let sink: &mut dyn Sink = &mut file;
+        let sink: &mut dyn WriteSink = &mut file;
         assert_eq!(sink.read_from(source(&data).take(1000)).unwrap(), 1000);
     }
     {
-        let sink: Box<dyn Sink + Send + Sync + '_> = Box::new(&mut file);
+        let sink: Box<dyn WriteSink + Send + Sync + '_> = Box::new(&mut file);
         assert_eq!({ sink }.read_from(&b"end"[..]).unwrap(), 3);
     }
     let want = [&data[..], &data, &data[..1000], b"end"].concat();

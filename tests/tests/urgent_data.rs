@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 
 use rustix::event::PollFlags;
 use rustix::net::{SendFlags, send};
-use zc_linux::{Inflow, Outflow, Pump};
-use zc_std::{Copier, End};
+use zc_std::driver::Next;
+use zc_std::{Copier, Side, Transfer};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::wait::wait_for;
 use zc_testkit::{fds, files, sockets};
@@ -36,24 +36,22 @@ fn until_readable(source: impl AsFd, waits: &mut usize) {
 }
 
 #[test]
-fn a_pump_gets_past_it() {
+fn a_transfer_gets_past_it() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(1, 2 * SIDE);
     let (_client, server) = sent(&data);
     server.set_nonblocking(true).unwrap();
     let file = files::empty();
-    let (mut pump, mut moved, mut waits) = (Pump::default(), 0, 0);
+    let (mut transfer, mut moved, mut waits) = (Transfer::default(), 0, 0);
     while moved < data.len() as u64 {
-        let (from, to) = (zc_core::PollFd::of(&server), zc_core::PollFd::of(&file));
-        let step = pump.step(Inflow::Fd(from), Outflow::Fd(to), u64::MAX);
+        let step = transfer.step(&mut &server, &mut &file, u64::MAX);
         moved += step.delivered;
         match step.next {
-            zc_core::Next::Again => {}
-            zc_core::Next::Readable => until_readable(&server, &mut waits),
+            Next::Again => {}
+            Next::WantRead { .. } => until_readable(&server, &mut waits),
             other => panic!("{other:?}"),
         }
     }
-    pump.release();
     assert_same(&files::contents(&file), &data);
 }
 
@@ -70,14 +68,14 @@ fn a_copier_gets_past_it() {
             let mut copier = Copier::new().adaptive(adaptive);
             let (mut moved, mut waits) = (0, 0);
             loop {
-                match copier.copy(&mut &server, &mut &file) {
+                match copier.resume(&mut &server, &mut &file) {
                     Ok(report) => {
                         moved += report.moved();
                         break;
                     }
                     Err(error) => {
                         assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                        assert_eq!(error.waits_for(), Some(End::Source));
+                        assert_eq!(error.waits_for(), Some(Side::Source));
                         moved += error.moved();
                         until_readable(&server, &mut waits);
                     }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::net::{TcpListener, TcpStream};
 
-use zc_std::{ReadFrom, Source, Upstream};
+use zc_std::{ReadFrom, ReadSource, Source, Upstream};
 use zc_testkit::fds;
 
 fn upload(bytes: &[u8]) -> io::Result<TcpStream> {
@@ -64,7 +64,7 @@ fn a_custom_destination() -> io::Result<()> {
     }
 
     impl ReadFrom for Upload {
-        fn read_from<S: Source>(&mut self, src: S) -> io::Result<u64> {
+        fn read_from<S: ReadSource>(&mut self, src: S) -> io::Result<u64> {
             let n = self.file.read_from(src)?;
             self.received += n;
             Ok(n)
@@ -115,7 +115,7 @@ fn a_custom_source() -> io::Result<()> {
 #[test]
 fn a_generic_function() -> io::Result<()> {
     let _leaks = fds::no_leaks();
-    fn store<By>(to: &mut impl ReadFrom<By>, from: impl Source) -> io::Result<u64> {
+    fn store<By>(to: &mut impl ReadFrom<By>, from: impl ReadSource) -> io::Result<u64> {
         to.read_from(from)
     }
     let mut file = tempfile::tempfile()?;
@@ -129,11 +129,11 @@ fn a_generic_function() -> io::Result<()> {
 #[test]
 fn trait_objects() -> io::Result<()> {
     let _leaks = fds::no_leaks();
-    let sources: Vec<Box<dyn Source>> =
+    let sources: Vec<Box<dyn ReadSource>> =
         vec![Box::new(upload(b"one ")?.take(4)), Box::new(&b"two "[..]), Box::new(io::empty())];
     let file = RefCell::new(tempfile::tempfile()?);
     for mut source in sources {
-        let sink: &mut dyn zc_std::Sink = &mut *file.borrow_mut();
+        let sink: &mut dyn zc_std::WriteSink = &mut *file.borrow_mut();
         zc_std::copy(&mut source, sink)?;
     }
     holds(&mut file.into_inner(), b"one two ")

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use zc_std::hook::{self, Action, Syscall};
-use zc_std::{Copier, CopyError, End, Mechanism, Opaque, Sink, Source};
+use zc_std::{Copier, CopyError, Mechanism, Opaque, ReadSource, Side, WriteSink};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::ends::{From, To};
@@ -70,7 +70,7 @@ fn interrupted_calls_are_made_again() {
 /// Real ones, while a copy waits for its source.
 #[test]
 fn signals_do_not_end_a_copy() {
-    fn check<W: Write + Send>((mut client, mut server): (W, impl Source)) {
+    fn check<W: Write + Send>((mut client, mut server): (W, impl ReadSource)) {
         for adaptive in [true, false] {
             let (data, mut file) = (data::bytes(60, 20_000), files::empty());
             let copying = Interruptible::this_thread();
@@ -143,7 +143,7 @@ fn interrupted_readers_and_writers_are_called_again() {
 fn a_limit_that_is_reached_waits_for_nobody() {
     fn check<S: Write, R: AsRawFd>(mut client: S, server: &R)
     where
-        for<'a> &'a R: Source,
+        for<'a> &'a R: ReadSource,
     {
         let data = data::bytes(52, 100_000);
         for adaptive in [true, false] {
@@ -214,7 +214,7 @@ fn a_limit_of_zero_makes_no_call() {
 // ---- A source that has nothing yet ------------------------------------------------------------------
 
 /// Three helpings, and an empty plate between them: each copy tells its own count.
-fn helpings<W: Write, R: Source>(mut client: W, mut server: R, to: To, adaptive: bool) {
+fn helpings<W: Write, R: ReadSource>(mut client: W, mut server: R, to: To, adaptive: bool) {
     let data = data::bytes(55, 90_000);
     let mut taker = to.open();
     let mut copier = copier(adaptive);
@@ -227,7 +227,7 @@ fn helpings<W: Write, R: Source>(mut client: W, mut server: R, to: To, adaptive:
         for _ in 0..1000 {
             let error = copier.copy(&mut limited, &mut taker.sink).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{to:?}: {error}");
-            assert_eq!(error.waits_for(), Some(End::Source), "{to:?}: {error:?}");
+            assert_eq!(error.waits_for(), Some(Side::Source), "{to:?}: {error:?}");
             assert_eq!(error.moved(), copier.report().moved());
             assert_eq!((error.residue(), copier.in_flight()), (&b""[..], 0));
             moved += error.moved();
@@ -289,14 +289,18 @@ fn a_nonblocking_source_would_block_before_a_blocking_pipe() {
 
 /// A sink that is never read is filled until it would block; what was taken and did not go in is
 /// delivered first when there is room, even if the source has no more.
-fn filled<R: Read + AsFd, W: Sink + AsFd>(from: From, (reader, mut sink): (R, W), adaptive: bool) {
+fn filled<R: Read + AsFd, W: WriteSink + AsFd>(
+    from: From,
+    (reader, mut sink): (R, W),
+    adaptive: bool,
+) {
     let mut giver = from.open(data::bytes(56, 2_000_000));
     let mut copier = copier(adaptive);
     let mut limited = (&mut giver.source).take(1_900_000);
 
     let error = copier.copy(&mut limited, &mut sink).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{from:?}: {error}");
-    assert_eq!(error.waits_for(), Some(End::Sink), "{from:?}: {error:?}");
+    assert_eq!(error.waits_for(), Some(Side::Sink), "{from:?}: {error:?}");
     let (moved, in_flight) = (error.moved(), copier.in_flight() as u64);
     assert!(moved > 0, "{from:?}: it took nothing");
     assert_eq!(1_900_000 - limited.limit(), moved + in_flight, "{from:?}: conservation");
@@ -349,8 +353,8 @@ fn the_end_to_wait_for_is_named() {
     fn relayed<C, S, W, R>((client, source): (C, S), (sink, mut reader): (W, R), adaptive: bool)
     where
         C: Write,
-        S: Source + AsFd,
-        W: Sink + AsFd,
+        S: ReadSource + AsFd,
+        W: WriteSink + AsFd,
         R: Read,
     {
         let data = data::bytes(59, 3_000_000);
@@ -374,7 +378,7 @@ fn the_end_to_wait_for_is_named() {
             left = limited.limit();
             moved += error.moved();
             match error.waits_for() {
-                Some(End::Source) => {
+                Some(Side::Source) => {
                     // More, as far as there is room; or the end.
                     match client.as_mut().map(|client| client.write(unsent)) {
                         Some(Ok(0)) => client = None,
@@ -383,7 +387,7 @@ fn the_end_to_wait_for_is_named() {
                     }
                     wait_for(limited.get_ref(), PollFlags::IN);
                 }
-                Some(End::Sink) => {
+                Some(Side::Sink) => {
                     let mut some = [0; 150_000];
                     let n = reader.read(&mut some).unwrap();
                     got.extend_from_slice(&some[..n]);
@@ -511,7 +515,10 @@ fn a_receive_timeout_keeps_its_meaning() {
 
 /// A source that waits, and a sink in non-blocking mode: the kernel would take the sink's mode for
 /// the whole call's, and a copy that believes it spins while the source is silent.
-fn copied_while_the_source_pauses<R: Source>(client: impl Write + Send + 'static, mut source: R) {
+fn copied_while_the_source_pauses<R: ReadSource>(
+    client: impl Write + Send + 'static,
+    mut source: R,
+) {
     let data = data::bytes(58, 30_000);
     let (reader, writer) = pipes::pipe();
     let mut sink = nonblocking(writer);

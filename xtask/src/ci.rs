@@ -51,6 +51,7 @@ const CHECKS: &[Check] = &[
     check("cargo run -p zc-std --example custom_destination"),
     check("cargo run -p zc-std --example metering_source"),
     check("cargo run -p zc-std --example upload_server"),
+    check("cargo run -p zc-std --example relay_mio"),
     check("cargo run -p zc-std --features hook --example inject_faults"),
     check("cargo test -p zc-std --features hook --examples"),
     check("cargo run --release -p zc-cli -- demo --size 64MiB"),

@@ -57,8 +57,8 @@ fn copy(
             Err(error) => error,
         };
         let ready = match error.waits_for() {
-            Some(zc_std::End::Source) => wait::readable(source.get_ref().get_ref(), None).is_ok(),
-            Some(zc_std::End::Sink) => wait::writable(&to.fd).is_ok(),
+            Some(zc_std::Side::Source) => wait::readable(source.get_ref().get_ref(), None).is_ok(),
+            Some(zc_std::Side::Sink) => wait::writable(&to.fd).is_ok(),
             None => false,
         };
         if !ready {

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::Side;
+
 /// A copy that failed part-way: what it moved, what it holds, and why it stopped.
 ///
 /// Bytes taken from the source are either counted by [`moved`](CopyError::moved) or handed back by
@@ -30,23 +32,14 @@ pub struct CopyError {
     moved: u64,
     residue: Vec<u8>,
     syscall: Option<&'static str>,
-    waits_for: Option<End>,
+    side: Option<Side>,
     error: io::Error,
-}
-
-/// One of the two ends of a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum End {
-    /// Where bytes come from.
-    Source,
-    /// Where they go.
-    Sink,
 }
 
 impl CopyError {
     /// A copy that stopped on `error`, having moved nothing.
     pub fn new(error: io::Error) -> Self {
-        CopyError { moved: 0, residue: Vec::new(), syscall: None, waits_for: None, error }
+        CopyError { moved: 0, residue: Vec::new(), syscall: None, side: None, error }
     }
 
     /// Says how many bytes reached the sink.
@@ -70,10 +63,10 @@ impl CopyError {
         self
     }
 
-    /// Says which end has to become ready before the copy can go on.
+    /// Says which side failed, or has to become ready.
     #[must_use]
-    pub fn with_waits_for(mut self, end: End) -> Self {
-        self.waits_for = Some(end);
+    pub fn with_side(mut self, side: Side) -> Self {
+        self.side = Some(side);
         self
     }
 
@@ -108,14 +101,21 @@ impl CopyError {
         self.syscall
     }
 
-    /// Where the copy stopped with `WouldBlock`, the end that was not ready: wait until the source is
-    /// readable (POLLIN), or the sink writable (POLLOUT), and copy again.
+    /// The side that failed, where the call that failed has only one or says so.
     ///
-    /// It is an end in non-blocking mode, or one whose timeout has expired. `None` for any other error.
-    /// Neither the bytes in flight nor [`syscall`](CopyError::syscall) say as much: sendfile waits for
-    /// the sink with nothing in flight, and one splice has two ends.
-    pub fn waits_for(&self) -> Option<End> {
-        self.waits_for
+    /// `None` for a call between two descriptors whose error may be either's, such as copy_file_range(2).
+    pub fn side(&self) -> Option<Side> {
+        self.side
+    }
+
+    /// Where the copy stopped with `WouldBlock`, the side that was not ready: wait until the source is
+    /// readable (POLLIN), or the sink writable (POLLOUT), and go on with `zc_std::Copier::resume`.
+    ///
+    /// It is a descriptor in non-blocking mode, or one whose timeout has expired. `None` for any other
+    /// error. The side is the one whose own call said so: poll(2) is no judge of it, since a Unix socket
+    /// says no POLLOUT beyond a quarter full and still takes bytes.
+    pub fn waits_for(&self) -> Option<Side> {
+        self.side.filter(|_| self.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// The error that stopped the copy, as the system call or the type's own method returned it.
@@ -149,14 +149,14 @@ impl CopyError {
     }
 }
 
-/// The residue by its length: it may be a megabyte, of somebody's data, and `unwrap` prints this.
+/// The residue by its length: it may be a megabyte of private data, and `unwrap` prints this.
 impl fmt::Debug for CopyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CopyError")
             .field("moved", &self.moved)
             .field("residue", &format_args!("[{} bytes]", self.residue.len()))
             .field("syscall", &self.syscall)
-            .field("waits_for", &self.waits_for)
+            .field("side", &self.side)
             .field("error", &self.error)
             .finish()
     }

@@ -3,17 +3,18 @@
 //!
 //! This crate makes no system call and depends on nothing. It holds
 //!
+//! - [`Source`] and [`Sink`]: what the kernel needs to go past a type's `Read` and `Write`;
 //! - [`PollFd`], [`IsStream`] and [`AsRawPollFd`]: a borrowed descriptor, and whether it is a byte
 //!   stream;
-//! - [`Source`] and [`Sink`]: `Read` and `Write`, plus what the kernel needs to go past them;
-//! - [`Inlet`] and [`Outlet`]: the same two seen through every layer of wrappers, for engines;
 //! - [`ReadFrom`]: `dst.read_from(src)`, what users call and custom destinations implement;
 //! - [`CopyError`]: how far a failed copy got, and the bytes it could not deliver;
-//! - [`generic`]: the read/write copy that every chain of mechanisms ends in.
+//! - [`generic`]: the read/write copy that every chain of mechanisms ends in;
+//! - [`driver`]: what engines and drivers need, and users do not.
 //!
 //! The impls of these traits for std's types live here too, in `foreign`: Rust lets only the crate
 //! that owns a trait, or the one that owns the type, implement it. What needs the kernel, the impls
-//! of [`ReadFrom`] among them, is in `zc-std`, which is the crate to depend on.
+//! of [`ReadFrom`] among them, is in `zc-std`, which is the crate to depend on. Everything here compiles on
+//! any Unix.
 //!
 //! # A wrapper of your own
 //!
@@ -56,25 +57,21 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod driver;
+mod end;
 mod error;
 mod foreign;
 pub mod generic;
-mod held;
-mod inlet;
-mod outlet;
 mod poll_fd;
 mod read_from;
-pub mod shallow;
+mod side;
 mod sink;
 mod source;
-mod step;
 
-pub use error::{CopyError, End};
-pub use held::Held;
-pub use inlet::{Bottom, Inlet, Reach};
-pub use outlet::Outlet;
+pub use end::End;
+pub use error::CopyError;
 pub use poll_fd::{AsRawPollFd, IsStream, PollFd};
 pub use read_from::{Custom, ReadFrom};
-pub use sink::{Downstream, Sink};
-pub use source::{Source, Upstream};
-pub use step::{Fault, Next, Step};
+pub use side::Side;
+pub use sink::{Downstream, Sink, WriteSink};
+pub use source::{ReadSource, Source, StdIo, Upstream};

@@ -1,4 +1,7 @@
 //! A descriptor that the kernel may use in place of its owner's `Read` and `Write`.
+//!
+//! The word is Go's: its `internal/poll` package wraps a descriptor as a `poll.FD`, which knows whether it
+//! is a stream.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -68,8 +71,8 @@ impl<T: IsStream + ?Sized> IsStream for &T {
 
 /// A borrowed descriptor, and whether it is a byte stream.
 ///
-/// It cannot outlive the owner of the descriptor (I/O safety), and only the owner can make one, since
-/// it has to say whether the descriptor is a stream:
+/// It cannot outlive the owner of the descriptor (I/O safety). To make one is to say whether the descriptor is a
+/// stream:
 ///
 /// ```
 /// use zc_core::PollFd;
@@ -90,6 +93,20 @@ impl<'fd> PollFd<'fd> {
     #[inline]
     pub fn of<T: IsStream + ?Sized>(owner: &'fd T) -> Self {
         PollFd { fd: owner.as_fd(), is_stream: owner.is_stream(), is_socket: owner.is_socket() }
+    }
+
+    /// A descriptor that is a byte stream, of an owner of another crate's type, which cannot say so itself.
+    ///
+    /// To make one is the promise of [`IsStream`].
+    #[inline]
+    pub fn stream(fd: BorrowedFd<'fd>) -> Self {
+        PollFd { fd, is_stream: true, is_socket: false }
+    }
+
+    /// The same for a stream socket, see [`IsStream::is_socket`].
+    #[inline]
+    pub fn socket(fd: BorrowedFd<'fd>) -> Self {
+        PollFd { fd, is_stream: true, is_socket: true }
     }
 
     /// Whether bytes may be cut and joined anywhere; when not, one read is one message.

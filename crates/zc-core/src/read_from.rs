@@ -1,6 +1,6 @@
 //! `dst.read_from(src)`.
 
-use std::io;
+use std::io::{self, Read};
 
 use crate::Source;
 
@@ -10,7 +10,7 @@ use crate::Source;
 /// destination of your own implements it by passing the source on:
 ///
 /// ```
-/// use std::io;
+/// use std::io::{self, Read};
 /// use zc_core::{ReadFrom, Source};
 ///
 /// struct Upload<W> {
@@ -19,7 +19,7 @@ use crate::Source;
 /// }
 ///
 /// impl<By, W: ReadFrom<By>> ReadFrom<By> for Upload<W> {
-///     fn read_from<S: Source>(&mut self, source: S) -> io::Result<u64> {
+///     fn read_from<S: Read + Source>(&mut self, source: S) -> io::Result<u64> {
 ///         let n = self.file.read_from(source)?;
 ///         self.received += n;
 ///         Ok(n)
@@ -36,8 +36,8 @@ use crate::Source;
 ///
 /// A function generic over destinations names it once, as with axum's `Handler`: `fn store<By>(to:
 /// &mut impl ReadFrom<By>)`. Left out there, it silently means [`Custom`], and the function rejects
-/// `File`. Generic code does better to take `W: Sink` and call `zc_std::copy`, which has no such
-/// parameter and accepts `dyn Sink` too.
+/// `File`. Generic code does better to take `W: Write + Sink` and call `zc_std::copy`, which has no
+/// such parameter and accepts trait objects too.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot read from a source",
     label = "not a `ReadFrom`",
@@ -55,7 +55,7 @@ pub trait ReadFrom<By = Custom> {
     /// The error holds a [`CopyError`](crate::CopyError) with the count so far and the bytes taken
     /// but not delivered; [`CopyError::from_io`](crate::CopyError::from_io) finds it. Its own
     /// `raw_os_error()` is `None`; the `CopyError` has the errno.
-    fn read_from<S: Source>(&mut self, source: S) -> io::Result<u64>;
+    fn read_from<S: Read + Source>(&mut self, source: S) -> io::Result<u64>;
 }
 
 /// The [`ReadFrom`] parameter of types that bring their own implementation.
@@ -63,13 +63,13 @@ pub trait ReadFrom<By = Custom> {
 pub enum Custom {}
 
 impl<By, W: ReadFrom<By> + ?Sized> ReadFrom<By> for &mut W {
-    fn read_from<S: Source>(&mut self, source: S) -> io::Result<u64> {
+    fn read_from<S: Read + Source>(&mut self, source: S) -> io::Result<u64> {
         (**self).read_from(source)
     }
 }
 
 impl<By, W: ReadFrom<By> + ?Sized> ReadFrom<By> for Box<W> {
-    fn read_from<S: Source>(&mut self, source: S) -> io::Result<u64> {
+    fn read_from<S: Read + Source>(&mut self, source: S) -> io::Result<u64> {
         (**self).read_from(source)
     }
 }

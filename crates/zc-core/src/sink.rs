@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use crate::PollFd;
+use crate::{End, PollFd, StdIo};
 
-/// `Write`, plus what the kernel needs to put bytes past it.
+/// What the kernel needs to put bytes past a type's own `Write`.
 ///
 /// With the defaults a sink is simply written to. A type with a descriptor says
 /// [`Downstream::fd`]; a wrapper that hands bytes on unchanged says [`Downstream::through`]; one
@@ -40,6 +40,8 @@ use crate::PollFd;
 ///     }
 /// }
 /// ```
+///
+/// Its parameter is that of [`Source`](crate::Source#the-parameter).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has not opted in as a sink of a copy",
     label = "not a `Sink`",
@@ -47,11 +49,11 @@ use crate::PollFd;
     note = "any descriptor, a datagram socket's too, can be copied into as `zc_std::Fd::new(owner)?`",
     note = "a type of your own opts in with `impl Sink for …`; a wrapper says `Downstream::through(&mut self.inner)`"
 )]
-pub trait Sink: Write {
+pub trait Sink<Io = StdIo> {
     /// Where the bytes written to this sink go, once it holds none back.
     ///
     /// Called before every step of a copy, so it should be cheap; it must not do I/O.
-    fn downstream(&mut self) -> Downstream<'_> {
+    fn downstream(&mut self) -> Downstream<'_, Io> {
         Downstream::opaque()
     }
 
@@ -63,32 +65,48 @@ pub trait Sink: Write {
     }
 }
 
+/// A sink that can also be written to: what a trait object needs, and every type that is both has.
+///
+/// ```
+/// use zc_core::WriteSink;
+///
+/// let mut sink: Box<dyn WriteSink> = Box::new(std::io::sink());
+/// assert_eq!(zc_core::generic::copy(&mut &b"abc"[..], &mut sink)?, 3);
+/// # Ok::<(), zc_core::CopyError>(())
+/// ```
+pub trait WriteSink: Write + Sink {}
+
+impl<S: Write + Sink + ?Sized> WriteSink for S {}
+
 /// Where a [`Sink`]'s bytes go to.
-#[derive(Debug)]
-pub struct Downstream<'a> {
-    pub(crate) drain: Drain<'a>,
+pub struct Downstream<'a, Io = StdIo> {
+    pub(crate) drain: Drain<'a, Io>,
     pub(crate) flush_first: bool,
 }
 
-pub(crate) enum Drain<'a> {
+pub(crate) enum Drain<'a, Io> {
     Opaque,
-    Fd(PollFd<'a>),
-    Through(&'a mut (dyn Sink + 'a)),
+    Fd(End<'a>),
+    Through(&'a mut (dyn Sink<Io> + 'a)),
 }
 
-impl std::fmt::Debug for Drain<'_> {
+impl<Io> std::fmt::Debug for Downstream<'_, Io> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+        let drain = match self.drain {
             Drain::Opaque => "Opaque",
             Drain::Fd(_) => "Fd",
             Drain::Through(_) => "Through",
-        })
+        };
+        f.debug_struct("Downstream")
+            .field("drain", &format_args!("{drain}"))
+            .field("flush_first", &self.flush_first)
+            .finish()
     }
 }
 
-impl<'a> Downstream<'a> {
+impl<'a, Io> Downstream<'a, Io> {
     #[inline]
-    fn new(drain: Drain<'a>) -> Self {
+    fn new(drain: Drain<'a, Io>) -> Self {
         Downstream { drain, flush_first: false }
     }
 
@@ -101,16 +119,23 @@ impl<'a> Downstream<'a> {
     /// A descriptor: writing to it is the same as calling `write`.
     #[inline]
     pub fn fd(fd: PollFd<'a>) -> Self {
-        Self::new(Drain::Fd(fd))
+        Self::new(Drain::Fd(fd.into()))
+    }
+
+    /// A file from `offset` on, in bytes, as pwrite(2) writes it: the file's own offset is neither used
+    /// nor moved. The layer that says so moves `offset` on as bytes are [given](Sink::given).
+    #[inline]
+    pub fn fd_at(fd: PollFd<'a>, offset: u64) -> Self {
+        Self::new(Drain::Fd(End { fd, offset: Some(offset) }))
     }
 
     /// Another sink, which bytes reach unchanged.
     #[inline]
-    pub fn through<S: Sink>(inner: &'a mut S) -> Self {
+    pub fn through<S: Sink<Io>>(inner: &'a mut S) -> Self {
         Self::new(Drain::Through(inner))
     }
 
-    /// This layer may hold bytes back: its `flush` is called before the kernel goes past it.
+    /// This layer may hold bytes back: the sink is flushed, from the top, before the kernel goes past it.
     #[must_use]
     #[inline]
     pub fn flush_first(mut self) -> Self {
@@ -122,7 +147,7 @@ impl<'a> Downstream<'a> {
 macro_rules! forward_sink {
     () => {
         #[inline]
-        fn downstream(&mut self) -> Downstream<'_> {
+        fn downstream(&mut self) -> Downstream<'_, Io> {
             (**self).downstream()
         }
         #[inline]
@@ -132,10 +157,10 @@ macro_rules! forward_sink {
     };
 }
 
-impl<S: Sink + ?Sized> Sink for &mut S {
+impl<Io, S: Sink<Io> + ?Sized> Sink<Io> for &mut S {
     forward_sink!();
 }
 
-impl<S: Sink + ?Sized> Sink for Box<S> {
+impl<Io, S: Sink<Io> + ?Sized> Sink<Io> for Box<S> {
     forward_sink!();
 }

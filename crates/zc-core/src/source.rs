@@ -1,10 +1,16 @@
 //! Where bytes come from.
 
 use std::io::Read;
+use std::time::Instant;
 
-use crate::PollFd;
+use crate::{End, PollFd};
 
-/// `Read`, plus what the kernel needs to take bytes past it.
+/// The types of std and yours, that `Read` and `Write`: the parameter of [`Source`] and
+/// [`Sink`](crate::Sink) wherever it is left out.
+#[derive(Debug)]
+pub enum StdIo {}
+
+/// What the kernel needs to take bytes past a type's own `Read`.
 ///
 /// Every method has a default, and with the defaults a source is simply read: correct, never
 /// offloaded. Three kinds of type say more:
@@ -46,6 +52,13 @@ use crate::PollFd;
 ///     }
 /// }
 /// ```
+///
+/// # The parameter
+///
+/// `Io` says by which `read` the type is read where the kernel cannot help: left out, by std's
+/// [`Read`]. It is there because of Rust's orphan rule: a crate for another kind of I/O, `AsyncRead` say,
+/// implements a foreign trait for foreign types only if a type of its own is among the trait's parameters.
+/// A wrapper that says `impl<Io, S: Source<Io>> Source<Io> for Metered<S>` serves all of them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has not opted in as a source of a copy",
     label = "not a `Source`",
@@ -53,13 +66,13 @@ use crate::PollFd;
     note = "any descriptor, a datagram socket's too, can be copied from as `zc_std::Fd::new(owner)?`",
     note = "a type of your own opts in with `impl Source for …`; a wrapper says `Upstream::through(&mut self.inner)`"
 )]
-pub trait Source: Read {
+pub trait Source<Io = StdIo> {
     /// Where this source's bytes come from, once [`buffered`](Source::buffered) is empty.
     ///
     /// Called before every step of a copy, so it should be cheap; it must not do I/O. Its answer may
     /// change whenever bytes are taken or read (a limit falls, a header has been read, the next file
     /// begins), and not in between.
-    fn upstream(&mut self) -> Upstream<'_> {
+    fn upstream(&mut self) -> Upstream<'_, Io> {
         Upstream::opaque()
     }
 
@@ -87,40 +100,64 @@ pub trait Source: Read {
     }
 }
 
+/// A source that can also be read: what a trait object needs, and every type that is both has.
+///
+/// ```
+/// use zc_core::ReadSource;
+///
+/// let mut sources: Vec<Box<dyn ReadSource>> = vec![Box::new(&b"abc"[..]), Box::new(std::io::empty())];
+/// let mut out = Vec::new();
+/// for source in &mut sources {
+///     zc_core::generic::copy(source, &mut out)?;
+/// }
+/// assert_eq!(out, b"abc");
+/// # Ok::<(), zc_core::CopyError>(())
+/// ```
+pub trait ReadSource: Read + Source {}
+
+impl<S: Read + Source + ?Sized> ReadSource for S {}
+
 /// Where a [`Source`]'s bytes come from.
-#[derive(Debug)]
-pub struct Upstream<'a> {
-    pub(crate) origin: Origin<'a>,
+pub struct Upstream<'a, Io = StdIo> {
+    pub(crate) origin: Origin<'a, Io>,
     /// At most this many bytes may be taken; `u64::MAX` for no limit.
     pub(crate) limit: u64,
+    /// Nothing may be taken before this time.
+    pub(crate) not_before: Option<Instant>,
     /// Once it has ended, it never yields another byte.
     pub(crate) ends_for_good: bool,
 }
 
-pub(crate) enum Origin<'a> {
+pub(crate) enum Origin<'a, Io> {
     Opaque,
     Spent,
-    Fd(PollFd<'a>),
-    Through(&'a mut (dyn Source + 'a)),
-    Then(&'a mut (dyn Source + 'a), &'a mut (dyn Source + 'a)),
+    Fd(End<'a>),
+    Through(&'a mut (dyn Source<Io> + 'a)),
+    Then(&'a mut (dyn Source<Io> + 'a), &'a mut (dyn Source<Io> + 'a)),
 }
 
-impl std::fmt::Debug for Origin<'_> {
+impl<Io> std::fmt::Debug for Upstream<'_, Io> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+        let origin = match self.origin {
             Origin::Opaque => "Opaque",
             Origin::Spent => "Spent",
             Origin::Fd(_) => "Fd",
             Origin::Through(_) => "Through",
             Origin::Then(..) => "Then",
-        })
+        };
+        f.debug_struct("Upstream")
+            .field("origin", &format_args!("{origin}"))
+            .field("limit", &self.limit)
+            .field("not_before", &self.not_before)
+            .field("ends_for_good", &self.ends_for_good)
+            .finish()
     }
 }
 
-impl<'a> Upstream<'a> {
+impl<'a, Io> Upstream<'a, Io> {
     #[inline]
-    fn new(origin: Origin<'a>) -> Self {
-        Upstream { origin, limit: u64::MAX, ends_for_good: false }
+    fn new(origin: Origin<'a, Io>) -> Self {
+        Upstream { origin, limit: u64::MAX, not_before: None, ends_for_good: false }
     }
 
     /// Only `read` knows: the kernel may not go past it.
@@ -138,21 +175,28 @@ impl<'a> Upstream<'a> {
     /// A descriptor: reading from it is the same as calling `read`.
     #[inline]
     pub fn fd(fd: PollFd<'a>) -> Self {
-        Self::new(Origin::Fd(fd))
+        Self::new(Origin::Fd(fd.into()))
+    }
+
+    /// A file from `offset` on, in bytes, as pread(2) reads it: the file's own offset is neither used nor
+    /// moved. The layer that says so moves `offset` on as bytes are [taken](Source::taken).
+    #[inline]
+    pub fn fd_at(fd: PollFd<'a>, offset: u64) -> Self {
+        Self::new(Origin::Fd(End { fd, offset: Some(offset) }))
     }
 
     /// Another source, whose bytes pass through unchanged.
     #[inline]
-    pub fn through<S: Source>(inner: &'a mut S) -> Self {
+    pub fn through<S: Source<Io>>(inner: &'a mut S) -> Self {
         Self::new(Origin::Through(inner))
     }
 
     /// All of `first`, then all of `second`.
     ///
-    /// The kernel goes past it only where `first` [ends for good](Upstream::ends_for_good): whoever
-    /// chains them knows whether the first has ended already, but a copy that starts later cannot.
+    /// The kernel goes past it only where `first` [ends for good](Upstream::ends_for_good): the chain
+    /// knows whether its first has ended already, but a copy that starts later does not.
     #[inline]
-    pub fn then<A: Source, B: Source>(first: &'a mut A, second: &'a mut B) -> Self {
+    pub fn then<A: Source<Io>, B: Source<Io>>(first: &'a mut A, second: &'a mut B) -> Self {
         Self::new(Origin::Then(first, second))
     }
 
@@ -161,6 +205,14 @@ impl<'a> Upstream<'a> {
     #[inline]
     pub fn limit(mut self, n: u64) -> Self {
         self.limit = self.limit.min(n);
+        self
+    }
+
+    /// Nothing before `time`: a rate limit. A blocking copy sleeps until then.
+    #[must_use]
+    #[inline]
+    pub fn not_before(mut self, time: Instant) -> Self {
+        self.not_before = self.not_before.max(Some(time));
         self
     }
 
@@ -177,7 +229,7 @@ impl<'a> Upstream<'a> {
 macro_rules! forward_source {
     () => {
         #[inline]
-        fn upstream(&mut self) -> Upstream<'_> {
+        fn upstream(&mut self) -> Upstream<'_, Io> {
             (**self).upstream()
         }
         #[inline]
@@ -195,10 +247,10 @@ macro_rules! forward_source {
     };
 }
 
-impl<S: Source + ?Sized> Source for &mut S {
+impl<Io, S: Source<Io> + ?Sized> Source<Io> for &mut S {
     forward_source!();
 }
 
-impl<S: Source + ?Sized> Source for Box<S> {
+impl<Io, S: Source<Io> + ?Sized> Source<Io> for Box<S> {
     forward_source!();
 }

@@ -10,12 +10,14 @@
 //! would by itself for a faster sender.) The wait for the *first* byte after a pause is left
 //! to the read that follows, which sees the option as its owner set it.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
+use zc_core::Source;
+use zc_core::driver::{Bottom, Place, Reach, Step, walk_source};
 
-use crate::sys;
+use crate::sys::{self, Protocol};
 
 /// How many bytes to wait for: half a read's worth, and small against a receive buffer.
 const BATCH: u64 = 128 * 1024;
@@ -23,48 +25,54 @@ const BATCH: u64 = 128 * 1024;
 /// A source that brought at least this many bytes at once needs no waiting for more.
 const ENOUGH: u64 = 32 * 1024;
 
-/// Gathers small pieces, for one copy from one socket.
+/// Gathers small pieces, for one copy.
 #[derive(Debug)]
 pub(crate) struct Coalesce {
     max_delay: Duration,
-    state: State,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Nothing has been read yet.
-    Fresh,
-    /// This source cannot be waited for: not TCP, or in non-blocking mode.
-    Useless,
+    /// The descriptor that bytes come from now; each has a history of its own.
+    at: Option<RawFd>,
+    /// Whether it can be waited for; `None` until that matters.
+    can_wait: Option<bool>,
     /// The last step took few bytes, so the next ones are worth waiting for.
-    Drained,
-    /// The last step took many bytes; more may be there already.
-    Flowing,
+    is_drained: bool,
 }
 
 impl Coalesce {
     pub(crate) fn new(max_delay: Duration) -> Self {
-        Coalesce { max_delay, state: State::Fresh }
+        Coalesce { max_delay, at: None, can_wait: None, is_drained: false }
     }
 
-    /// A step took `n` bytes from `from`.
-    pub(crate) fn saw(&mut self, from: BorrowedFd<'_>, n: u64) {
-        if self.state == State::Fresh && !can_be_waited_for(from) {
-            self.state = State::Useless;
+    /// A step was made, after [`gather`](Coalesce::gather) had looked.
+    pub(crate) fn saw(&mut self, step: &Step) {
+        if self.at.is_some() && step.taken > 0 {
+            self.is_drained = step.taken < ENOUGH;
         }
-        self.state = match (self.state, n) {
-            (State::Useless, _) | (_, 0) => return,
-            (_, 1..ENOUGH) => State::Drained,
-            _ => State::Flowing,
-        };
     }
 
-    /// Waits until a batch has arrived, or `limit` bytes if those are fewer, or the delay is over.
-    /// `true`: it has waited.
-    pub(crate) fn gather(&mut self, from: BorrowedFd<'_>, limit: u64) -> bool {
-        if self.state != State::Drained {
-            return false;
-        }
+    /// Waits until a batch has arrived, or as many bytes as the limits let through if those are fewer, or the
+    /// delay is over. `true`: it has waited.
+    pub(crate) fn gather(&mut self, source: &mut dyn Source, place: Place) -> bool {
+        let (mut at, mut waited) = (None, false);
+        let _ = walk_source(source, place, &mut |Reach { bottom, limit, .. }| {
+            if let Bottom::Fd(end) = bottom {
+                let fd = end.fd.fd();
+                at = Some(fd.as_raw_fd());
+                if self.at != at {
+                    *self = Coalesce { at, ..Coalesce::new(self.max_delay) };
+                }
+                waited = self.is_drained && self.can_wait(fd) && self.gather_at(fd, limit);
+            }
+            0
+        });
+        self.at = at;
+        waited
+    }
+
+    fn can_wait(&mut self, fd: BorrowedFd<'_>) -> bool {
+        *self.can_wait.get_or_insert_with(|| can_be_waited_for(fd))
+    }
+
+    fn gather_at(&mut self, from: BorrowedFd<'_>, limit: u64) -> bool {
         // A delay too long for the clock has no deadline.
         let deadline = Instant::now().checked_add(self.max_delay);
         let batch = u32::try_from(limit.min(BATCH)).expect("a batch fits");
@@ -73,10 +81,10 @@ impl Coalesce {
         if batch <= low_water || sys::set_low_water(from, batch).is_err() {
             return false;
         }
-        // Whatever poll says, the read that follows says it better.
+        // Ignore poll's result; the read reports any error.
         let _ = sys::wait_readable(from, deadline);
         if !sys::insist(|| sys::set_low_water(from, low_water)) {
-            self.state = State::Useless;
+            self.can_wait = Some(false);
         }
         true
     }
@@ -84,5 +92,6 @@ impl Coalesce {
 
 /// Whether setting the source's SO_RCVLOWAT is of use: on a TCP socket in blocking mode.
 fn can_be_waited_for(from: BorrowedFd<'_>) -> bool {
-    sys::flags(from).is_ok_and(|flags| !flags.contains(OFlags::NONBLOCK)) && sys::is_tcp(from)
+    sys::flags(from).is_ok_and(|flags| !flags.contains(OFlags::NONBLOCK))
+        && sys::protocol(from) == Ok(Protocol::Tcp)
 }

@@ -1,26 +1,56 @@
 //! Bytes taken from a source and not yet delivered to a sink.
 
 use rustix::io::Errno;
-use zc_core::Held;
+use zc_core::driver::Buffer;
 
-use crate::pipe::pool::{self, Lent};
+use crate::pool::{self, Lent};
 use crate::sys;
 
-/// Bytes in flight: in a pipe or in memory, never in both.
+/// Bytes in flight: in a pipe or in memory; in both only where bringing them into memory has failed half-way,
+/// and then those in memory come first.
 ///
 /// Whatever becomes of the copy, they are here: a driver may be dropped, and another continue with
 /// them. A pipe is held only while there are bytes in it, or are about to be.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
-    pub(crate) held: Held,
+    pub(crate) buffer: Buffer,
     pub(crate) pipe: Option<Lent>,
+    /// The process that took them. A forked child has the same pipe, and a copy of the memory; delivered by
+    /// both, they would be there twice.
+    owner: u64,
 }
 
 impl Flight {
     /// How many bytes are in flight.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.held.len() + self.pipe.as_ref().map_or(0, |pipe| pipe.level())
+        self.buffer.len() + self.pipe.as_ref().map_or(0, |pipe| pipe.level())
+    }
+
+    /// Whether some of them are in a pipe.
+    #[inline]
+    pub(crate) fn is_in_pipe(&self) -> bool {
+        self.pipe.as_ref().is_some_and(|pipe| pipe.level() > 0)
+    }
+
+    /// Makes this process the owner if nothing is in flight. `false`: what is belongs to another.
+    #[inline]
+    pub(crate) fn is_ours(&mut self) -> bool {
+        let process = sys::process();
+        if self.len() == 0 {
+            if self.owner != process {
+                // A pipe that was empty at the fork is still the parent's.
+                self.pipe = None;
+                self.owner = process;
+            }
+            return true;
+        }
+        self.owner == process
+    }
+
+    /// Bytes that another copy could not deliver.
+    pub(crate) fn of(bytes: Vec<u8>) -> Flight {
+        Flight { buffer: bytes.into(), pipe: None, owner: sys::process() }
     }
 
     /// The pipe to splice through; one from the pool if there is none yet.
@@ -31,17 +61,17 @@ impl Flight {
         Ok(self.pipe.as_mut().expect("set above"))
     }
 
-    /// Brings what is in the pipe into memory, for a sink that cannot be spliced to.
+    /// Brings what is in the pipe into memory, for a sink that cannot be spliced to, and gives the pipe back.
     pub(crate) fn land(&mut self) -> Result<(), Errno> {
         while let Some(pipe) = &mut self.pipe
             && pipe.level() > 0
         {
-            let level = pipe.level();
-            let mut reader = sys::FdReader(pipe.read_end());
-            match self.held.fill(&mut reader, level as u64) {
+            let from = pipe.read_end();
+            let level = pipe.level() as u64;
+            match self.buffer.fill(level, |room| Ok(sys::read_fd(from, room)?)) {
                 // The pool's pipes are nobody else's: unless a hook says so, it cannot be empty.
-                Ok(0) => return Err(Errno::IO),
-                Ok(n) => pipe.took(n),
+                Ok((0, _)) => return Err(Errno::IO),
+                Ok((n, _)) => pipe.took(n),
                 Err(error) => return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
             }
         }
@@ -49,11 +79,11 @@ impl Flight {
         Ok(())
     }
 
-    /// Gives back pipe and buffer as far as they are empty.
+    /// Gives back pipe and memory as far as they are empty.
     #[inline]
     pub(crate) fn release(&mut self) {
         self.release_pipe();
-        self.held.release();
+        self.buffer.release();
     }
 
     /// Gives back the pipe, if it is empty.
@@ -62,5 +92,18 @@ impl Flight {
         if self.pipe.as_ref().is_some_and(|pipe| pipe.level() == 0) {
             self.pipe = None;
         }
+    }
+
+    /// Before a wait, which may be long: keeps no more than about twice the bytes in flight, and no pipe
+    /// once pipes are scarce.
+    pub(crate) fn park(&mut self) {
+        self.release();
+        if let Some(pipe) = &self.pipe
+            && (pool::is_scarce() || pipe.level() < pipe.capacity() / 2)
+        {
+            // Only a hook can make this fail, and then the pipe keeps them.
+            let _ = self.land();
+        }
+        self.buffer.shrink();
     }
 }

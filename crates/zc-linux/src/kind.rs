@@ -3,27 +3,68 @@
 // `inline(always)` here: the processor mispredicts a return from a function that made a system call, at
 // 20 to 40 ns each, which small copies notice.
 
+use std::os::fd::BorrowedFd;
+
 use rustix::fs::FileType;
+use rustix::io::Errno;
 use zc_core::PollFd;
 
-use crate::sys::{self, Stat};
+use crate::sys::{self, Protocol, Stat};
 
 /// What stands behind a descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A regular file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A regular file. Reading and writing it can block on its disk, and poll(2) never says so.
     File,
-    /// A connected stream socket.
-    Socket,
+    /// A TCP connection.
+    Tcp,
+    /// A Multipath TCP connection.
+    Mptcp,
+    /// Another stream socket: a Unix one, as a rule.
+    Stream,
     /// A pipe or FIFO.
     Pipe,
     /// The null device, which drops spliced pages without looking at them.
     Null,
-    /// Anything else: a tty, another device, a directory, a datagram socket.
+    /// A socket that keeps message boundaries, or is not known to be a byte stream.
+    Messages,
+    /// Anything else: a tty, another device, a directory.
     Other,
 }
 
-/// A descriptor's kind and identity.
+impl Kind {
+    /// Asks the kernel what `fd` is: one statx(2), and for a socket one or two getsockopt(2) more. Blocks as
+    /// statx(2) does, which is not at all on local file systems, on sockets and on pipes.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` and the like, from these calls.
+    ///
+    /// ```
+    /// use std::os::fd::AsFd;
+    /// use std::os::unix::net::UnixDatagram;
+    /// use zc_linux::Kind;
+    ///
+    /// assert_eq!(Kind::of(UnixDatagram::unbound()?.as_fd())?, Kind::Messages);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn of(fd: BorrowedFd<'_>) -> std::io::Result<Kind> {
+        Ok(of_stat(fd, &sys::stat(fd)?)?)
+    }
+
+    /// Whether it is a socket, and a byte stream.
+    pub(crate) fn is_stream_socket(self) -> bool {
+        self.is_socket() && self != Kind::Messages
+    }
+
+    /// Whether it is a socket.
+    pub fn is_socket(self) -> bool {
+        matches!(self, Kind::Tcp | Kind::Mptcp | Kind::Stream | Kind::Messages)
+    }
+}
+
+/// What a descriptor is, and which file, if it is one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Nature {
     pub(crate) kind: Kind,
@@ -34,28 +75,60 @@ pub(crate) struct Nature {
 }
 
 impl Nature {
-    /// Asks the kernel, unless the owner knows. If the kernel will not say, read/write gets the
-    /// descriptor: its error is the one worth reporting.
+    /// Asks the kernel, except what the owner knows. A socket is always asked what it speaks: std's types
+    /// can be made from any descriptor, and messages must never be spliced. If the kernel will not say,
+    /// read/write gets the descriptor: its error is the one worth reporting.
     #[inline(always)]
     pub(crate) fn of(fd: PollFd<'_>) -> Nature {
         let only = |kind| Nature { kind, identity: ((0, 0), 0), len: 0 };
         if !fd.is_stream() {
-            return only(Kind::Other);
+            return only(Kind::Messages);
         }
         if fd.is_socket() {
-            return only(Kind::Socket);
+            return only(of_socket(fd.fd()).unwrap_or(Kind::Messages));
         }
         let Ok(stat) = sys::stat(fd.fd()) else { return only(Kind::Other) };
-        Nature { kind: kind(&stat), identity: stat.identity, len: stat.len }
+        let kind = of_stat(fd.fd(), &stat).unwrap_or(Kind::Messages);
+        Nature { kind, identity: stat.identity, len: stat.len }
+    }
+
+    /// As [`of`](Nature::of), for the sink of a file: it does not matter what a stream socket speaks.
+    #[inline(always)]
+    pub(crate) fn of_sink_of_a_file(fd: PollFd<'_>) -> Nature {
+        if !fd.is_stream() || !fd.is_socket() {
+            return Nature::of(fd);
+        }
+        let is_stream = sys::is_stream(fd.fd()) == Ok(true);
+        let kind = if is_stream { Kind::Stream } else { Kind::Messages };
+        Nature { kind, ..Nature::unasked() }
+    }
+
+    /// Of a descriptor that nothing has to be known about.
+    pub(crate) fn unasked() -> Nature {
+        Nature { kind: Kind::Other, identity: ((0, 0), 0), len: 0 }
+    }
+
+    /// Whether both are one file.
+    pub(crate) fn is_same_file(&self, other: &Nature) -> bool {
+        (self.kind, other.kind) == (Kind::File, Kind::File) && self.identity == other.identity
     }
 }
 
-fn kind(stat: &Stat) -> Kind {
-    match stat.kind {
+fn of_stat(fd: BorrowedFd<'_>, stat: &Stat) -> Result<Kind, Errno> {
+    Ok(match stat.kind {
         FileType::RegularFile => Kind::File,
-        FileType::Socket => Kind::Socket,
+        FileType::Socket => of_socket(fd)?,
         FileType::Fifo => Kind::Pipe,
         FileType::CharacterDevice if stat.device == (1, 3) => Kind::Null,
         _ => Kind::Other,
-    }
+    })
+}
+
+fn of_socket(fd: BorrowedFd<'_>) -> Result<Kind, Errno> {
+    Ok(match sys::protocol(fd)? {
+        Protocol::Tcp => Kind::Tcp,
+        Protocol::Mptcp => Kind::Mptcp,
+        Protocol::OtherStream => Kind::Stream,
+        Protocol::Messages => Kind::Messages,
+    })
 }

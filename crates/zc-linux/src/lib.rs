@@ -3,26 +3,29 @@
 //! Data flows one way through these modules:
 //!
 //! ```text
-//! copy      the blocking driver: layers, limits and errors around …
-//!  ├ coalesce waits a little, if asked to, so that small pieces arrive together
-//!  └ pump   … the resumable state machine, which never waits, over …
-//!     ├ options  how its user wants it to work
-//!     ├ ends     the two ends of a step: descriptors, or a `read` and a `write`
-//!     ├ plan     what to do for the pair of descriptors at hand:
-//!     │  ├ kind    what stands behind each of them
-//!     │  ├ route   which mechanisms they allow, in order
-//!     │  ├ prior   what is known about them beforehand
-//!     │  ├ learn   which of them pays for what the source is yielding
-//!     │  └ overlap whether a file is being copied into itself
-//!     ├ flight   bytes taken and not yet delivered: in memory, or in a
-//!     │  └ pipe    … from the process's pool
-//!     ├ report   what was moved, and how
-//!     └ backend  one file per mechanism, each making one kind of call of …
-//!        └ sys   … the table of system calls, which
-//!           └ hook  … lets tests replace and record
+//! blocking  a loop around …
+//!  ├ fast     … one read and one write, for frames
+//!  ├ coalesce … a short wait, if asked for, so that small pieces arrive together
+//!  └ transfer … the resumable state machine, which never waits. A step goes down both ends, once, and
+//!     ├ plan     … decides what to do for the pair of descriptors at hand, by
+//!     │  ├ kind     what stands behind each of them
+//!     │  ├ table    what is known of such a pair: one row
+//!     │  ├ pieces   what the source is yielding
+//!     │  └ overlap  whether a file is being copied into itself
+//!     ├ flight   keeps what was taken and not yet delivered: in memory, or in a
+//!     │  └ pipe     … from the process's pool
+//!     ├ report   counts what was moved, and how
+//!     └ backend  moves bytes: one file per mechanism, each over …
+//!        ├ claim    … the range of a file that is its to move, and
+//!        └ sys      … the table of system calls, which
+//!           └ hook     … lets tests replace and record
 //! ```
 //!
-//! Users want `zc-std`. Drivers for other runtimes want [`Pump`].
+//! Users want `zc-std`. Drivers for other runtimes, and event loops, want [`Transfer`].
+//!
+//! # What moves what
+//!
+//! [`route`] is the table of the project's README as a function.
 
 #![deny(unsafe_code)]
 
@@ -30,30 +33,52 @@
 compile_error!("zc-linux is the Linux engine of zc, and there is none for another system");
 
 mod backend;
+mod blocking;
+mod claim;
 mod coalesce;
-mod copy;
-mod ends;
+mod fast;
 mod flight;
 #[cfg(feature = "hook")]
 pub mod hook;
 mod kind;
-mod learn;
 mod options;
-mod overlap;
 mod pipe;
-mod plan;
-mod prior;
-mod pump;
+pub mod pool;
 mod report;
-mod route;
 mod sys;
+mod table;
+mod transfer;
 
-pub use backend::read_write::relay;
-pub use copy::{copy, stopped};
-pub use ends::{Inflow, Outflow};
+pub use blocking::{copy, drive};
+pub use kind::Kind;
 pub use options::{Options, PageSharing};
-pub use pipe::pool;
-pub use plan::SMALL;
-pub use pump::Pump;
 pub use report::{Mechanism, Report};
-pub use sys::{Make, make, read, write};
+pub use table::route;
+pub use transfer::Transfer;
+
+/// For the sibling crates, whose calls a hook should see like the engine's own.
+#[doc(hidden)]
+pub mod fd {
+    use std::io;
+    use std::os::fd::BorrowedFd;
+
+    /// read(2), by way of the table.
+    pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(crate::sys::read_fd(fd, buf)?)
+    }
+
+    /// `SO_RCVLOWAT`, in bytes.
+    pub fn low_water(fd: BorrowedFd<'_>) -> io::Result<u32> {
+        Ok(crate::sys::low_water(fd)?)
+    }
+
+    /// Sets `SO_RCVLOWAT`, in bytes.
+    pub fn set_low_water(fd: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+        Ok(crate::sys::set_low_water(fd, bytes)?)
+    }
+
+    /// write(2), by way of the table.
+    pub fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+        Ok(crate::sys::write_fd(fd, buf)?)
+    }
+}

@@ -11,24 +11,27 @@ use crate::pipe;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PageSharing {
-    /// From a file to a socket, as Go, nginx and everybody else does; not to a pipe.
+    /// From a file to a socket, as Go, nginx and others do, and not to a pipe. What comes from a socket or a
+    /// pipe is passed on as it came: if its sender used sendfile on this machine, these are pages of its
+    /// file.
     #[default]
     Sockets,
-    /// Never: bytes are copied out of the file before the copy returns.
+    /// Never: no byte that was delivered changes any more. Into sockets and pipes everything goes by
+    /// read/write; into files splice stays, since the file system copies.
     Never,
     /// To sockets and to pipes.
     Always,
 }
 
-/// How a [`Pump`](crate::Pump) goes about its work.
+/// How a [`Transfer`](crate::Transfer) goes about its work.
 ///
 /// ```
-/// use zc_linux::{Options, PageSharing, Pump};
+/// use zc_linux::{Options, PageSharing, Transfer};
 ///
 /// let mut options = Options::default();
 /// options.page_sharing = PageSharing::Never;
-/// let pump = Pump::new(options);
-/// # assert_eq!(pump.in_flight(), 0);
+/// let transfer = Transfer::new(options);
+/// # assert_eq!(transfer.in_flight(), 0);
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -38,11 +41,14 @@ pub struct Options {
     pub pipe_size: usize,
     /// Whether pages may be lent.
     pub page_sharing: PageSharing,
-    /// Whether to go by what is known of the ends, what the source yields and what the calls cost (the
+    /// Whether to go by what is known of the pair of ends and by the size of what the source yields (the
     /// default), or to use the route's first mechanism from the first byte on, whatever it yields.
     pub adaptive: bool,
+    /// Whether a step either takes or delivers and never does both, unless one call does: for a driver that
+    /// has one side of a step made elsewhere, off a runtime's worker for example. By default it does both.
+    pub half_steps: bool,
     /// How long the blocking driver may let bytes of a TCP source wait for more to come; `None` (the
-    /// default): not at all. A pump by itself never waits.
+    /// default): not at all. A transfer by itself never waits.
     pub coalesce: Option<Duration>,
 }
 
@@ -52,6 +58,7 @@ impl Default for Options {
             pipe_size: pipe::DEFAULT_SIZE,
             page_sharing: PageSharing::default(),
             adaptive: true,
+            half_steps: false,
             coalesce: None,
         }
     }

@@ -15,9 +15,9 @@ use std::fmt;
 pub enum Mechanism {
     /// copy_file_range(2): file to file, inside the file system if it can share blocks.
     CopyFileRange,
-    /// sendfile(2): file to socket, lending it pages of the page cache; file to file, copying them.
+    /// sendfile(2): file to socket, lending it pages of the page cache.
     Sendfile,
-    /// splice(2): directly from a pipe, or from a file into one; otherwise through a pipe of our own.
+    /// splice(2): directly from pipe to pipe, or from a file into one; otherwise through a pipe of our own.
     Splice,
     /// read(2) and write(2), through memory; on what is known to be a socket recv(2) and send(2).
     ReadWrite,
@@ -44,14 +44,14 @@ impl fmt::Display for Mechanism {
 ///
 /// ```
 /// use std::io::{Read, Write};
-/// use zc_linux::{Mechanism, Pump};
+/// use zc_linux::{Mechanism, Transfer, drive};
 ///
 /// let (reader, mut writer) = std::io::pipe()?;
 /// writer.write_all(b"hello")?;
 ///
-/// let mut pump = Pump::default();
-/// zc_linux::copy(&mut pump, &mut reader.take(5), &mut std::fs::File::create("/dev/null")?)?;
-/// let report = pump.report();
+/// let mut transfer = Transfer::default();
+/// drive(&mut transfer, &mut reader.take(5), &mut std::fs::File::create("/dev/null")?)?;
+/// let report = transfer.report();
 /// assert_eq!((report.moved(), report.calls()), (5, 2)); // one read, one write
 /// assert_eq!(report.mechanism(), Some(Mechanism::ReadWrite)); // too few bytes for more
 /// # Ok::<(), Box<dyn std::error::Error>>(())

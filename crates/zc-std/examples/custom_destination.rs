@@ -3,7 +3,7 @@
 //! `cargo run -p zc-std --example custom_destination`
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 
 use zc_std::{CopyError, ReadFrom, Source};
@@ -16,7 +16,7 @@ struct Upload {
 }
 
 impl ReadFrom for Upload {
-    fn read_from<S: Source>(&mut self, source: S) -> io::Result<u64> {
+    fn read_from<S: Read + Source>(&mut self, source: S) -> io::Result<u64> {
         let mut limited = source.take(self.limit - self.received);
         let received = self.file.read_from(&mut limited);
         // A failed copy has moved bytes as well.

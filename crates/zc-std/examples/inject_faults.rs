@@ -9,12 +9,12 @@ use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 
 use zc_std::hook::{self, Action, Syscall};
-use zc_std::{Copier, CopyError, Source};
+use zc_std::{Copier, CopyError, ReadSource};
 
 const ENOSPC: i32 = 28;
 
 /// The code under test: stores a message, or nothing of it.
-fn store(source: &mut dyn Source, file: &mut File) -> Result<u64, CopyError> {
+fn store(source: &mut dyn ReadSource, file: &mut File) -> Result<u64, CopyError> {
     let start = file.stream_position().map_err(CopyError::new)?;
     // Spliced from the first byte on, as a long message is.
     let mut copier = Copier::new().adaptive(false);

@@ -1,8 +1,9 @@
 //! The stateful copy.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
-use zc_linux::{Options, Pump};
+use zc_linux::{Options, Transfer};
 
 use crate::{CopyError, PageSharing, Report, Sink, Source};
 
@@ -33,29 +34,32 @@ use crate::{CopyError, PageSharing, Report, Sink, Source};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// In an event loop, [`CopyError::waits_for`] names the end to wait for:
+/// In an event loop, [`CopyError::waits_for`] names the side to wait for, and
+/// [`resume`](Copier::resume) goes on:
 ///
 /// ```
 /// use std::os::fd::AsFd;
 /// use std::os::unix::net::UnixStream;
 /// use rustix::event::{PollFd, PollFlags, poll};
-/// use zc_std::{Copier, CopyError, End};
+/// use zc_std::{Copier, CopyError, Side};
 ///
 /// /// Copies between two sockets in non-blocking mode.
 /// fn relay(mut from: &UnixStream, mut to: &UnixStream) -> Result<u64, CopyError> {
 ///     let (mut copier, mut moved) = (Copier::new(), 0);
+///     let mut outcome = copier.copy(&mut from, &mut to);
 ///     loop {
-///         let error = match copier.copy(&mut from, &mut to) {
+///         let error = match outcome {
 ///             Ok(report) => return Ok(moved + report.moved()),
 ///             Err(error) => error,
 ///         };
 ///         moved += error.moved();
 ///         let (end, events) = match error.waits_for() {
-///             Some(End::Source) => (from.as_fd(), PollFlags::IN),
-///             Some(End::Sink) => (to.as_fd(), PollFlags::OUT),
+///             Some(Side::Source) => (from.as_fd(), PollFlags::IN),
+///             Some(Side::Sink) => (to.as_fd(), PollFlags::OUT),
 ///             None => return Err(error.with_moved(moved)),
 ///         };
 ///         let _ = poll(&mut [PollFd::from_borrowed_fd(end, events)], None);
+///         outcome = copier.resume(&mut from, &mut to);
 ///     }
 /// }
 /// # use std::io::{Read, Write};
@@ -72,11 +76,16 @@ use crate::{CopyError, PageSharing, Report, Sink, Source};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
+/// One call moves bytes until it has to wait, which from a fast sender may be long. An event loop with other
+/// things to do takes a [`Transfer`] instead, whose steps have a budget. In a tokio program neither is right:
+/// its sockets are edge-triggered, and a loop around this that awaits `readable()` without telling tokio
+/// what the call answered spins.
+///
 /// Idle, with nothing in flight, a copier holds neither a pipe nor memory: both come from pools that
 /// all copies share.
 #[derive(Debug, Default)]
 pub struct Copier {
-    pump: Pump,
+    transfer: Transfer,
 }
 
 impl Copier {
@@ -108,7 +117,7 @@ impl Copier {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn holding(residue: Vec<u8>) -> Self {
-        Copier { pump: Pump::holding(residue.into()) }
+        Copier { transfer: Transfer::holding(residue) }
     }
 
     /// How large the pipes to splice through should be, in bytes; by default 1 MiB.
@@ -133,7 +142,8 @@ impl Copier {
         self
     }
 
-    /// Whether to learn from what calls yield and cost, and switch between mechanisms (the default).
+    /// Whether to go by what is known of the pair of ends and by the size of what the source yields, and
+    /// switch between mechanisms (the default).
     ///
     /// With `false`, the first mechanism of the [table](crate#what-moves-what) is used from the
     /// first byte on, however small the pieces and whatever it costs: to spare the processor's
@@ -170,18 +180,45 @@ impl Copier {
     /// here ([`in_flight`](Copier::in_flight)); the error's own residue is empty.
     pub fn copy<R, W>(&mut self, reader: &mut R, writer: &mut W) -> Result<Report, CopyError>
     where
-        R: Source + ?Sized,
-        W: Sink + ?Sized,
+        R: Read + Source + ?Sized,
+        W: Write + Sink + ?Sized,
+    {
+        self.transfer.restart();
+        self.drive(reader, writer)
+    }
+
+    /// Continues the last copy, which stopped with an error, between the same two ends: what the copier has
+    /// found out about them, and how far it is in a chain of sources, still holds. The report and the
+    /// counts are of this call alone.
+    ///
+    /// Blocks as the two ends do. With other ends than those of the last call, use [`copy`](Copier::copy).
+    ///
+    /// # Errors
+    ///
+    /// As for [`copy`](Copier::copy).
+    pub fn resume<R, W>(&mut self, reader: &mut R, writer: &mut W) -> Result<Report, CopyError>
+    where
+        R: Read + Source + ?Sized,
+        W: Write + Sink + ?Sized,
+    {
+        self.transfer.resume();
+        self.drive(reader, writer)
+    }
+
+    fn drive<R, W>(&mut self, reader: &mut R, writer: &mut W) -> Result<Report, CopyError>
+    where
+        R: Read + Source + ?Sized,
+        W: Write + Sink + ?Sized,
     {
         // A reference to either is a sized source or sink, whatever it refers to.
         let (mut reader, mut writer) = (reader, writer);
-        zc_linux::copy(&mut self.pump, &mut reader, &mut writer)?;
-        Ok(self.pump.report().clone())
+        zc_linux::drive(&mut self.transfer, &mut reader, &mut writer)?;
+        Ok(self.transfer.report().clone())
     }
 
     /// How many bytes are taken and not delivered: those the next copy begins with.
     pub fn in_flight(&self) -> usize {
-        self.pump.in_flight()
+        self.transfer.in_flight()
     }
 
     /// Takes the bytes in flight out, in order, so that no copy will deliver them.
@@ -189,16 +226,16 @@ impl Copier {
     /// If the pipe that holds them cannot be read, which only a `hook` can cause, the rest stays in
     /// flight.
     pub fn take_residue(&mut self) -> Vec<u8> {
-        self.pump.take_residue()
+        self.transfer.take_residue()
     }
 
     /// What the last copy did, as far as it got: the report that a failed copy did not return. All zeros
     /// before the first copy.
     pub fn report(&self) -> &Report {
-        self.pump.report()
+        self.transfer.report()
     }
 
     fn options(&mut self) -> &mut Options {
-        self.pump.options_mut()
+        self.transfer.options_mut()
     }
 }

@@ -1,11 +1,7 @@
 //! The plain copy.
 
-use std::io;
+use std::io::{self, Read, Write};
 
-use zc_core::Held;
-use zc_linux::Pump;
-
-use crate::short::{self, Outcome};
 use crate::{Sink, Source};
 
 /// Copies all of `reader` into `writer`, and returns how many bytes moved.
@@ -92,39 +88,10 @@ use crate::{Sink, Source};
 /// Such a copy returns `Ok`, and delivers all that it has taken.
 pub fn copy<R, W>(reader: &mut R, writer: &mut W) -> io::Result<u64>
 where
-    R: Source + ?Sized,
-    W: Sink + ?Sized,
+    R: Read + Source + ?Sized,
+    W: Write + Sink + ?Sized,
 {
     // A reference to either is a sized source or sink, whatever it refers to.
     let (mut reader, mut writer) = (reader, writer);
-    copy_all(&mut reader, &mut writer)
-}
-
-/// [`copy()`], for ends that are known to be sized: one layer fewer to go down through at each step.
-#[inline]
-pub(crate) fn copy_all<R: Source, W: Sink>(reader: &mut R, writer: &mut W) -> io::Result<u64> {
-    let mut held = Held::default();
-    match short::copy(reader, writer, &mut held) {
-        Outcome::Done(moved) => Ok(moved),
-        Outcome::Begun(moved) => long(reader, writer, held, moved),
-        Outcome::Failed(error) => Err(error.with_residue(held.take()).into()),
-    }
-}
-
-/// Continues a copy that has delivered `before` bytes.
-fn long(
-    reader: &mut dyn Source,
-    writer: &mut dyn Sink,
-    held: Held,
-    before: u64,
-) -> io::Result<u64> {
-    let mut pump = Pump::holding(held);
-    match zc_linux::copy(&mut pump, reader, writer) {
-        Ok(moved) => Ok(before + moved),
-        Err(error) => {
-            let moved = before + error.moved();
-            // Nobody will resume this copy, so what is in flight goes to the caller.
-            Err(error.with_moved(moved).with_residue(pump.take_residue()).into())
-        }
-    }
+    Ok(zc_linux::copy(&mut reader, &mut writer)?)
 }

@@ -3,9 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use zc_linux::Make;
-
-use crate::{AsRawPollFd, Downstream, IsStream, Sink, Source, Upstream};
+use crate::{AsRawPollFd, Downstream, IsStream, Kind, Sink, Source, Upstream};
 
 /// Any descriptor as a source and sink: an `OwnedFd` from elsewhere, the raw standard input, a
 /// datagram socket.
@@ -48,7 +46,7 @@ use crate::{AsRawPollFd, Downstream, IsStream, Sink, Source, Upstream};
 #[derive(Debug)]
 pub struct Fd<T> {
     owner: T,
-    make: Make,
+    kind: Kind,
 }
 
 impl<T: AsFd> Fd<T> {
@@ -59,13 +57,24 @@ impl<T: AsFd> Fd<T> {
     ///
     /// Those of statx(2), fstat(2) and getsockopt(2), which tell what kind of descriptor it is.
     pub fn new(owner: T) -> io::Result<Self> {
-        let make = zc_linux::make(owner.as_fd())?;
-        Ok(Fd { owner, make })
+        let kind = Kind::of(owner.as_fd())?;
+        Ok(Fd { owner, kind })
     }
 
     /// The descriptor's owner.
     pub fn get_ref(&self) -> &T {
         &self.owner
+    }
+
+    /// The descriptor's owner, mutably: to register it with an event loop, for example. Bytes that it reads
+    /// ahead into a buffer of its own are not seen by a copy.
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.owner
+    }
+
+    /// What stands behind the descriptor.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The descriptor's owner, by value.
@@ -82,22 +91,22 @@ impl<T: AsFd> AsFd for Fd<T> {
 
 impl<T: AsFd> IsStream for Fd<T> {
     fn is_stream(&self) -> bool {
-        self.make.is_stream
+        self.kind != Kind::Messages
     }
     fn is_socket(&self) -> bool {
-        self.make.is_socket
+        self.kind.is_socket()
     }
 }
 
 impl<T: AsFd> Read for Fd<T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        zc_linux::read(self.as_fd(), buf)
+        zc_linux::fd::read(self.as_fd(), buf)
     }
 }
 
 impl<T: AsFd> Write for Fd<T> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        zc_linux::write(self.as_fd(), buf)
+        zc_linux::fd::write(self.as_fd(), buf)
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())

@@ -15,10 +15,13 @@
 //! ```
 //!
 //! - [`ReadFrom::read_from`] and [`copy()`] copy until the end of input, or a limit.
+//! - [`copy_exact`] and [`copy_at_most`] know how long the source is to be: a peer that dies ends its
+//!   connection as one that is done does.
 //! - [`Copier`] is the stateful form: options, a [`Report`] of what was done, and copies that can be
 //!   resumed where an error left them.
 //! - [`Progress`] reports bytes as they move, at full speed; [`Opaque`] lets any `Read` or `Write`
 //!   take part; [`Fd`] lets any descriptor.
+//! - [`Transfer`] is what all of these drive: a state machine whose steps never wait, for event loops.
 //! - [`Source`] and [`Sink`] are for types of your own.
 //! - `hook` and `conformance`, each behind the feature of that name, are for your tests.
 //!
@@ -28,14 +31,16 @@
 //!
 //! | from \\ to | regular file | TCP, Unix stream | pipe | anything else |
 //! |---|---|---|---|---|
-//! | regular file | copy_file_range, then sendfile | sendfile | read/write; splice on request | read/write |
+//! | regular file | copy_file_range, then splice through a pipe | sendfile | read/write; splice on request | read/write |
 //! | TCP, Unix stream | splice through a pipe | splice through a pipe | splice through a pipe | read/write |
-//! | pipe, FIFO | splice | splice | splice | read/write |
+//! | pipe, FIFO | splice through a pipe | splice through a pipe | splice | read/write |
 //! | anything else (tty, procfs, device, datagram, any `Read`) | read/write | read/write | read/write | read/write |
 //!
 //! Every cell ends in read/write: when a mechanism refuses, the next one continues from the same
-//! byte. `/dev/null` as a destination counts as a socket does. Where read/write with a large buffer
-//! is cheaper, a copy uses that instead; [`Copier::adaptive`] turns it off.
+//! byte. `/dev/null` as a destination counts as a socket does, and takes what a pipe has by one splice.
+//! "Through a pipe" is through one of our own: whatever a call waits for, it holds nothing that another
+//! process could want. Where read/write is known to be cheaper, a copy uses that instead;
+//! [`Copier::adaptive`] turns it off.
 //!
 //! # SIGPIPE
 //!
@@ -53,14 +58,15 @@ struct Readme;
 
 mod copier;
 mod copy;
+mod exact;
 mod fd;
 mod opaque;
 mod progress;
 mod read_from;
-mod short;
 
 pub use copier::Copier;
 pub use copy::copy;
+pub use exact::{copy_at_most, copy_exact};
 pub use fd::Fd;
 pub use opaque::Opaque;
 pub use progress::Progress;
@@ -69,8 +75,9 @@ pub use read_from::Kernel;
 #[cfg(feature = "conformance")]
 pub use zc_core::conformance;
 pub use zc_core::{
-    AsRawPollFd, CopyError, Downstream, End, IsStream, PollFd, ReadFrom, Sink, Source, Upstream,
+    AsRawPollFd, CopyError, Downstream, IsStream, PollFd, ReadFrom, ReadSource, Side, Sink, Source,
+    StdIo, Upstream, WriteSink, driver,
 };
 #[cfg(feature = "hook")]
 pub use zc_linux::hook;
-pub use zc_linux::{Mechanism, PageSharing, Report, pool};
+pub use zc_linux::{Kind, Mechanism, Options, PageSharing, Report, Transfer, pool, route};

@@ -74,8 +74,8 @@ impl<T: Read, F: FnMut(u64)> Read for Progress<T, F> {
     }
 }
 
-impl<T: Source, F: FnMut(u64)> Source for Progress<T, F> {
-    fn upstream(&mut self) -> Upstream<'_> {
+impl<Io, T: Source<Io>, F: FnMut(u64)> Source<Io> for Progress<T, F> {
+    fn upstream(&mut self) -> Upstream<'_, Io> {
         Upstream::through(&mut self.inner)
     }
     fn taken(&mut self, n: u64) {
@@ -94,8 +94,8 @@ impl<T: Write, F: FnMut(u64)> Write for Progress<T, F> {
     }
 }
 
-impl<T: Sink, F: FnMut(u64)> Sink for Progress<T, F> {
-    fn downstream(&mut self) -> Downstream<'_> {
+impl<Io, T: Sink<Io>, F: FnMut(u64)> Sink<Io> for Progress<T, F> {
+    fn downstream(&mut self) -> Downstream<'_, Io> {
         Downstream::through(&mut self.inner)
     }
     fn given(&mut self, n: u64) {

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{
-    self, BufWriter, Cursor, LineWriter, PipeWriter, Stderr, StderrLock, Stdout, StdoutLock, Write,
+    self, BufWriter, Cursor, LineWriter, PipeWriter, Read, Stderr, StderrLock, Stdout, StdoutLock,
+    Write,
 };
 use std::net::TcpStream;
 use std::os::fd::AsFd;
@@ -11,8 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ChildStdin;
 use std::sync::Arc;
 
-use crate::copy::copy_all;
-use crate::{Fd, Opaque, Progress, ReadFrom, Sink, Source};
+use crate::{Fd, Opaque, Progress, ReadFrom, Sink, Source, WriteSink};
 
 /// The [`ReadFrom`] parameter of the types this crate implements it for: copied with the kernel's
 /// help.
@@ -22,8 +22,8 @@ pub enum Kernel {}
 macro_rules! read_from {
     ($($(@[$($params:tt)*])? $ty:ty;)*) => {$(
         impl$(<$($params)*>)? ReadFrom<Kernel> for $ty {
-            fn read_from<Src: Source>(&mut self, mut source: Src) -> io::Result<u64> {
-                copy_all(&mut source, self)
+            fn read_from<Src: Read + Source>(&mut self, mut source: Src) -> io::Result<u64> {
+                Ok(zc_linux::copy(&mut source, self)?)
             }
         }
     )*};
@@ -59,17 +59,17 @@ read_from! {
     &io::Sink;
     io::Empty;
     &io::Empty;
-    @[W: Sink] BufWriter<W>;
-    @[W: Sink] LineWriter<W>;
+    @[W: Write + Sink] BufWriter<W>;
+    @[W: Write + Sink] LineWriter<W>;
     @[W: Write] Opaque<W>;
     @[T: AsFd] Fd<T>;
-    @[W: Sink, F: FnMut(u64)] Progress<W, F>;
+    @[W: Write + Sink, F: FnMut(u64)] Progress<W, F>;
 }
 
 macro_rules! read_from_dyn {
     ($($ty:ty;)*) => {$(
         impl ReadFrom<Kernel> for $ty {
-            fn read_from<S: Source>(&mut self, mut source: S) -> io::Result<u64> {
+            fn read_from<S: Read + Source>(&mut self, mut source: S) -> io::Result<u64> {
                 crate::copy(&mut source, self)
             }
         }
@@ -77,7 +77,7 @@ macro_rules! read_from_dyn {
 }
 
 read_from_dyn! {
-    dyn Sink + '_;
-    dyn Sink + Send + '_;
-    dyn Sink + Send + Sync + '_;
+    dyn WriteSink + '_;
+    dyn WriteSink + Send + '_;
+    dyn WriteSink + Send + Sync + '_;
 }

@@ -1,20 +1,26 @@
-//! A soak: random copies with random faults for a long time, and flat memory and descriptor counts.
+//! A soak: random copies with random faults for a long time, half of them on open files that they share with
+//! other threads and processes, and flat memory and descriptor counts.
 //!
 //! `soak [--seconds N] [--threads N]`. The time is cut into rounds; between them, with nothing in
-//! progress, memory and descriptors are measured. Ends with a failure if they grow.
+//! progress, memory and descriptors are measured. Ends with a failure if they grow, if a byte is lost or
+//! doubled, or if a copy hangs.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use zc_std::pool;
 use zc_testkit::ledger::descriptors;
-use zc_testkit::workload::{Tally, resident, run};
+use zc_testkit::raw::trim_heap;
+use zc_testkit::soak;
+use zc_testkit::tally::Tally;
+use zc_testkit::workload::resident;
 
 const ROUNDS: u64 = 20;
-/// What allocators may keep back more in the second half than in the first, in bytes.
+/// What allocators and caches of stacks may keep back more in the second half than in the first, in bytes.
 const SLACK: u64 = 8 << 20;
 
 fn main() -> ExitCode {
+    soak::program();
     let (seconds, threads) = (option("--seconds", 600), option("--threads", 16));
     let round = Duration::from_millis(seconds * 1000 / ROUNDS);
     let open = descriptors();
@@ -24,12 +30,20 @@ fn main() -> ExitCode {
         "round     copies        MiB     faults    resumed   resident KiB   descriptors   idle pipes"
     );
     for number in 1..=ROUNDS {
-        total += run(threads, round, number * threads);
+        match soak::run(threads, round, number * threads) {
+            Ok(tally) => total += tally,
+            Err(hung) => {
+                total += hung.tally;
+                summarise(&total, hung.workers, leaks);
+                return ExitCode::FAILURE;
+            }
+        }
         let idle = pool::idle();
         assert_eq!(pool::lent(), 0, "pipes on loan with no copy in progress");
         pool::clear();
         let now = descriptors();
         leaks += now.iter().filter(|descriptor| !open.contains(descriptor)).count();
+        trim_heap();
         memory.push(resident());
         println!(
             "{number:>5} {:>10} {:>10} {:>10} {:>10} {:>14} {:>13} {idle:>12}",
@@ -45,15 +59,26 @@ fn main() -> ExitCode {
     let most = |half: &[u64]| half.iter().copied().max().unwrap_or(0);
     let (before, after) = (most(first), most(second));
     println!(
-        "most resident: {} KiB in the first half, {} KiB in the second; descriptors leaked: {leaks}; bytes lost: 0",
+        "most resident: {} KiB in the first half, {} KiB in the second; descriptors leaked: {leaks}; bytes lost: {}",
         before >> 10,
-        after >> 10
+        after >> 10,
+        total.lost
     );
+    summarise(&total, 0, leaks);
     if leaks > 0 || after > before + SLACK {
         eprintln!("not flat");
         return ExitCode::FAILURE;
     }
-    ExitCode::SUCCESS
+    if total.lost > 0 || total.doubled > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn summarise(total: &Tally, hung: usize, leaks: usize) {
+    let Tally { copies, bytes, faults, shared, forks, handed_over, lost, doubled, .. } = total;
+    println!(
+        "{copies} copies, {bytes} bytes, {shared} copies on shared files, {forks} forks, \
+         {handed_over} hand-overs, {faults} faults; {lost} bytes lost, {doubled} doubled, {hung} hung, \
+         {leaks} descriptors leaked"
+    );
 }
 
 /// The number after `name` on the command line.

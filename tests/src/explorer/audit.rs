@@ -6,15 +6,17 @@ use std::os::fd::RawFd;
 use zc_std::hook::{Record, Syscall};
 use zc_std::{CopyError, Mechanism, Report};
 
-use super::misbehaviour::errno::{EINVAL, EIO, REFUSALS};
+use super::misbehaviour::errno::{EAGAIN, EINVAL, EIO, REFUSALS, REFUSALS_AT_SOCKETS};
 
 /// The calls of one copy, and who was who in them.
 pub(crate) struct Audit<'a> {
     pub(crate) calls: &'a [Record],
     pub(crate) source: &'a [RawFd],
     pub(crate) sink: Option<RawFd>,
-    /// A plain copy: after the call that failed come those that fetch the residue.
-    pub(crate) plain: bool,
+    /// Those of them that are sockets.
+    pub(crate) sockets: &'a [RawFd],
+    /// Why there was no pipe, the last time that this run has asked for one.
+    pub(crate) no_pipe: Option<i32>,
 }
 
 macro_rules! check {
@@ -35,10 +37,15 @@ impl Audit<'_> {
         })
     }
 
-    /// `direct`: nothing but the engine writes to the sink.
-    pub(crate) fn report(&self, report: &Report, direct: bool) -> Result<(), String> {
+    /// `direct`: nothing but the engine writes to the sink. `counted`: nothing but the engine makes calls.
+    pub(crate) fn report(
+        &self,
+        report: &Report,
+        direct: bool,
+        counted: bool,
+    ) -> Result<(), String> {
         check!(
-            report.calls() == self.calls.len() as u64,
+            !counted || report.calls() == self.calls.len() as u64,
             "{} calls were made, {} reported",
             self.calls.len(),
             report.calls()
@@ -81,7 +88,8 @@ impl Audit<'_> {
         if let Some(errno) = report.refused(mechanism) {
             check!(report.tried(mechanism), "{mechanism} refused without having been tried");
             // ENOBUFS: no pipe worth having. EINVAL: a drain that took nothing.
-            let said = self.calls.iter().any(|record| record.result == Err(errno));
+            let said = self.calls.iter().any(|record| record.result == Err(errno))
+                || mechanism == Mechanism::Splice && self.no_pipe == Some(errno);
             check!(
                 said || errno == libc::ENOBUFS || errno == EINVAL,
                 "{mechanism} is said to have refused with errno {errno}, which no call returned"
@@ -97,16 +105,9 @@ impl Audit<'_> {
         let raw = error.raw_os_error();
         check!(error.kind() != io::ErrorKind::Interrupted, "interrupted: {error}");
         check!(
-            ["read", "write", "flush", "splice", "sendfile", "copy_file_range", "lseek"]
-                .contains(&name),
+            ["read", "write", "flush", "splice", "sendfile", "lseek"].contains(&name),
             "{name} cannot fail a copy: {error}"
         );
-        if ["splice", "sendfile", "copy_file_range"].contains(&name) {
-            check!(
-                raw.is_none_or(|errno| !REFUSALS.contains(&errno)),
-                "another mechanism should have gone on: {error}"
-            );
-        }
         if let Some(errno) = raw {
             check!(
                 error.kind() == io::Error::from_raw_os_error(errno).kind(),
@@ -115,17 +116,35 @@ impl Audit<'_> {
         }
         for record in self.calls.iter().rev() {
             if explains(record, error, name) {
+                check!(!self.is_refusal(record), "another mechanism should have gone on: {error}");
                 return Ok(());
             }
-            // What may come after the call that failed: calls that only ask something, and, with a
-            // plain copy, those that fetch what is in the pipe.
+            // What may come after the call that failed: calls that only ask something or give back a
+            // range of a file, those that fetch what is in the pipe, which is given back, too, and those that
+            // read what was claimed of a file and cannot be moved now.
             let asks = record.call.len == 0;
-            let lands = self.plain && self.reads_own_pipe(record);
-            if !(asks || lands) {
+            let keeps =
+                ["sendfile", "splice"].contains(&name) && record.call.syscall == Syscall::Read;
+            if !(asks || self.reads_own_pipe(record) || keeps) {
                 break;
             }
         }
         Err(format!("the last call did not fail like that: {error}"))
+    }
+
+    /// Whether by that answer a call says that it cannot do it, and no more than that.
+    fn is_refusal(&self, record: &Record) -> bool {
+        let Err(errno) = record.result else { return false };
+        let is_socket = |fd: Option<RawFd>| fd.is_some_and(|fd| self.sockets.contains(&fd));
+        match record.call.syscall {
+            Syscall::CopyFileRange => true,
+            Syscall::Splice | Syscall::Sendfile => {
+                let at_socket = is_socket(record.call.from) || is_socket(record.call.to);
+                let refusals = if at_socket { &REFUSALS_AT_SOCKETS[..] } else { &REFUSALS[..] };
+                refusals.contains(&errno)
+            }
+            _ => false,
+        }
     }
 
     fn reads_own_pipe(&self, record: &Record) -> bool {
@@ -146,4 +165,15 @@ fn explains(record: &Record, error: &CopyError, name: &str) -> bool {
             Ok(0) => error.raw_os_error() == Some(EIO),
             Ok(_) => false,
         }
+        // Where recv(2) is denied, and before a file is claimed for a socket, poll(2) says whether the call
+        // would wait, in its place.
+        || syscall == Syscall::Poll
+            && ["read", "sendfile", "splice"].contains(&name)
+            && error.raw_os_error() == record.result.err().or(would_wait(record).then_some(EAGAIN))
+            && error.raw_os_error().is_some()
+}
+
+/// Whether a call said that one of the ends is not ready.
+pub(crate) fn would_wait(record: &Record) -> bool {
+    record.result == Err(EAGAIN) || (record.call.syscall, record.result) == (Syscall::Poll, Ok(0))
 }

@@ -324,6 +324,14 @@ impl SourceEnd<'_> {
         })
     }
 
+    /// Its descriptors, if they are sockets.
+    pub(crate) fn sockets(&self) -> Vec<RawFd> {
+        match &self.from {
+            From::Tcp(_) | From::Unix(_) | From::SeqPacket(_) | From::Chain(..) => self.fds(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Its descriptors.
     pub(crate) fn fds(&self) -> Vec<RawFd> {
         match &self.from {
@@ -362,6 +370,14 @@ enum To<'a> {
 }
 
 impl SinkEnd<'_> {
+    /// Its descriptor, if that is a socket.
+    pub(crate) fn sockets(&self) -> Vec<RawFd> {
+        match &self.to {
+            To::Tcp(..) | To::Unix(..) | To::SeqPacket(..) => self.fd().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The innermost sink.
     pub(crate) fn leaf(&self, by_table: bool) -> io::Result<BoxSink<'_>> {
         Ok(match &self.to {

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, BufWriter, Chain, Read, Take, Write};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use zc_std::{Fd, Opaque, Progress, Sink, Source};
+use zc_std::{Fd, Opaque, Progress, ReadSource, Sink, Source, StdIo, WriteSink};
 
 use super::scenario::{SinkWrap, SourceWrap};
 
@@ -26,12 +26,12 @@ pub(crate) enum Seen {
     Opaque,
 }
 
-pub(crate) trait SourceLayer: Source {
+pub(crate) trait SourceLayer: ReadSource {
     /// Tells of itself, after all that is below it.
     fn look(&self, seen: &mut Vec<Seen>);
 }
 
-pub(crate) trait SinkLayer: Sink {
+pub(crate) trait SinkLayer: WriteSink {
     /// Tells of itself, after all that the bytes reach later.
     fn look(&self, seen: &mut Vec<Seen>);
 }
@@ -91,17 +91,17 @@ impl Read for Slice<'_> {
 
 impl Source for Slice<'_> {
     fn upstream(&mut self) -> zc_std::Upstream<'_> {
-        self.bytes.upstream()
+        Source::<StdIo>::upstream(&mut self.bytes)
     }
     fn buffered(&self) -> &[u8] {
-        self.bytes.buffered()
+        Source::<StdIo>::buffered(&self.bytes)
     }
     fn consume_buffered(&mut self, n: usize) {
-        self.bytes.consume_buffered(n);
+        Source::<StdIo>::consume_buffered(&mut self.bytes, n);
         self.left.set(self.bytes.len());
     }
     fn taken(&mut self, n: u64) {
-        self.bytes.taken(n);
+        Source::<StdIo>::taken(&mut self.bytes, n);
     }
 }
 

@@ -26,6 +26,10 @@ pub mod errno {
         ETXTBSY, ENOMEM,
     ];
 
+    /// Those of them by which it says so at a socket. Any other may be an error of the socket's own, which
+    /// it tells of once.
+    pub(crate) const REFUSALS_AT_SOCKETS: [i32; 5] = [EINVAL, ENOSYS, EPERM, ESPIPE, EOVERFLOW];
+
     /// One for each way in which the engine takes an errno: wait, go on by another mechanism, give
     /// up. (EINTR, the fourth, never leaves the table of calls.)
     pub const CLASSES: [i32; 3] = [EAGAIN, EINVAL, ENOSPC];
@@ -125,6 +129,8 @@ impl Menu {
     pub fn of(self, seen: &Record) -> Vec<Misbehaviour> {
         let mut menu: Vec<_> = match self {
             Menu::Full => errno::ALL.into_iter().map(Fail).collect(),
+            Menu::Brief if seen.call.syscall == Syscall::Seek => vec![Fail(errno::ESPIPE)],
+            Menu::Brief if seen.call.syscall == Syscall::Kcmp => vec![Fail(errno::EAGAIN)],
             Menu::Brief if !moves_bytes(&seen.call) => vec![Fail(errno::EMFILE)],
             Menu::Brief => errno::CLASSES.into_iter().map(Fail).collect(),
         };

@@ -94,11 +94,11 @@ pub struct Engine {
     pub adaptive: bool,
     /// `Copier::pipe_size`; the plain copy has its own.
     pub pipe_size: usize,
-    /// `Copier::coalesce`, by a delay too short to matter; for a plain copy, never.
+    /// `Copier::coalesce`, by a delay too short to matter; for others than a copier, never.
     pub coalesce: bool,
 }
 
-/// Which call copies, and how the copy goes on after an error.
+/// Which call copies, or how a transfer is driven by hand, and how the copy goes on after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// `copy`; the residue in its error is written, then it is called again.
@@ -110,6 +110,23 @@ pub enum Mode {
     /// `Copier::copy`; the copier is dropped with what it has in flight, which is written anew, and
     /// another goes on.
     Abandon,
+    /// A transfer, a step at a time; stepped on.
+    Steps,
+    /// The same, by a driver that goes after each step, and leaves nothing but the transfer to the next.
+    Leave,
+    /// The same, and the transfer goes to another thread and back after each step.
+    Threads,
+    /// The same, by steps that either take or deliver.
+    HalfSteps,
+    /// The same, by steps that take no more than this.
+    Budget(u64),
+}
+
+impl Mode {
+    /// Whether a transfer is driven by hand.
+    pub fn by_hand(self) -> bool {
+        !matches!(self, Mode::Plain | Mode::Resume | Mode::TakeResidue | Mode::Abandon)
+    }
 }
 
 /// Which ends are in non-blocking mode.
@@ -172,7 +189,10 @@ impl Scenario {
                 (SinkKind::Unix | SinkKind::Tcp | SinkKind::Pipe, _) | (_, false)
             )
         };
-        (self.sink != SinkKind::SameFile || self.source == SourceKind::File && self.ends_itself())
+        // A file copied into itself has an end of its own, and nothing of it is read ahead: the engine refuses.
+        let reads_ahead = self.above.iter().any(|wrap| matches!(wrap, SourceWrap::BufReader(_)));
+        let into_itself = self.source == SourceKind::File && self.ends_itself() && !reads_ahead;
+        (self.sink != SinkKind::SameFile || into_itself)
             && has_mode(self.waiting.source())
             && takes_mode(self.waiting.sink())
             // A limit or a buffer that is smaller than a message cuts it: recv(2) drops the rest.

@@ -55,7 +55,7 @@
 //! bytes into the other. First it reads to the end with `read` alone; the result is the
 //! reference, so there is nothing to declare: a type that ends after 1000 bytes has a limit of 1000.
 //! Then it follows many fixed schedules that mix reads of all sizes with steps past `read`, made just
-//! as an engine makes them, by way of [`Inlet`](crate::Inlet) and the descriptor. The input is all
+//! as an engine makes them, by way of [`driver`](crate::driver) and the descriptor. The input is all
 //! there in some of them; in others it trickles in and the stream is non-blocking. Whatever the mix,
 //! these must hold:
 //!
@@ -99,6 +99,7 @@ mod sink;
 mod source;
 mod wire;
 
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use crate::{Sink, Source};
@@ -126,7 +127,7 @@ type Count<'k, S> = Box<dyn Fn(&S) -> u64 + 'k>;
 /// conformance::source(|stream| BufReader::with_capacity(300, stream).take(5000))?;
 /// # Ok::<(), conformance::Failure>(())
 /// ```
-pub fn source<S: Source>(make: impl FnMut(UnixStream) -> S) -> Result<(), Failure> {
+pub fn source<S: Read + Source>(make: impl FnMut(UnixStream) -> S) -> Result<(), Failure> {
     SourceKit::new(make).check()
 }
 
@@ -145,7 +146,7 @@ pub fn source<S: Source>(make: impl FnMut(UnixStream) -> S) -> Result<(), Failur
 /// conformance::sink(|stream| BufWriter::with_capacity(300, stream))?;
 /// # Ok::<(), conformance::Failure>(())
 /// ```
-pub fn sink<S: Sink>(make: impl FnMut(UnixStream) -> S) -> Result<(), Failure> {
+pub fn sink<S: Write + Sink>(make: impl FnMut(UnixStream) -> S) -> Result<(), Failure> {
     SinkKit::new(make).check()
 }
 
@@ -155,7 +156,7 @@ pub fn sink<S: Sink>(make: impl FnMut(UnixStream) -> S) -> Result<(), Failure> {
 ///
 /// If a property does not hold; the message says which, and where it showed.
 #[track_caller]
-pub fn assert_source<S: Source>(make: impl FnMut(UnixStream) -> S) {
+pub fn assert_source<S: Read + Source>(make: impl FnMut(UnixStream) -> S) {
     failure::raise(source(make));
 }
 
@@ -165,6 +166,6 @@ pub fn assert_source<S: Source>(make: impl FnMut(UnixStream) -> S) {
 ///
 /// If a property does not hold; the message says which, and where it showed.
 #[track_caller]
-pub fn assert_sink<S: Sink>(make: impl FnMut(UnixStream) -> S) {
+pub fn assert_sink<S: Write + Sink>(make: impl FnMut(UnixStream) -> S) {
     failure::raise(sink(make));
 }

@@ -1,5 +1,6 @@
 //! Sinks: written to by `write` alone, then in every mix with steps past it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -9,8 +10,8 @@ use super::Count;
 use super::failure::{Failure, Property, raise};
 use super::script::{Act, Mode, Script};
 use super::wire::{self, LEN};
-use crate::held::retry;
-use crate::{Outlet, Sink};
+use crate::driver::{retry, walk_sink};
+use crate::{Sink, StdIo};
 
 /// How large the writes are that make the reference.
 const REFERENCE_WRITE: usize = 4096;
@@ -57,7 +58,7 @@ pub struct SinkKit<'k, S> {
     observe: Option<Count<'k, S>>,
 }
 
-impl<'k, S: Sink> SinkKit<'k, S> {
+impl<'k, S: Write + Sink> SinkKit<'k, S> {
     /// Will check the sink that `make` builds over a stream.
     pub fn new(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
         SinkKit { make: Box::new(make), observe: None }
@@ -194,7 +195,7 @@ struct Run<S> {
     arrived: Vec<u8>,
 }
 
-impl<S: Sink> Run<S> {
+impl<S: Write + Sink> Run<S> {
     /// Follows the script to the end.
     fn follow(
         &mut self,
@@ -275,11 +276,14 @@ impl<S: Sink> Run<S> {
 
     /// Some steps of one copy, as an engine makes them: what is held back first, then past it all.
     fn write_past(&mut self, len: usize, steps: usize, went_past: &mut bool) -> Answer {
-        let mut outlet = Outlet::new(self.sink());
-        if outlet.reach().0.is_none() {
+        let (mut has_descriptor, mut holds) = (false, false);
+        walk_sink::<StdIo>(self.sink(), &Cell::new(0), &mut |end, holds_back| {
+            (has_descriptor, holds) = (end.is_some(), holds_back);
+        });
+        if !has_descriptor {
             return self.write(len);
         }
-        if let Err(error) = retry(|| outlet.flush()) {
+        if holds && let Err(error) = retry(|| self.sink().flush()) {
             return Answer::of(Err(error), 0);
         }
         let mut answer = Answer::Took(0);
@@ -288,13 +292,15 @@ impl<S: Sink> Run<S> {
             if bytes.is_empty() {
                 break;
             }
-            let mut outlet = Outlet::new(self.sink());
-            let Some(fd) = outlet.reach().0 else { break };
-            let written = wire::write(fd.fd(), &bytes);
-            if let Ok(n) = written {
-                outlet.given(n as u64);
-                *went_past = true;
-            }
+            let (delivered, mut written) = (Cell::new(0), None);
+            walk_sink::<StdIo>(self.sink(), &delivered, &mut |end, _| {
+                let Some(end) = end else { return };
+                let answer = wire::write(end.fd.fd(), &bytes);
+                delivered.set(*answer.as_ref().unwrap_or(&0) as u64);
+                written = Some(answer);
+            });
+            let Some(written) = written else { break };
+            *went_past |= written.is_ok();
             answer = self.took(Answer::of(written, bytes.len()));
             if !matches!(answer, Answer::Took(_)) {
                 break;

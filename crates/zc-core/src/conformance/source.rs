@@ -1,7 +1,7 @@
 //! Sources: read by `read` alone, then in every mix with steps past it.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,8 +9,8 @@ use super::Count;
 use super::failure::{Failure, Property, raise};
 use super::script::{Act, Mode, Script};
 use super::wire::{self, Feed, LEN};
-use crate::held::retry;
-use crate::{Bottom, Fault, Inlet, Reach, Source};
+use crate::driver::{Bottom, Place, Reach, retry, walk_source};
+use crate::{ReadSource, Source, StdIo};
 
 /// How large the reads are that make the reference.
 const REFERENCE_READ: usize = 4096;
@@ -34,7 +34,7 @@ pub struct SourceKit<'k, S> {
     observe: Option<Count<'k, S>>,
 }
 
-impl<'k, S: Source> SourceKit<'k, S> {
+impl<'k, S: Read + Source> SourceKit<'k, S> {
     /// Will check the source that `make` builds over a stream.
     pub fn new(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
         SourceKit { make: Box::new(make), observe: None }
@@ -187,7 +187,7 @@ enum Outcome {
     Broken(String),
 }
 
-impl<'r, S: Source> Run<'r, S> {
+impl<'r, S: Read + Source> Run<'r, S> {
     /// Follows the script to the end; answers how much of the input is left.
     fn follow(&mut self, observe: Option<&dyn Fn(&S) -> u64>) -> Result<usize, Failure> {
         let mut blocked_at_end = 0;
@@ -504,11 +504,15 @@ fn read(source: &mut (impl Read + ?Sized), len: usize) -> Outcome {
 }
 
 /// Some steps of one copy; the last of them is the only one that may have brought no bytes.
-fn steps_past(source: &mut dyn Source, len: usize, steps: usize, seen: &mut Seen) -> Vec<Outcome> {
-    let mut inlet = Inlet::new(source);
-    let mut outcomes = Vec::new();
+fn steps_past(
+    source: &mut dyn ReadSource,
+    len: usize,
+    steps: usize,
+    seen: &mut Seen,
+) -> Vec<Outcome> {
+    let (mut place, mut outcomes) = (Place::default(), Vec::new());
     for _ in 0..steps {
-        outcomes.push(step_past(&mut inlet, len, seen));
+        outcomes.push(step_past(source, &mut place, len, seen));
         if !matches!(outcomes.last(), Some(Outcome::Bytes(..))) {
             break;
         }
@@ -517,57 +521,68 @@ fn steps_past(source: &mut dyn Source, len: usize, steps: usize, seen: &mut Seen
 }
 
 /// One step, as an engine makes it: buffers first, then the descriptor, then the next of a chain.
-fn step_past(inlet: &mut Inlet<'_>, len: usize, seen: &mut Seen) -> Outcome {
+fn step_past(
+    source: &mut dyn ReadSource,
+    place: &mut Place,
+    len: usize,
+    seen: &mut Seen,
+) -> Outcome {
     loop {
-        let Reach { bottom, limit, .. } = inlet.reach();
-        let room = usize::try_from(limit).map_or(len, |limit| limit.min(len));
-        let why = if limit == 0 {
-            Why::Limit
-        } else if matches!(bottom, Bottom::Opaque) {
-            seen.opaque = true;
-            return read(inlet.reader(), room);
-        } else {
-            match buffered(inlet, room) {
-                Ok(bytes) if bytes.is_empty() => {}
-                Ok(bytes) => {
-                    seen.buffered = true;
-                    return Outcome::Bytes(bytes, Via::Buffer);
-                }
-                Err(fault) => return Outcome::Broken(fault.error.to_string()),
+        let mut at_link = AtLink::Opaque(len);
+        let walked = walk_source::<StdIo>(source, *place, &mut |reach| {
+            at_link = look(reach, len);
+            match &at_link {
+                AtLink::Done(Outcome::Bytes(bytes, _)) => bytes.len() as u64,
+                _ => 0,
             }
-            match inlet.reach().bottom {
-                Bottom::Fd(fd) => match wire::read(fd.fd(), room) {
-                    Ok(bytes) if bytes.is_empty() => Why::Descriptor,
-                    Ok(bytes) => {
-                        inlet.taken(bytes.len() as u64);
-                        return Outcome::Bytes(bytes, Via::Descriptor);
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Outcome::Blocked,
-                    Err(error) => return Outcome::Failed(error.kind()),
-                },
-                Bottom::Spent | Bottom::Opaque => Why::Spent,
+        });
+        if let Err(error) = walked {
+            return Outcome::Broken(error.error.to_string());
+        }
+        match at_link {
+            AtLink::Done(outcome) => {
+                seen.buffered |= matches!(outcome, Outcome::Bytes(_, Via::Buffer));
+                return outcome;
             }
-        };
-        if !inlet.next_link() {
-            return Outcome::Ended(why);
+            AtLink::Opaque(room) => {
+                seen.opaque = true;
+                return read(source, room);
+            }
+            AtLink::Ended(why, true) => return Outcome::Ended(why),
+            AtLink::Ended(_, false) => *place = place.next_link(),
         }
     }
 }
 
-/// Takes some of what is buffered: at most `room`, though more may be offered.
-fn buffered(inlet: &mut Inlet<'_>, room: usize) -> Result<Vec<u8>, Fault> {
-    struct Some(Vec<u8>, usize);
-    impl Write for Some {
-        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-            let n = buf.len().min(self.1);
-            self.0.extend_from_slice(&buf[..n]);
-            Ok(n)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+/// What there is to do at one link of a source.
+enum AtLink {
+    /// This is the outcome.
+    Done(Outcome),
+    /// Read at most so many bytes from the top.
+    Opaque(usize),
+    /// The link has ended, and may be the last.
+    Ended(Why, bool),
+}
+
+/// Takes some bytes from where they are, at most `len`, though more may be offered.
+fn look(reach: Reach<'_>, len: usize) -> AtLink {
+    let Reach { bottom, limit, last, .. } = reach;
+    let room = usize::try_from(limit).map_or(len, |limit| limit.min(len));
+    if limit == 0 {
+        return AtLink::Ended(Why::Limit, last);
     }
-    let mut some = Some(Vec::new(), room);
-    inlet.drain_buffered(&mut some)?;
-    Ok(some.0)
+    match bottom {
+        Bottom::Opaque => AtLink::Opaque(room),
+        Bottom::Spent => AtLink::Ended(Why::Spent, last),
+        Bottom::Buffered(bytes) => {
+            let some = bytes[..room.min(bytes.len())].to_vec();
+            AtLink::Done(Outcome::Bytes(some, Via::Buffer))
+        }
+        Bottom::Fd(end) => match wire::read(end.fd.fd(), room) {
+            Ok(bytes) if bytes.is_empty() => AtLink::Ended(Why::Descriptor, last),
+            Ok(bytes) => AtLink::Done(Outcome::Bytes(bytes, Via::Descriptor)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => AtLink::Done(Outcome::Blocked),
+            Err(error) => AtLink::Done(Outcome::Failed(error.kind())),
+        },
+    }
 }

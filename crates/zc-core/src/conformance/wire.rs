@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use super::script::{Mode, Script};
 
-use crate::held::retry;
+use crate::driver::retry;
 
 /// How many bytes the kit feeds into a source, or writes into a sink.
 ///

@@ -1,6 +1,6 @@
 //! std's wrappers: limits, chains and buffers.
 
-use std::io::{BufRead, BufReader, BufWriter, Chain, LineWriter, Take};
+use std::io::{BufRead, BufReader, BufWriter, Chain, LineWriter, Read, Take, Write};
 
 use crate::{Downstream, Sink, Source, Upstream};
 
@@ -21,7 +21,7 @@ impl<A: Source, B: Source> Source for Chain<A, B> {
     }
 }
 
-impl<S: Source> Source for BufReader<S> {
+impl<S: Read + Source> Source for BufReader<S> {
     fn upstream(&mut self) -> Upstream<'_> {
         Upstream::through(self.get_mut())
     }
@@ -33,13 +33,13 @@ impl<S: Source> Source for BufReader<S> {
     }
 }
 
-impl<W: Sink> Sink for BufWriter<W> {
+impl<W: Write + Sink> Sink for BufWriter<W> {
     fn downstream(&mut self) -> Downstream<'_> {
         Downstream::through(self.get_mut()).flush_first()
     }
 }
 
-impl<W: Sink> Sink for LineWriter<W> {
+impl<W: Write + Sink> Sink for LineWriter<W> {
     fn downstream(&mut self) -> Downstream<'_> {
         Downstream::through(self.get_mut()).flush_first()
     }

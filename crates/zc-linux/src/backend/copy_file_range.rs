@@ -4,22 +4,52 @@
 //!
 //! It is the mechanism with the most ways to refuse, some only after having moved bytes
 //! (rust-lang/rust#91152: EXDEV part-way on overlay); and it answers 0 for files of procfs, which
-//! are not at their end. Both file offsets advance by what it moved, so the next mechanism can continue.
+//! are not at their end. So whatever errno it gives, it has moved nothing by that call, and read/write
+//! completes the copy or meets the error again: Python's shutil and cp do so, too. (FUSE and network
+//! file systems pass on any errno their servers invent.)
 
-use std::os::fd::BorrowedFd;
+use zc_core::End;
 
-use rustix::io::Errno;
-use zc_core::{Next, Step};
+use super::{Answer, Outcome};
+use crate::claim::{self, Claim};
+use crate::flight::Flight;
+use crate::sys;
 
-use super::{CHUNK, failed, is_refusal, moved};
-use crate::sys::{self, Syscall};
-
-pub(crate) fn step(from: BorrowedFd<'_>, to: BorrowedFd<'_>, limit: u64) -> Result<Step, Errno> {
-    match sys::copy_file_range(from, to, sys::at_most(limit.min(CHUNK))) {
-        Ok(0) => Ok(Step::idle(Next::Done)),
-        Ok(n) => Ok(moved(n)),
-        // It should never answer EAGAIN; if it means it, read/write knows what to do.
-        Err(errno) if is_refusal(errno) || errno == Errno::AGAIN => Err(errno),
-        Err(errno) => Ok(Step::idle(failed(Syscall::CopyFileRange, errno))),
+/// `known_end`: the length that the source is known to have.
+pub(crate) fn step(
+    flight: &mut Flight,
+    from: End<'_>,
+    to: End<'_>,
+    limit: u64,
+    known_end: u64,
+) -> Answer {
+    let mut source = match Claim::make(from, limit) {
+        Ok(claim) => claim,
+        Err(errno) => return Outcome::Refused(errno).into(),
+    };
+    source.clip(known_end);
+    if source.len() == 0 {
+        return Outcome::Nothing.into();
+    }
+    let mut sink = match Claim::make(to, source.len()) {
+        Ok(claim) => claim,
+        Err(errno) => {
+            return Answer::from_claim((0, 0), Outcome::Refused(errno), source, flight);
+        }
+    };
+    let (moved, outcome) =
+        match sys::copy_file_range(source.at(), sink.at(), sys::at_most(source.len())) {
+            Ok(0) => (0, Outcome::Nothing),
+            Ok(n) => (n as u64, Outcome::Moved { drained: false, full: false }),
+            Err(errno) => (0, Outcome::Refused(errno)),
+        };
+    source.moved(moved);
+    sink.moved(moved);
+    let (taken, written, error) = claim::complete(source, sink, flight);
+    Answer {
+        taken: moved + taken,
+        delivered: moved + written,
+        written,
+        outcome: error.map_or(outcome, Outcome::Failed),
     }
 }

@@ -1,28 +1,121 @@
 //! The mechanisms: one file each.
 //!
-//! A mechanism makes one [`Step`] when told to. `Err` says that it cannot do this copy, or not any
-//! further: nothing is lost by it, and the next mechanism of the route continues from the same byte.
-//! [`Next::Done`] from any of them but read/write only *claims* the end of
-//! input; a read has to confirm it.
+//! A mechanism moves some bytes when told to, and gives an [`Answer`]. "Not now", "not this way" and "not at
+//! all" are three answers, and none stands in for another: a refusal that was taken for an error would fail
+//! a copy that read/write can make, and an error that was taken for a refusal would be asked for again,
+//! when a socket has told it once and forgotten it.
 
 pub(crate) mod copy_file_range;
 pub(crate) mod read_write;
 pub(crate) mod sendfile;
-pub(crate) mod splice;
 pub(crate) mod splice_direct;
+pub(crate) mod splice_through;
 
+use rustix::event::PollFlags;
+use rustix::fs::OFlags;
 use rustix::io::Errno;
-use zc_core::{Fault, Next, Step};
+use zc_core::driver::StepError;
+use zc_core::{End, Side};
 
-use crate::sys::Syscall;
+use crate::claim::Claim;
+use crate::flight::Flight;
+use crate::sys::{self, Syscall};
 
-/// The most that one call moves between two files, in bytes: often enough for a progress bar,
-/// seldom enough to cost nothing.
-const CHUNK: u64 = 64 << 20;
+/// What a mechanism did, and what it says.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Bytes taken from the source. Those that were not delivered are in flight.
+    pub(crate) taken: u64,
+    /// Bytes delivered to the sink.
+    pub(crate) delivered: u64,
+    /// How many of these were written into a claim that could not be given back.
+    pub(crate) written: u64,
+    pub(crate) outcome: Outcome,
+}
 
-/// Whether an errno of a zero-copy call means "this call cannot do it": for these descriptors, on
-/// this file system, in this kernel or container. Where it means something worse, read/write will
-/// find out and say so.
+/// What a mechanism says.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It moved bytes.
+    Moved {
+        /// The source had no more.
+        drained: bool,
+        /// The sink had no room for more.
+        full: bool,
+    },
+    /// The call returned 0. That may be the end, but only a read knows.
+    Nothing,
+    /// The source has nothing now.
+    WantRead,
+    /// The sink takes nothing now.
+    WantWrite,
+    /// There is no pipe to be had now.
+    NoPipe(Errno),
+    /// One side has nothing or takes nothing now; only a read or a write can tell which, and whether.
+    Unclear,
+    /// Not by this mechanism, now or later: the next one continues from the same byte.
+    Refused(Errno),
+    /// Not at all.
+    Failed(StepError),
+}
+
+impl Answer {
+    /// `n` bytes were moved from end to end.
+    pub(crate) fn moved(n: u64) -> Self {
+        let outcome = Outcome::Moved { drained: false, full: false };
+        Answer { taken: n, delivered: n, written: 0, outcome }
+    }
+
+    /// `n` bytes were taken, and are in flight.
+    #[inline(always)]
+    pub(crate) fn took(n: u64, outcome: Outcome) -> Self {
+        Answer { taken: n, delivered: 0, written: 0, outcome }
+    }
+
+    /// `n` bytes were delivered that were in flight.
+    #[inline(always)]
+    pub(crate) fn gave(n: u64, outcome: Outcome) -> Self {
+        Answer { taken: 0, delivered: n, written: 0, outcome }
+    }
+
+    /// `n` bytes of a source's range were taken, of which `delivered`; what is left of it is settled.
+    fn from_claim(
+        (n, delivered): (u64, u64),
+        outcome: Outcome,
+        rest: Claim<'_>,
+        flight: &mut Flight,
+    ) -> Self {
+        let (more, outcome) = match outcome {
+            // Nothing was moved, and nothing but the claim was made.
+            Outcome::Refused(_) if n == 0 => (rest.give_back_or_keep(flight), outcome),
+            Outcome::Failed(_) => (rest.give_back_or_keep(flight), outcome),
+            outcome => {
+                let (more, error) = rest.keep(flight);
+                // What was left unsent because the file had become shorter says nothing about the sink.
+                let outcome = match outcome {
+                    Outcome::Moved { drained, full } => {
+                        Outcome::Moved { drained, full: full && more > 0 }
+                    }
+                    outcome => outcome,
+                };
+                (more, error.map_or(outcome, Outcome::Failed))
+            }
+        };
+        Answer { taken: n + more, delivered, written: 0, outcome }
+    }
+}
+
+/// Nothing was moved.
+impl From<Outcome> for Answer {
+    #[inline(always)]
+    fn from(outcome: Outcome) -> Self {
+        Answer { taken: 0, delivered: 0, written: 0, outcome }
+    }
+}
+
+/// Whether an errno of a call that touches no socket means "this call cannot do it": for these descriptors,
+/// on this file system, in this kernel or container. Where it means something worse, read/write finds
+/// out and says so.
 fn is_refusal(errno: Errno) -> bool {
     matches!(
         errno,
@@ -42,11 +135,41 @@ fn is_refusal(errno: Errno) -> bool {
     )
 }
 
-/// A step that moved `n` bytes from end to end.
-fn moved(n: usize) -> Step {
-    Step { taken: n as u64, delivered: n as u64, next: Next::Again }
+/// Whether an errno of a call that touches a socket means "this call cannot do it". Every other one may be
+/// the socket's pending error, which it reports once: a fallback that asked again would take it for the
+/// end. (Any errno that an ICMP message brings may be pending, EACCES, EOPNOTSUPP and ENOPROTOOPT among
+/// them: net/ipv4/icmp.c, net/ipv6/icmp.c.)
+fn is_refusal_at_socket(errno: Errno) -> bool {
+    matches!(
+        errno,
+        // A protocol without the call, and a file that cannot be sent from.
+        Errno::INVAL | Errno::SPIPE | Errno::OVERFLOW | Errno::BADF
+        // Kernels without the call; seccomp filters.
+        | Errno::NOSYS | Errno::PERM
+    )
 }
 
-fn failed(syscall: Syscall, errno: Errno) -> Next {
-    Next::Failed(Fault::new(syscall.name(), errno))
+/// Whether `to` is in blocking mode.
+fn waits(to: End<'_>) -> bool {
+    !sys::flags(to.fd.fd()).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK))
+}
+
+/// Whether `to`, which has no room, would not be waited for, so that nothing is claimed for it.
+///
+/// poll(2) agrees where a sink is full to the last byte, unlike where there is little room; and only a call
+/// that has met a full TCP socket makes it tell an edge-triggered waiter of room (SOCK_NOSPACE).
+fn is_full(to: End<'_>) -> bool {
+    !waits(to) && sys::is_ready(to.fd.fd(), PollFlags::OUT) == Ok(false)
+}
+
+/// What a call from a file to `to` means by EAGAIN: that the sink is full, unless poll knows of room.
+fn sink_full_or_unclear(to: End<'_>) -> Outcome {
+    match sys::is_ready(to.fd.fd(), PollFlags::OUT) {
+        Ok(false) => Outcome::WantWrite,
+        _ => Outcome::Unclear,
+    }
+}
+
+fn failed(side: Option<Side>, syscall: Syscall, errno: Errno) -> Outcome {
+    Outcome::Failed(StepError { side, syscall: syscall.name(), error: errno.into() })
 }

@@ -1,32 +1,61 @@
-//! File to socket or file, by [sendfile(2)](https://man7.org/linux/man-pages/man2/sendfile.2.html).
+//! File to socket or to the null device, by [sendfile(2)](https://man7.org/linux/man-pages/man2/sendfile.2.html).
 //!
-//! To a socket it lends the page cache's pages instead of copying them: until the peer has read them, a
-//! write to the file changes them.
-
-use std::os::fd::BorrowedFd;
+//! It lends the page cache's pages instead of copying them: until the peer has read them, a write to the
+//! file changes them.
 
 use rustix::io::Errno;
-use zc_core::{Next, Step};
+use zc_core::End;
 
-use super::{failed, is_refusal, moved};
+use super::{
+    Answer, Outcome, failed, is_full, is_refusal, is_refusal_at_socket, sink_full_or_unclear, waits,
+};
+use crate::claim::Claim;
+use crate::flight::Flight;
+use crate::kind::Kind;
 use crate::sys::{self, Syscall};
 
-/// The most that one call sends, in bytes. Into a blocking socket the call lasts until all of it is
-/// sent, which over a slow link is long for whoever watches the progress.
-///
-/// All but the last 64 KiB of a call are sent as if with MSG_MORE, and into TCP over loopback that can make
-/// sender and receiver take turns, at twice the cost. With 4 MiB to a call they did so in half of all runs
-/// (359 and 414 ns/KiB, against 215), with as much as this in none; where they do not, the more calls
-/// take 2 to 3 % longer. docs/performance.md has the figures.
-const CHUNK: u64 = 512 * 1024;
+/// So many bytes are claimed of the file even if the socket has no room for them.
+const LEAST: u64 = 64 * 1024;
 
-pub(crate) fn step(from: BorrowedFd<'_>, to: BorrowedFd<'_>, limit: u64) -> Result<Step, Errno> {
-    match sys::sendfile(from, to, sys::at_most(limit.min(CHUNK))) {
-        Ok(0) => Ok(Step::idle(Next::Done)),
-        Ok(n) => Ok(moved(n)),
-        // Regular files never answer EAGAIN: it is the sink that is full.
-        Err(Errno::AGAIN) => Ok(Step::idle(Next::Writable)),
-        Err(errno) if is_refusal(errno) => Err(errno),
-        Err(errno) => Ok(Step::idle(failed(Syscall::Sendfile, errno))),
+/// `known_end`: the length that the source is known to have. sendfile takes a larger request as a promise of
+/// more, and holds back the last segment (kernels 4.1 to 6.4, for up to 200 ms; 6.18 takes a tenth longer).
+pub(crate) fn step(
+    flight: &mut Flight,
+    from: End<'_>,
+    (to, kind): (End<'_>, Kind),
+    limit: u64,
+    known_end: u64,
+) -> Answer {
+    // In blocking mode the call ends when all is sent. Else it sends what there is room for, and what it does
+    // not send of its claim has to be read.
+    let room =
+        if limit <= LEAST || waits(to) { u64::MAX } else { sys::room(to.fd.fd()).unwrap_or(LEAST) };
+    if room == 0 && is_full(to) {
+        return Outcome::WantWrite.into();
     }
+    let most = room.max(LEAST);
+    let mut source = match Claim::make(from, limit.min(most)) {
+        Ok(claim) => claim,
+        Err(errno) => return Outcome::Refused(errno).into(),
+    };
+    source.clip(known_end);
+    if source.len() == 0 {
+        return Outcome::Nothing.into();
+    }
+    let asked = source.len();
+    let is_refusal = if kind.is_socket() { is_refusal_at_socket } else { is_refusal };
+    let (moved, outcome) = match sys::sendfile(source.at(), to.fd.fd(), sys::at_most(asked)) {
+        Ok(0) => (0, Outcome::Nothing),
+        // Short of a signal, what was not sent did not fit.
+        Ok(n) => (n as u64, Outcome::Moved { drained: false, full: (n as u64) < asked }),
+        // No room in the file's own file system: before Linux 5.18 a hole of a tmpfs file is given pages when
+        // it is sent.
+        Err(errno @ Errno::NOSPC) => (0, Outcome::Refused(errno)),
+        // Some file systems in user space answer a read so.
+        Err(Errno::AGAIN) => (0, sink_full_or_unclear(to)),
+        Err(errno) if is_refusal(errno) => (0, Outcome::Refused(errno)),
+        Err(errno) => (0, failed(None, Syscall::Sendfile, errno)),
+    };
+    source.moved(moved);
+    Answer::from_claim((moved, moved), outcome, source, flight)
 }

@@ -1,43 +1,89 @@
-//! From a pipe, or from a file to a pipe, by one
+//! From a pipe to a pipe or to the null device, or from a file to a pipe, by one
 //! [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html) call: nothing is ever in flight.
 //!
 //! The kernel takes a pipe in non-blocking mode as a wish that the whole call be non-blocking. A
 //! blocking pipe at the other end then answers EAGAIN instead of waiting; taken at its word, that
-//! makes a copy spin (golang/go#75304). Where the two ends differ in mode, read/write gives each the
-//! waiting it was set to.
-
-use std::os::fd::BorrowedFd;
+//! makes a copy spin (golang/go#75304). Where the two ends differ in mode, a pipe of our own between them
+//! gives each the waiting it was set to.
 
 use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use zc_core::{Next, Step};
+use zc_core::End;
 
-use super::{CHUNK, failed, is_refusal, moved};
+use super::{Answer, Outcome, failed, is_full, is_refusal, sink_full_or_unclear};
+use crate::claim::Claim;
+use crate::flight::Flight;
 use crate::sys::{self, Syscall};
 
-pub(crate) fn step(from: BorrowedFd<'_>, to: BorrowedFd<'_>, limit: u64) -> Result<Step, Errno> {
-    match sys::splice(from, to, sys::at_most(limit.min(CHUNK))) {
-        Ok(0) => Ok(Step::idle(Next::Done)),
-        Ok(n) => Ok(moved(n)),
-        Err(Errno::AGAIN) => blame(from, to).map(Step::idle),
-        Err(errno) if is_refusal(errno) => Err(errno),
-        Err(errno) => Ok(Step::idle(failed(Syscall::Splice, errno))),
+/// So many bytes are claimed of the file even if the pipe has no room for them: a page.
+const LEAST: u64 = 4096;
+
+/// From a pipe.
+pub(crate) fn step(from: End<'_>, to: End<'_>, limit: u64) -> Answer {
+    match sys::splice((from.fd.fd(), None), (to.fd.fd(), None), sys::at_most(limit)) {
+        Ok(0) => Outcome::Nothing.into(),
+        Ok(n) => Answer::moved(n as u64),
+        Err(Errno::AGAIN) => blame(from, to).unwrap_or_else(Outcome::Refused).into(),
+        Err(errno) if is_refusal(errno) => Outcome::Refused(errno).into(),
+        Err(errno) => failed(None, Syscall::Splice, errno).into(),
     }
 }
 
-/// Which end said EAGAIN. `Err`: they differ in mode, or both are ready now, and only read/write
-/// can tell.
-fn blame(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<Next, Errno> {
-    let waits = |fd| sys::flags(fd).map(|flags| !flags.contains(OFlags::NONBLOCK));
-    if waits(from)? != waits(to)? {
-        return Err(Errno::AGAIN);
+/// From a file to a pipe.
+pub(crate) fn step_from_file(
+    flight: &mut Flight,
+    from: End<'_>,
+    to: End<'_>,
+    limit: u64,
+    known_end: u64,
+) -> Answer {
+    // Blocking or not, the call ends where the pipe is full.
+    let room = sys::room_in_pipe(to.fd.fd()).unwrap_or(LEAST);
+    if room == 0 && is_full(to) {
+        return Outcome::WantWrite.into();
     }
-    // Both non-blocking; or both blocking, and a socket's timeout has expired.
-    if !sys::is_ready(to, PollFlags::OUT)? {
-        return Ok(Next::Writable);
+    let most = room.max(LEAST);
+    let mut source = match Claim::make(from, limit.min(most)) {
+        Ok(claim) => claim,
+        Err(errno) => return Outcome::Refused(errno).into(),
+    };
+    source.clip(known_end);
+    if source.len() == 0 {
+        return Outcome::Nothing.into();
     }
-    // If the sink has become ready since, the source may have had bytes all along, and whoever
-    // waits for a change in it (EPOLLET) would wait in vain.
-    if sys::is_ready(from, PollFlags::IN)? { Err(Errno::AGAIN) } else { Ok(Next::Readable) }
+    let (from, offset) = source.at();
+    let len = sys::at_most(source.len());
+    let (moved, outcome) = match sys::splice((from, Some(offset)), (to.fd.fd(), None), len) {
+        Ok(0) => (0, Outcome::Nothing),
+        Ok(n) => (n as u64, Outcome::Moved { drained: false, full: false }),
+        // Before Linux 5.18 a hole of a tmpfs file is given pages when it is spliced.
+        Err(errno @ Errno::NOSPC) => (0, Outcome::Refused(errno)),
+        // Some file systems in user space answer a read so.
+        Err(Errno::AGAIN) => (0, sink_full_or_unclear(to)),
+        Err(errno) if is_refusal(errno) => (0, Outcome::Refused(errno)),
+        Err(errno) => (0, failed(None, Syscall::Splice, errno)),
+    };
+    source.moved(moved);
+    Answer::from_claim((moved, moved), outcome, source, flight)
+}
+
+/// Which end said EAGAIN. Of pipes poll knows it exactly. `Err`: an end is to wait for that is in blocking
+/// mode, and this call will not do that.
+fn blame(from: End<'_>, to: End<'_>) -> Result<Outcome, Errno> {
+    let (from, to) = (from.fd.fd(), to.fd.fd());
+    let source = sys::readiness(from, PollFlags::IN)?;
+    let (end, outcome) = if source.is_empty() {
+        (from, Outcome::WantRead)
+    } else if !source.contains(PollFlags::IN) {
+        // It has ended, which a full sink is no reason to wait with.
+        return Ok(Outcome::Unclear);
+    } else if !sys::is_ready(to, PollFlags::OUT)? {
+        (to, Outcome::WantWrite)
+    } else {
+        // One of them has become ready since.
+        return Ok(Outcome::Unclear);
+    };
+    let waits = !sys::flags(end)?.contains(OFlags::NONBLOCK);
+    if waits { Err(Errno::AGAIN) } else { Ok(outcome) }
 }

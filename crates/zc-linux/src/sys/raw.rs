@@ -5,7 +5,7 @@
 
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 
@@ -50,17 +50,69 @@ fn check(answer: libc::c_int) -> Result<(), Errno> {
     if answer == 0 {
         return Ok(());
     }
+    Err(last_error())
+}
+
+fn last_error() -> Errno {
     let error = std::io::Error::last_os_error();
-    Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+    Errno::from_io_error(&error).unwrap_or(Errno::INVAL)
+}
+
+/// How many bytes of a socket's send buffer are in use (`SIOCOUTQ`,
+/// [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html),
+/// [unix(7)](https://man7.org/linux/man-pages/man7/unix.7.html)).
+pub(super) fn unsent(fd: BorrowedFd<'_>) -> Result<libc::c_int, Errno> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes one int, which lives on. (The command has the terminals' name, too.)
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(bytes)
+}
+
+/// Whether two descriptors are one open file, duplicates of each other
+/// ([kcmp(2)](https://man7.org/linux/man-pages/man2/kcmp.2.html)).
+///
+/// A sandbox may forbid it. To move one offset and look at the other would be seen by others; so would a lock
+/// that belongs to the open file, which may have one there already.
+pub(super) fn is_one_open_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool, Errno> {
+    /// From linux/kcmp.h.
+    const KCMP_FILE: libc::c_long = 0;
+    let process = libc::c_long::from(std::process::id());
+    let [one, other] = [one, other].map(|fd| libc::c_long::from(fd.as_raw_fd()));
+    // SAFETY: it takes five numbers, and neither reads nor writes any memory of ours.
+    let answer = unsafe { libc::syscall(libc::SYS_kcmp, process, process, KCMP_FILE, one, other) };
+    if answer < 0 {
+        return Err(last_error());
+    }
+    Ok(answer == 0)
 }
 
 /// A number, 0 at first, that is 0 again in a forked child, whatever it was in the parent
 /// (`MADV_WIPEONFORK`, Linux 4.14,
 /// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html)); `None` where the kernel
-/// will not do that.
+/// will not do that. `address` keeps its address, or 1 for `None`; before the first call it is 0.
 ///
-/// It works for any kind of fork, unlike the handlers of `pthread_atfork`.
-pub(super) fn wiped_on_fork() -> Option<&'static AtomicU64> {
+/// It works for any kind of fork, unlike the handlers of `pthread_atfork`; and no thread ever waits for
+/// another here, so that a fork in between leaves nothing locked.
+#[inline]
+pub(super) fn wiped_on_fork(address: &'static AtomicUsize) -> Option<&'static AtomicU64> {
+    let page = match address.load(Ordering::Acquire) {
+        0 => new_page(address),
+        known => known,
+    };
+    if page == NO_PAGE {
+        return None;
+    }
+    // SAFETY: `new_page` has put the address of a page there that is mapped for good, aligned, and zeroed
+    // when it was new. It is only ever used as this one atomic.
+    Some(unsafe { &*std::ptr::with_exposed_provenance::<AtomicU64>(page) })
+}
+
+/// What stands for the address where there is none.
+const NO_PAGE: usize = 1;
+
+/// Maps a page and makes it known, unless another thread has been quicker. Returns what is known then.
+#[cold]
+fn new_page(address: &'static AtomicUsize) -> usize {
     // As much as the smallest page; the kernel rounds up.
     const LEN: usize = 4096;
     // SAFETY: a new mapping, over nobody else's memory.
@@ -74,15 +126,20 @@ pub(super) fn wiped_on_fork() -> Option<&'static AtomicU64> {
             0,
         )
     };
-    if page == libc::MAP_FAILED {
-        return None;
-    }
-    // SAFETY: the mapping is ours, and that long.
-    if unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) } != 0 {
+    let mapped = page != libc::MAP_FAILED;
+    // SAFETY: if it is mapped, the mapping is ours, and that long.
+    let new = if mapped && unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) } == 0 {
+        page.expose_provenance()
+    } else {
+        NO_PAGE
+    };
+    let known = match address.compare_exchange(0, new, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => new,
+        Err(other_thread) => other_thread,
+    };
+    if mapped && known != page.addr() {
         // SAFETY: as above, and nothing refers to it.
         unsafe { libc::munmap(page, LEN) };
-        return None;
     }
-    // SAFETY: it is aligned, zeroed, and stays mapped for good.
-    Some(unsafe { &*page.cast::<AtomicU64>() })
+    known
 }

@@ -1,0 +1,31 @@
+//! What a driver or an engine needs, and users of a copy do not.
+//!
+//! An engine sees a source or a sink through all its layers at once. [`walk_source`] goes down to
+//! where the next bytes come from, lets the engine take some there, and tells every layer on the way
+//! back up; [`walk_sink`] does the same for where they go. What the engine then says to its driver is a
+//! [`Step`]. Bytes that it has taken and not delivered wait in a [`Buffer`].
+//!
+//! The engine for Linux is `zc_linux::Transfer`.
+
+mod buffer;
+pub mod one_layer;
+mod sink_walk;
+mod source_walk;
+mod step;
+
+pub use buffer::{Buffer, retry, write_once};
+pub use sink_walk::walk_sink;
+pub use source_walk::{Bottom, Place, Reach, each_descriptor, walk_source};
+pub use step::{Next, Step, StepError};
+
+use std::panic::{self, AssertUnwindSafe};
+
+/// Calls what may panic, in a destructor: if it does while another panic unwinds, the first one goes
+/// on. (Two at a time would end the process.)
+fn in_drop(tell: impl FnOnce()) {
+    if std::thread::panicking() {
+        let _ = panic::catch_unwind(AssertUnwindSafe(tell));
+    } else {
+        tell();
+    }
+}

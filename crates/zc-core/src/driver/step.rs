@@ -1,0 +1,110 @@
+//! The protocol between an engine and its driver: what one step did, and what comes next.
+
+use std::io;
+use std::time::Instant;
+
+use crate::{CopyError, Side};
+
+/// What one step of a transfer did.
+///
+/// The counts hold whatever [`next`](Step::next) says, so a step that fails after a short write has
+/// still reported it. Between `taken` and `delivered` lie the bytes in flight, which stay with the
+/// transfer.
+#[derive(Debug)]
+#[must_use]
+pub struct Step {
+    /// Bytes taken from the source.
+    pub taken: u64,
+    /// Bytes delivered to the sink, those of earlier steps included.
+    pub delivered: u64,
+    /// The source is a stream socket and gave fewer bytes than it was asked for: it had no more *bytes*, and an
+    /// edge-triggered driver (epoll(7)) that is told of the peer's end otherwise (EPOLLRDHUP, EPOLLHUP) need not
+    /// ask again to find out. The end itself may lie behind the bytes. Urgent data on TCP, and descriptors passed
+    /// along on a Unix socket, also end a read early; a driver that must not miss what lies behind them steps
+    /// until [`Next::WantRead`]. `false` says nothing.
+    pub drained: bool,
+    /// The sink's descriptor took fewer bytes than it was offered, and the rest is in flight: it is full. `false`
+    /// says nothing.
+    pub full: bool,
+    /// What to do now.
+    pub next: Next,
+}
+
+/// What comes after a [`Step`].
+#[derive(Debug)]
+pub enum Next {
+    /// Another step.
+    Again,
+    /// The source has ended or its limit is reached, and all that was taken is delivered.
+    Ended,
+    /// The sink may hold bytes back, and the next go past it: flush it, say so, and step again.
+    FlushSink,
+    /// Only the source's own `read` can take the next bytes, at most this many.
+    ReadSource(u64),
+    /// Only the sink's own `write` can deliver the next bytes.
+    WriteSink,
+    /// The source has nothing now: step again once it is readable.
+    WantRead {
+        /// How many bytes are worth waiting for, never more than the limits let through. Fewer are no reason
+        /// not to step; a driver that can wait for so many (SO_RCVLOWAT) saves wake-ups. Such a wait needs a
+        /// timeout: the peer may have sent all that it has to say.
+        worth: u64,
+    },
+    /// The sink takes nothing now: step again once it is writable.
+    WantWrite,
+    /// The source's layers let nothing through before this time.
+    NotBefore(Instant),
+    /// The step failed. Bytes in flight are kept.
+    Failed(StepError),
+}
+
+/// Why a step failed.
+#[derive(Debug)]
+pub struct StepError {
+    /// The side that failed, where the call has only one or says so.
+    pub side: Option<Side>,
+    /// The call that failed.
+    pub syscall: &'static str,
+    /// The error it returned.
+    pub error: io::Error,
+}
+
+impl StepError {
+    /// `syscall` failed with `error`, which may be either side's.
+    pub fn new(syscall: &'static str, error: impl Into<io::Error>) -> Self {
+        StepError { side: None, syscall, error: error.into() }
+    }
+
+    /// `syscall` failed with `error` at `side`.
+    pub fn at(side: Side, syscall: &'static str, error: impl Into<io::Error>) -> Self {
+        StepError { side: Some(side), syscall, error: error.into() }
+    }
+
+    /// The error of a copy that this one stopped, with `moved` bytes delivered.
+    pub fn into_copy_error(self, moved: u64) -> CopyError {
+        let error = CopyError::new(self.error).with_moved(moved).with_syscall(self.syscall);
+        match self.side {
+            Some(side) => error.with_side(side),
+            None => error,
+        }
+    }
+}
+
+impl Step {
+    /// A step that moved nothing.
+    #[inline]
+    pub fn idle(next: Next) -> Self {
+        Step::moved(0, 0, next)
+    }
+
+    /// A step that took and delivered so many bytes.
+    #[inline]
+    pub fn moved(taken: u64, delivered: u64, next: Next) -> Self {
+        Step { taken, delivered, drained: false, full: false, next }
+    }
+
+    /// A step that failed without having moved a byte.
+    pub fn failed(error: StepError) -> Self {
+        Step::idle(Next::Failed(error))
+    }
+}

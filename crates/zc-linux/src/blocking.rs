@@ -1,0 +1,158 @@
+//! The blocking driver: steps until the end.
+
+use std::io::{Read, Write};
+use std::time::Instant;
+
+use rustix::io::Errno;
+use zc_core::driver::{Next, Step, StepError, retry};
+use zc_core::{CopyError, ReadSource, Side, Sink, Source, WriteSink};
+
+use crate::coalesce::Coalesce;
+use crate::fast::{self, Way};
+use crate::sys;
+use crate::transfer::Transfer;
+
+/// Copies all of `source` into `sink`, with the default options.
+///
+/// Blocks as the descriptors do. A limit of 0 makes no call at all, and a limit that is reached no
+/// further one.
+///
+/// # Errors
+///
+/// The first error that another mechanism could not avoid, with the bytes taken and not delivered.
+///
+/// ```
+/// let mut out = Vec::new();
+/// assert_eq!(zc_linux::copy(&mut &b"hello"[..], &mut out)?, 5);
+/// assert_eq!(out, b"hello");
+/// # Ok::<(), zc_core::CopyError>(())
+/// ```
+#[inline]
+pub fn copy<R, W>(source: &mut R, sink: &mut W) -> Result<u64, CopyError>
+where
+    R: Read + Source,
+    W: Write + Sink,
+{
+    let mut buffer = zc_core::driver::Buffer::default();
+    match fast::copy(source, sink, &mut buffer) {
+        Way::Done(moved) => Ok(moved),
+        Way::Begun(moved) => copy_on(source, sink, buffer.take(), moved),
+        Way::Failed(error) => Err(error.with_residue(buffer.take())),
+    }
+}
+
+/// Continues a copy that has delivered `before` bytes, and has `residue` in flight.
+fn copy_on(
+    source: &mut dyn ReadSource,
+    sink: &mut dyn WriteSink,
+    residue: Vec<u8>,
+    before: u64,
+) -> Result<u64, CopyError> {
+    let mut transfer = Transfer::holding(residue);
+    match drive(&mut transfer, source, sink) {
+        Ok(moved) => Ok(before + moved),
+        Err(error) => {
+            let moved = before + error.moved();
+            // Nobody will resume this copy, so what is in flight goes to the caller.
+            Err(error.with_moved(moved).with_residue(transfer.take_residue()))
+        }
+    }
+}
+
+/// Steps until the end, starting with what `transfer` has in flight. Call
+/// [`restart`](Transfer::restart) before, or [`resume`](Transfer::resume) if the ends are those of the last
+/// call.
+///
+/// Blocks as the descriptors do. Whatever the outcome, bytes in flight stay in `transfer`, and nothing else
+/// is held when it returns.
+///
+/// # Errors
+///
+/// The first error that another mechanism could not avoid. `WouldBlock` where a descriptor in
+/// non-blocking mode has nothing to give or takes nothing, or a socket's timeout has expired.
+///
+/// ```
+/// use zc_linux::{Transfer, drive};
+///
+/// let (mut transfer, mut out) = (Transfer::default(), Vec::new());
+/// assert_eq!(drive(&mut transfer, &mut &b"hello"[..], &mut out)?, 5);
+/// assert_eq!(out, b"hello");
+/// # Ok::<(), zc_core::CopyError>(())
+/// ```
+pub fn drive(
+    transfer: &mut Transfer,
+    source: &mut dyn ReadSource,
+    sink: &mut dyn WriteSink,
+) -> Result<u64, CopyError> {
+    let before = transfer.report().moved();
+    let ending = Ending { transfer, calls: sys::calls() };
+    let outcome = run(ending.transfer, source, sink);
+    let moved = ending.transfer.report().moved() - before;
+    outcome.map(|()| moved).map_err(|error| error.into_copy_error(moved))
+}
+
+/// What is done at the end of a copy, also if a layer panics: the transfer's owner may keep it.
+struct Ending<'t> {
+    transfer: &'t mut Transfer,
+    calls: u64,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.transfer.park();
+        // Those between the steps, by a layer's own `read`, `write` and `flush` among others.
+        self.transfer.count_calls_since(self.calls);
+    }
+}
+
+fn run(
+    transfer: &mut Transfer,
+    source: &mut dyn ReadSource,
+    sink: &mut dyn WriteSink,
+) -> Result<(), StepError> {
+    let mut coalesce = transfer.options().coalesce.map(Coalesce::new);
+    loop {
+        // What is in flight does not wait for what may come.
+        let mut coalesce = coalesce.as_mut().filter(|_| transfer.in_flight() == 0);
+        if let Some(coalesce) = &mut coalesce
+            && coalesce.gather(source, transfer.place())
+        {
+            transfer.gathered();
+        }
+        let step = transfer.step(source, sink, u64::MAX);
+        if let Some(coalesce) = coalesce {
+            coalesce.saw(&step);
+        }
+        let step = match step.next {
+            Next::FlushSink => {
+                retry(|| sink.flush())
+                    .map_err(|error| StepError::at(Side::Sink, "flush", error))?;
+                transfer.flushed();
+                continue;
+            }
+            Next::ReadSource(most) => transfer.read_with(most, |room| source.read(room)),
+            Next::WriteSink => transfer.write_with(source, |bytes| sink.write(bytes)),
+            _ => step,
+        };
+        match step {
+            Step { next: Next::Again, .. } => {}
+            Step { next: Next::Ended, .. } => return Ok(()),
+            Step { next: Next::NotBefore(time), .. } => {
+                transfer.park();
+                std::thread::sleep(time.saturating_duration_since(Instant::now()));
+            }
+            Step { next: Next::WantRead { .. }, .. } => {
+                return Err(would_block(transfer, Side::Source));
+            }
+            Step { next: Next::WantWrite, .. } => return Err(would_block(transfer, Side::Sink)),
+            Step { next: Next::Failed(error), .. } => return Err(error),
+            Step { next: Next::FlushSink | Next::ReadSource(_) | Next::WriteSink, .. } => {
+                unreachable!("done above")
+            }
+        }
+    }
+}
+
+fn would_block(transfer: &Transfer, side: Side) -> StepError {
+    StepError::at(side, transfer.waiting_call(side), Errno::AGAIN)
+}

@@ -1,0 +1,218 @@
+//! The pool of pipes.
+//!
+//! Pipes are shared by all copies of the process and lent to one only while it has bytes in flight or is
+//! about to. A copy that waits in splice(2) for a blocking socket that has gone quiet still has one, but no
+//! more than half of them are used so. A thousand slow connections therefore need no thousand pipes, which
+//! would run into `pipe-user-pages-soft`, past which an ordinary user's new pipes shrink to a page or two
+//! (pipe(7); `capnproto`#1403 reverted splice over it).
+//!
+//! No thread ever waits for another here: each place for an idle pipe has a lock that is only ever tried.
+//! One that another thread held at a fork stays locked in the child, which then has one place fewer.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+use rustix::io::Errno;
+
+use crate::pipe::Pipe;
+use crate::sys;
+
+/// The most pipes lent out at one time. A copy that would need one more uses read/write.
+///
+/// At the default size they can hold 32 MiB: half of what all the pipes of an ordinary user may,
+/// before new ones shrink.
+pub const MAX_LENT: usize = 32;
+
+/// The most empty pipes kept for later.
+pub const MAX_IDLE: usize = 8;
+
+/// After the kernel has refused a pipe, so many requests get none without asking again: past the budget,
+/// each would make a pipe, find it too small and close it.
+const COOL_DOWN: u32 = 64;
+
+/// In place, so that no copy ever allocates for it.
+static IDLE: [Mutex<Option<Pipe>>; MAX_IDLE] = [const { Mutex::new(None) }; MAX_IDLE];
+
+/// How many pipes are lent out (the low 16 bits), and in which process (the rest): a forked child has none.
+static LENT: AtomicU64 = AtomicU64::new(0);
+
+/// How many more requests get no new pipe (the low 16 bits), and the errno that they get.
+static REFUSING: AtomicU32 = AtomicU32::new(0);
+
+const COUNT: u64 = 0xffff;
+
+/// Whether so many pipes are lent out that no copy should keep one while it waits: half of them are
+/// reserved for copies that have bytes to move.
+pub(crate) fn is_scarce() -> bool {
+    lent() > MAX_LENT / 2
+}
+
+/// How many empty pipes are kept for later.
+///
+/// It waits for nothing and makes no blocking call. Copies on other threads may change the answer at
+/// once, and a place that another thread is looking at counts as empty.
+///
+/// ```
+/// use zc_linux::pool;
+///
+/// assert!(pool::idle() <= pool::MAX_IDLE);
+/// ```
+pub fn idle() -> usize {
+    places().filter(|place| place.is_some()).count()
+}
+
+/// How many pipes are in use by copies of this process now.
+///
+/// It takes no lock. Copies on other threads may change the answer at once.
+///
+/// ```
+/// assert_eq!(zc_linux::pool::lent(), 0, "nothing is being copied");
+/// ```
+pub fn lent() -> usize {
+    let (process, count) = unpack(LENT.load(Ordering::Relaxed));
+    if process == this_process() { count } else { 0 }
+}
+
+/// Closes the pipes kept for later, and asks the kernel again for new ones if it has refused some. Pipes in
+/// use stay, and are kept once they are given back.
+///
+/// It waits for nothing and makes no blocking call. Copies on other threads may give pipes back at once.
+///
+/// ```
+/// use zc_linux::pool;
+///
+/// pool::clear();
+/// assert_eq!(pool::idle(), 0);
+/// ```
+pub fn clear() {
+    places().for_each(|mut place| drop(place.take()));
+    REFUSING.store(0, Ordering::Relaxed);
+}
+
+/// Borrows a pipe of about `size` bytes.
+///
+/// # Errors
+///
+/// As for a new pipe, and `ENOBUFS` when [`MAX_LENT`] are lent out, or the kernel has refused one lately.
+pub(crate) fn lend(size: usize) -> Result<Lent, Errno> {
+    if !count_one_more() {
+        return Err(Errno::NOBUFS);
+    }
+    // From here on its drop undoes the count, whatever happens.
+    let mut lent = Lent { pipe: None, process: sys::process() };
+    lent.pipe = places().find_map(|mut place| place.take_if(|pipe| pipe.asked == size));
+    if lent.pipe.is_none() {
+        lent.pipe = Some(new_pipe(size)?);
+    }
+    Ok(lent)
+}
+
+/// A new pipe, unless the kernel has refused one lately.
+fn new_pipe(size: usize) -> Result<Pipe, Errno> {
+    const LEFT: u32 = 0xffff;
+    let refusing = REFUSING.load(Ordering::Relaxed);
+    if refusing & LEFT > 0 {
+        REFUSING.store(refusing - 1, Ordering::Relaxed);
+        let errno = i32::try_from(refusing >> LEFT.count_ones()).expect("16 bits");
+        return Err(Errno::from_raw_os_error(errno));
+    }
+    Pipe::new(size).inspect_err(|errno| {
+        let errno = errno.raw_os_error().unsigned_abs();
+        REFUSING.store((errno << LEFT.count_ones()) | COOL_DOWN, Ordering::Relaxed);
+    })
+}
+
+/// A pipe on loan. It goes back when dropped, but only empty: one with bytes in it is closed, so that no
+/// other copy begins with them.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    pipe: Option<Pipe>,
+    /// The process that borrowed it.
+    process: u64,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // A forked child's copy of a loan is no loan of its own, and the pipe is its parent's.
+        if self.process != sys::process() {
+            std::mem::forget(self.pipe.take());
+            return;
+        }
+        let _ = LENT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |packed| {
+            let (process, count) = unpack(packed);
+            (process == this_process() && count > 0).then(|| packed - 1)
+        });
+        if let Some(pipe) = self.pipe.take()
+            && pipe.level() == 0
+        {
+            keep(pipe);
+        }
+    }
+}
+
+impl std::ops::Deref for Lent {
+    type Target = Pipe;
+    fn deref(&self) -> &Pipe {
+        self.pipe.as_ref().expect("set by lend, taken by drop")
+    }
+}
+
+impl std::ops::DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Pipe {
+        self.pipe.as_mut().expect("set by lend, taken by drop")
+    }
+}
+
+/// Keeps a pipe for later, in place of another one if there is no room: that one may be of a size that is
+/// not asked for any more.
+fn keep(pipe: Pipe) {
+    let mut pipe = Some(pipe);
+    for mut place in places() {
+        if place.is_none() {
+            *place = pipe.take();
+            return;
+        }
+    }
+    if let Some(mut place) = places().next() {
+        *place = pipe;
+    }
+}
+
+/// The places for idle pipes that no other thread is looking at, without pipes of another process: what a
+/// parent and its forked child put into the same pipe, either might take out.
+///
+/// A parent's pipes are forgotten and not closed. A child that has closed all its descriptors, as daemons
+/// do, may have other things under their numbers.
+fn places() -> impl Iterator<Item = MutexGuard<'static, Option<Pipe>>> {
+    let process = sys::process();
+    IDLE.iter().filter_map(move |place| {
+        let mut place = match place.try_lock() {
+            Ok(place) => place,
+            // A panic cannot leave it half-changed.
+            Err(TryLockError::Poisoned(place)) => place.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        std::mem::forget(place.take_if(|pipe| pipe.maker != process));
+        Some(place)
+    })
+}
+
+/// `false`: there are as many as there may be.
+fn count_one_more() -> bool {
+    LENT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |packed| {
+        let (process, count) = unpack(packed);
+        let count = if process == this_process() { count } else { 0 };
+        (count < MAX_LENT).then(|| (this_process() << COUNT.count_ones()) + count as u64 + 1)
+    })
+    .is_ok()
+}
+
+/// The process, as far as there is room for it beside the count.
+fn this_process() -> u64 {
+    sys::process() & (u64::MAX >> COUNT.count_ones())
+}
+
+fn unpack(packed: u64) -> (u64, usize) {
+    let count = usize::try_from(packed & COUNT).expect("16 bits");
+    (packed >> COUNT.count_ones(), count)
+}

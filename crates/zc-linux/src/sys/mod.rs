@@ -1,0 +1,181 @@
+//! The table of system calls. Every call that the engine makes is here, except the few that tell a
+//! forked child from its parent (see `process`); nothing else in this crate makes any. One file a family of
+//! calls.
+//!
+//! Each function is one call, retried on EINTR, counted, and open to `hook`. With that feature off
+//! nothing stands between the function and the kernel but the count. (A recv or send that falls back to
+//! read or write counts once.)
+
+// `inline(always)` here: the processor mispredicts a return from a function that made a system call, at
+// 20 to 40 ns each, which small copies notice.
+
+mod files;
+mod kernel;
+mod pipes;
+mod process;
+mod raw;
+mod read_write;
+mod sockets;
+mod stat;
+mod wait;
+
+use std::cell::Cell;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use rustix::io::Errno;
+
+pub(crate) use files::{advance, flags, is_one_open_file, position};
+pub(crate) use kernel::{copy_file_range, sendfile, splice};
+pub(crate) use pipes::{pipe, pipe_size, room_in_pipe, set_pipe_size};
+pub(crate) use process::process;
+pub(crate) use read_write::{read_end, read_fd, read_what_is_there, write_end, write_fd};
+pub(crate) use sockets::{Protocol, is_stream, low_water, protocol, room, set_low_water};
+pub(crate) use stat::{Stat, stat};
+pub(crate) use wait::{is_ready, readiness, wait_readable};
+
+/// The calls of the table, by the names of their manual pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+// Public through `hook`.
+#[cfg_attr(not(feature = "hook"), allow(dead_code, unreachable_pub))]
+pub enum Syscall {
+    /// read(2) or pread(2); on what is known to be a socket its equal, recv(2)
+    Read,
+    /// write(2) or pwrite(2); on what is known to be a socket its equal, send(2), without SIGPIPE
+    Write,
+    /// splice(2)
+    Splice,
+    /// copy_file_range(2)
+    CopyFileRange,
+    /// sendfile(2)
+    Sendfile,
+    /// pipe2(2)
+    Pipe,
+    /// fcntl(2) with `F_SETPIPE_SZ`
+    SetPipeSize,
+    /// fcntl(2) with `F_GETPIPE_SZ`
+    GetPipeSize,
+    /// fcntl(2) with `F_GETFL`
+    GetFlags,
+    /// statx(2)
+    Statx,
+    /// fstat(2), where statx will not do
+    Fstat,
+    /// ioctl(2) with `SIOCOUTQ`
+    Unsent,
+    /// ioctl(2) with `FIONREAD`
+    Unread,
+    /// kcmp(2)
+    Kcmp,
+    /// lseek(2)
+    Seek,
+    /// poll(2)
+    Poll,
+    /// getsockopt(2)
+    GetSockOpt,
+    /// setsockopt(2)
+    SetSockOpt,
+}
+
+#[cfg_attr(not(feature = "hook"), allow(unreachable_pub))]
+impl Syscall {
+    /// The name, as errors give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Syscall::Read => "read",
+            Syscall::Write => "write",
+            Syscall::Splice => "splice",
+            Syscall::CopyFileRange => "copy_file_range",
+            Syscall::Sendfile => "sendfile",
+            Syscall::Pipe => "pipe2",
+            Syscall::SetPipeSize | Syscall::GetPipeSize | Syscall::GetFlags => "fcntl",
+            Syscall::Kcmp => "kcmp",
+            Syscall::Statx => "statx",
+            Syscall::Fstat => "fstat",
+            Syscall::Unsent | Syscall::Unread => "ioctl",
+            Syscall::Seek => "lseek",
+            Syscall::Poll => "poll",
+            Syscall::GetSockOpt => "getsockopt",
+            Syscall::SetSockOpt => "setsockopt",
+        }
+    }
+}
+
+thread_local! {
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many calls this thread has made through the table.
+#[inline]
+pub(crate) fn calls() -> u64 {
+    CALLS.with(Cell::get)
+}
+
+/// How many calls this thread has made since it had made `before`; takes them off the thread's count.
+pub(crate) fn count_from(before: u64) -> u64 {
+    CALLS.with(|calls| calls.replace(before)) - before
+}
+
+/// Makes one call, again for as long as signals interrupt it.
+///
+/// `len` is how much it may move; a hook can make it less. Calls that move nothing have a `len` of
+/// 0 and return 0.
+#[inline(always)]
+fn call(
+    syscall: Syscall,
+    from: Option<BorrowedFd<'_>>,
+    to: Option<BorrowedFd<'_>>,
+    len: usize,
+    mut real: impl FnMut(usize) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    loop {
+        CALLS.with(|calls| calls.set(calls.get() + 1));
+        #[cfg(feature = "hook")]
+        let answer = crate::hook::intercept(syscall, raw_fd(from), raw_fd(to), len, &mut real);
+        #[cfg(not(feature = "hook"))]
+        let answer = {
+            let _ = (syscall, raw_fd(from), raw_fd(to));
+            real(len)
+        };
+        match answer {
+            Err(Errno::INTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// Makes one call that moves nothing, and returns its answer; `ENOSYS` if a hook has answered in its
+/// place, which knows none.
+#[inline(always)]
+fn ask<T>(
+    syscall: Syscall,
+    about: Option<BorrowedFd<'_>>,
+    mut real: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let mut told = None;
+    call(syscall, about, None, 0, |_| {
+        told = Some(real()?);
+        Ok(0)
+    })?;
+    told.ok_or(Errno::NOSYS)
+}
+
+/// Undoes what a call has done, by another that only a hook can make fail once the first has succeeded:
+/// again a few times, since what was done must not stay. `false`: it stays.
+pub(crate) fn insist(mut undo: impl FnMut() -> Result<(), Errno>) -> bool {
+    const PATIENCE: usize = 16;
+    (0..PATIENCE).any(|_| undo().is_ok())
+}
+
+fn raw_fd(fd: Option<BorrowedFd<'_>>) -> Option<RawFd> {
+    fd.map(|fd| fd.as_raw_fd())
+}
+
+/// One call moves at most this many bytes, whatever it is asked (sendfile(2), read(2)).
+const MAX_LEN: usize = 0x7fff_f000;
+
+/// `limit` bytes, or as many as one call can move.
+#[inline]
+pub(crate) fn at_most(limit: u64) -> usize {
+    usize::try_from(limit).map_or(MAX_LEN, |limit| limit.min(MAX_LEN))
+}

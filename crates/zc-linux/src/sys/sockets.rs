@@ -1,0 +1,66 @@
+//! What a socket is, and when it wakes a reader.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+use rustix::net::{SocketType, sockopt};
+
+use super::{Syscall, ask, call, raw};
+
+/// What a socket speaks, as far as it matters to a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// A TCP connection.
+    Tcp,
+    /// A Multipath TCP connection.
+    Mptcp,
+    /// Another byte stream: a Unix stream socket, as a rule.
+    OtherStream,
+    /// Datagrams, sequenced packets, or what is not known to be a byte stream.
+    Messages,
+}
+
+/// What a socket speaks: one getsockopt(2) for messages, two for streams. Other families number their protocols
+/// in their own way, and have no streams.
+pub(crate) fn protocol(fd: BorrowedFd<'_>) -> Result<Protocol, Errno> {
+    /// From linux/in.h.
+    const MPTCP: u32 = 262;
+
+    if !is_stream(fd)? {
+        return Ok(Protocol::Messages);
+    }
+    let protocol = ask(Syscall::GetSockOpt, Some(fd), || sockopt::socket_protocol(fd))?;
+    Ok(match protocol.map(|protocol| protocol.as_raw().get()) {
+        None => Protocol::OtherStream,
+        Some(6) => Protocol::Tcp,
+        Some(MPTCP) => Protocol::Mptcp,
+        // SCTP calls its sequence of messages a stream, so another protocol's word is not taken.
+        Some(_) => Protocol::Messages,
+    })
+}
+
+/// Whether a socket is of type `SOCK_STREAM`: one getsockopt(2).
+pub(crate) fn is_stream(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let kind = ask(Syscall::GetSockOpt, Some(fd), || sockopt::socket_type(fd))?;
+    Ok(kind == SocketType::STREAM)
+}
+
+/// About how many bytes a socket takes without waiting.
+pub(crate) fn room(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let all = ask(Syscall::GetSockOpt, Some(fd), || sockopt::socket_send_buffer_size(fd))?;
+    let used = ask(Syscall::Unsent, Some(fd), || raw::unsent(fd))?;
+    Ok((all as u64).saturating_sub(u64::try_from(used).unwrap_or(0)))
+}
+
+/// `SO_RCVLOWAT`, in bytes.
+pub(crate) fn low_water(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let value = ask(Syscall::GetSockOpt, Some(fd), || raw::low_water(fd))?;
+    u32::try_from(value).map_err(|_| Errno::NOSYS)
+}
+
+/// Sets `SO_RCVLOWAT`, in bytes.
+pub(crate) fn set_low_water(fd: BorrowedFd<'_>, bytes: u32) -> Result<(), Errno> {
+    let value = i32::try_from(bytes).map_err(|_| Errno::INVAL)?;
+    call(Syscall::SetSockOpt, None, Some(fd), 0, |_| raw::set_low_water(fd, value).map(|()| 0))?;
+    Ok(())
+}

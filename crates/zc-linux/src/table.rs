@@ -1,0 +1,162 @@
+//! What is known of a pair of ends: one row a pair.
+//!
+//! This is the table of the README, as code. Every row ends in read/write, which can move anything that
+//! can be moved at all; what comes before it may refuse at any moment.
+//!
+//! The figures behind `pays` and `piece` are in docs/performance.md.
+
+use crate::kind::Kind;
+use crate::options::PageSharing;
+use crate::report::Mechanism;
+
+/// A mechanism, and the way it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    CopyFileRange,
+    Sendfile,
+    /// One splice from end to end, one of which is a pipe.
+    SpliceDirect,
+    /// Two splices, with a pipe of our own between them.
+    SpliceThrough,
+    ReadWrite,
+}
+
+impl Way {
+    pub(crate) fn mechanism(self) -> Mechanism {
+        match self {
+            Way::CopyFileRange => Mechanism::CopyFileRange,
+            Way::Sendfile => Mechanism::Sendfile,
+            Way::SpliceDirect | Way::SpliceThrough => Mechanism::Splice,
+            Way::ReadWrite => Mechanism::ReadWrite,
+        }
+    }
+}
+
+/// When the kernel's short cuts pay between two ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pay {
+    /// From the first byte on.
+    Always,
+    /// Not at all: read/write costs less.
+    Never,
+    /// Once the source yields pieces of such a size.
+    FromPiecesOf(&'static Size),
+}
+
+/// How many bytes make a piece good.
+#[derive(Debug)]
+pub(crate) struct Size {
+    /// A read that brings this many makes splicing worth a try.
+    pub(crate) rich: u64,
+    /// A splice that brings fewer than this many was not worth it.
+    pub(crate) poor: u64,
+}
+
+/// Where bytes are copied, or the pages were the source's own.
+pub(crate) static USUAL: Size = Size { rich: 16 * 1024, poor: 8 * 1024 };
+
+/// Where whole pages are passed on, whatever the size of the pieces.
+pub(crate) static PASSED_ON: Size = Size { rich: 4 * 1024, poor: 2 * 1024 };
+
+/// What is known of a pair of ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    /// The ways to be tried, in order. Never empty, and read/write is last.
+    pub(crate) route: &'static [Way],
+    /// How many bytes to move at once at the most.
+    pub(crate) piece: u64,
+    /// When the route's first ways pay.
+    pub(crate) pays: Pay,
+}
+
+/// The most that one call moves between two files: often enough for a progress bar, seldom enough to cost
+/// nothing where a call only shares blocks (four calls for 32 MiB take twice as long there as one). A driver
+/// with other things to do has its budget.
+const FILE_PIECE: u64 = 64 << 20;
+
+/// The most that one sendfile sends. Into a blocking socket the call lasts until all of it is sent, which
+/// over a slow link is long for a caller that watches the progress.
+///
+/// All but the last 64 KiB of a call are sent as if with MSG_MORE, and into TCP over loopback that can make
+/// sender and receiver take turns, at twice the cost. With 4 MiB to a call they did so in half of all runs
+/// (359 and 414 ns/KiB, against 215), with as much as this in none; where they do not, the more calls
+/// take 2 to 3 % longer.
+const SEND_PIECE: u64 = 512 * 1024;
+
+/// How much goes from a file into a pipe at a time: half of what one holds by default, so that its reader
+/// has the other half to work on. With all of it at a time the two wait for each other, and a copy takes
+/// up to twice as long.
+const PIPE_PIECE: u64 = 32 * 1024;
+
+const READ_WRITE: Row = Row { route: &[Way::ReadWrite], piece: u64::MAX, pays: Pay::Always };
+
+pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
+    use Kind::{File, Mptcp, Null, Pipe, Stream, Tcp};
+    use Way::{CopyFileRange, ReadWrite, Sendfile, SpliceDirect, SpliceThrough};
+
+    // What comes from a socket or pipe may be pages of a file, too: of the sender's, if it used sendfile on
+    // this machine. A file system copies what is spliced into it.
+    let may_share = sharing != PageSharing::Never || matches!(to, File | Null);
+    let (route, piece, pays): (&'static [Way], _, _) = match (from, to) {
+        // copy_file_range shares blocks where the file system can, and copies in the kernel where not.
+        // (sendfile between files would take the sink's offset without its lock, see `claim`.)
+        (File, File) => (&[CopyFileRange, SpliceThrough, ReadWrite], FILE_PIECE, Pay::Always),
+        // sendfile and splice lend page-cache pages to the receiver instead of copying them, so a later
+        // write to the file changes bytes that were already sent. For sockets everyone lives with it;
+        // for pipes it has surprised people (rust-lang/rust#108283).
+        (File, Tcp | Mptcp | Stream) if may_share => {
+            (&[Sendfile, ReadWrite], SEND_PIECE, Pay::Always)
+        }
+        (File, Null) if sharing != PageSharing::Never => {
+            (&[Sendfile, ReadWrite], FILE_PIECE, Pay::Always)
+        }
+        (File, Pipe) if sharing == PageSharing::Always => {
+            (&[SpliceDirect, ReadWrite], PIPE_PIECE, Pay::Always)
+        }
+        (File, Pipe) => (&[ReadWrite], PIPE_PIECE, Pay::Always),
+        // MPTCP copies every byte into the pipe.
+        (Mptcp, Null) => (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Never),
+        (Tcp | Mptcp | Stream, File | Null) => {
+            (&[SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&USUAL))
+        }
+        // TCP sends foreign pages one by one, which takes longer than copying them. Its own are large.
+        (Stream, Tcp | Mptcp) if may_share => (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Never),
+        // Not straight into a pipe that is another process's: a splice that waits for a socket keeps the
+        // pipe it fills locked all the while (splice_file_to_pipe), and its reader is stuck, even with
+        // bytes in the pipe.
+        (Stream, Pipe) if may_share => {
+            (&[SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&PASSED_ON))
+        }
+        (Tcp | Mptcp | Stream, Tcp | Mptcp | Stream | Pipe) if may_share => {
+            (&[SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&USUAL))
+        }
+        // From a pipe straight into a file or socket one call would wait with that pipe locked, and with
+        // write access to the file's file system, which fsfreeze(8) waits for and every writer for it.
+        (Pipe, File) => (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Always),
+        (Pipe, Tcp | Mptcp | Stream) if may_share => {
+            (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Always)
+        }
+        // Between two pipes the kernel waits with neither locked.
+        (Pipe, Pipe) if may_share => {
+            (&[SpliceDirect, SpliceThrough, ReadWrite], u64::MAX, Pay::Always)
+        }
+        (Pipe, Null) => (&[SpliceDirect, SpliceThrough, ReadWrite], u64::MAX, Pay::Always),
+        _ => return READ_WRITE,
+    };
+    Row { route, piece, pays }
+}
+
+/// The mechanisms that a copy between two ends of these kinds tries, in order: a row of the
+/// [table](crate#what-moves-what). The last is always read/write.
+///
+/// ```
+/// use zc_linux::{Kind, Mechanism, PageSharing, route};
+///
+/// let route = route(Kind::Tcp, Kind::File, PageSharing::default());
+/// assert!(route.eq([Mechanism::Splice, Mechanism::ReadWrite]));
+/// ```
+pub fn route(from: Kind, to: Kind, sharing: PageSharing) -> impl Iterator<Item = Mechanism> {
+    let mut last = None;
+    let ways = row(from, to, sharing).route.iter().map(|way| way.mechanism());
+    ways.filter(move |mechanism| last.replace(*mechanism) != Some(*mechanism))
+}

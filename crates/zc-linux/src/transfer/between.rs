@@ -1,0 +1,268 @@
+//! Bytes from descriptor to descriptor, with nothing in flight before.
+
+use std::os::fd::AsRawFd;
+
+use rustix::io::Errno;
+use zc_core::End;
+use zc_core::driver::{Next, Step};
+
+use super::plan::Plan;
+use super::{Transfer, step_of};
+use crate::backend::{
+    Answer, Outcome, copy_file_range, read_write, sendfile, splice_direct, splice_through,
+};
+use crate::kind::Kind;
+use crate::pool;
+use crate::report::Mechanism;
+use crate::table::Way;
+
+/// Once the sink has been full, so much is taken at a time: what a stalled copy holds is memory that
+/// live ones could use.
+const PIECE_AFTER_STALL: u64 = 64 * 1024;
+
+/// While pipes are scarce, so much is read before a copy asks for one again.
+const PIECE_WHILE_SCARCE: u64 = 16 * 1024;
+
+/// From this many bytes to a step on a source is a bulk sender, whose next bytes are worth waiting for
+/// together, and how many.
+const BULK: u64 = 16 * 1024;
+const HANDFUL: u64 = 128 * 1024;
+
+impl Transfer {
+    /// Moves at most `budget` bytes from descriptor to descriptor, with nothing in flight, in a copy of `limit`
+    /// bytes. [`Next::Ended`]: this link of the source has.
+    #[inline(always)]
+    pub(super) fn between(&mut self, from: End<'_>, to: End<'_>, limit: u64, budget: u64) -> Step {
+        let ends = (from.fd.fd().as_raw_fd(), to.fd.fd().as_raw_fd());
+        // A source of several files and sockets goes from one to the next by itself. What was planned for
+        // one kind of descriptor may lend another's pages unasked.
+        if self.ends.replace(ends).is_some_and(|before| before != ends) {
+            self.replan();
+            self.ends = Some(ends);
+        }
+        // What is not read at once may be a file that is being copied into itself, which a plan finds out.
+        let at_once = limit <= budget || from.fd.is_socket();
+        if self.plan.is_none()
+            && at_once
+            && !Plan::pays(from.fd, limit, self.unplanned.0, &self.options)
+        {
+            // A message is read whole, whatever the budget: what does not fit is lost, as recv(2) says.
+            let most = if from.fd.is_stream() { limit.min(budget) } else { limit };
+            return self.unplanned(from, to, most);
+        }
+        self.as_planned(from, to, limit, budget)
+    }
+
+    /// Reads and writes once. Small copies come by the thousand, and their cost is the way to the two calls
+    /// and back.
+    #[inline(always)]
+    fn unplanned(&mut self, from: End<'_>, to: End<'_>, limit: u64) -> Step {
+        // The read may have to wait; an earlier copy may have left a pipe here.
+        self.flight.release_pipe();
+        self.tries(Mechanism::ReadWrite);
+        let taken = read_write::take(&mut self.flight.buffer, from, limit);
+        let (all, largest) = self.unplanned;
+        self.unplanned = (all + taken.taken, largest.max(taken.taken));
+        // A file that has given less than was asked for has ended, as a rule. If it is being copied into
+        // itself, what comes next is its own tail.
+        if let Outcome::Moved { drained: true, .. } = taken.outcome
+            && !from.fd.is_socket()
+            && !to.fd.is_socket()
+        {
+            self.plan = Plan::of_own_tail(from, to);
+        }
+        self.give_taken(taken, to, from.fd.is_socket() && from.fd.is_stream(), limit)
+    }
+
+    /// Takes bytes by the first way of the plan that does not refuse, and delivers what it can.
+    #[inline(never)]
+    fn as_planned(&mut self, from: End<'_>, to: End<'_>, limit: u64, budget: u64) -> Step {
+        if self.plan.is_none() {
+            match Plan::make(from, to, limit, self.unplanned.1, &self.options) {
+                Ok(mut plan) => {
+                    if self.has_gathered {
+                        plan.gathered();
+                    }
+                    self.plan = Some(plan);
+                }
+                Err(error) => return Step::failed(error),
+            }
+        }
+        loop {
+            let plan = self.plan.as_ref().expect("made above");
+            if plan.is_exhausted() {
+                return Step::idle(Next::Ended);
+            }
+            let reads_messages = plan.source == Kind::Messages;
+            let budget = if reads_messages { u64::MAX } else { budget };
+            let limit = limit.min(plan.most()).min(budget);
+            let way = plan.way();
+            if way == Way::ReadWrite {
+                return self.read_and_write(from, to, limit);
+            }
+            let answer = self.take_by(way, from, to, limit);
+            let at_once = way == Way::SpliceThrough && !self.options.half_steps;
+            let plan = self.plan.as_mut().expect("made above");
+            plan.took(answer.taken);
+            let moved = Answer { outcome: Answer::moved(0).outcome, ..answer };
+            match answer.outcome {
+                Outcome::Moved { .. } if at_once => {
+                    return self.deliver_taken(answer.taken, to);
+                }
+                // Only a read that returned 0 is the end of input.
+                Outcome::Nothing if plan.known_end < u64::MAX => plan.found_end(),
+                Outcome::Nothing => plan.only_read_write(),
+                Outcome::NoPipe(errno) => {
+                    debug_assert_eq!(moved.taken, 0, "nothing is taken without a pipe");
+                    self.report.refuse(way.mechanism(), errno);
+                    plan.no_pipe();
+                    // Others hold the pipes, and may soon give some back.
+                    let most = if pool::is_scarce() { PIECE_WHILE_SCARCE } else { u64::MAX };
+                    return self.read_and_write(from, to, limit.min(most));
+                }
+                // What a claim had to keep is in flight: a write tells.
+                Outcome::Unclear if moved.taken > 0 => {}
+                Outcome::Unclear => return self.ask_both(from, to, limit),
+                Outcome::Refused(errno) => self.refused(way, errno),
+                outcome => {
+                    let worth = self.worth(limit);
+                    return step_of(Answer { outcome, ..moved }, worth);
+                }
+            }
+            self.flight.release_pipe();
+            // What a claim could not give back is in flight now, and goes first.
+            if moved.taken > 0 {
+                return step_of(moved, 1);
+            }
+        }
+    }
+
+    /// Takes at most `limit` bytes one way.
+    fn take_by(&mut self, way: Way, from: End<'_>, to: End<'_>, limit: u64) -> Answer {
+        let Self { flight, plan, options, stalled, .. } = self;
+        let plan = plan.as_ref().expect("the caller has one");
+        let of_file = limit.min(plan.most_of_file());
+        let answer = match way {
+            Way::CopyFileRange => copy_file_range::step(flight, from, to, of_file, plan.known_end),
+            Way::Sendfile => sendfile::step(flight, from, (to, plan.sink), of_file, plan.known_end),
+            Way::SpliceDirect if plan.source == Kind::File => {
+                splice_direct::step_from_file(flight, from, to, of_file, plan.known_end)
+            }
+            Way::SpliceDirect => splice_direct::step(from, to, limit),
+            Way::SpliceThrough => {
+                let most = if *stalled > 0 { PIECE_AFTER_STALL } else { u64::MAX };
+                let room = if pool::is_scarce() {
+                    splice_through::most_while_scarce((to, plan.sink))
+                } else {
+                    Ok(u64::MAX)
+                };
+                match room {
+                    Ok(room) => splice_through::fill(
+                        flight,
+                        (from, plan.source),
+                        of_file.min(limit).min(most).min(room),
+                        plan.known_end,
+                        options.pipe_size,
+                    ),
+                    Err(errno) => Outcome::NoPipe(errno).into(),
+                }
+            }
+            Way::ReadWrite => unreachable!("the caller reads and writes"),
+        };
+        self.tries(way.mechanism());
+        self.count(way.mechanism(), &answer);
+        answer
+    }
+
+    /// Delivers what a splice has just taken.
+    fn deliver_taken(&mut self, taken: u64, to: End<'_>) -> Step {
+        let mut step = match &self.plan {
+            Some(plan) if self.flight.is_in_pipe() && self.flight.buffer.is_empty() => {
+                self.drain_pipe(to, plan.sink)
+            }
+            // What was kept of a claim is in memory.
+            _ => Step::idle(Next::Again),
+        };
+        step.taken = taken;
+        self.went_through();
+        step
+    }
+
+    /// What was taken may have gone through, which a sink that has been full allows again.
+    pub(super) fn went_through(&mut self) {
+        if self.flight.len() == 0 {
+            self.stalled = self.stalled.saturating_sub(1);
+        }
+    }
+
+    /// Reads and writes once within the plan.
+    fn read_and_write(&mut self, from: End<'_>, to: End<'_>, limit: u64) -> Step {
+        self.flight.release_pipe();
+        self.tries(Mechanism::ReadWrite);
+        let reads_messages = self.plan.as_ref().is_some_and(|plan| plan.source == Kind::Messages);
+        let cautious = self.stalled > 0 && !reads_messages;
+        let limit = if cautious { limit.min(PIECE_AFTER_STALL) } else { limit };
+        let taken = read_write::take(&mut self.flight.buffer, from, limit);
+        let step = self.give_planned(taken, to, limit);
+        self.went_through();
+        step
+    }
+
+    /// A call with two sides said "not now", and not which. A read and a write have one side each.
+    ///
+    /// A splice from a socket has already waited out the socket's timeout; the read must not wait again.
+    #[cold]
+    fn ask_both(&mut self, from: End<'_>, to: End<'_>, limit: u64) -> Step {
+        self.flight.release_pipe();
+        self.tries(Mechanism::ReadWrite);
+        let is_socket = self.plan.as_ref().is_some_and(|plan| plan.source.is_socket());
+        let taken = if is_socket {
+            read_write::take_what_is_there(&mut self.flight.buffer, from, limit)
+        } else {
+            read_write::take(&mut self.flight.buffer, from, limit.min(PIECE_AFTER_STALL))
+        };
+        self.give_planned(taken, to, limit)
+    }
+
+    fn give_planned(&mut self, taken: Answer, to: End<'_>, limit: u64) -> Step {
+        if let Some(plan) = &mut self.plan {
+            plan.took(taken.taken);
+        }
+        let is_stream = self.plan.as_ref().is_some_and(|plan| plan.source.is_stream_socket());
+        self.give_taken(taken, to, is_stream, limit)
+    }
+
+    /// Writes what a read of at most `limit` bytes has just taken. Only a stream socket that gives less than it
+    /// was asked for is known to have no more: a pipe may be one of packets, a terminal gives lines.
+    #[inline(always)]
+    fn give_taken(&mut self, taken: Answer, to: End<'_>, is_stream: bool, limit: u64) -> Step {
+        match taken.outcome {
+            Outcome::Moved { drained, .. } => {
+                let drained = drained && is_stream;
+                if self.options.half_steps {
+                    return Step { drained, ..step_of(taken, 1) };
+                }
+                let given = self.write(to);
+                let step = step_of(Answer { taken: taken.taken, ..given }, 1);
+                Step { drained, ..step }
+            }
+            Outcome::Nothing => Step::idle(Next::Ended),
+            _ => step_of(taken, self.worth(limit)),
+        }
+    }
+
+    /// A way cannot do this copy: on to the next.
+    pub(super) fn refused(&mut self, way: Way, errno: Errno) {
+        if let Some(plan) = &mut self.plan
+            && plan.next_way()
+        {
+            self.report.refuse(way.mechanism(), errno);
+        }
+    }
+
+    /// How many bytes of this source are worth waiting for, of `limit`.
+    fn worth(&self, limit: u64) -> u64 {
+        let worth = if self.unplanned.1 >= BULK { HANDFUL } else { 1 };
+        worth.min(limit)
+    }
+}

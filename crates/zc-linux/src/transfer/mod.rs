@@ -1,0 +1,407 @@
+//! The resumable state machine that moves bytes from a source to a sink.
+//!
+//! ```text
+//! step       a budget, a fork to look out for, calls to count
+//!  └ walk      one walk down the sink and the source, and then
+//!     ├ deliver   what is in flight already, or
+//!     └ between   bytes from descriptor to descriptor, as is meant for this pair of ends (plan, pieces,
+//!                 overlap), by one mechanism (backend)
+//! ```
+
+mod between;
+mod deliver;
+pub(crate) mod overlap;
+pub(crate) mod pieces;
+pub(crate) mod plan;
+mod walk;
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::RawFd;
+
+use zc_core::driver::{Next, Place, Step, StepError, each_descriptor, walk_sink};
+use zc_core::{Side, Sink, Source};
+
+use crate::backend::{Answer, Outcome, read_write};
+use crate::flight::Flight;
+use crate::options::Options;
+use crate::report::{Mechanism, Report};
+use crate::sys;
+use plan::Plan;
+
+/// After the sink has been full, small pieces are taken until so many have gone through without filling it
+/// again.
+const STALL_MEMORY: u8 = 8;
+
+/// Moves bytes from a source to a sink, a step at a time, and never waits by itself.
+///
+/// It owns all that a copy knows between two steps: the bytes in flight, the place in a chain of sources,
+/// the plan for this pair of ends, the counts. It borrows nothing: the two ends are handed in at each step.
+/// So it can be kept anywhere, go to another thread between any two steps, and be driven in any way: by a
+/// loop, by poll(2) or epoll(7), by a runtime.
+///
+/// A step makes as few system calls as move some bytes, says what it did and what comes next, and returns.
+/// On descriptors in non-blocking mode no step blocks; on blocking ones a step blocks as they do. A regular
+/// file is always a blocking one, see [`blocks`](Transfer::blocks).
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream;
+/// use zc_core::driver::Next;
+/// use zc_linux::Transfer;
+///
+/// let (mut client, from) = UnixStream::pair()?;
+/// let (to, mut server) = UnixStream::pair()?;
+/// from.set_nonblocking(true)?;
+/// client.write_all(b"hello")?;
+///
+/// let mut transfer = Transfer::default();
+/// let mut moved = 0;
+/// loop {
+///     let step = transfer.step(&mut &from, &mut &to, u64::MAX);
+///     moved += step.delivered;
+///     match step.next {
+///         Next::Again => {}
+///         Next::WantRead { .. } => break, // … or poll(2), and go on
+///         other => panic!("{other:?}"),
+///     }
+/// }
+/// assert_eq!((moved, transfer.in_flight()), (5, 0));
+/// # drop(to);
+/// # let mut got = String::new();
+/// # server.read_to_string(&mut got)?;
+/// # assert_eq!(got, "hello");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # What it does not keep
+///
+/// A plan holds for the two ends of the last step. Before a step with others, call
+/// [`restart`](Transfer::restart): that keeps the bytes in flight, which go first, and nothing else.
+///
+/// A sink that may hold bytes back is flushed before bytes go past it ([`Next::FlushSink`]), and again after
+/// every step that did not answer [`Next::Again`], since its owner may have written to it meanwhile.
+#[derive(Debug, Default)]
+pub struct Transfer {
+    options: Options,
+    flight: Flight,
+    /// How far it is in a chain of sources.
+    place: Place,
+    /// The descriptors that what follows is about.
+    ends: Option<(RawFd, RawFd)>,
+    plan: Option<Plan>,
+    /// How many bytes reads of these ends without a plan have brought: all of them together, and the
+    /// largest one.
+    unplanned: (u64, u64),
+    /// Whether bytes from these ends have been waited for.
+    has_gathered: bool,
+    /// How many more pieces are kept small, because the sink has been full.
+    stalled: u8,
+    /// Whether the sink has been flushed, and nothing written to it since.
+    is_flushed: bool,
+    /// Whether the source's descriptors have been compared with the sink's, and whether they must be before a
+    /// byte goes there that no plan looks after.
+    has_compared: bool,
+    must_compare: bool,
+    report: Report,
+    /// The mechanism of the last call that was to move bytes.
+    last_tried: Option<Mechanism>,
+}
+
+impl Transfer {
+    /// A transfer that goes about its work as `options` say.
+    pub fn new(options: Options) -> Self {
+        Transfer { options, ..Transfer::default() }
+    }
+
+    /// A transfer with the default options and `residue` in flight, which is delivered first.
+    pub fn holding(residue: Vec<u8>) -> Self {
+        Transfer { flight: Flight::of(residue), ..Transfer::default() }
+    }
+
+    /// How it goes about its work. What is changed within a copy may take effect at once, or with the next
+    /// [`restart`](Transfer::restart).
+    pub fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
+    /// How it goes about its work.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// How many bytes have been taken and not been delivered.
+    #[inline]
+    pub fn in_flight(&self) -> usize {
+        self.flight.len()
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// What was done since the last [`restart`](Transfer::restart) or [`resume`](Transfer::resume).
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Readies it for other ends. Bytes in flight stay, and are delivered first; nothing else is kept.
+    pub fn restart(&mut self) {
+        self.place = Place::default();
+        self.has_compared = false;
+        self.replan();
+        self.resume();
+    }
+
+    /// Readies it for more steps with the same ends, after their owner has had them: what is planned and the
+    /// place in a chain go on, the report begins anew.
+    pub fn resume(&mut self) {
+        self.report = Report::default();
+        self.park();
+    }
+
+    /// Gives back what need not be held, before a wait: memory and pipes as far as they are empty, and
+    /// whatever is more than about twice the bytes in flight. Once many pipes are in use, no pipe is kept
+    /// at all. It makes no call that waits.
+    pub fn park(&mut self) {
+        self.is_flushed = false;
+        if self.flight.is_ours() {
+            let calls = sys::calls();
+            self.flight.park();
+            self.count_calls_since(calls);
+        }
+    }
+
+    /// Whether a step can wait for a disk: at the source, at the sink. True of regular files, which poll(2)
+    /// always calls ready. `None` before the first step that has looked.
+    pub fn blocks(&self) -> Option<(bool, bool)> {
+        self.plan.as_ref().map(Plan::blocks)
+    }
+
+    /// The driver has flushed the sink, as [`Next::FlushSink`] asked it to.
+    pub fn flushed(&mut self) {
+        self.is_flushed = true;
+    }
+
+    /// The source's next bytes have been waited for, as small pieces are: they are read, however many they
+    /// are, since each of them would take a place in a pipe.
+    pub fn gathered(&mut self) {
+        self.has_gathered = true;
+        if let Some(plan) = &mut self.plan {
+            plan.gathered();
+        }
+    }
+
+    /// Takes the bytes in flight out, in order.
+    ///
+    /// If the pipe cannot be read, which only a hook can cause, the bytes in it stay in flight. What was in
+    /// flight at a fork is the parent's; in the child this returns nothing.
+    pub fn take_residue(&mut self) -> Vec<u8> {
+        // Reading from a pipe of our own does not fail. A hook can make it seem so; the bytes are
+        // worth asking for again.
+        const PATIENCE: usize = 256;
+        if !self.flight.is_ours() {
+            return Vec::new();
+        }
+        let _landed = (0..PATIENCE).any(|_| self.flight.land().is_ok());
+        self.flight.buffer.take()
+    }
+
+    /// The call to name where a side had nothing or took nothing: the last one tried.
+    pub fn waiting_call(&self, side: Side) -> &'static str {
+        match (self.last_tried, side) {
+            (Some(Mechanism::Splice), _) => "splice",
+            (Some(Mechanism::Sendfile), _) => "sendfile",
+            (Some(Mechanism::CopyFileRange), _) => "copy_file_range",
+            (_, Side::Source) => "read",
+            (_, Side::Sink) => "write",
+        }
+    }
+
+    /// One step: delivers what is in flight, or else takes at most `budget` bytes and delivers what it can. (A
+    /// message of a socket that keeps their boundaries is taken whole, whatever the budget.)
+    ///
+    /// Every layer of the two ends is told what went by it, also where the step fails. Between
+    /// [`restart`](Transfer::restart)s the two ends must stay the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Next::Failed`] has the first error that another mechanism could not avoid; or `InvalidInput` for a
+    /// file copied into itself over its own bytes; or, in a forked child, that the bytes in flight are
+    /// its parent's. Bytes in flight stay here, and another step begins with them. The step's counts hold all
+    /// the same.
+    pub fn step<Io>(
+        &mut self,
+        source: &mut (dyn Source<Io> + '_),
+        sink: &mut (dyn Sink<Io> + '_),
+        budget: u64,
+    ) -> Step {
+        if !self.flight.is_ours() {
+            return Step::failed(forked());
+        }
+        let calls = sys::calls();
+        let counted = Counted { transfer: self, calls };
+        let transfer = &mut *counted.transfer;
+        let mut step = transfer.walk(source, sink, budget);
+        if transfer.must_compare {
+            (transfer.must_compare, transfer.has_compared) = (false, true);
+            step = if has_sink_in_it(source, sink) {
+                Step::failed(overlap::read_ahead())
+            } else {
+                transfer.walk(source, sink, budget)
+            };
+        }
+        if !matches!(step.next, Next::Again) {
+            transfer.is_flushed = false;
+        }
+        if matches!(step.next, Next::WantWrite) {
+            transfer.stalled = STALL_MEMORY;
+        }
+        step
+    }
+
+    /// Takes bytes by the source's own `read`, as [`Next::ReadSource`] asks for: calls `read` once with room
+    /// for at most `most` bytes. Blocks as `read` does.
+    ///
+    /// A `read` of 0 is the end of all of the source: [`Next::Ended`].
+    pub fn read_with(
+        &mut self,
+        most: u64,
+        mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    ) -> Step {
+        if !self.flight.is_ours() {
+            return Step::failed(forked());
+        }
+        let calls = sys::calls();
+        let counted = Counted { transfer: self, calls };
+        let transfer = &mut *counted.transfer;
+        // What is in a pipe comes before it.
+        if let Err(errno) = transfer.flight.land() {
+            return Step::failed(StepError::new("read", errno));
+        }
+        // Where a source is read and bypassed in turn (a header, a body), each turn has its own plan.
+        transfer.replan();
+        transfer.tries(Mechanism::ReadWrite);
+        let answer = read_write::took(transfer.flight.buffer.fill(most, &mut read));
+        // The sink may hold these back, and a descriptor may come next.
+        transfer.is_flushed = false;
+        match answer.outcome {
+            Outcome::Nothing => Step::idle(Next::Ended),
+            // A type's own `read` may give less than it has.
+            outcome => Step { drained: false, ..step_of(Answer { outcome, ..answer }, 1) },
+        }
+    }
+
+    /// Delivers bytes by the sink's own `write`, as [`Next::WriteSink`] asks for: calls `write` once, with
+    /// what is in flight, or else with what a layer of `source` has buffered, however much that is: a `write`
+    /// takes what it wants. Blocks as it does.
+    pub fn write_with<Io>(
+        &mut self,
+        source: &mut (dyn Source<Io> + '_),
+        mut write: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> Step {
+        if !self.flight.is_ours() {
+            return Step::failed(forked());
+        }
+        let calls = sys::calls();
+        let counted = Counted { transfer: self, calls };
+        let transfer = &mut *counted.transfer;
+        transfer.is_flushed = false;
+        transfer.tries(Mechanism::ReadWrite);
+        if transfer.in_flight() == 0 {
+            return transfer.write_buffered(source, &mut write);
+        }
+        if let Err(errno) = transfer.flight.land() {
+            return Step::failed(StepError::new("read", errno));
+        }
+        let offered = transfer.flight.buffer.len();
+        let answer = read_write::gave(transfer.flight.buffer.drain(&mut write), offered);
+        transfer.report.deliver(Mechanism::ReadWrite, answer.delivered);
+        // A type's own `write` may take less than it could.
+        Step { full: false, ..step_of(answer, 1) }
+    }
+
+    /// The ends change, within one copy: what is known of the old ones no longer holds.
+    fn replan(&mut self) {
+        (self.plan, self.ends) = (None, None);
+        (self.unplanned, self.has_gathered, self.stalled) = ((0, 0), false, 0);
+    }
+
+    /// Counts the calls that this thread has made since it had made `before`, and that are not counted yet.
+    pub(crate) fn count_calls_since(&mut self, before: u64) {
+        self.report.count_calls(sys::count_from(before));
+    }
+
+    #[inline]
+    fn tries(&mut self, mechanism: Mechanism) {
+        self.last_tried = Some(mechanism);
+        self.report.try_with(mechanism);
+    }
+
+    fn count(&mut self, mechanism: Mechanism, answer: &Answer) {
+        self.report.deliver(mechanism, answer.delivered - answer.written);
+        self.report.deliver(Mechanism::ReadWrite, answer.written);
+    }
+}
+
+/// Counts the calls of a step, also if one of the layers panics. The calls of a copy inside a callback of
+/// another are counted by the inner one alone.
+struct Counted<'t> {
+    transfer: &'t mut Transfer,
+    calls: u64,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.transfer.count_calls_since(self.calls);
+    }
+}
+
+/// What a step says after such an answer.
+#[inline(always)]
+fn step_of(answer: Answer, worth: u64) -> Step {
+    let Answer { taken, delivered, outcome, .. } = answer;
+    let mut step = Step::moved(taken, delivered, Next::Again);
+    match outcome {
+        Outcome::Moved { drained, full } => (step.drained, step.full) = (drained, full),
+        Outcome::WantRead => step.next = Next::WantRead { worth },
+        Outcome::WantWrite => step.next = Next::WantWrite,
+        Outcome::Failed(error) => step.next = Next::Failed(error),
+        Outcome::Nothing | Outcome::NoPipe(_) | Outcome::Unclear | Outcome::Refused(_) => {
+            unreachable!("the transfer knows what to do about these")
+        }
+    }
+    step
+}
+
+/// A layer's error comes after what the step did.
+fn with_error(step: Step, walked: Result<(), StepError>) -> Step {
+    match walked {
+        Ok(()) => step,
+        Err(error) => Step { next: Next::Failed(error), ..step },
+    }
+}
+
+/// Whether some descriptor in `source` is the sink's own file.
+#[cold]
+fn has_sink_in_it<Io>(source: &mut (dyn Source<Io> + '_), sink: &mut (dyn Sink<Io> + '_)) -> bool {
+    let found = Cell::new(false);
+    each_descriptor(source, &mut |from| {
+        if from.fd.is_socket() {
+            return;
+        }
+        walk_sink(sink, &Cell::new(0), &mut |to, _| {
+            if let Some(to) = to
+                && plan::is_same_file(from, to)
+            {
+                found.set(true);
+            }
+        });
+    });
+    found.into_inner()
+}
+
+fn forked() -> StepError {
+    let what = "the bytes in flight belong to the process that this one was forked from";
+    StepError::new("fork", io::Error::other(what))
+}

@@ -1,0 +1,253 @@
+//! What a transfer means to do for the pair of descriptors at hand.
+
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+use zc_core::driver::StepError;
+use zc_core::{End, PollFd};
+
+use super::overlap;
+use super::pieces::Pieces;
+use crate::kind::{Kind, Nature};
+use crate::options::Options;
+use crate::sys;
+use crate::table::{self, Pay, Way};
+
+/// Copies limited to this many bytes go straight to read/write: they fit one read, and asking what the
+/// descriptors are, let alone fetching a pipe, would cost more than it saves.
+pub(crate) const SMALL: u64 = 64 * 1024;
+
+/// A file of at most this many bytes goes by read/write: what it shares is not worth a call. (4 KiB on
+/// ext4: a sixth less than by copy_file_range; on btrfs half as much.)
+const TINY: u64 = 8 * 1024;
+
+/// A socket is read without a plan until this many bytes have come.
+const NOTABLE: u64 = 16 * 1024;
+
+const READ_WRITE: &[Way] = &[Way::ReadWrite];
+
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// What the ends are.
+    pub(crate) source: Kind,
+    pub(crate) sink: Kind,
+    /// The ways still to be tried, the current one first. Never empty, and read/write is last.
+    route: &'static [Way],
+    /// How many bytes to move at once at the most.
+    piece: u64,
+    /// The size of the pieces that the source yields, if that decides between the route and read/write.
+    pieces: Option<Pieces>,
+    /// How many more bytes the copy of a file into itself may take.
+    remaining: u64,
+    /// How long the source is known to be, for a file.
+    pub(crate) known_end: u64,
+    /// How many bytes there are until then, as long as no other reader shares the offset. At 0 a read finds the
+    /// end without a wasted call.
+    expected: u64,
+    /// The most to try a way with that is likely to refuse.
+    trial: u64,
+    /// The sink cannot be spliced to.
+    pub(crate) refuses_splice: bool,
+}
+
+impl Plan {
+    /// Whether a copy of `limit` more bytes, of which `so_far` have been read, is worth a plan.
+    #[inline]
+    pub(crate) fn pays(from: PollFd<'_>, limit: u64, so_far: u64, options: &Options) -> bool {
+        let quiet_socket = from.is_socket() && so_far < NOTABLE;
+        !options.adaptive || limit > SMALL && !quiet_socket
+    }
+
+    /// Looks at the descriptors. No read from the source has brought more than `largest` bytes.
+    ///
+    /// # Errors
+    ///
+    /// A file that is copied into itself over its own bytes, see [`overlap::check`].
+    pub(crate) fn make(
+        from: End<'_>,
+        to: End<'_>,
+        limit: u64,
+        largest: u64,
+        options: &Options,
+    ) -> Result<Plan, StepError> {
+        let source = Nature::of(from.fd);
+        let sink = match source.kind {
+            // For so few bytes read/write is right, whatever the socket speaks.
+            Kind::File if options.adaptive && is_tiny(&source, limit) && to.fd.is_socket() => {
+                Nature::unasked()
+            }
+            Kind::File => Nature::of_sink_of_a_file(to.fd),
+            _ => Nature::of(to.fd),
+        };
+        let row = table::row(source.kind, sink.kind, options.page_sharing);
+        let mut plan = Plan {
+            source: source.kind,
+            sink: sink.kind,
+            route: row.route,
+            piece: row.piece,
+            pieces: None,
+            remaining: u64::MAX,
+            known_end: u64::MAX,
+            expected: u64::MAX,
+            trial: u64::MAX,
+            refuses_splice: false,
+        };
+        if source.kind == Kind::File {
+            // A length of 0 says nothing: procfs files have it too. What is not known to be there is not
+            // claimed. And for so few bytes read/write is right.
+            if source.len == 0 || options.adaptive && is_tiny(&source, limit) {
+                plan.only_read_write();
+            } else {
+                let position = from.offset.map_or_else(|| sys::position(from.fd.fd()), Ok);
+                plan.known_end = source.len;
+                plan.expected = source.len.saturating_sub(position.unwrap_or(0));
+            }
+            // Between devices copy_file_range refuses, as a rule (EXDEV).
+            if source.identity.0 != sink.identity.0 && sink.kind == Kind::File {
+                plan.trial = SMALL;
+            }
+        }
+        // The kernel finds the place of each write by itself, and splices nothing into such a file.
+        if sink.kind == Kind::File
+            && plan.route != READ_WRITE
+            && sys::flags(to.fd.fd()).is_ok_and(|flags| flags.contains(OFlags::APPEND))
+        {
+            plan.only_read_write();
+        }
+        // Only files have places to read and write at; read/write says so.
+        let has_places = |end: End<'_>, kind| end.offset.is_none() || kind == Kind::File;
+        if !has_places(from, source.kind) || !has_places(to, sink.kind) {
+            plan.only_read_write();
+        }
+        if source.is_same_file(&sink) {
+            plan.remaining = overlap::check(from, to, source.len, limit)?;
+        }
+        if !options.adaptive {
+            return Ok(plan);
+        }
+        // Nothing can be shared between devices, so that small files are not worth trying.
+        let is_local = source.identity.0 == sink.identity.0;
+        let is_small = plan.expected.min(limit) <= SMALL;
+        let not_worth_it =
+            is_tiny(&source, limit) || is_small && sink.kind == Kind::File && !is_local;
+        match row.pays {
+            _ if plan.route == READ_WRITE => {}
+            _ if source.kind == Kind::File && not_worth_it => plan.only_read_write(),
+            Pay::Always => {}
+            Pay::Never => plan.only_read_write(),
+            Pay::FromPiecesOf(size) => plan.pieces = Some(Pieces::new(size, largest)),
+        }
+        Ok(plan)
+    }
+
+    /// For a file that is being copied into itself by read and write: no more than it had before the next
+    /// write. `None`: the ends are not one file.
+    #[cold]
+    pub(crate) fn of_own_tail(from: End<'_>, to: End<'_>) -> Option<Plan> {
+        let left = left_of_same_file(from, to).ok().flatten()?;
+        Some(Plan {
+            source: Kind::File,
+            sink: Kind::File,
+            route: READ_WRITE,
+            piece: u64::MAX,
+            pieces: None,
+            remaining: left,
+            known_end: u64::MAX,
+            expected: left,
+            trial: u64::MAX,
+            refuses_splice: false,
+        })
+    }
+
+    /// How the next bytes go.
+    pub(crate) fn way(&self) -> Way {
+        let reads = self.expected == 0 || self.pieces.as_ref().is_some_and(Pieces::are_small);
+        if reads { Way::ReadWrite } else { self.route[0] }
+    }
+
+    /// How many bytes to move at once at the most.
+    pub(crate) fn most(&self) -> u64 {
+        self.remaining.min(self.piece)
+    }
+
+    /// How many bytes to claim at once at the most.
+    pub(crate) fn most_of_file(&self) -> u64 {
+        self.expected.min(self.trial)
+    }
+
+    /// Whether the source may give more.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.remaining == 0
+    }
+
+    /// A step took `n` bytes.
+    pub(crate) fn took(&mut self, n: u64) {
+        if n > 0 {
+            self.trial = u64::MAX;
+        }
+        self.expected = self.expected.saturating_sub(n);
+        self.remaining = self.remaining.saturating_sub(n);
+        if let Some(pieces) = &mut self.pieces {
+            pieces.saw(n);
+        }
+    }
+
+    /// The next bytes have been waited for, as small pieces are.
+    pub(crate) fn gathered(&mut self) {
+        if let Some(pieces) = &mut self.pieces {
+            pieces.gathered();
+        }
+    }
+
+    /// There is no pipe now: reads until a read brings a good piece.
+    pub(crate) fn no_pipe(&mut self) {
+        if let Some(pieces) = &mut self.pieces {
+            pieces.back_to_reading();
+        }
+    }
+
+    /// There is nothing more where the file was known to end, or others have read it.
+    pub(crate) fn found_end(&mut self) {
+        self.expected = 0;
+    }
+
+    /// The current way cannot do it: on to the next, if there is one.
+    pub(crate) fn next_way(&mut self) -> bool {
+        let [_, rest @ ..] = self.route else { return false };
+        if rest.is_empty() {
+            return false;
+        }
+        self.route = rest;
+        true
+    }
+
+    /// Nothing but read/write from here on.
+    pub(crate) fn only_read_write(&mut self) {
+        (self.route, self.pieces) = (READ_WRITE, None);
+    }
+
+    /// Whether a step may wait for a disk, at either end: poll(2) has no word for it.
+    pub(crate) fn blocks(&self) -> (bool, bool) {
+        (self.source == Kind::File, self.sink == Kind::File)
+    }
+}
+
+fn is_tiny(source: &Nature, limit: u64) -> bool {
+    source.len > 0 && source.len.min(limit) <= TINY
+}
+
+/// Whether both are descriptors of one file.
+#[cold]
+pub(crate) fn is_same_file(from: End<'_>, to: End<'_>) -> bool {
+    matches!(left_of_same_file(from, to), Ok(Some(_)))
+}
+
+/// How many bytes a file has beyond the source's offset, if both ends are that file: two stats tell.
+#[cold]
+pub(crate) fn left_of_same_file(from: End<'_>, to: End<'_>) -> Result<Option<u64>, Errno> {
+    let source = sys::stat(from.fd.fd())?;
+    if source.kind != FileType::RegularFile || source.identity != sys::stat(to.fd.fd())?.identity {
+        return Ok(None);
+    }
+    let position = from.offset.map_or_else(|| sys::position(from.fd.fd()), Ok)?;
+    Ok(Some(source.len.saturating_sub(position)))
+}

@@ -1,0 +1,159 @@
+//! A step's one walk down both ends, and what is done where it leads.
+
+use std::cell::Cell;
+use std::io;
+use std::time::Instant;
+
+use zc_core::driver::{Bottom, Next, Reach, Step, walk_sink, walk_source, write_once};
+use zc_core::{End, Sink, Source};
+
+use super::{Transfer, step_of, with_error};
+use crate::backend::{Answer, Outcome, read_write};
+use crate::report::Mechanism;
+use crate::sys;
+
+impl Transfer {
+    /// One walk down both ends, and what is done there.
+    pub(super) fn walk<Io>(
+        &mut self,
+        source: &mut (dyn Source<Io> + '_),
+        sink: &mut (dyn Sink<Io> + '_),
+        budget: u64,
+    ) -> Step {
+        let delivered = Cell::new(0);
+        let mut step = Step::idle(Next::Again);
+        walk_sink(sink, &delivered, &mut |to, holds_back| {
+            step = self.step_into(source, (to, holds_back), budget, &delivered);
+        });
+        step
+    }
+
+    /// A step into the sink's descriptor `to`, where some layer may hold bytes back. Bytes that go there
+    /// are counted in `delivered` as soon as they have gone, in case a layer of the source panics.
+    fn step_into<Io>(
+        &mut self,
+        source: &mut (dyn Source<Io> + '_),
+        (to, holds_back): (Option<End<'_>>, bool),
+        budget: u64,
+        delivered: &Cell<u64>,
+    ) -> Step {
+        let must_flush = holds_back && !self.is_flushed;
+        if self.in_flight() > 0 {
+            return match to {
+                // Whatever went the sink's own way before, this comes after it.
+                None => Step::idle(Next::WriteSink),
+                Some(_) if must_flush && self.flight.pipe.is_none() => Step::idle(Next::WriteSink),
+                Some(_) if must_flush => Step::idle(Next::FlushSink),
+                Some(to) => {
+                    let step = self.deliver(to);
+                    delivered.set(step.delivered);
+                    step
+                }
+            };
+        }
+        let mut step = Step::idle(Next::Again);
+        let walked = walk_source(source, self.place, &mut |reach| {
+            step = self.step_from(reach, to, must_flush, budget);
+            // What went to a `write` of the sink's, it has counted itself.
+            if to.is_some() {
+                delivered.set(step.delivered);
+            }
+            step.taken
+        });
+        with_error(step, walked)
+    }
+
+    /// A step from where the source's next bytes are, with nothing in flight.
+    fn step_from(
+        &mut self,
+        reach: Reach<'_>,
+        to: Option<End<'_>>,
+        must_flush: bool,
+        budget: u64,
+    ) -> Step {
+        let Reach { bottom, limit, not_before, last } = reach;
+        if limit == 0 {
+            return self.end_of_link(last);
+        }
+        if let Some(time) = not_before
+            && Instant::now() < time
+        {
+            return Step::idle(Next::NotBefore(time));
+        }
+        if budget == 0 {
+            return Step::idle(Next::Again);
+        }
+        let most = limit.min(budget);
+        match (bottom, to) {
+            (Bottom::Spent, _) => self.end_of_link(last),
+            // A source that is read, or has read ahead, may have the sink's own file in it.
+            (Bottom::Opaque | Bottom::Buffered(_), Some(to))
+                if !self.has_compared && !to.fd.is_socket() =>
+            {
+                self.must_compare = true;
+                Step::idle(Next::Again)
+            }
+            // It may yield byte by byte, which a buffering sink is there to make up for: no flush.
+            (Bottom::Opaque, _) => Step::idle(Next::ReadSource(most)),
+            (_, Some(_)) if must_flush => Step::idle(Next::FlushSink),
+            (Bottom::Buffered(_), None) => Step::idle(Next::WriteSink),
+            (Bottom::Buffered(bytes), Some(to)) => self.write_past(bytes, to, most),
+            (Bottom::Fd(from), Some(to)) => match self.between(from, to, limit, budget) {
+                Step { next: Next::Ended, .. } => self.end_of_link(last),
+                step => step,
+            },
+            // A user's `write` may panic. By then the layers that this read went past must have been told
+            // of it, so the write waits for the next step.
+            (Bottom::Fd(from), None) => {
+                self.tries(Mechanism::ReadWrite);
+                let answer = read_write::take(&mut self.flight.buffer, from, most);
+                match answer.outcome {
+                    Outcome::Nothing => self.end_of_link(last),
+                    outcome => step_of(Answer { outcome, ..answer }, 1),
+                }
+            }
+        }
+    }
+
+    /// This link of the source has ended, or its limit lets no more through.
+    fn end_of_link(&mut self, last: bool) -> Step {
+        if last {
+            return Step::idle(Next::Ended);
+        }
+        self.replan();
+        self.place = self.place.next_link();
+        Step::idle(Next::Again)
+    }
+
+    /// Writes once from a layer's buffer to the sink's descriptor.
+    fn write_past(&mut self, bytes: &[u8], to: End<'_>, limit: u64) -> Step {
+        self.tries(Mechanism::ReadWrite);
+        let most = usize::try_from(limit).map_or(bytes.len(), |limit| limit.min(bytes.len()));
+        let wrote = write_once(&bytes[..most], |bytes| Ok(sys::write_end(to, bytes)?));
+        let answer = read_write::gave(wrote, most);
+        self.report.deliver(Mechanism::ReadWrite, answer.delivered);
+        step_of(Answer { taken: answer.delivered, ..answer }, 1)
+    }
+
+    /// Hands what a layer has buffered to the sink's own `write`.
+    pub(super) fn write_buffered<Io>(
+        &mut self,
+        source: &mut (dyn Source<Io> + '_),
+        write: &mut dyn FnMut(&[u8]) -> io::Result<usize>,
+    ) -> Step {
+        let mut step = Step::idle(Next::Again);
+        let report = &mut self.report;
+        let walked = walk_source(source, self.place, &mut |reach| match reach.bottom {
+            Bottom::Buffered(bytes) => {
+                let answer = read_write::gave(write_once(bytes, &mut *write), bytes.len());
+                let moved = answer.delivered;
+                report.deliver(Mechanism::ReadWrite, moved);
+                step = Step { full: false, ..step_of(Answer { taken: moved, ..answer }, 1) };
+                moved
+            }
+            // It is gone since the step that asked for this; the next one sees what there is.
+            _ => 0,
+        });
+        with_error(step, walked)
+    }
+}

@@ -1,0 +1,62 @@
+//! Rounds in which open files are shared: threads, forked children and programs copy into one or out of one
+//! at the same time, by every mechanism, beside plain writers, plain readers and copies that are stalled.
+//!
+//! ```text
+//! shared_sink, shared_source   what a round is, and how its bytes are counted
+//!  └ crew                        who copies: threads, children, programs
+//!     └ copying                    one copy, handed on from thread to thread
+//!        └ faults                    what calls may answer beside a file that others have, too
+//! stalls                       copies that wait meanwhile, and what a child has of them
+//! ```
+
+mod account;
+mod copying;
+mod crew;
+mod faults;
+mod shared_sink;
+mod shared_source;
+mod stalls;
+
+use std::time::{Duration, Instant};
+
+use crate::tally::{Hung, Tally, Worker, together};
+use crate::workload::{Random, copiers};
+
+pub use crew::program;
+
+/// Copies on `threads` threads for as long as `time`: half of them each have ends of their own, half lead
+/// rounds with shared ones.
+///
+/// # Errors
+///
+/// If a copy hangs.
+///
+/// # Panics
+///
+/// If a copy with ends of its own loses a byte, or if one fails.
+pub fn run(threads: u64, time: Duration, seed: u64) -> Result<Tally, Hung> {
+    let deadline = Instant::now() + time;
+    let alone = threads / 2;
+    let mut workers = copiers(alone, deadline, seed);
+    workers.extend((alone..threads).map(|thread| -> Worker {
+        Box::new(move || {
+            let mut random = Random::new(seed + thread);
+            let mut tally = Tally::default();
+            while Instant::now() < deadline {
+                tally += round(&mut random);
+            }
+            tally
+        })
+    }));
+    together(deadline, workers)
+}
+
+fn round(random: &mut Random) -> Tally {
+    let stalls = stalls::Stalls::begin(random);
+    let mut tally = match random.below(2) {
+        0 => shared_sink::round(random),
+        _ => shared_source::round(random),
+    };
+    tally += stalls.end(random);
+    tally
+}

@@ -1,0 +1,138 @@
+//! Byte streams of every kind, as descriptors: the sockets and pipes of the chain table.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::AddressFamily;
+use rustix::net::sockopt::{set_socket_send_buffer_size, socket_domain};
+
+use crate::{pipes, sockets};
+
+/// What kind of stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// A TCP connection over loopback.
+    Tcp,
+    /// A Unix stream connection.
+    Unix,
+    /// A pipe.
+    Pipe,
+    /// A pipe with a name.
+    Fifo,
+}
+
+impl Stream {
+    /// All of them.
+    pub const ALL: [Stream; 4] = [Stream::Tcp, Stream::Unix, Stream::Pipe, Stream::Fifo];
+    /// Those that are sockets.
+    pub const SOCKETS: [Stream; 2] = [Stream::Tcp, Stream::Unix];
+    /// Those that are pipes.
+    pub const PIPES: [Stream; 2] = [Stream::Pipe, Stream::Fifo];
+
+    /// Whether it is a socket.
+    pub fn is_socket(self) -> bool {
+        Stream::SOCKETS.contains(&self)
+    }
+
+    /// A new one: the end to write to, and the end to read from.
+    pub fn open(self) -> (OwnedFd, OwnedFd) {
+        match self {
+            Stream::Tcp => {
+                let (to, from) = sockets::tcp_v4();
+                (to.into(), from.into())
+            }
+            Stream::Unix => {
+                let (to, from) = sockets::unix();
+                (to.into(), from.into())
+            }
+            Stream::Pipe => {
+                let (from, to) = pipes::pipe();
+                (to.into(), from.into())
+            }
+            Stream::Fifo => {
+                let (from, to) = pipes::fifo();
+                (to.into(), from.into())
+            }
+        }
+    }
+}
+
+/// Puts a descriptor in non-blocking mode.
+pub fn nonblocking<T: AsFd>(fd: T) -> T {
+    rustix::io::ioctl_fionbio(&fd, true).expect("an open descriptor");
+    fd
+}
+
+/// A descriptor to read from and write to, by read(2) and write(2) themselves.
+#[derive(Debug)]
+pub struct Plain<T>(pub T);
+
+impl<T: AsFd> Read for Plain<T> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.0, buf)?)
+    }
+}
+
+impl<T: AsFd> Write for Plain<T> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(&self.0, buf)?)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes a socket's send buffer small, so that it is soon full. A pipe stays as it is.
+pub fn narrow(to: impl AsFd) {
+    // With less than a few segments in flight TCP waits for its timers.
+    let size = match socket_domain(&to) {
+        Ok(AddressFamily::UNIX) => 16 << 10,
+        Ok(_) => 64 << 10,
+        Err(_) => return,
+    };
+    set_socket_send_buffer_size(to, size).expect("a socket");
+}
+
+/// Writes to a stream until it takes no more, and says how much it took. It stays in the mode that it is
+/// in.
+pub fn fill(to: impl AsFd) -> usize {
+    let was = rustix::fs::fcntl_getfl(&to).expect("an open descriptor");
+    let to = nonblocking(to);
+    let mut filled = 0;
+    // A page at first, then byte by byte: a socket that refuses the one may take the other.
+    for piece in [4096, 1] {
+        loop {
+            match rustix::io::write(&to, &vec![b'.'; piece]) {
+                Ok(n) => filled += n,
+                Err(Errno::AGAIN) => break,
+                Err(errno) => panic!("a stream that takes bytes: {errno}"),
+            }
+        }
+    }
+    rustix::fs::fcntl_setfl(&to, was).expect("an open descriptor");
+    filled
+}
+
+/// How many bytes there are to read.
+pub fn waiting(from: impl AsFd) -> usize {
+    let n = rustix::io::ioctl_fionread(from).expect("a stream");
+    usize::try_from(n).expect("a number of bytes")
+}
+
+/// Waits until there are `n` bytes to read: over loopback TCP delivers a moment later.
+///
+/// # Panics
+///
+/// If there are more of them, or it takes 5 seconds.
+#[track_caller]
+pub fn until_waiting(from: impl AsFd, n: usize) {
+    for _ in 0..5_000 {
+        if waiting(&from) >= n {
+            assert_eq!(waiting(&from), n, "bytes to read");
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("{} bytes to read, of {n}", waiting(&from));
+}

@@ -1,0 +1,51 @@
+//! `zc cp - -`, between whatever descriptors it inherits.
+
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+
+use crate::cli::{self, zc};
+
+/// A `zc cp - -` at work; killed when dropped, unless it has been waited for.
+#[derive(Debug)]
+#[must_use = "dropping it kills it"]
+pub struct Tool(Child);
+
+/// Starts one.
+pub fn copies(from: impl Into<OwnedFd>, to: impl Into<OwnedFd>) -> Tool {
+    let (from, to): (OwnedFd, OwnedFd) = (from.into(), to.into());
+    let mut command = zc(["cp", "-", "-"]);
+    Tool(command.stdin(from).stdout(to).spawn().expect("zc was just built"))
+}
+
+/// Runs a script by /bin/sh to its end, in which `$ZC` is the tool.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn shell(script: &str, arguments: &[&str], to: impl Into<Stdio>) {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-euc", script, "sh"]).args(arguments).env("ZC", cli::binary()).stdout(to);
+    let status = command.status().expect("there is a shell");
+    assert!(status.success(), "{status}: {script}");
+}
+
+impl Tool {
+    /// It, as [`until_it_sleeps`](crate::wait::until_it_sleeps) takes it.
+    pub fn task(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    /// Waits for it, which must have copied all.
+    #[track_caller]
+    pub fn finish(mut self) {
+        let status = self.0.wait().expect("it is ours");
+        assert!(status.success(), "zc cp - -: {status}");
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
