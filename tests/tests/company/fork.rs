@@ -1,0 +1,250 @@
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{OFlags, fcntl_getfl};
+use zc_std::Side;
+use zc_std::hook::{self, Action};
+use zc_std::{Copier, Fd, PageSharing, pool};
+use zc_testkit::apart::{apart, apart_with_the_tool};
+use zc_testkit::cells::{each, joined, pairs};
+use zc_testkit::collector::Collector;
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::event_loop::{Threads, Told, copy_all};
+use zc_testkit::feeder::Feeder;
+use zc_testkit::forked::forked;
+use zc_testkit::streams::{Plain, Stream, narrow, nonblocking};
+use zc_testkit::{fds, files, sockets, tool};
+
+/// A whole copy by splice, from one Unix socket into another.
+fn one_copy(len: usize) {
+    let ((mut client, stream), (to, mut server)) = (sockets::unix(), sockets::unix());
+    let sent = vec![7; len];
+    client.write_all(&sent).unwrap();
+    drop(client);
+    let report = Copier::new().adaptive(false).copy(&mut &stream, &mut &to).unwrap();
+    assert_eq!(report.moved(), len as u64);
+    drop(to);
+    let mut got = Vec::new();
+    server.read_to_end(&mut got).unwrap();
+    assert_same(&got, &sent);
+}
+
+/// Whatever the parent's other threads are doing in the pool of pipes at that moment, the child copies.
+#[test]
+fn while_other_threads_copy() {
+    apart(|| {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for thread in 0..3 {
+                let stop = &stop;
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        // Most of what a copy does is none of the pool's business.
+                        if thread == 0 {
+                            one_copy(100);
+                        } else {
+                            assert!(pool::idle() <= pool::MAX_IDLE);
+                        }
+                    }
+                });
+            }
+            let mut outcome = Ok(());
+            for _ in 0..100 {
+                outcome = outcome.and_then(|()| forked(|| one_copy(60_000)).finish());
+            }
+            stop.store(true, Ordering::Relaxed);
+            outcome.unwrap();
+        });
+    });
+}
+
+/// Parent and child have the idle pipes of the pool at the same time, and each its own bytes.
+#[test]
+fn while_pipes_are_idle() {
+    apart(|| {
+        for _ in 0..20 {
+            one_copy(60_000);
+            let children = [(); 3].map(|()| forked(|| (0..20).for_each(|_| one_copy(60_000))));
+            (0..20).for_each(|_| one_copy(60_000));
+            children.into_iter().for_each(|child| child.finish().unwrap());
+        }
+    });
+}
+
+/// Where bytes in flight are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Held {
+    InAPipe,
+    InMemory,
+}
+
+/// What is in flight at a fork is the parent's: the child's copy says so, moves nothing and takes nothing,
+/// and the parent delivers it.
+#[test]
+fn with_bytes_in_flight() {
+    apart(|| {
+        let cells = pairs(&pairs(&Stream::ALL, &Stream::ALL), &[Held::InAPipe, Held::InMemory]);
+        each(cells, |&((source, sink), held)| {
+            let _leaks = fds::no_leaks();
+            let data = data::bytes(1, 600_000);
+            let ((to, from), (out, into)) = (source.open(), sink.open());
+            narrow(&out);
+            let feeder = Feeder::pieces(Plain(to), data.clone(), 40_000);
+            let mut source = Fd::new(nonblocking(from)).unwrap();
+            let mut sink = Fd::new(nonblocking(out)).unwrap();
+            let mut copier = Copier::new().adaptive(held == Held::InMemory);
+            let mut moved = 0;
+            for _ in 0..1000 {
+                let error = copier.copy(&mut source, &mut sink).unwrap_err();
+                moved += error.moved();
+                if copier.in_flight() > 0 || error.waits_for() == Some(Side::Sink) {
+                    break;
+                }
+                zc_testkit::wait::wait_for(source.get_ref(), rustix::event::PollFlags::IN);
+            }
+            let in_flight = copier.in_flight();
+            if in_flight == 0 {
+                // From pipe to pipe nothing need ever be, and then there is nothing to give to anybody.
+                drop((source, sink));
+                let _ = feeder.finish();
+                return;
+            }
+            let child = forked(|| {
+                for _ in 0..2 {
+                    let error = copier.copy(&mut source, &mut sink).unwrap_err();
+                    assert_eq!((error.waits_for(), error.moved()), (None, 0), "{error}");
+                    let said = error.to_string().to_lowercase();
+                    assert!(said.contains("fork"), "it says: {error}");
+                }
+                // Whatever that gives, the parent must still have all of it.
+                copier.take_residue();
+                // Another copy is none of the parent's.
+                one_copy(60_000);
+            });
+            let outcome = child.finish();
+
+            let collector = Collector::start(Plain(into));
+            let how = (Told::ByLevel, Threads::One);
+            moved += copy_all(how, &mut copier, &mut source, &mut sink).unwrap();
+            drop((sink, source));
+            feeder.finish().unwrap();
+            assert_same(&collector.finish(), &data);
+            assert_eq!(moved, data.len() as u64, "with {in_flight} in flight");
+            outcome.unwrap();
+        });
+    });
+}
+
+/// A copier with nothing in flight is as good in the child as in the parent.
+#[test]
+fn with_nothing_in_flight() {
+    apart(|| {
+        each([true, false], |&adaptive| {
+            let _leaks = fds::no_leaks();
+            let (mut client, stream) = sockets::unix();
+            let file = files::on_disk(b"");
+            let mut copier = Copier::new().adaptive(adaptive);
+            stream.set_nonblocking(true).unwrap();
+            let data = data::bytes(2, 60_000);
+            client.write_all(&data).unwrap();
+            let error = copier.copy(&mut &stream, &mut &file).unwrap_err();
+            assert_eq!((error.waits_for(), error.moved()), (Some(Side::Source), 60_000));
+            client.write_all(&data).unwrap();
+            let child = forked(|| {
+                let error = copier.copy(&mut &stream, &mut &file).unwrap_err();
+                assert_eq!((error.waits_for(), error.moved()), (Some(Side::Source), 60_000));
+            });
+            child.finish().unwrap();
+            drop(client);
+            assert_eq!(copier.copy(&mut &stream, &mut &file).unwrap().moved(), 0);
+            assert_same(&files::contents(&file), &[&data[..], &data].concat());
+        });
+    });
+}
+
+/// The mode of a descriptor belongs to all who have the open file: nobody else must find it changed, not
+/// for a moment.
+#[test]
+fn the_mode_of_an_inherited_descriptor() {
+    apart(|| {
+        let modes = pairs(&[true, false], &[true, false]);
+        let cells = pairs(&pairs(&Stream::ALL, &Stream::ALL), &modes);
+        each(cells, |&((source, sink), (from_waits, to_waits))| {
+            for (adaptive, sharing) in
+                pairs(&[true, false], &[PageSharing::Always, PageSharing::Never])
+            {
+                let _leaks = fds::no_leaks();
+                let ((to, from), (out, into)) = (source.open(), sink.open());
+                narrow(&out);
+                let feeder = Feeder::pieces(Plain(to), vec![3; 300_000], 40_000);
+                let collector = Collector::start(Plain(into));
+                let mut source =
+                    Fd::new(if from_waits { from } else { nonblocking(from) }).unwrap();
+                let mut sink = Fd::new(if to_waits { out } else { nonblocking(out) }).unwrap();
+                let ends = [source.get_ref(), sink.get_ref()].map(|end| end.try_clone().unwrap());
+                let modes = [!from_waits, !to_waits];
+                let look = move || {
+                    for (end, nonblocking) in ends.iter().zip(modes) {
+                        let flags = fcntl_getfl(end).unwrap();
+                        assert_eq!(flags.contains(OFlags::NONBLOCK), nonblocking, "O_NONBLOCK");
+                    }
+                };
+                let guard = hook::replace(move |_| {
+                    look();
+                    Action::Proceed
+                });
+                let mut copier = Copier::new().adaptive(adaptive).page_sharing(sharing);
+                let how = (Told::ByLevel, Threads::One);
+                let moved = copy_all(how, &mut copier, &mut source, &mut sink).unwrap();
+                drop(guard);
+                drop(sink);
+                assert_eq!((moved, collector.finish().len()), (300_000, 300_000));
+                feeder.finish().unwrap();
+            }
+        });
+    });
+}
+
+/// Nor by the tool, whose standard streams are its parent's.
+#[test]
+fn the_mode_of_a_tools_standard_streams() {
+    apart_with_the_tool(|| {
+        let modes = pairs(&[true, false], &[true, false]);
+        each(pairs(&[Stream::Unix, Stream::Pipe], &modes), |&(stream, (from_waits, to_waits))| {
+            let ((to, from), (out, into)) = (stream.open(), stream.open());
+            narrow(&out);
+            let from: OwnedFd = if from_waits { from } else { nonblocking(from) };
+            let out: OwnedFd = if to_waits { out } else { nonblocking(out) };
+            let copy = tool::copies(from.try_clone().unwrap(), out.try_clone().unwrap());
+            let stop = &AtomicBool::new(false);
+            thread::scope(|scope| {
+                let (ends, modes) = ([from.as_fd(), out.as_fd()], [!from_waits, !to_waits]);
+                let look = scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        for (end, nonblocking) in ends.iter().zip(modes) {
+                            let flags = fcntl_getfl(end).unwrap();
+                            assert_eq!(flags.contains(OFlags::NONBLOCK), nonblocking, "O_NONBLOCK");
+                        }
+                    }
+                });
+                let feeder = scope.spawn(|| {
+                    let mut to = Plain(to);
+                    for _ in 0..20 {
+                        to.write_all(&[5; 20_000]).unwrap();
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                });
+                let mut got = Vec::new();
+                Read::take(Plain(&into), 400_000).read_to_end(&mut got).unwrap();
+                joined(feeder);
+                copy.finish();
+                stop.store(true, Ordering::Relaxed);
+                joined(look);
+                assert_eq!(got.len(), 400_000);
+            });
+        });
+    });
+}

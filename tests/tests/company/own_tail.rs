@@ -1,0 +1,256 @@
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::process::Command;
+
+use rustix::process::Resource;
+use zc_std::{Copier, Progress, ReadSource};
+use zc_testkit::apart::{apart, apart_with_the_tool};
+use zc_testkit::cells::{each, pairs};
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::limits::set_soft;
+use zc_testkit::raw;
+use zc_testkit::{cli, fds, files};
+
+/// How a file is written to at its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// Another open file, in append mode.
+    Append,
+    /// Another open file, which stands there.
+    Standing,
+}
+
+const ENDS: [End; 2] = [End::Append, End::Standing];
+
+/// A copy that chases its own tail comes to an end all the same: files must not get longer than this.
+const MOST: u64 = 2 << 20;
+
+fn bounded() {
+    raw::ignore(libc::SIGXFSZ).unwrap();
+    set_soft(Resource::Fsize, Some(MOST));
+}
+
+impl End {
+    fn open(self, name: &tempfile::NamedTempFile) -> File {
+        match self {
+            End::Append => OpenOptions::new().append(true).open(name.path()).unwrap(),
+            End::Standing => {
+                let mut file = OpenOptions::new().write(true).open(name.path()).unwrap();
+                file.seek(SeekFrom::End(0)).unwrap();
+                file
+            }
+        }
+    }
+}
+
+/// Copies `source`, which begins with all of the file, into the end of the file: right is what was there
+/// at the beginning, and `after`, once; or a refusal before the first byte.
+#[track_caller]
+fn check(
+    mut source: impl ReadSource,
+    end: End,
+    adaptive: bool,
+    name: &tempfile::NamedTempFile,
+    want: &[u8],
+) {
+    let before = std::fs::read(name.path()).unwrap();
+    let mut to = end.open(name);
+    let outcome = Copier::new().adaptive(adaptive).copy(&mut source, &mut to);
+    let len = std::fs::metadata(name.path()).unwrap().len();
+    match outcome {
+        Ok(report) => {
+            let moved = report.moved();
+            assert_eq!((moved, len), (want.len() as u64, (before.len() + want.len()) as u64));
+            assert_same(&std::fs::read(name.path()).unwrap(), &[&before[..], want].concat());
+        }
+        Err(error) => {
+            assert_eq!((error.kind(), error.moved()), (ErrorKind::InvalidInput, 0), "{error}");
+            assert_eq!(len, before.len() as u64, "{error}");
+        }
+    }
+}
+
+fn file_of(len: usize) -> (tempfile::NamedTempFile, Vec<u8>) {
+    let (name, data) = (tempfile::NamedTempFile::new().unwrap(), data::bytes(1, len));
+    std::fs::write(name.path(), &data).unwrap();
+    (name, data)
+}
+
+/// From a page's part to more than one read takes.
+const LENS: [usize; 6] = [77, 1000, 65_536, 65_537, 200_000, 600_000];
+
+/// The file is the first half of a chain, so it is read, and its end is where it was at the beginning.
+#[test]
+fn at_the_head_of_a_chain() {
+    apart(|| {
+        bounded();
+        each(pairs(&pairs(&LENS, &ENDS), &[true, false]), |&((len, end), adaptive)| {
+            let _leaks = fds::no_leaks();
+            let (name, data) = file_of(len);
+            let open = || File::open(name.path()).unwrap();
+            let want = [&data[..], b"!"].concat();
+            check(open().chain(&b"!"[..]), end, adaptive, &name, &want);
+
+            let (name, data) = file_of(len);
+            let open = || File::open(name.path()).unwrap();
+            let want = [&data[..], b"!"].concat();
+            let meter = Progress::new(open(), |_| {});
+            check(BufReader::new(meter).chain(&b"!"[..]), end, adaptive, &name, &want);
+
+            // Twice: the second half has the length that it has when the copy gets there, or began.
+            let (name, data) = file_of(len);
+            let open = || File::open(name.path()).unwrap();
+            let head = open().take(len as u64).chain(&b"!"[..]);
+            check(head, end, adaptive, &name, &[&data[..], b"!"].concat());
+        });
+    });
+}
+
+/// Deeper in: two chains, a limit outside.
+#[test]
+fn at_the_head_of_chains() {
+    apart(|| {
+        bounded();
+        each(pairs(&pairs(&LENS, &ENDS), &[true, false]), |&((len, end), adaptive)| {
+            for limit in [len as u64 + 2, 1 << 40] {
+                let _leaks = fds::no_leaks();
+                let (name, data) = file_of(len);
+                let file = File::open(name.path()).unwrap();
+                let source = file.chain(&b"!"[..]).chain(&b"?"[..]).take(limit);
+                check(source, end, adaptive, &name, &[&data[..], b"!?"].concat());
+            }
+        });
+    });
+}
+
+/// At the tail of a chain, and by itself.
+#[test]
+fn by_itself_and_at_the_tail_of_a_chain() {
+    apart(|| {
+        bounded();
+        each(pairs(&pairs(&LENS, &ENDS), &[true, false]), |&((len, end), adaptive)| {
+            let _leaks = fds::no_leaks();
+            let (name, data) = file_of(len);
+            check(File::open(name.path()).unwrap(), end, adaptive, &name, &data);
+
+            let (name, data) = file_of(len);
+            let file = File::open(name.path()).unwrap();
+            check(BufReader::new(file), end, adaptive, &name, &data);
+
+            let (name, data) = file_of(len);
+            let file = File::open(name.path()).unwrap();
+            // Whether what is written first counts as the file's, who can say; that it ends counts.
+            let mut to = end.open(&name);
+            let mut source = (&b"!"[..]).chain(file);
+            let outcome = Copier::new().adaptive(adaptive).copy(&mut source, &mut to);
+            let moved = outcome.map_or(0, |report| report.moved());
+            let right = [0, len as u64 + 1, len as u64 + 2];
+            assert!(right.contains(&moved), "{moved} bytes of a file of {}", data.len());
+        });
+    });
+}
+
+/// Under a limit that the file does not reach: small ones are copied without a look at the two ends.
+#[test]
+fn under_a_limit() {
+    apart(|| {
+        bounded();
+        let limits = [10, 65_536, 100_000, 1 << 30];
+        let cells = pairs(&pairs(&LENS, &limits), &pairs(&ENDS, &[true, false]));
+        each(cells, |&((len, limit), (end, adaptive))| {
+            let _leaks = fds::no_leaks();
+            let (name, data) = file_of(len);
+            let file = File::open(name.path()).unwrap();
+            let want = &data[..data.len().min(usize::try_from(limit).unwrap())];
+            check((&file).take(limit), end, adaptive, &name, want);
+
+            // By the plain copy, which has a shorter way for small ones.
+            let (name, data) = file_of(len);
+            let file = File::open(name.path()).unwrap();
+            let mut to = end.open(&name);
+            let outcome = zc_std::copy(&mut (&file).take(limit), &mut to);
+            let got = std::fs::read(name.path()).unwrap();
+            match outcome {
+                Ok(_) => assert_same(&got, &[&data[..], want].concat()),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+                    assert_same(&got, &data);
+                }
+            }
+        });
+    });
+}
+
+/// One open file as both ends, in append mode: refused, or done right.
+#[test]
+fn by_one_open_file() {
+    apart(|| {
+        bounded();
+        each(pairs(&LENS, &[true, false]), |&(len, adaptive)| {
+            for chained in [false, true] {
+                let _leaks = fds::no_leaks();
+                let (name, data) = file_of(len);
+                let mut options = OpenOptions::new();
+                let file = options.read(true).append(true).open(name.path()).unwrap();
+                let mut copier = Copier::new().adaptive(adaptive);
+                let outcome = if chained {
+                    copier.copy(&mut (&file).chain(&b"!"[..]), &mut &file)
+                } else {
+                    copier.copy(&mut &file, &mut &file)
+                };
+                let tail: &[u8] = if chained { b"!" } else { b"" };
+                let got = files::contents(&file);
+                match outcome {
+                    Ok(_) => assert_same(&got, &[&data[..], &data, tail].concat()),
+                    Err(error) => {
+                        assert_eq!((error.kind(), error.moved()), (ErrorKind::InvalidInput, 0));
+                        assert_same(&got, &data);
+                    }
+                }
+            }
+        });
+    });
+}
+
+/// What is in flight is delivered first, and then the file is as long as it is.
+#[test]
+fn with_bytes_in_flight() {
+    apart(|| {
+        bounded();
+        each(pairs(&LENS, &ENDS), |&(len, end)| {
+            let _leaks = fds::no_leaks();
+            let (name, _) = file_of(len);
+            let mut file = File::open(name.path()).unwrap();
+            let mut to = end.open(&name);
+            let mut copier = Copier::holding(b"held".to_vec());
+            match copier.copy(&mut file, &mut to) {
+                Ok(report) => assert!(report.moved() <= len as u64 + 8, "{}", report.moved()),
+                Err(error) => assert!(error.moved() <= 4, "{error}"),
+            }
+            to.flush().unwrap();
+        });
+    });
+}
+
+/// By the tool, as in a shell's `zc cp - - < file >> file`: done right, or refused.
+#[test]
+fn by_the_tool() {
+    apart_with_the_tool(|| {
+        bounded();
+        each(pairs(&LENS, &["cp - -", "cp - - --limit 40K"]), |&(len, arguments)| {
+            let _leaks = fds::no_leaks();
+            let (name, data) = file_of(len);
+            let script = format!("$ZC {arguments} < $1 >> $1 2>/dev/null || echo refused");
+            let path = name.path().display().to_string();
+            let said = Command::new("/bin/sh")
+                .args(["-euc", &script, "sh", &path])
+                .env("ZC", cli::binary())
+                .output()
+                .unwrap();
+            let limit = if arguments.contains("limit") { 40 << 10 } else { usize::MAX };
+            let want: &[u8] =
+                if said.stdout == b"refused\n" { b"" } else { &data[..len.min(limit)] };
+            assert_same(&std::fs::read(&path).unwrap(), &[&data[..], want].concat());
+        });
+    });
+}

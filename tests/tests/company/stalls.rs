@@ -1,0 +1,241 @@
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::pipe::fcntl_getpipe_size;
+use zc_std::Side;
+use zc_std::{Copier, Fd, Mechanism, pool};
+use zc_testkit::apart::apart;
+use zc_testkit::cells::{each, pairs};
+use zc_testkit::collector::Collector;
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::feeder::Feeder;
+use zc_testkit::streams::{Plain, Stream, narrow, nonblocking};
+use zc_testkit::wait::is_ready;
+use zc_testkit::{fds, heap};
+
+/// A copy whose receiver does not read.
+struct Stalled {
+    copier: Copier,
+    source: Fd<OwnedFd>,
+    sink: Fd<OwnedFd>,
+    writer: OwnedFd,
+    reader: OwnedFd,
+    written: usize,
+    moved: u64,
+}
+
+impl Stalled {
+    fn new(from: Stream, to: Stream, adaptive: bool) -> Stalled {
+        let ((writer, source), (sink, reader)) = (from.open(), to.open());
+        for socket in [&writer, &sink] {
+            narrow(socket);
+        }
+        // What TCP's receivers take by themselves would be megabytes.
+        let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&reader, 16 << 10);
+        Stalled {
+            copier: Copier::new().adaptive(adaptive),
+            source: Fd::new(nonblocking(source)).unwrap(),
+            sink: Fd::new(nonblocking(sink)).unwrap(),
+            writer: nonblocking(writer),
+            reader,
+            written: 0,
+            moved: 0,
+        }
+    }
+
+    /// Feeds it, `piece` bytes at a time, until it waits for its sink and the source is full, too; or, with
+    /// `once`, until it first waits for its sink.
+    fn stall(&mut self, data: &[u8], piece: usize, once: bool) {
+        let mut idle = 0;
+        while idle < 5 {
+            let end = data.len().min(self.written + piece);
+            let wrote = rustix::io::write(&self.writer, &data[self.written..end]).unwrap_or(0);
+            self.written += wrote;
+            let error = self.copier.copy(&mut self.source, &mut self.sink).unwrap_err();
+            self.moved += error.moved();
+            let waits = error.waits_for() == Some(Side::Sink);
+            if waits && once {
+                return;
+            }
+            let stands = waits && wrote == 0 && error.moved() == 0;
+            idle = if stands { idle + 1 } else { 0 };
+            assert!(self.written < data.len(), "it takes all of {} bytes", data.len());
+        }
+    }
+
+    /// Everything gets there after all.
+    fn resume(self, data: &[u8]) {
+        let Stalled { mut copier, mut source, mut sink, writer, reader, written, moved } = self;
+        let collector = Collector::start(Plain(reader));
+        drop(writer);
+        for end in [source.get_ref(), sink.get_ref()] {
+            rustix::io::ioctl_fionbio(end, false).unwrap();
+        }
+        let report = copier.copy(&mut source, &mut sink).unwrap();
+        drop(sink);
+        assert_eq!(moved + report.moved(), written as u64);
+        assert_same(&collector.finish(), &data[..written]);
+    }
+}
+
+/// Copies with nothing in their way, and says how much of it went by splice.
+fn healthy(from: Stream, to: Stream, adaptive: bool) -> (u64, u64) {
+    let ((writer, source), (sink, reader)) = (from.open(), to.open());
+    let data = data::bytes(9, 8 << 20);
+    let feeder = Feeder::pieces(Plain(writer), data.clone(), 256 << 10);
+    let collector = Collector::start(Plain(reader));
+    let (mut source, mut sink) = (Fd::new(source).unwrap(), Fd::new(sink).unwrap());
+    let report = Copier::new().adaptive(adaptive).copy(&mut source, &mut sink).unwrap();
+    drop(sink);
+    assert_same(&collector.finish(), &data);
+    feeder.finish().unwrap();
+    (report.moved_by(Mechanism::Splice), report.moved())
+}
+
+/// More stalled copies than there are pipes, and a healthy one still gets one.
+#[test]
+fn stalled_copies_leave_pipes_to_healthy_ones() {
+    apart(|| {
+        let stalls = [Stream::Tcp, Stream::Unix];
+        let sinks = [Stream::Tcp, Stream::Unix, Stream::Pipe];
+        each(pairs(&pairs(&stalls, &sinks), &[true, false]), |&((from, to), adaptive)| {
+            let _leaks = fds::no_leaks();
+            let data = data::bytes(1, 8 << 20);
+            let mut stalled: Vec<_> = (0..40).map(|_| Stalled::new(from, to, adaptive)).collect();
+            stalled.iter_mut().for_each(|copy| copy.stall(&data, 64 << 10, true));
+            let lent = pool::lent();
+            let (spliced, moved) = healthy(Stream::Tcp, Stream::Tcp, adaptive);
+            assert!(spliced >= moved / 10 * 9, "{lent} pipes lent: {spliced} of {moved} spliced");
+            assert_eq!(pool::lent(), lent, "after a healthy copy");
+            // Some of them, since TCP takes its time to recover from a window of nothing.
+            stalled.into_iter().take(2).for_each(|copy| copy.resume(&data));
+        });
+    });
+}
+
+/// How many bytes the pipes of this process that are not in `but` can hold: what the kernel charges a user
+/// for.
+fn pipes_hold(but: &BTreeSet<String>) -> usize {
+    let mut seen = but.clone();
+    let sizes = fds::census().into_iter().filter_map(|(fd, what)| {
+        let new = what.starts_with("pipe:") && seen.insert(what);
+        // SAFETY: it was open a moment ago, and nobody else closes anything here.
+        new.then(|| fcntl_getpipe_size(unsafe { BorrowedFd::borrow_raw(fd) }).unwrap())
+    });
+    sizes.sum()
+}
+
+/// What a stopped copy holds, memory and pipes, is at most twice what it has in flight, or 4 KiB.
+#[test]
+fn a_stalled_copy_holds_little() {
+    apart(|| {
+        const COPIES: usize = 12;
+        // What a thread keeps for all its copies.
+        const OF_THE_THREAD: usize = 512 << 10;
+        let ends = pairs(&Stream::ALL, &Stream::ALL);
+        let pieces = [(700, true), (64 << 10, true), (64 << 10, false)];
+        each(pairs(&ends, &pieces), |&((from, to), (piece, adaptive))| {
+            let _leaks = fds::no_leaks();
+            let data = data::bytes(2, 2 << 20);
+            let mut copies: Vec<_> =
+                (0..COPIES).map(|_| Stalled::new(from, to, adaptive)).collect();
+            let ours: BTreeSet<_> = fds::census().into_values().collect();
+            let before = heap::in_use();
+            for copy in &mut copies {
+                copy.stall(&data, piece, true);
+                // Once more: what was in flight is delivered as far as it goes.
+                let error = copy.copier.copy(&mut copy.source, &mut copy.sink).unwrap_err();
+                copy.moved += error.moved();
+            }
+            pool::clear();
+            let memory = heap::in_use().saturating_sub(before);
+            let pipes = pipes_hold(&ours);
+            let in_flight: Vec<_> = copies.iter().map(|copy| copy.copier.in_flight()).collect();
+            let allowed: usize = in_flight.iter().map(|&n| (2 * n).max(4 << 10)).sum();
+            let total: usize = in_flight.iter().sum();
+            assert!(
+                memory + pipes <= allowed + OF_THE_THREAD,
+                "{COPIES} copies with {total} bytes in flight hold {memory} bytes of memory and \
+                 {} pipes of {pipes} bytes in all",
+                pool::lent(),
+            );
+            copies.into_iter().take(1).for_each(|copy| copy.resume(&data));
+        });
+    });
+}
+
+/// Nor does one that waits for its source hold anything.
+#[test]
+fn a_copy_without_bytes_in_flight_holds_nothing() {
+    apart(|| {
+        const COPIES: usize = 12;
+        each(
+            pairs(&pairs(&Stream::ALL, &Stream::ALL), &[true, false]),
+            |&((from, to), adaptive)| {
+                let _leaks = fds::no_leaks();
+                let mut copies: Vec<_> =
+                    (0..COPIES).map(|_| Stalled::new(from, to, adaptive)).collect();
+                let ours: BTreeSet<_> = fds::census().into_values().collect();
+                let before = heap::in_use();
+                for copy in &mut copies {
+                    rustix::io::write(&copy.writer, &[1; 3000]).unwrap();
+                    zc_testkit::wait::wait_for(copy.source.get_ref(), rustix::event::PollFlags::IN);
+                    let mut moved = 0;
+                    while moved < 3000 {
+                        let error = copy.copier.copy(&mut copy.source, &mut copy.sink).unwrap_err();
+                        assert_eq!(error.waits_for(), Some(Side::Source), "{error}");
+                        moved += error.moved();
+                    }
+                    assert_eq!(copy.copier.in_flight(), 0);
+                }
+                assert_eq!(pool::lent(), 0);
+                pool::clear();
+                let memory = heap::in_use().saturating_sub(before);
+                assert!(memory <= 512 << 10, "{COPIES} copies hold {memory} bytes");
+                assert_eq!(pipes_hold(&ours), 0);
+            },
+        );
+    });
+}
+
+/// A stalled copy in blocking mode, and a healthy one beside it.
+#[test]
+fn blocked_copies_leave_pipes_to_healthy_ones() {
+    apart(|| {
+        each(Stream::SOCKETS, |&stream| {
+            let _leaks = fds::no_leaks();
+            std::thread::scope(|scope| {
+                let mut peers = Vec::new();
+                for _ in 0..40 {
+                    let ((to, from), (out, into)) = (stream.open(), stream.open());
+                    narrow(&out);
+                    let feeder = Feeder::pieces(Plain(to), vec![1; 400_000], 100_000);
+                    let fd = into.as_raw_fd();
+                    peers.push((into, feeder, fd));
+                    scope.spawn(move || {
+                        let (mut source, mut sink) =
+                            (Fd::new(from).unwrap(), Fd::new(out).unwrap());
+                        let report = Copier::new().adaptive(false).copy(&mut source, &mut sink);
+                        assert_eq!(report.unwrap().moved(), 400_000);
+                    });
+                }
+                // Each has begun to deliver.
+                for (into, _, _) in &peers {
+                    while !is_ready(into, rustix::event::PollFlags::IN) {
+                        std::thread::yield_now();
+                    }
+                }
+                let (spliced, moved) = healthy(Stream::Tcp, Stream::Tcp, false);
+                let drained = peers.into_iter().map(|(into, feeder, _)| {
+                    let mut got = Vec::new();
+                    Plain(into).read_to_end(&mut got).unwrap();
+                    feeder.finish().unwrap();
+                    got.len()
+                });
+                assert_eq!(drained.sum::<usize>(), 40 * 400_000);
+                assert!(spliced >= moved / 10 * 9, "{spliced} of {moved} spliced");
+            });
+        });
+    });
+}
