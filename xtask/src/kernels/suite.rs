@@ -48,6 +48,7 @@ pub(crate) const TOOLS: &[&str] = &[
     "mkfs.ext4",
     "mkfs.xfs",
     "mkfs.btrfs",
+    "btrfs",
     "mksquashfs",
     "fuse2fs",
     "squashfuse",
