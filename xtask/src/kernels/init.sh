@@ -35,14 +35,14 @@ read -r directory </directory
 cd "$directory"
 export RUST_BACKTRACE=1
 echo "zc-kernels: Linux $(uname -r), temporary files in ${TMPDIR:-memory}"
-while read -r seconds name program; do
+while read -r seconds name program options; do
   echo "zc-kernels: begin $name"
   begun=$(cut -d. -f1 /proc/uptime)
-  timeout -s KILL "$seconds" "$program" --show-output </dev/null
+  timeout -s KILL "$seconds" "$program" $options </dev/null
   status=$?
   ended=$(cut -d. -f1 /proc/uptime)
   echo "zc-kernels: end $name $status $((ended - begun))"
-done </tests
+done </programs
 
 # No test may upset the kernel.
 dmesg | grep -E 'BUG:|WARNING:|Oops|blocked for more than' | sed 's/^/zc-kernels: kernel /'

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::programs::Executable;
-use super::suite::{MODULES, TOOLS};
+use super::suite::{MODULES, Program, TOOLS};
 use super::{Caught, debian, output, succeed};
 
 const INIT: &str = include_str!("init.sh");
@@ -40,11 +40,11 @@ impl<'a> Initramfs<'a> {
         Ok(made)
     }
 
-    /// The tests, in this order, each with the seconds that it may take.
-    pub(crate) fn tests(
+    /// The programs, in this order.
+    pub(crate) fn programs(
         &mut self,
         executables: &[Executable],
-        wanted: &[(&str, u32)],
+        programs: &[Program<'_>],
         directory: &Path,
     ) -> Result<(), Caught> {
         // Debugging information is most of a test, and memory is scarce where it goes.
@@ -56,12 +56,16 @@ impl<'a> Initramfs<'a> {
             )?;
         }
         let mut list = String::new();
-        for (name, seconds) in wanted {
-            let built = executables.iter().find(|built| built.is_test && built.name == *name);
-            let built = built.ok_or_else(|| format!("no test is called {name}"))?;
-            list += &format!("{seconds} {name} {}\n", built.path.display());
+        for Program { name, options, seconds } in programs {
+            let is_it =
+                |built: &&Executable| built.name == *name && built.is_test == options.is_none();
+            let built = executables.iter().find(is_it);
+            let built = built.ok_or_else(|| format!("no program is called {name}"))?;
+            // What skips says so where the output of a test that passes is shown.
+            let options = options.unwrap_or("--show-output");
+            list += &format!("{seconds} {name} {} {options}\n", built.path.display());
         }
-        self.write("/tests", &list, 0o644)?;
+        self.write("/programs", &list, 0o644)?;
         // Where cargo would start them.
         fs::create_dir_all(self.at(directory))?;
         self.write("/directory", &format!("{}\n", directory.display()), 0o644)

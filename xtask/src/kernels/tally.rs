@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) program: String,
+    /// Tests, or the explorer's schedules.
     pub(crate) passed: u32,
     /// The tests that failed.
     pub(crate) failed: BTreeSet<String>,
@@ -52,6 +53,11 @@ impl Tally {
             // `ok. 7 passed; 0 failed; …`
             let mut words = counts.split(' ');
             run.passed = words.nth(1).and_then(|count| count.parse().ok()).unwrap_or(0);
+        } else if let Some((schedules, rest)) = line.split_once(" schedules, ") {
+            // The explorer: `7 schedules, 9 faults injected, 0 scenarios failed, …`
+            run.passed = schedules.parse().unwrap_or(0);
+            let failed = rest.split(", ").nth(1).filter(|failed| !failed.starts_with("0 "));
+            run.failed.extend(failed.map(str::to_owned));
         } else if let Some(test) = line.strip_prefix("test ")
             && let Some((name, "FAILED")) = test.split_once(" ... ")
         {
@@ -125,6 +131,20 @@ mod tests {
              zc-kernels: end a 0 0",
         );
         assert!(!empty.runs[0].is_ok());
+    }
+
+    #[test]
+    fn the_explorer_counts_schedules() {
+        let explored = |failed| {
+            format!(
+                "zc-kernels: begin explore\n\
+                 40 schedules, 44 faults injected, {failed} scenarios failed, in 1.5 s\n\
+                 zc-kernels: end explore 0 2"
+            )
+        };
+        let run = &tally(&explored(0)).runs[0];
+        assert_eq!((run.passed, run.is_ok()), (40, true));
+        assert!(!tally(&explored(10)).runs[0].is_ok());
     }
 
     #[test]
