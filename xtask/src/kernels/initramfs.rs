@@ -75,6 +75,10 @@ impl<'a> Initramfs<'a> {
     pub(crate) fn modules(&self, kernel: &Path) -> Result<(), Caught> {
         let all = debian::entry(&kernel.join("lib/modules"), "")?;
         let version = all.file_name().expect("a directory has a name");
+        // Debian compresses them since 6.12, and busybox does not load them so.
+        let mut find = Command::new(self.busybox);
+        find.arg("find").arg(&all).args(["-name", "*.ko.xz", "-exec"]);
+        succeed(find.arg(self.busybox).args(["unxz", "{}", "+"]))?;
         let depmod = ["depmod".as_ref(), "-b".as_ref(), kernel.as_os_str(), version];
         succeed(Command::new(self.busybox).args(depmod))?;
         let here = Path::new("/lib/modules").join(version);
