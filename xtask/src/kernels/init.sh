@@ -30,6 +30,8 @@ done </modules
 if mkfs.ext4 -q -F /dev/vda && mount -t ext4 /dev/vda /disk; then
   export TMPDIR=/disk
 fi
+# Tests become an ordinary user, who has temporary files, too.
+chmod 1777 /tmp /disk /dev/shm
 
 read -r directory </directory
 cd "$directory"
