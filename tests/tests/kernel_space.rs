@@ -203,6 +203,10 @@ fn sparse_file_in_a_tmpfs_that_could_not_hold_it() {
             let report = match outcome {
                 Ok(report) => report,
                 Err(error) => {
+                    assert_eq!(position(&source), error.moved(), "{name}");
+                    if let Some(arrived) = arrived {
+                        assert_eq!(arrived.len() as u64, error.moved(), "{name}");
+                    }
                     failed.push(format!("{name}: {error}"));
                     continue;
                 }
