@@ -10,7 +10,7 @@ use zc_std::{Copier, Mechanism, pool};
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
 use zc_testkit::skip::skip;
 use zc_testkit::wire::{End, Wire, collect, feed};
-use zc_testkit::{child, limits};
+use zc_testkit::{child, files, limits};
 
 const EMFILE: i32 = 24;
 const ENOBUFS: i32 = 105;
@@ -166,5 +166,9 @@ fn full_socket() -> (std::os::unix::net::UnixStream, std::os::unix::net::UnixStr
     let (full, other) = std::os::unix::net::UnixStream::pair().unwrap();
     full.set_nonblocking(true).unwrap();
     while (&full).write(&[0; 4096]).is_ok() {}
+    // Before Linux 6.5 splice and sendfile add pages to the last buffer even so (unix_stream_sendpage),
+    // as long as that has room for another page.
+    let page = files::holding(&[0; 4096]);
+    while rustix::fs::sendfile(&full, &page, Some(&mut 0), 4096).is_ok() {}
     (full, other)
 }
