@@ -312,7 +312,8 @@ fn across_four_gibibytes() {
 #[test]
 fn more_than_four_gibibytes_in_one_copy() {
     let _alone = alone();
-    let Some(source) = memory_file() else { return };
+    // On a disk: before Linux 5.18 tmpfs fills the holes that sendfile reads, and memory with them.
+    let source = files::on_disk(b"");
     let len = 4 * GIB + 12_345;
     source.set_len(len).unwrap();
     let mut null = OpenOptions::new().write(true).open("/dev/null").unwrap();

@@ -8,7 +8,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use rustix::process::Resource;
-use zc_std::{Copier, CopyError};
+use zc_std::{Copier, CopyError, PageSharing};
+use zc_testkit::ends::To;
 use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
 use zc_testkit::mounts::{Mount, run};
 use zc_testkit::skip::or_skip;
@@ -176,6 +177,47 @@ fn full_tmpfs_of_one_mebibyte_under_an_upload_of_four() {
         let Some(mount) = or_skip(Mount::tmpfs(1 << 10)) else { return };
         hands_over(&mount.path("upload"), wire, DISK);
     }
+}
+
+/// Before Linux 5.18, sendfile and splice from a hole of a file in tmpfs make its pages, and so a source
+/// can run out of room. A read makes none.
+#[test]
+fn sparse_file_in_a_tmpfs_that_could_not_hold_it() {
+    let _alone = alone();
+    let mut failed = Vec::new();
+    for adaptive in [true, false] {
+        for to in [To::File, To::Tcp4, To::Unix, To::Pipe, To::Null] {
+            let Some(mount) = or_skip(Mount::tmpfs(1 << 10)) else { return };
+            let mut options = OpenOptions::new();
+            let options = options.read(true).write(true).create_new(true);
+            let source = options.open(mount.path("sparse")).unwrap();
+            source.set_len(UPLOAD as u64).unwrap();
+            let mut taker = to.open();
+
+            // So that a pipe, too, gets pages.
+            let mut copier = Copier::new().adaptive(adaptive).page_sharing(PageSharing::Always);
+            let outcome = copier.copy(&mut &source, &mut taker.sink);
+
+            let name = format!("to {to:?}, adaptive {adaptive}");
+            let arrived = taker.finish();
+            let report = match outcome {
+                Ok(report) => report,
+                Err(error) => {
+                    assert_eq!(position(&source), error.moved(), "{name}");
+                    if let Some(arrived) = arrived {
+                        assert_eq!(arrived.len() as u64, error.moved(), "{name}");
+                    }
+                    failed.push(format!("{name}: {error}"));
+                    continue;
+                }
+            };
+            assert_eq!((report.moved(), position(&source)), (UPLOAD as u64, UPLOAD as u64));
+            if let Some(arrived) = arrived {
+                assert_joined(&vec![0; UPLOAD], &[(&name, &arrived)]);
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[test]

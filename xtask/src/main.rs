@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod cost;
+mod kernels;
 mod kit;
 mod scale;
 
@@ -32,6 +33,7 @@ enum Chore {
     Soak(kit::Args),
     Scale(scale::Args),
     Cost(cost::Args),
+    Kernels(kernels::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Chore::Soak(args) => kit::run("soak", &args),
         Chore::Scale(args) => scale::run(&args),
         Chore::Cost(args) => cost::run(&args),
+        Chore::Kernels(args) => kernels::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

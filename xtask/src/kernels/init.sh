@@ -1,0 +1,52 @@
+#!/bin/busybox sh
+# The first process: makes the system what the tests take for granted, runs them, and turns it off.
+# What tally.rs reads are the lines that begin with "zc-kernels:", and what the tests print.
+
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/busybox
+/bin/busybox mkdir -p /busybox /dev /proc /sys /tmp /disk
+/bin/busybox --install -s /busybox
+
+busybox mount -t proc proc /proc
+busybox mount -t sysfs sysfs /sys
+busybox mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm
+busybox mount -t devpts devpts /dev/pts
+busybox mount -t tmpfs tmpfs /dev/shm
+ln -sf /proc/self/fd /dev/fd
+ln -sf /proc/mounts /etc/mtab
+ip link set lo up
+# As the usual init does; the kernel's own is 4096.
+ulimit -Hn 1048576
+
+# The kernel's own messages have the first port.
+exec </dev/null >/dev/ttyS1 2>&1
+stty raw -F /dev/ttyS1
+
+while read -r module; do
+  modprobe -q "$module"
+done </modules
+
+# Where temporary files go. They are in memory if this fails.
+if mkfs.ext4 -q -F /dev/vda && mount -t ext4 /dev/vda /disk; then
+  export TMPDIR=/disk
+fi
+# Tests become an ordinary user, who has temporary files, too.
+chmod 1777 /tmp /disk /dev/shm
+
+read -r directory </directory
+cd "$directory"
+export RUST_BACKTRACE=1
+echo "zc-kernels: Linux $(uname -r), temporary files in ${TMPDIR:-memory}"
+while read -r seconds name program options; do
+  echo "zc-kernels: begin $name"
+  begun=$(cut -d. -f1 /proc/uptime)
+  timeout -s KILL "$seconds" "$program" $options </dev/null
+  status=$?
+  ended=$(cut -d. -f1 /proc/uptime)
+  echo "zc-kernels: end $name $status $((ended - begun))"
+done </programs
+
+# No test may upset the kernel.
+dmesg | grep -E 'BUG:|WARNING:|Oops|blocked for more than' | sed 's/^/zc-kernels: kernel /'
+echo "zc-kernels: done"
+poweroff -f
