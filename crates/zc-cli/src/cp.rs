@@ -10,9 +10,9 @@ use rustix::io::Errno;
 
 use crate::args::Cp;
 use crate::copier::copier;
+use crate::done::Done;
 use crate::end::End;
 use crate::error::Failure;
-use crate::output::Done;
 use crate::sink::Sink;
 use crate::target::DEFAULT_MODE;
 use crate::transfer;

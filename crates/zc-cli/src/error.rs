@@ -5,8 +5,8 @@ use std::io;
 
 use zc_std::CopyError;
 
+use crate::done::Done;
 use crate::errno;
-use crate::output::Done;
 
 /// Exit statuses; `--help` documents them.
 pub(crate) mod exit {

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use zc_std::Mechanism;
 
 use crate::account::{Account, Part};
+use crate::done::Done;
 use crate::end::Kind;
 use crate::errno;
-use crate::output::Done;
 use crate::size::{group, show};
 
 /// A transfer in one line.

@@ -12,6 +12,7 @@ mod args;
 mod copier;
 mod cp;
 mod demo;
+mod done;
 mod end;
 mod endpoint;
 mod errno;

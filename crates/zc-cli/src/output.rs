@@ -6,19 +6,10 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::account::Account;
 use crate::args::Output;
-use crate::end::About;
+use crate::done::Done;
 use crate::error::Failure;
 use crate::{errno, explain};
-
-/// A transfer that was made, whole or in part.
-#[derive(Debug)]
-pub(crate) struct Done {
-    pub(crate) from: About,
-    pub(crate) to: About,
-    pub(crate) account: Account,
-}
 
 /// Reports the outcome of `command`, and makes an exit status of it.
 pub(crate) fn finish(

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::args::Recv;
 use crate::copier::copier;
+use crate::done::Done;
 use crate::end::End;
 use crate::endpoint::Listener;
 use crate::error::Failure;
-use crate::output::{Done, say};
+use crate::output::say;
 use crate::sink::Sink;
 use crate::target::DEFAULT_MODE;
 use crate::transfer;

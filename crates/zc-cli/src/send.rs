@@ -8,9 +8,9 @@ use rustix::net::{Shutdown, shutdown};
 
 use crate::args::Send;
 use crate::copier::copier;
+use crate::done::Done;
 use crate::end::End;
 use crate::error::Failure;
-use crate::output::Done;
 use crate::{cp, transfer, wait};
 
 /// How long the receiver may take to end its side.

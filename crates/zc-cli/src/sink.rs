@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
+use crate::done::Done;
 use crate::end::End;
 use crate::error::Failure;
-use crate::output::Done;
 use crate::target::{Pending, Target};
 
 /// Whether `said` means standard output.

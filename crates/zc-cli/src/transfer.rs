@@ -8,9 +8,9 @@ use zc_std::{Copier, CopyError, Progress};
 
 use crate::account::Account;
 use crate::args::Bounds;
+use crate::done::Done;
 use crate::end::End;
 use crate::error::Failure;
-use crate::output::Done;
 use crate::wait;
 
 /// Copies `from` into `to` until its end or the limit, with a progress bar on a terminal.

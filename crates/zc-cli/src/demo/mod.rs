@@ -1,5 +1,6 @@
 //! `zc demo`: the same uploads with `std::io::copy` and with zc, side by side.
 
+mod cell;
 mod chart;
 mod figures;
 mod pattern;
@@ -16,9 +17,9 @@ use serde_json::{Value, json};
 use crate::args::{Demo, DemoSender};
 use crate::error::Failure;
 use crate::output::{print_json, say};
+use cell::{Method, Transport};
 use figures::{Figures, Run};
 use place::Place;
-use upload::{Method, Transport};
 
 /// Uploads together bring about this much, for each method and transport: enough for steady
 /// figures, and done in seconds.
