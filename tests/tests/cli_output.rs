@@ -11,7 +11,7 @@ use zc_testkit::cli::{Outcome, Receiver, bytes, listens, names, run, scratch, zc
 const LEN: usize = 3_000_001;
 
 /// The keys that `zc --help` promises.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "ok",
     "exit",
     "command",
@@ -23,6 +23,7 @@ const KEYS: [&str; 15] = [
     "calls",
     "mechanism",
     "mechanisms",
+    "kept",
     "error",
     "syscall",
     "errno",

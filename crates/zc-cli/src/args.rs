@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::endpoint::Endpoint;
 use crate::size;
+use crate::target::{Manner, Sync, Way};
 
 macro_rules! after {
     ($($more:literal)*) => {
@@ -36,8 +37,22 @@ const AFTER_LONG: &str = after!(
 
 Files:
   A file is written under no name or a temporary one, in its directory, and gets its name when it
-  is complete: whatever fails, what was there before is still there. The new file has the mode and,
-  as far as permitted, the owner of the one it replaces. Devices, FIFOs and - are written directly.
+  is complete: whatever fails, what was there before is still there. Before a file takes the place of
+  another it is on the disk, so that after a power cut one of the two is there; --sync extends this to
+  files that replace none, and to names, and --no-sync spares it. The new file has the permissions,
+  the access control list, the extended attributes and, as far as permitted, the owner and group of
+  the one it replaces; where that is not permitted it is open to fewer users, never to more. Its other
+  names (hard links) keep the old content, unless you say --in-place.
+
+  Where no new file can take the old one's place (something is mounted on it; the directory is sticky,
+  append-only or not yours to write; the file system cannot rename; /proc and /sys), the old one
+  is written, as cp does. If that cannot be known before, and cannot be done either, a complete file
+  keeps its temporary name, the message says which, and the exit status is 1.
+
+  Devices and FIFOs are written directly. So are descriptors: -, /dev/stdin, /dev/stdout,
+  /dev/stderr, /dev/fd/N, /proc/self/fd/N and links to them mean what zc was started with, and not the
+  file behind it. One that was closed is an error.
+
   To recv, the upload of a client that is killed looks complete: give --expect N if N is known.
 
 JSON:
@@ -54,6 +69,7 @@ JSON:
     mechanism   what moved most bytes: copy_file_range, sendfile, splice or read/write
     mechanisms  for each of the four: name, tried, moved, and the errno, errno_name and
                 errno_text with which it gave way to the next
+    kept        the file with the bytes that could not be put in place
     error       the message
     syscall     the call that failed
     errno       its error number
@@ -128,6 +144,8 @@ pub(crate) struct Recv {
     #[command(flatten)]
     pub(crate) bounds: Bounds,
     #[command(flatten)]
+    pub(crate) writing: Writing,
+    #[command(flatten)]
     pub(crate) output: Output,
 }
 
@@ -152,6 +170,8 @@ pub(crate) struct Cp {
     #[command(flatten)]
     pub(crate) bounds: Bounds,
     #[command(flatten)]
+    pub(crate) writing: Writing,
+    #[command(flatten)]
     pub(crate) output: Output,
 }
 
@@ -164,6 +184,22 @@ pub(crate) struct Bounds {
     /// Fail if fewer than N bytes come
     #[arg(long, value_name = "N", value_parser = size::parse)]
     pub(crate) expect: Option<u64>,
+}
+
+/// How to write a file.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Writing {
+    /// End only when the file and its name are on the disk, new ones too
+    #[arg(long, conflicts_with = "no_sync")]
+    pub(crate) sync: bool,
+    /// Do not wait for the disk before a file takes the place of another
+    #[arg(long)]
+    pub(crate) no_sync: bool,
+    /// Write the file that is there, as cp does, and do not put a new one in its place
+    ///
+    /// All its names (hard links) then show the new content, and half of it if the copy fails.
+    #[arg(long)]
+    pub(crate) in_place: bool,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -218,6 +254,18 @@ impl Command {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+impl Writing {
+    /// The same for the target. See [`Manner`] for `mode`.
+    pub(crate) fn manner(&self, mode: u32) -> Manner {
+        let sync = match self {
+            Writing { sync: true, .. } => Sync::Always,
+            Writing { no_sync: true, .. } => Sync::Never,
+            _ => Sync::Replacing,
+        };
+        Manner { mode, sync, way: if self.in_place { Way::InPlace } else { Way::Replace } }
     }
 }
 

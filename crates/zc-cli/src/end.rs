@@ -1,11 +1,14 @@
 //! One end of a transfer: a descriptor, its name and its kind.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{OwnedFd, RawFd};
 
 use rustix::fs::{FileType, fstat, makedev};
 use zc_std::Fd;
+
+use crate::sys;
 
 /// An open end.
 #[derive(Debug)]
@@ -14,6 +17,8 @@ pub(crate) struct End {
     pub(crate) about: About,
     /// How many bytes a regular file holds.
     pub(crate) len: Option<u64>,
+    /// Device and inode of a regular file.
+    pub(crate) identity: Option<(u64, u64)>,
 }
 
 /// An end as it appears in reports.
@@ -59,11 +64,12 @@ impl End {
         };
         // Files of /proc hold more than the nothing they claim.
         let len = u64::try_from(stat.st_size).ok().filter(|&len| kind == Kind::File && len > 0);
-        Ok(End { fd: Fd::new(fd)?, about: About { name: name.into(), kind }, len })
+        let identity = (kind == Kind::File).then_some((stat.st_dev, stat.st_ino));
+        Ok(End { fd: Fd::new(fd)?, about: About { name: name.into(), kind }, len, identity })
     }
 
-    /// Standard input or output, past std's buffer, which nothing else here uses.
-    pub(crate) fn standard(stream: impl AsFd) -> io::Result<End> {
-        End::new(stream.as_fd().try_clone_to_owned()?, "-")
+    /// A descriptor that the process was started with, past std's buffers, which nothing else here uses.
+    pub(crate) fn inherited(number: RawFd, name: &OsStr) -> io::Result<End> {
+        End::new(sys::inherited(number)?, name.to_string_lossy())
     }
 }

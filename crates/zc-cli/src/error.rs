@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use zc_std::CopyError;
 
@@ -27,7 +28,9 @@ pub(crate) struct Failure {
     /// How far it got, if it got as far as copying.
     pub(crate) done: Option<Box<Done>>,
     /// The same where there is no more to tell than that.
-    moved: u64,
+    moved: Option<u64>,
+    /// Where the bytes are that could not be put in place.
+    pub(crate) kept: Option<String>,
 }
 
 impl Failure {
@@ -40,7 +43,8 @@ impl Failure {
             syscall: None,
             errno: None,
             done: None,
-            moved: 0,
+            moved: None,
+            kept: None,
         }
     }
 
@@ -91,11 +95,17 @@ impl Failure {
 
     /// The same failure, after `moved` bytes.
     pub(crate) fn after(self, moved: u64) -> Self {
-        Failure { moved, ..self }
+        Failure { moved: Some(moved), ..self }
     }
 
-    pub(crate) fn moved(&self) -> u64 {
-        self.done.as_ref().map_or(self.moved, |done| done.account.moved)
+    /// The same failure, with the bytes that came safe in `path`.
+    pub(crate) fn kept(self, path: &Path) -> Self {
+        Failure { kept: Some(path.to_string_lossy().into_owned()), ..self }
+    }
+
+    /// How many bytes were moved, if it got as far as copying.
+    fn moved(&self) -> Option<u64> {
+        self.done.as_ref().map(|done| done.account.moved).or(self.moved)
     }
 }
 
@@ -104,10 +114,15 @@ impl fmt::Display for Failure {
         if self.exit == exit::USAGE {
             return f.write_str(&self.message);
         }
-        let (moved, s) = (self.moved(), if self.moved() == 1 { "" } else { "s" });
-        write!(f, "{}, after {moved} byte{s}", self.message)?;
+        f.write_str(&self.message)?;
+        if let Some(moved) = self.moved() {
+            write!(f, ", after {moved} byte{}", if moved == 1 { "" } else { "s" })?;
+        }
         if self.residue > 0 {
             write!(f, " ({} more taken and not delivered)", self.residue)?;
+        }
+        if let Some(path) = &self.kept {
+            write!(f, "; they are kept as {}", one_line(path))?;
         }
         Ok(())
     }

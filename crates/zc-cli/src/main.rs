@@ -3,7 +3,7 @@
 //! One file per subcommand ([`recv`], [`send`], [`cp`], [`demo`]); they meet in [`transfer`], which
 //! runs the one copy of the process, and in [`output`], which says how it went.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 // They panic where nobody reads, and a copy that is done has not failed for that.
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
@@ -12,6 +12,7 @@ mod args;
 mod copier;
 mod cp;
 mod demo;
+mod descriptor;
 mod done;
 mod end;
 mod endpoint;
@@ -24,6 +25,7 @@ mod recv;
 mod send;
 mod sink;
 mod size;
+mod sys;
 mod target;
 mod transfer;
 mod usage;

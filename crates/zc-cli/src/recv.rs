@@ -15,8 +15,9 @@ use crate::target::DEFAULT_MODE;
 use crate::transfer;
 
 pub(crate) fn run(args: &Recv) -> Result<Done, Failure> {
+    let manner = args.writing.manner(DEFAULT_MODE);
     // The file first: a client should not get to send what cannot be kept.
-    let mut sink = Sink::open(&args.file, Path::new(&args.file), DEFAULT_MODE)?;
+    let mut sink = Sink::open(&args.file, Path::new(&args.file), manner)?;
     let listen = |error| Failure::io(format!("cannot listen on {}", args.listen), &error);
     let listener = args.listen.listen().map_err(listen)?;
     say(format_args!("zc recv: listening on {}", listener.address().map_err(listen)?));
@@ -26,6 +27,7 @@ pub(crate) fn run(args: &Recv) -> Result<Done, Failure> {
     if args.coalesce > 0 {
         copier = copier.coalesce(Duration::from_millis(args.coalesce));
     }
+    sink.begin()?;
     let done = transfer::run(&mut copier, &mut source, &mut sink.end, &args.bounds)?;
     sink.commit(done)
 }
