@@ -52,9 +52,14 @@ impl Nobody {
         Nobody { dir }
     }
 
+    /// Where that `zc` is.
+    pub fn program(&self) -> PathBuf {
+        self.dir.path().join("zc")
+    }
+
     /// A command that runs `zc` without privileges. Who has none needs to give none up.
     pub fn zc(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(self.dir.path().join("zc"));
+        let mut command = Command::new(self.program());
         command.args(args);
         if rustix::process::geteuid().is_root() {
             command.uid(Nobody::ID).gid(Nobody::ID);
