@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::endpoint::Endpoint;
+use crate::seconds;
 use crate::size;
 use crate::target::{Manner, Sync, Way};
 
@@ -69,6 +71,9 @@ JSON:
     mechanism   what moved most bytes: copy_file_range, sendfile, splice or read/write
     mechanisms  for each of the four: name, tried, moved, and the errno, errno_name and
                 errno_text with which it gave way to the next
+    replied     bytes that the peer sent back (send)
+    unacknowledged
+                bytes of which the peer has not said that it has them (send)
     kept        the file with the bytes that could not be put in place
     error       the message
     syscall     the call that failed
@@ -113,8 +118,9 @@ pub(crate) enum Command {
     Recv(Recv),
     /// Connects and sends a file
     ///
-    /// After the last byte it ends its side of the connection and gives the receiver a second to
-    /// end the other, so that a reset is reported and not lost.
+    /// After the last byte it ends its side of the connection and waits until the peer has acknowledged
+    /// every byte and ended its own: only then it is a success. What the peer sends meanwhile is read, so
+    /// that one that answers (an echo server, HTTP) is not held up.
     #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
     Send(Send),
     /// Copies a file
@@ -141,6 +147,9 @@ pub(crate) struct Recv {
     /// 0 to write each as it comes
     #[arg(long, value_name = "MS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=1000))]
     pub(crate) coalesce: u64,
+    /// Fail if not a byte comes within so many seconds, once there is a connection
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::parse_nonzero)]
+    pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) bounds: Bounds,
     #[command(flatten)]
@@ -155,6 +164,16 @@ pub(crate) struct Send {
     pub(crate) file: OsString,
     /// Address to connect to: HOST:PORT or unix:PATH
     pub(crate) addr: Endpoint,
+    /// Write what the peer sends back to FILE, or to standard output if it is - [default: drop it]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) reply: Option<OsString>,
+    /// After the last byte, wait at most so many seconds until the peer has acknowledged every byte and ended
+    /// the connection [default: as long as it takes]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::parse)]
+    pub(crate) linger: Option<Duration>,
+    /// Fail if the connection is not made, or not a byte moves, within so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::parse_nonzero)]
+    pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) bounds: Bounds,
     #[command(flatten)]

@@ -30,7 +30,10 @@ pub(crate) fn run(args: &Cp) -> Result<Done, Failure> {
     }
     sink.begin()?;
     let done = transfer::run(&mut copier(), &mut source, &mut sink.end, &args.bounds)?;
-    sink.commit(done)
+    match sink.commit() {
+        Ok(()) => Ok(done),
+        Err(failure) => Err(failure.with(done)),
+    }
 }
 
 /// Opens a file to read, or the descriptor that the user meant.

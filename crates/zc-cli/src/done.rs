@@ -9,4 +9,6 @@ pub(crate) struct Done {
     pub(crate) from: About,
     pub(crate) to: About,
     pub(crate) account: Account,
+    /// How many bytes the peer has sent back.
+    pub(crate) replied: Option<u64>,
 }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
+use std::time::Duration;
 
 use rustix::fs::{FileType, fstat, makedev};
 use zc_std::Fd;
@@ -19,6 +20,8 @@ pub(crate) struct End {
     pub(crate) len: Option<u64>,
     /// Device and inode of a regular file.
     pub(crate) identity: Option<(u64, u64)>,
+    /// How long a read or write waits for a byte before it fails as if there were no waiting.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// An end as it appears in reports.
@@ -65,7 +68,13 @@ impl End {
         // Files of /proc hold more than the nothing they claim.
         let len = u64::try_from(stat.st_size).ok().filter(|&len| kind == Kind::File && len > 0);
         let identity = (kind == Kind::File).then_some((stat.st_dev, stat.st_ino));
-        Ok(End { fd: Fd::new(fd)?, about: About { name: name.into(), kind }, len, identity })
+        Ok(End {
+            fd: Fd::new(fd)?,
+            about: About { name: name.into(), kind },
+            len,
+            identity,
+            timeout: None,
+        })
     }
 
     /// A descriptor that the process was started with, past std's buffers, which nothing else here uses.

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// An address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +46,14 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn connect(&self) -> io::Result<OwnedFd> {
+    /// Connects, within `timeout` for each address that a name stands for.
+    pub(crate) fn connect(&self, timeout: Option<Duration>) -> io::Result<OwnedFd> {
         match self {
-            Endpoint::Tcp(address) => TcpStream::connect(address).map(OwnedFd::from),
+            Endpoint::Tcp(address) => match timeout {
+                Some(timeout) => connect_within(address, timeout),
+                None => TcpStream::connect(address),
+            }
+            .map(OwnedFd::from),
             Endpoint::Unix(path) => UnixStream::connect(path).map(OwnedFd::from),
         }
     }
@@ -61,6 +67,17 @@ impl Endpoint {
             }
         }
     }
+}
+
+fn connect_within(address: &str, timeout: Duration) -> io::Result<TcpStream> {
+    let mut failed = ErrorKind::AddrNotAvailable.into();
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 /// Binds `path`, over the socket of a listener that died and could not remove it.

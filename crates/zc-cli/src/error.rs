@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::io::Errno;
 use zc_std::CopyError;
 
 use crate::done::Done;
@@ -29,8 +31,10 @@ pub(crate) struct Failure {
     pub(crate) done: Option<Box<Done>>,
     /// The same where there is no more to tell than that.
     moved: Option<u64>,
+    /// How many bytes the peer has not acknowledged, if that is what is wrong.
+    pub(crate) unacknowledged: Option<u64>,
     /// Where the bytes are that could not be put in place.
-    pub(crate) kept: Option<String>,
+    pub(crate) kept: Option<Box<str>>,
 }
 
 impl Failure {
@@ -45,6 +49,7 @@ impl Failure {
             done: None,
             moved: None,
             kept: None,
+            unacknowledged: None,
         }
     }
 
@@ -83,6 +88,13 @@ impl Failure {
         Failure { exit: exit::SHORT, ..Failure::new(what, why) }
     }
 
+    /// The peer did not move for a while.
+    pub(crate) fn timeout(what: impl fmt::Display, time: Duration, residue: usize) -> Self {
+        let why = format!("not a byte moved within --timeout {}", time.as_secs_f64());
+        let errno = Some(Errno::TIMEDOUT.raw_os_error());
+        Failure { residue, errno, ..Failure::new(what, why) }
+    }
+
     /// The command line is wrong.
     pub(crate) fn usage(message: String) -> Self {
         Failure { message, exit: exit::USAGE, ..Failure::new("", "") }
@@ -100,7 +112,12 @@ impl Failure {
 
     /// The same failure, with the bytes that came safe in `path`.
     pub(crate) fn kept(self, path: &Path) -> Self {
-        Failure { kept: Some(path.to_string_lossy().into_owned()), ..self }
+        Failure { kept: Some(path.to_string_lossy().into()), ..self }
+    }
+
+    /// The same failure, with `n` bytes of which the peer has not said that it has them.
+    pub(crate) fn unacknowledged(self, n: u64) -> Self {
+        Failure { unacknowledged: Some(n), ..self }
     }
 
     /// How many bytes were moved, if it got as far as copying.

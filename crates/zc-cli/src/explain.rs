@@ -22,7 +22,7 @@ pub(crate) fn summary(command: &str, done: &Done) -> String {
 
 /// A transfer, end by end and mechanism by mechanism.
 pub(crate) fn explain(command: &str, done: &Done) -> String {
-    let Done { from, to, account } = done;
+    let Done { from, to, account, .. } = done;
     let mut text = summary(command, done);
     let _ =
         write!(text, "\n  from {} ({})\n  to   {} ({})", from.name, from.kind, to.name, to.kind);

@@ -8,6 +8,7 @@
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod account;
+mod answer;
 mod args;
 mod copier;
 mod cp;
@@ -21,7 +22,9 @@ mod error;
 mod explain;
 mod janitor;
 mod output;
+mod peer;
 mod recv;
+mod seconds;
 mod send;
 mod sink;
 mod size;
@@ -49,7 +52,10 @@ fn main() -> ExitCode {
         Command::Recv(args) => {
             output::finish("recv", &args.output, sink::is_standard(&args.file), &recv::run(args))
         }
-        Command::Send(args) => output::finish("send", &args.output, false, &send::run(args)),
+        Command::Send(args) => {
+            let replied_to = args.reply.as_deref().is_some_and(sink::is_standard);
+            output::finish("send", &args.output, replied_to, &send::run(args))
+        }
         Command::Cp(args) => {
             output::finish("cp", &args.output, sink::is_standard(&args.to), &cp::run(args))
         }

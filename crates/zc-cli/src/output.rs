@@ -86,6 +86,8 @@ pub(crate) fn to_json(
         "calls": account.calls,
         "mechanism": account.mechanism().map(|mechanism| mechanism.to_string()),
         "mechanisms": mechanisms,
+        "replied": done.and_then(|done| done.replied),
+        "unacknowledged": failure.and_then(|failure| failure.unacknowledged),
         "kept": failure.and_then(|failure| failure.kept.as_deref()),
         "error": failure.map(|failure| failure.to_string()),
         "syscall": failure.and_then(|failure| failure.syscall),

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::net::sockopt::Timeout;
+
 use crate::args::Recv;
 use crate::copier::copier;
 use crate::done::Done;
@@ -12,24 +14,34 @@ use crate::error::Failure;
 use crate::output::say;
 use crate::sink::Sink;
 use crate::target::DEFAULT_MODE;
-use crate::transfer;
+use crate::{peer, transfer};
 
 pub(crate) fn run(args: &Recv) -> Result<Done, Failure> {
     let manner = args.writing.manner(DEFAULT_MODE);
     // The file first: a client should not get to send what cannot be kept.
-    let mut sink = Sink::open(&args.file, Path::new(&args.file), manner)?;
+    let sink = Sink::open(&args.file, Path::new(&args.file), manner)?;
     let listen = |error| Failure::io(format!("cannot listen on {}", args.listen), &error);
     let listener = args.listen.listen().map_err(listen)?;
     say(format_args!("zc recv: listening on {}", listener.address().map_err(listen)?));
     let mut source = accept(listener)
         .map_err(|error| Failure::io(format!("cannot accept on {}", args.listen), &error))?;
+    peer::keep_alive(&source.fd);
+    peer::limit_waits(&mut source, args.timeout, Timeout::Recv).map_err(listen)?;
+    receive(args, &mut source, sink).inspect_err(|_| peer::break_off(&source))
+}
+
+/// Writes down what a connection brings. It is open until the file is in place.
+fn receive(args: &Recv, source: &mut End, mut sink: Sink) -> Result<Done, Failure> {
     let mut copier = copier();
     if args.coalesce > 0 {
         copier = copier.coalesce(Duration::from_millis(args.coalesce));
     }
     sink.begin()?;
-    let done = transfer::run(&mut copier, &mut source, &mut sink.end, &args.bounds)?;
-    sink.commit(done)
+    let done = transfer::run(&mut copier, source, &mut sink.end, &args.bounds)?;
+    match sink.commit() {
+        Ok(()) => Ok(done),
+        Err(failure) => Err(failure.with(done)),
+    }
 }
 
 /// Takes one connection; a Unix socket's path is gone once it is made.

@@ -6,7 +6,6 @@ use std::os::fd::RawFd;
 use std::path::Path;
 
 use crate::descriptor;
-use crate::done::Done;
 use crate::end::End;
 use crate::error::Failure;
 use crate::target::{Manner, Pending, Target, Uncommitted};
@@ -56,18 +55,14 @@ impl Sink {
     }
 
     /// Gives the file its name, all being well.
-    pub(crate) fn commit(self, done: Done) -> Result<Done, Failure> {
-        match self.pending.commit() {
-            Ok(()) => Ok(done),
-            Err(Uncommitted { error, kept }) => {
-                let what = format!("cannot put {} in place", done.to.name);
-                let failure = Failure::io(what, &error);
-                Err(match kept {
-                    Some(path) => failure.kept(&path),
-                    None => failure,
-                }
-                .with(done))
+    pub(crate) fn commit(self) -> Result<(), Failure> {
+        self.pending.commit().map_err(|Uncommitted { error, kept }| {
+            let failure =
+                Failure::io(format!("cannot put {} in place", self.end.about.name), &error);
+            match kept {
+                Some(path) => failure.kept(&path),
+                None => failure,
             }
-        }
+        })
     }
 }

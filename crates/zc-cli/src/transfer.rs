@@ -1,7 +1,7 @@
 //! The copy that a command is about.
 
 use std::io::Read;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use zc_std::{Copier, CopyError, Progress};
@@ -27,15 +27,27 @@ pub(crate) fn run(
     account.elapsed = started.elapsed();
     bar.finish_and_clear();
 
-    let done = Done { from: from.about.clone(), to: to.about.clone(), account };
+    let done = Done { from: from.about.clone(), to: to.about.clone(), account, replied: None };
     let what = || format!("cannot copy {} to {}", from.about.name, to.about.name);
     match (outcome, bounds.expect) {
-        (Err((error, residue)), _) => Err(Failure::copy(what(), &error, residue).with(done)),
+        (Err(Stop::Failed(error, residue)), _) => {
+            Err(Failure::copy(what(), &error, residue).with(done))
+        }
+        (Err(Stop::Idle(time, residue)), _) => {
+            Err(Failure::timeout(what(), time, residue).with(done))
+        }
         (Ok(()), Some(expected)) if done.account.moved < expected => {
             Err(Failure::short(what(), expected).with(done))
         }
         (Ok(()), _) => Ok(done),
     }
+}
+
+/// Why a copy did not go on, and how many bytes it could not deliver.
+enum Stop {
+    Failed(CopyError, usize),
+    /// Nothing moved for so long.
+    Idle(Duration, usize),
 }
 
 /// Copies, and where an end that we inherited in non-blocking mode is not ready, waits for it.
@@ -46,7 +58,8 @@ fn copy(
     bounds: &Bounds,
     bar: &ProgressBar,
     account: &mut Account,
-) -> Result<(), (CopyError, usize)> {
+) -> Result<(), Stop> {
+    let timeouts = (from.timeout, to.timeout);
     let source = Progress::new(&mut from.fd, |n| bar.inc(n));
     let mut source = source.take(bounds.limit.unwrap_or(u64::MAX));
     loop {
@@ -56,13 +69,23 @@ fn copy(
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
-        let ready = match error.waits_for() {
-            Some(zc_std::End::Source) => wait::readable(source.get_ref().get_ref(), None).is_ok(),
-            Some(zc_std::End::Sink) => wait::writable(&to.fd).is_ok(),
-            None => false,
+        let (timeout, ready) = match error.waits_for() {
+            Some(zc_std::End::Source) if timeouts.0.is_none() => {
+                (None, wait::readable(source.get_ref().get_ref(), None).is_ok())
+            }
+            Some(zc_std::End::Sink) if timeouts.1.is_none() => {
+                (None, wait::writable(&to.fd).is_ok())
+            }
+            Some(zc_std::End::Source) => (timeouts.0, false),
+            Some(zc_std::End::Sink) => (timeouts.1, false),
+            None => (None, false),
         };
         if !ready {
-            return Err((error, copier.take_residue().len()));
+            let residue = copier.take_residue().len();
+            return Err(match timeout {
+                Some(time) => Stop::Idle(time, residue),
+                None => Stop::Failed(error, residue),
+            });
         }
     }
 }

@@ -39,6 +39,13 @@ pub(crate) struct Manner {
     pub(crate) way: Way,
 }
 
+impl Manner {
+    /// Without options.
+    pub(crate) fn ordinary(mode: u32) -> Manner {
+        Manner { mode, sync: Sync::Replacing, way: Way::Replace }
+    }
+}
+
 /// What is on the disk before a copy is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sync {
