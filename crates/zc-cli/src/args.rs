@@ -17,10 +17,11 @@ macro_rules! after {
         concat!("\
 Addresses:
   HOST:PORT   TCP; [::1]:PORT for IPv6; port 0 to listen on any that is free
+  :PORT, PORT TCP; listens on all addresses, connects to localhost
   unix:PATH   a Unix stream socket
 
 Sizes:
-  bytes, or with a suffix: 64k = 64K = 64KiB = 65536, 64kB = 64000; likewise M, G, T
+  bytes, or with a suffix: 64k = 64K = 64KiB = 65536, 64kB = 64000; likewise M, G, T; 1.5M = 1572864
 
 Exit status:
   0  all bytes were copied
