@@ -65,7 +65,9 @@ JSON:
     exit        the exit status
     command     recv, send or cp
     from, to    the two ends: addresses, paths, or -
-    moved       bytes delivered
+    moved       bytes delivered, holes included
+    holes       those of them that are holes in both files (cp)
+    resumed     bytes that were there already (--resume)
     residue     bytes taken from the source and not delivered
     seconds     how long the copy took, without waiting for a connection
     calls       system calls the copy made
@@ -124,9 +126,9 @@ pub(crate) enum Command {
     /// that one that answers (an echo server, HTTP) is not held up.
     #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
     Send(Send),
-    /// Copies a file
+    /// Copies a single file (for trees: cp -a)
     ///
-    /// The copy gets the permissions of the file, less the umask.
+    /// A new file gets the permissions of the one it is a copy of, less the umask. Holes stay holes.
     #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
     Cp(Cp),
     /// Compares zc with std::io::copy: uploads over TCP and a Unix socket into a file
@@ -165,6 +167,9 @@ pub(crate) struct Send {
     pub(crate) file: OsString,
     /// Address to connect to: HOST:PORT or unix:PATH
     pub(crate) addr: Endpoint,
+    /// Begin after the bytes that the receiver has already (it needs the option, too: zc recv --help)
+    #[arg(long)]
+    pub(crate) resume: bool,
     /// Write what the peer sends back to FILE, or to standard output if it is - [default: drop it]
     #[arg(long, value_name = "FILE")]
     pub(crate) reply: Option<OsString>,
@@ -218,8 +223,16 @@ pub(crate) struct Writing {
     /// Write the file that is there, as cp does, and do not put a new one in its place
     ///
     /// All its names (hard links) then show the new content, and half of it if the copy fails.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     pub(crate) in_place: bool,
+    /// Go on after what the file holds already, and leave it as far as it got if the copy fails
+    ///
+    /// What it holds is not compared with what was to come. --expect counts all of the file, and --limit
+    /// only what is added to it. To recv and send, it has to be given at both ends: the receiver says how
+    /// many bytes it has (a decimal number and a newline), and the sender says the same, and then the
+    /// bytes from there on.
+    #[arg(long)]
+    pub(crate) resume: bool,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -262,6 +275,10 @@ impl Command {
     /// Finds what is wrong with the options taken together.
     pub(crate) fn check(&self) -> Result<(), clap::Error> {
         let bounds = match self {
+            // The bytes expected may be there already, all but a few.
+            Command::Recv(Recv { writing: Writing { resume: true, .. }, .. })
+            | Command::Send(Send { resume: true, .. })
+            | Command::Cp(Cp { writing: Writing { resume: true, .. }, .. }) => return Ok(()),
             Command::Recv(Recv { bounds, .. })
             | Command::Send(Send { bounds, .. })
             | Command::Cp(Cp { bounds, .. }) => bounds,
@@ -285,7 +302,12 @@ impl Writing {
             Writing { no_sync: true, .. } => Sync::Never,
             _ => Sync::Replacing,
         };
-        Manner { mode, sync, way: if self.in_place { Way::InPlace } else { Way::Replace } }
+        let way = match self {
+            Writing { resume: true, .. } => Way::Resume,
+            Writing { in_place: true, .. } => Way::InPlace,
+            _ => Way::Replace,
+        };
+        Manner { mode, sync, way }
     }
 }
 

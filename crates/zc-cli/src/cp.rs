@@ -11,13 +11,13 @@ use rustix::io::Errno;
 
 use crate::args::Cp;
 use crate::copier::copier;
-use crate::descriptor;
 use crate::done::Done;
 use crate::end::End;
 use crate::error::Failure;
 use crate::sink::Sink;
 use crate::target::DEFAULT_MODE;
-use crate::transfer;
+use crate::transfer::{self, Plan};
+use crate::{descriptor, resume};
 
 pub(crate) fn run(args: &Cp) -> Result<Done, Failure> {
     let mut source = source(&args.from)?;
@@ -28,8 +28,10 @@ pub(crate) fn run(args: &Cp) -> Result<Done, Failure> {
         let what = format!("cannot copy {} to {}", source.about.name, sink.end.about.name);
         return Err(Failure::new(what, "they are the same file"));
     }
+    resume::skip(&mut source, sink.offset)?;
     sink.begin()?;
-    let done = transfer::run(&mut copier(), &mut source, &mut sink.end, &args.bounds)?;
+    let plan = Plan { bounds: args.bounds, resumed: sink.offset, keep_holes: sink.takes_holes };
+    let done = transfer::run(&mut copier(), &mut source, &mut sink.end, &plan)?;
     match sink.commit() {
         Ok(()) => Ok(done),
         Err(failure) => Err(failure.with(done)),

@@ -26,6 +26,12 @@ pub(crate) fn explain(command: &str, done: &Done) -> String {
     let mut text = summary(command, done);
     let _ =
         write!(text, "\n  from {} ({})\n  to   {} ({})", from.name, from.kind, to.name, to.kind);
+    if account.resumed > 0 {
+        let _ = write!(text, "\n  after {} bytes that were there already", group(account.resumed));
+    }
+    if account.holes > 0 {
+        let _ = write!(text, "\n  {:<16}{} bytes left out", "holes", group(account.holes));
+    }
     for (mechanism, part) in account.parts() {
         let name = mechanism.to_string();
         let story = story(mechanism, part, account, (from.kind, to.kind));

@@ -81,6 +81,8 @@ pub(crate) fn to_json(
         "from": done.map(|done| &done.from.name),
         "to": done.map(|done| &done.to.name),
         "moved": account.moved,
+        "holes": account.holes,
+        "resumed": account.resumed,
         "residue": failure.map_or(0, |failure| failure.residue),
         "seconds": account.elapsed.as_secs_f64(),
         "calls": account.calls,

@@ -14,7 +14,8 @@ use crate::error::Failure;
 use crate::output::say;
 use crate::sink::Sink;
 use crate::target::DEFAULT_MODE;
-use crate::{peer, transfer};
+use crate::transfer::{self, Plan};
+use crate::{peer, resume};
 
 pub(crate) fn run(args: &Recv) -> Result<Done, Failure> {
     let manner = args.writing.manner(DEFAULT_MODE);
@@ -36,8 +37,12 @@ fn receive(args: &Recv, source: &mut End, mut sink: Sink) -> Result<Done, Failur
     if args.coalesce > 0 {
         copier = copier.coalesce(Duration::from_millis(args.coalesce));
     }
+    if args.writing.resume {
+        resume::ask(source, sink.offset)?;
+    }
     sink.begin()?;
-    let done = transfer::run(&mut copier, source, &mut sink.end, &args.bounds)?;
+    let plan = Plan { bounds: args.bounds, resumed: sink.offset, keep_holes: false };
+    let done = transfer::run(&mut copier, source, &mut sink.end, &plan)?;
     match sink.commit() {
         Ok(()) => Ok(done),
         Err(failure) => Err(failure.with(done)),

@@ -14,7 +14,8 @@ use crate::error::Failure;
 use crate::peer::Farewell;
 use crate::sink::Sink;
 use crate::target::{DEFAULT_MODE, Manner};
-use crate::{cp, peer, transfer};
+use crate::transfer::{self, Plan};
+use crate::{cp, peer, resume};
 
 pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
     let mut source = cp::source(&args.file)?;
@@ -27,10 +28,13 @@ pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
     let mut socket = End::new(stream, args.addr.to_string()).map_err(connect)?;
     peer::keep_alive(&socket.fd);
     peer::limit_waits(&mut socket, args.timeout, Timeout::Send).map_err(connect)?;
+    let resumed = if args.resume { resume::answer(&mut socket, args.timeout)? } else { 0 };
+    resume::skip(&mut source, resumed)?;
     let ours = socket.fd.get_ref().try_clone().map_err(connect)?;
     let answer = Answer::listen(ours, reply).map_err(connect)?;
 
-    let sent = transfer::run(&mut copier(), &mut source, &mut socket, &args.bounds);
+    let plan = Plan { bounds: args.bounds, resumed, keep_holes: false };
+    let sent = transfer::run(&mut copier(), &mut source, &mut socket, &plan);
     let mut done = sent.inspect_err(|_| {
         // Nobody waits for the rest of an answer.
         let _ = shutdown(&socket.fd, Shutdown::Both);

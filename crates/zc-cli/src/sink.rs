@@ -29,6 +29,10 @@ pub(crate) struct Sink {
     pending: Pending,
     /// Device and inode of the file that will have the bytes, or of the one that bears the name until then.
     pub(crate) identity: Option<(u64, u64)>,
+    /// How much of the file is there already.
+    pub(crate) offset: u64,
+    /// Whether holes can be left in it: it is a file, and nobody else's.
+    pub(crate) takes_holes: bool,
 }
 
 impl Sink {
@@ -39,11 +43,12 @@ impl Sink {
                 let end = End::inherited(number, said)?;
                 let file = File::from(end.fd.get_ref().try_clone()?);
                 let (pending, identity) = (Pending::inherited(file, manner.sync), end.identity);
-                return Ok(Sink { end, pending, identity });
+                return Ok(Sink { end, pending, identity, offset: 0, takes_holes: false });
             }
-            let Target { file, pending, old: identity } = Target::open(path, manner)?;
+            let Target { file, pending, old: identity, offset } = Target::open(path, manner)?;
             let end = End::new(file, path.to_string_lossy())?;
-            Ok(Sink { end, pending, identity })
+            let takes_holes = end.identity.is_some();
+            Ok(Sink { end, pending, identity, offset, takes_holes })
         };
         open().map_err(|error| Failure::io(format!("cannot write {}", path.display()), &error))
     }

@@ -64,6 +64,8 @@ pub(crate) enum Way {
     Replace,
     /// The old one, if there is one.
     InPlace,
+    /// The old one, after what it holds already.
+    Resume,
 }
 
 /// What `open` found in place of a target, or made for it.
@@ -75,6 +77,8 @@ pub(crate) struct Target {
     pub(crate) pending: Pending,
     /// Device and inode of the file that bears the name.
     pub(crate) old: Option<(u64, u64)>,
+    /// How much of the file is there already.
+    pub(crate) offset: u64,
 }
 
 /// A file that is not yet what it is to be. Dropped, it is removed.
@@ -135,20 +139,24 @@ impl Target {
 
     fn new(file: File, target: &Path, sync: Sync, state: State) -> io::Result<Target> {
         let pending = Pending { file: file.try_clone()?, target: target.into(), sync, state };
-        Ok(Target { file, pending, old: None })
+        Ok(Target { file, pending, old: None, offset: 0 })
     }
 
     /// Where there is a file.
     fn over(path: &Path, manner: Manner) -> io::Result<Target> {
         // Renaming over a file takes no right to write it; replacing its content should.
-        let file = OpenOptions::new().write(true).open(path)?;
+        let mut file = OpenOptions::new().write(true).open(path)?;
         let meta = file.metadata()?;
         let successor = match manner.way {
             Way::Replace => Target::successor(path, &file, &meta, manner.sync),
-            Way::InPlace => None,
+            Way::InPlace | Way::Resume => None,
         };
         let mut target = match successor {
             Some(target) => target,
+            None if manner.way == Way::Resume => {
+                let offset = file.seek(io::SeekFrom::End(0))?;
+                Target { offset, ..Target::new(file, path, manner.sync, State::AsItIs)? }
+            }
             None => Target::new(file, path, manner.sync, State::Old)?,
         };
         target.old = Some((meta.dev(), meta.ino()));
@@ -172,13 +180,15 @@ impl Target {
     fn create(target: &Path, Manner { mode, sync, way }: Manner) -> io::Result<Target> {
         let temporary = match way {
             Way::Replace => Target::temporary(target, mode, sync, false)?,
-            Way::InPlace => None,
+            Way::InPlace | Way::Resume => None,
         };
         if let Some(temporary) = temporary {
             return Ok(temporary);
         }
         let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(target)?;
-        Target::new(file, target, sync, State::Created)
+        // Half a file is what the next one resumes.
+        let state = if way == Way::Resume { State::AsItIs } else { State::Created };
+        Target::new(file, target, sync, state)
     }
 
     /// A file to get the name `target`; `None` if names cannot be changed there.
