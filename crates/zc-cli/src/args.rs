@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
+use crate::bar::Visible;
 use crate::endpoint::Endpoint;
 use crate::seconds;
 use crate::size;
@@ -98,7 +100,7 @@ JSON:
 /// Receives, sends and copies bytes, with the kernel doing the moving.
 #[derive(Debug, Parser)]
 #[command(name = "zc", version, after_help = AFTER, after_long_help = AFTER_LONG)]
-#[command(disable_help_subcommand = true, max_term_width = 100)]
+#[command(max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -134,6 +136,13 @@ pub(crate) enum Command {
     /// Compares zc with std::io::copy: uploads over TCP and a Unix socket into a file
     #[command(after_help = DEMO, after_long_help = DEMO)]
     Demo(Demo),
+    /// Prints the completions of a shell
+    ///
+    /// For instance: zc completions bash >/usr/share/bash-completion/completions/zc
+    Completions(Completions),
+    /// Writes the manual pages, for those who package zc
+    #[command(hide = true)]
+    ManPages(ManPages),
     #[command(hide = true)]
     DemoSender(DemoSender),
     #[command(hide = true)]
@@ -144,8 +153,15 @@ pub(crate) enum Command {
 pub(crate) struct Recv {
     /// Address to listen on: HOST:PORT or unix:PATH
     pub(crate) listen: Endpoint,
-    /// File to write, or - for standard output
+    /// File to write, or - for standard output; with --keep-open, the directory of the files
     pub(crate) file: OsString,
+    /// Take connection after connection, until killed, and write what each brings to a file of its own
+    ///
+    /// The files are called 000001, 000002 and so on, after those that are there; none is ever replaced. Up
+    /// to 64 connections are served at a time. What fails is said, and the others go on. With --json, one
+    /// line for each.
+    #[arg(short, long, conflicts_with_all = ["resume", "in_place", "progress"])]
+    pub(crate) keep_open: bool,
     /// Let small pieces that come by TCP wait up to MS milliseconds for more, to be written together;
     /// 0 to write each as it comes
     #[arg(long, value_name = "MS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=1000))]
@@ -243,6 +259,24 @@ pub(crate) struct Output {
     /// Print one JSON object about the copy (its keys: zc --help)
     #[arg(long)]
     pub(crate) json: bool,
+    /// Say how far the copy is even where standard error is not a terminal: a line a second
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) progress: bool,
+    /// Print errors only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManPages {
+    /// Directory to write them to
+    pub(crate) dir: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -282,7 +316,7 @@ impl Command {
             Command::Recv(Recv { bounds, .. })
             | Command::Send(Send { bounds, .. })
             | Command::Cp(Cp { bounds, .. }) => bounds,
-            Command::Demo(_) | Command::DemoSender(_) | Command::Janitor(_) => return Ok(()),
+            _ => return Ok(()),
         };
         match (bounds.limit, bounds.expect) {
             (Some(limit), Some(expect)) if limit < expect => Err(Cli::command().error(
@@ -308,6 +342,17 @@ impl Writing {
             _ => Way::Replace,
         };
         Manner { mode, sync, way }
+    }
+}
+
+impl Output {
+    /// Whether to show how far a copy is.
+    pub(crate) fn visible(&self) -> Visible {
+        match self {
+            Output { quiet: true, .. } => Visible::Never,
+            Output { progress: true, .. } => Visible::Always,
+            _ => Visible::OnTerminal,
+        }
     }
 }
 

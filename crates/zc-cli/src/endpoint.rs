@@ -146,14 +146,14 @@ impl Listener {
     }
 
     /// The connection, and who is at its other end.
-    pub(crate) fn accept(self) -> io::Result<(OwnedFd, String)> {
+    pub(crate) fn accept(&self) -> io::Result<(OwnedFd, String)> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
                 Ok((stream.into(), peer.to_string()))
             }
             // Clients of Unix sockets have no address of their own.
-            Listener::Unix(ref listener, ref path) => {
+            Listener::Unix(listener, path) => {
                 let (stream, _) = listener.accept()?;
                 Ok((stream.into(), format!("unix:{}", path.0.display())))
             }

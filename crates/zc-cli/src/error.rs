@@ -146,7 +146,7 @@ impl fmt::Display for Failure {
 }
 
 /// File names may hold line breaks, and an error is one line.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars()
         .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
         .collect()

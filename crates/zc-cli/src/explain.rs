@@ -20,6 +20,11 @@ pub(crate) fn summary(command: &str, done: &Done) -> String {
     format!("zc {command}: {}{by}, {} system calls", rate(account), group(account.calls))
 }
 
+/// A transfer as one of many.
+pub(crate) fn received(done: &Done) -> String {
+    format!("{} from {}: {}", done.to.name, done.from.name, rate(&done.account))
+}
+
 /// A transfer, end by end and mechanism by mechanism.
 pub(crate) fn explain(command: &str, done: &Done) -> String {
     let Done { from, to, account, .. } = done;

@@ -10,6 +10,7 @@
 mod account;
 mod answer;
 mod args;
+mod bar;
 mod copier;
 mod cp;
 mod demo;
@@ -21,6 +22,8 @@ mod errno;
 mod error;
 mod explain;
 mod janitor;
+mod keep_open;
+mod manual;
 mod output;
 mod peer;
 mod recv;
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         return usage::exit(&error);
     }
     match &cli.command {
+        Command::Recv(args) if args.keep_open => output::silent("recv", &keep_open::run(args)),
         Command::Recv(args) => {
             output::finish("recv", &args.output, sink::is_standard(&args.file), &recv::run(args))
         }
@@ -61,6 +65,8 @@ fn main() -> ExitCode {
         Command::Cp(args) => {
             output::finish("cp", &args.output, sink::is_standard(&args.to), &cp::run(args))
         }
+        Command::Completions(args) => output::silent("completions", &manual::completions(args)),
+        Command::ManPages(args) => output::silent("man-pages", &manual::pages(args)),
         Command::Demo(args) => demo::run(args),
         Command::DemoSender(args) => demo::sender(args),
         Command::Janitor(args) => janitor::run(&args.path),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::args::Output;
 use crate::done::Done;
 use crate::error::Failure;
-use crate::{errno, explain};
+use crate::{errno, explain, sys};
 
 /// Reports the outcome of `command`, and makes an exit status of it.
 pub(crate) fn finish(
@@ -25,7 +25,7 @@ pub(crate) fn finish(
     if let Some(done) = done {
         if how.explain {
             say(explain::explain(command, done));
-        } else if failure.is_none() && !how.json && io::stderr().is_terminal() {
+        } else if failure.is_none() && !how.json && !how.quiet && io::stderr().is_terminal() {
             say(explain::summary(command, done));
         }
     }
@@ -38,9 +38,57 @@ pub(crate) fn finish(
     failure.map_or(ExitCode::SUCCESS, |failure| failure.exit.into())
 }
 
+/// Reports the outcome of one of the connections of `zc recv --keep-open`, in one line or object.
+pub(crate) fn each(how: &Output, outcome: &Result<Done, Failure>) {
+    const COMMAND: &str = "recv";
+    let (done, failure) = match outcome {
+        Ok(done) => (Some(done), None),
+        Err(failure) => (failure.done.as_deref(), Some(failure)),
+    };
+    if how.json {
+        print_json(&to_json(Some(COMMAND), done, failure), false);
+    }
+    match (done, failure) {
+        (Some(done), _) if how.explain => say(explain::explain(COMMAND, done)),
+        (Some(done), None) if !how.json && !how.quiet => {
+            say(format_args!("zc {COMMAND}: {}", explain::received(done)));
+        }
+        _ => {}
+    }
+    if let (Some(failure), false) = (failure, how.json) {
+        say(format_args!("zc {COMMAND}: {failure}"));
+    }
+}
+
+/// The same for a command that has nothing to report but failure.
+pub(crate) fn silent(command: &str, outcome: &Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say(format_args!("zc {command}: {failure}"));
+            failure.exit.into()
+        }
+    }
+}
+
 /// Prints a line on standard error. Where that cannot be written to, the exit status has to do.
 pub(crate) fn say(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    // In one piece: others may be saying something, too.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Fails if standard output was closed before we began; std would print to /dev/null.
+pub(crate) fn check_stdout() -> io::Result<()> {
+    sys::inherited(1).map(drop)
+}
+
+/// What a command comes to whose whole work is to print.
+pub(crate) fn printed(printed: io::Result<()>) -> Result<(), Failure> {
+    match printed {
+        // Whoever stopped listening does not want to know.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.map_err(|error| Failure::io("cannot write -", &error)),
+    }
 }
 
 /// Prints one object on standard output, or on standard error if that carries data.

@@ -1,5 +1,6 @@
 //! `zc recv`: a connection into a file.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,18 +22,45 @@ pub(crate) fn run(args: &Recv) -> Result<Done, Failure> {
     let manner = args.writing.manner(DEFAULT_MODE);
     // The file first: a client should not get to send what cannot be kept.
     let sink = Sink::open(&args.file, Path::new(&args.file), manner)?;
-    let listen = |error| Failure::io(format!("cannot listen on {}", args.listen), &error);
-    let listener = args.listen.listen().map_err(listen)?;
-    say(format_args!("zc recv: listening on {}", listener.address().map_err(listen)?));
-    let mut source = accept(listener)
-        .map_err(|error| Failure::io(format!("cannot accept on {}", args.listen), &error))?;
-    peer::keep_alive(&source.fd);
-    peer::limit_waits(&mut source, args.timeout, Timeout::Recv).map_err(listen)?;
-    receive(args, &mut source, sink).inspect_err(|_| peer::break_off(&source))
+    let listener = listen(args)?;
+    let source = accept(&listener, args)?;
+    // The path of a Unix socket goes with it.
+    drop(listener);
+    receive(args, source, sink)
 }
 
-/// Writes down what a connection brings. It is open until the file is in place.
-fn receive(args: &Recv, source: &mut End, mut sink: Sink) -> Result<Done, Failure> {
+/// Listens, and says where.
+pub(crate) fn listen(args: &Recv) -> Result<Listener, Failure> {
+    let cannot = |error| Failure::io(format!("cannot listen on {}", args.listen), &error);
+    let listener = args.listen.listen().map_err(cannot)?;
+    let address = listener.address().map_err(cannot)?;
+    if !args.output.quiet {
+        say(format_args!("zc recv: listening on {address}"));
+    }
+    Ok(listener)
+}
+
+/// Takes one connection.
+pub(crate) fn accept(listener: &Listener, args: &Recv) -> Result<End, Failure> {
+    let accept = || {
+        let (stream, peer) = listener.accept()?;
+        let mut source = End::new(stream, peer)?;
+        peer::keep_alive(&source.fd);
+        peer::limit_waits(&mut source, args.timeout, Timeout::Recv)?;
+        Ok(source)
+    };
+    accept().map_err(|error: io::Error| {
+        Failure::io(format!("cannot accept on {}", args.listen), &error)
+    })
+}
+
+/// Writes down what a connection brings.
+pub(crate) fn receive(args: &Recv, mut source: End, sink: Sink) -> Result<Done, Failure> {
+    // The connection is open until the file is in place, and the sender told if it is not.
+    write_down(args, &mut source, sink).inspect_err(|_| peer::break_off(&source))
+}
+
+fn write_down(args: &Recv, source: &mut End, mut sink: Sink) -> Result<Done, Failure> {
     let mut copier = copier();
     if args.coalesce > 0 {
         copier = copier.coalesce(Duration::from_millis(args.coalesce));
@@ -41,16 +69,15 @@ fn receive(args: &Recv, source: &mut End, mut sink: Sink) -> Result<Done, Failur
         resume::ask(source, sink.offset)?;
     }
     sink.begin()?;
-    let plan = Plan { bounds: args.bounds, resumed: sink.offset, keep_holes: false };
+    let plan = Plan {
+        bounds: args.bounds,
+        resumed: sink.offset,
+        keep_holes: false,
+        visible: args.output.visible(),
+    };
     let done = transfer::run(&mut copier, source, &mut sink.end, &plan)?;
     match sink.commit() {
         Ok(()) => Ok(done),
         Err(failure) => Err(failure.with(done)),
     }
-}
-
-/// Takes one connection; a Unix socket's path is gone once it is made.
-fn accept(listener: Listener) -> std::io::Result<End> {
-    let (stream, peer) = listener.accept()?;
-    End::new(stream, peer)
 }

@@ -3,13 +3,13 @@
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use zc_std::{Copier, CopyError, Progress};
 
 use crate::account::Account;
 use crate::args::Bounds;
+use crate::bar::{Bar, Visible};
 use crate::done::Done;
-use crate::end::End;
+use crate::end::{End, Kind};
 use crate::error::Failure;
 use crate::{sparse, wait};
 
@@ -21,6 +21,7 @@ pub(crate) struct Plan {
     pub(crate) resumed: u64,
     /// Whether the target is a file in which holes can be left.
     pub(crate) keep_holes: bool,
+    pub(crate) visible: Visible,
 }
 
 /// Copies `from` into `to` until its end or the limit, with a progress bar on a terminal.
@@ -30,10 +31,11 @@ pub(crate) fn run(
     to: &mut End,
     plan: &Plan,
 ) -> Result<Done, Failure> {
-    let Plan { bounds, resumed, keep_holes } = plan;
-    let bar = bar(bounds.total(from.len).or(bounds.expect));
-    bar.set_position(*resumed);
-    bar.reset_eta();
+    let Plan { bounds, resumed, keep_holes, .. } = plan;
+    let total = bounds.total(from.len).or(bounds.expect);
+    // Of the two ends, that which has the name of a file and not of a peer.
+    let named = if from.about.kind == Kind::Socket { &to.about } else { &from.about };
+    let bar = Bar::new(plan.visible, &named.name, total, *resumed);
     let limit = bounds.limit.unwrap_or(u64::MAX);
     let account = Account::after(*resumed);
     let mut copy = Copy { copier, from, to, bar, account };
@@ -45,7 +47,7 @@ pub(crate) fn run(
     };
     let Copy { bar, mut account, .. } = copy;
     account.elapsed = started.elapsed();
-    bar.finish_and_clear();
+    bar.finish();
 
     let done = Done { from: from.about.clone(), to: to.about.clone(), account, replied: None };
     let what = || format!("cannot copy {} to {}", from.about.name, to.about.name);
@@ -84,7 +86,7 @@ struct Copy<'a> {
     copier: &'a mut Copier,
     from: &'a mut End,
     to: &'a mut End,
-    bar: ProgressBar,
+    bar: Bar,
     account: Account,
 }
 
@@ -170,16 +172,4 @@ impl Copy<'_> {
         }
         Ok(())
     }
-}
-
-/// A progress bar on standard error; hidden if that is not a terminal.
-fn bar(total: Option<u64>) -> ProgressBar {
-    let (bar, template) = match total {
-        Some(total) => (
-            ProgressBar::new(total),
-            "{wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
-        ),
-        None => (ProgressBar::no_length(), "{spinner} {bytes} {binary_bytes_per_sec}"),
-    };
-    bar.with_style(ProgressStyle::with_template(template).expect("a valid template"))
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Demo, DemoSender};
 use crate::error::Failure;
-use crate::output::{print_json, say};
+use crate::output::{self, print_json, say};
 use cell::{Method, Transport};
 use figures::{Figures, Run};
 use place::Place;
@@ -52,9 +52,11 @@ pub(crate) fn run(args: &Demo) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(findings) => {
-            // Whoever stopped listening does not want to know.
-            let _ = write!(io::stdout(), "{}", chart::draw(&findings));
-            ExitCode::SUCCESS
+            let print = || {
+                output::check_stdout()?;
+                write!(io::stdout(), "{}", chart::draw(&findings))
+            };
+            output::silent("demo", &output::printed(print()))
         }
         Err(failure) => {
             if args.json {

@@ -66,6 +66,8 @@ pub(crate) enum Way {
     InPlace,
     /// The old one, after what it holds already.
     Resume,
+    /// A new one, where there is none.
+    New,
 }
 
 /// What `open` found in place of a target, or made for it.
@@ -87,6 +89,8 @@ pub(crate) struct Pending {
     file: File,
     target: PathBuf,
     sync: Sync,
+    /// Whether it may take the name of a file that has come meanwhile.
+    may_replace: bool,
     state: State,
 }
 
@@ -118,6 +122,7 @@ impl Target {
     /// Opens `path`, or a file that will take its place.
     pub(crate) fn open(path: &Path, manner: Manner) -> io::Result<Target> {
         match fs::metadata(path) {
+            Ok(_) if manner.way == Way::New => Err(Errno::EXIST.into()),
             Ok(meta) if meta.is_dir() => Err(Errno::ISDIR.into()),
             Ok(meta) if meta.is_file() => Target::over(path, manner),
             Ok(_) => {
@@ -138,7 +143,13 @@ impl Target {
     }
 
     fn new(file: File, target: &Path, sync: Sync, state: State) -> io::Result<Target> {
-        let pending = Pending { file: file.try_clone()?, target: target.into(), sync, state };
+        let pending = Pending {
+            file: file.try_clone()?,
+            target: target.into(),
+            sync,
+            may_replace: true,
+            state,
+        };
         Ok(Target { file, pending, old: None, offset: 0 })
     }
 
@@ -149,7 +160,7 @@ impl Target {
         let meta = file.metadata()?;
         let successor = match manner.way {
             Way::Replace => Target::successor(path, &file, &meta, manner.sync),
-            Way::InPlace | Way::Resume => None,
+            Way::InPlace | Way::Resume | Way::New => None,
         };
         let mut target = match successor {
             Some(target) => target,
@@ -180,6 +191,10 @@ impl Target {
     fn create(target: &Path, Manner { mode, sync, way }: Manner) -> io::Result<Target> {
         let temporary = match way {
             Way::Replace => Target::temporary(target, mode, sync, false)?,
+            Way::New => {
+                let temporary = Target::temporary(target, mode, sync, false)?;
+                temporary.map(Target::that_replaces_none)
+            }
             Way::InPlace | Way::Resume => None,
         };
         if let Some(temporary) = temporary {
@@ -206,6 +221,11 @@ impl Target {
         }
     }
 
+    fn that_replaces_none(mut self) -> Target {
+        self.pending.may_replace = false;
+        self
+    }
+
     fn unnamed(target: &Path, mode: u32, sync: Sync, replaces: bool) -> io::Result<Target> {
         let file = temporary::unnamed(directory(target), mode)?;
         Target::new(file, target, sync, State::Unnamed { replaces })
@@ -223,7 +243,7 @@ impl Target {
 impl Pending {
     /// For a descriptor that was passed on to us: what it is, it stays.
     pub(crate) fn inherited(file: File, sync: Sync) -> Pending {
-        Pending { file, target: PathBuf::new(), sync, state: State::AsItIs }
+        Pending { file, target: PathBuf::new(), sync, may_replace: true, state: State::AsItIs }
     }
 
     /// What is to be done once there is something to write.
@@ -264,15 +284,15 @@ impl Pending {
     fn place(&mut self) -> io::Result<()> {
         let target = &self.target;
         match &mut self.state {
-            State::Named { temporary, .. } => temporary.rename(target),
+            State::Named { temporary, .. } => temporary.rename(target, self.may_replace),
             State::Unnamed { .. } => match temporary::link(&self.file, target) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && self.may_replace => {
                     if self.sync != Sync::Never {
                         // Perhaps it has come in the meantime.
                         sync(&self.file)?;
                     }
                     // Links, unlike renames, do not replace.
-                    Temporary::link(directory(target), &self.file)?.rename(target)
+                    Temporary::link(directory(target), &self.file)?.rename(target, true)
                 }
                 linked => linked,
             },
@@ -288,6 +308,7 @@ impl Pending {
         let mut options = OpenOptions::new();
         options.write(true).mode(mode).custom_flags(flags);
         let mut there = match options.open(&self.target) {
+            Ok(_) if !self.may_replace => return Err(Errno::EXIST.into()),
             // Not at once: in a sticky directory O_CREAT is refused where another's file is there already
             // (fs.protected_regular, Linux 4.19).
             Err(error) if error.kind() == ErrorKind::NotFound => {

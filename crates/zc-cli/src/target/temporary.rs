@@ -7,7 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use crate::janitor::Janitor;
 
@@ -62,9 +63,19 @@ impl Temporary {
         }
     }
 
-    /// Gives the file the name `target`, in place of what bears it.
-    pub(crate) fn rename(&mut self, target: &Path) -> io::Result<()> {
-        fs::rename(&self.path, target)?;
+    /// Gives the file the name `target`, in place of what bears it or only if nothing does.
+    pub(crate) fn rename(&mut self, target: &Path, may_replace: bool) -> io::Result<()> {
+        if may_replace {
+            fs::rename(&self.path, target)?;
+        } else {
+            match renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE) {
+                // FUSE and NFS cannot rename so.
+                Err(Errno::INVAL | Errno::NOSYS) if target.symlink_metadata().is_err() => {
+                    fs::rename(&self.path, target)?;
+                }
+                renamed => renamed?,
+            }
+        }
         self.remove = false;
         Ok(())
     }
