@@ -59,6 +59,15 @@ fn answers() {
     // An answer that cannot be kept: the peer gets everything all the same.
     send(&["--reply", "/dev/full"])
         .expect_failure(1, &["cannot write the answer to /dev/full: ", "(ENOSPC)"]);
+    // A peer that goes before the end leaves no half of an answer.
+    let (address, server) = serve(|mut stream| {
+        stream.write_all(b"half").unwrap();
+        reset(stream);
+    });
+    let outcome =
+        run(zc(["send", "--reply"]).arg(dir.path().join("new")).arg(&from).arg(&address), b"");
+    server.join().unwrap();
+    assert_eq!((outcome.code(), names(dir.path()).len()), (Some(1), 2));
     let missing = dir.path().join("missing/reply");
     run(zc(["send", "--reply"]).arg(&missing).arg(&from).arg("127.0.0.1:1"), b"")
         .expect_failure(1, &["cannot write ", "(ENOENT)"]);
@@ -206,16 +215,16 @@ fn idle_sender() {
     let target = dir.path().join("target");
     fs::write(&target, "what was there").unwrap();
     for (listen, coalesce) in [("127.0.0.1:0", "5"), ("127.0.0.1:0", "0")] {
-        let options = ["--timeout", "0.5", "--coalesce", coalesce];
+        let options = ["--timeout", "1.5", "--coalesce", coalesce];
         let receiver = Receiver::start(listen, &target, &options);
         let mut client = TcpStream::connect(&receiver.address).unwrap();
         // Longer than the timeout altogether.
         for _ in 0..10 {
             client.write_all(b"x").unwrap();
-            thread::sleep(Duration::from_millis(80));
+            thread::sleep(Duration::from_millis(200));
         }
         let outcome = receiver.finish();
-        outcome.expect_failure(1, &["not a byte moved within --timeout 0.5, after 10 bytes"]);
+        outcome.expect_failure(1, &["not a byte moved within --timeout 1.5, after 10 bytes"]);
         assert_eq!(fs::read(&target).unwrap(), b"what was there");
         assert_eq!(names(dir.path()).len(), 1);
         // And it is told so, should it come back.

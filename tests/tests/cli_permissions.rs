@@ -145,9 +145,13 @@ fn attributes_kept() {
 
 /// Runs `body` where a call fails with EPERM, for the programs that it starts too.
 fn denied(call: libc::c_long, body: impl FnOnce() + Send) {
+    denied_all(&[call], body);
+}
+
+fn denied_all(calls: &[libc::c_long], body: impl FnOnce() + Send) {
     thread::scope(|scope| {
         scope.spawn(move || {
-            raw::deny(&[call], libc::EPERM).unwrap();
+            raw::deny(calls, libc::EPERM).unwrap();
             body();
         });
     });
@@ -168,6 +172,25 @@ fn mode_refused() {
         denied(libc::SYS_fchmod, || replace(&path));
         assert_eq!(access(&path), (0, gid, new), "{old:o}");
     }
+    // In such a directory new files have its group, whatever the user's.
+    chown(dir.path(), None, Some(60)).unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o2755)).unwrap();
+    for (gid, old, new) in [(0, 0o640, 0o600), (60, 0o640, 0o640)] {
+        make(&path, 0, gid, old);
+        denied(libc::SYS_fchmod, || replace(&path));
+        assert_eq!(access(&path), (0, gid, new), "{old:o}");
+    }
+}
+
+/// Neither modes nor lists can be changed: a list's mask is nobody's permission.
+#[test]
+fn mode_and_list_refused() {
+    let Some(mount) = ext4() else { return };
+    let path = mount.path("file");
+    make(&path, 0, 0, 0o640);
+    set(&path, ACL, &acl(6, 6, 4, 6, 0));
+    denied_all(&[libc::SYS_fchmod, libc::SYS_fsetxattr], || replace(&path));
+    assert_eq!((access(&path), get(&path, ACL)), ((0, 0, 0o640), None));
 }
 
 /// Without privileges neither a foreign owner nor a foreign group can be kept.

@@ -5,12 +5,14 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
+
+use rustix::net::{Shutdown, shutdown};
 
 use crate::error::Failure;
 use crate::sink::Sink;
@@ -49,6 +51,13 @@ impl Answer {
     /// How long it is until now.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
+    }
+
+    /// Does without the rest, and lets go of what it was written to.
+    pub(crate) fn abandon(&self, stream: impl AsFd) {
+        let _ = shutdown(stream, Shutdown::Both);
+        // It may be written to what takes nothing, and there is no way to stop that.
+        drop(self.wait(Duration::from_secs(1)));
     }
 
     /// Waits for its end; `None` if it does not come in time.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::error::one_line;
-use crate::output::say;
+use crate::say::say;
 use crate::size::show;
 
 /// Whether to show it.

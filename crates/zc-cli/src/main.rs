@@ -28,6 +28,7 @@ mod output;
 mod peer;
 mod recv;
 mod resume;
+mod say;
 mod seconds;
 mod send;
 mod sink;

@@ -1,6 +1,5 @@
 //! How a command says how it went.
 
-use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 use crate::args::Output;
 use crate::done::Done;
 use crate::error::Failure;
+use crate::say::say;
 use crate::{errno, explain, sys};
 
 /// Reports the outcome of `command`, and makes an exit status of it.
@@ -69,12 +69,6 @@ pub(crate) fn silent(command: &str, outcome: &Result<(), Failure>) -> ExitCode {
             failure.exit.into()
         }
     }
-}
-
-/// Prints a line on standard error. Where that cannot be written to, the exit status has to do.
-pub(crate) fn say(line: impl fmt::Display) {
-    // In one piece: others may be saying something, too.
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Fails if standard output was closed before we began; std would print to /dev/null.

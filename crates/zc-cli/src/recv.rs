@@ -12,7 +12,7 @@ use crate::done::Done;
 use crate::end::End;
 use crate::endpoint::Listener;
 use crate::error::Failure;
-use crate::output::say;
+use crate::say::say;
 use crate::sink::Sink;
 use crate::target::DEFAULT_MODE;
 use crate::transfer::{self, Plan};

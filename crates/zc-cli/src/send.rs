@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use rustix::net::sockopt::Timeout;
-use rustix::net::{Shutdown, shutdown};
 
 use crate::answer::Answer;
 use crate::args::Send;
@@ -36,15 +35,15 @@ pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
     let plan =
         Plan { bounds: args.bounds, resumed, keep_holes: false, visible: args.output.visible() };
     let sent = transfer::run(&mut copier(), &mut source, &mut socket, &plan);
-    let mut done = sent.inspect_err(|_| {
-        // Nobody waits for the rest of an answer.
-        let _ = shutdown(&socket.fd, Shutdown::Both);
-    })?;
+    let mut done = sent.inspect_err(|_| answer.abandon(&socket.fd))?;
     let farewell = peer::take_leave(&socket, &answer, args.linger, args.timeout);
     done.replied = Some(answer.bytes());
     match conclude(args, &source, farewell) {
         Ok(()) => Ok(done),
-        Err(failure) => Err(failure.with(done)),
+        Err(failure) => {
+            answer.abandon(&socket.fd);
+            Err(failure.with(done))
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use crate::error::{Failure, exit};
-use crate::output::{self, print_json, say, to_json};
+use crate::output::{self, print_json, to_json};
+use crate::say::say;
 use clap::error::ErrorKind;
 
 /// Prints what clap has to say, and makes an exit status of it.

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 use crate::args::{Demo, DemoSender};
 use crate::error::Failure;
-use crate::output::{self, print_json, say};
+use crate::output::{self, print_json};
+use crate::say::say;
 use cell::{Method, Transport};
 use figures::{Figures, Run};
 use place::Place;

@@ -5,9 +5,10 @@
 //! what it would have ruled out is not granted: if the group is another one, the new group and everybody
 //! else get only what both the old group and everybody else had.
 
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use rustix::fs::{
     Gid, Mode, Uid, XattrFlags, fchmod, fchown, fgetxattr, flistxattr, fremovexattr, fsetxattr,
@@ -22,9 +23,15 @@ const MAX: usize = 64 * 1024;
 /// The permissions to make the successor of `old` with, before it is known whose it can be.
 ///
 /// They are no more than it may have in the end: where chmod is refused (CIFS, some of FUSE), they stay.
-pub(crate) fn mode_to_start_with(old: &Metadata) -> u32 {
-    let bits = Bits::of(old, None);
-    if old.gid() == rustix::process::getegid().as_raw() { bits } else { bits.of_any_group() }.mode()
+pub(crate) fn mode_to_start_with(old: &File, meta: &Metadata, directory: &Path) -> u32 {
+    const SET_GROUP_ID: u32 = 0o2000;
+    let list = get(old, acl::ATTRIBUTE).and_then(Acl::new);
+    let bits = Bits::of(meta, list.as_ref());
+    let group = match fs::metadata(directory) {
+        Ok(directory) if directory.mode() & SET_GROUP_ID != 0 => directory.gid(),
+        _ => rustix::process::getegid().as_raw(),
+    };
+    if meta.gid() == group { bits } else { bits.of_any_group() }.mode()
 }
 
 /// Gives `new`, which is empty and ours, what `old` has.

@@ -180,7 +180,7 @@ impl Target {
         if !place::is_replaceable(&name, meta) {
             return None;
         }
-        let mode = attributes::mode_to_start_with(meta);
+        let mode = attributes::mode_to_start_with(old, meta, directory(&name));
         // Whatever the directory refuses: the file itself may be written.
         let target = Target::temporary(&name, mode, sync, true).ok()??;
         attributes::inherit(&target.file, old).ok()?;
