@@ -43,6 +43,11 @@ fn closed() {
         r#""$0" cp /dev/stdin precious <&-"#,
         r#""$0" cp /dev/fd/0 precious <&-"#,
         r#""$0" cp /dev/fd/3 precious"#,
+        // Open, but not for this.
+        r#""$0" cp /dev/fd/3 precious 3>/dev/null"#,
+        r#""$0" cp precious /dev/fd/3 3</dev/null"#,
+        r#""$0" recv 127.0.0.1:0 - >&0"#,
+        r#""$0" recv 127.0.0.1:0 /dev/stdin"#,
         r#""$0" send - ADDRESS <&-"#,
         r#""$0" send /dev/stdin ADDRESS <&-"#,
         r#""$0" recv 127.0.0.1:0 - >&-"#,

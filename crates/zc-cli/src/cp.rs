@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::args::Cp;
 use crate::copier::copier;
 use crate::done::Done;
-use crate::end::End;
+use crate::end::{End, Use};
 use crate::error::Failure;
 use crate::sink::Sink;
 use crate::target::DEFAULT_MODE;
@@ -48,7 +48,7 @@ pub(crate) fn source(name: &OsStr) -> Result<End, Failure> {
     let open = || {
         let number = if name == "-" { Some(0) } else { descriptor::meant(name) };
         let end = match number {
-            Some(number) => End::inherited(number, name)?,
+            Some(number) => End::inherited(number, name, Use::Read)?,
             None => End::new(File::open(name)?, name.to_string_lossy())?,
         };
         match FileType::from_raw_mode(rustix::fs::fstat(&end.fd)?.st_mode) {

@@ -6,7 +6,8 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
-use rustix::fs::{FileType, fstat, makedev};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, makedev};
+use rustix::io::Errno;
 use zc_std::Fd;
 
 use crate::sys;
@@ -30,6 +31,13 @@ pub(crate) struct About {
     /// An address, a path, or `-`.
     pub(crate) name: String,
     pub(crate) kind: Kind,
+}
+
+/// What a descriptor is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Read,
+    Write,
 }
 
 /// What stands behind a descriptor, as far as it explains the choice of a mechanism.
@@ -78,7 +86,17 @@ impl End {
     }
 
     /// A descriptor that the process was started with, past std's buffers, which nothing else here uses.
-    pub(crate) fn inherited(number: RawFd, name: &OsStr) -> io::Result<End> {
-        End::new(sys::inherited(number)?, name.to_string_lossy())
+    ///
+    /// EBADF if it is not open, or not for `what`.
+    pub(crate) fn inherited(number: RawFd, name: &OsStr, what: Use) -> io::Result<End> {
+        let fd = sys::inherited(number)?;
+        let other = match what {
+            Use::Read => OFlags::WRONLY,
+            Use::Write => OFlags::RDONLY,
+        };
+        if fcntl_getfl(&fd)? & OFlags::RWMODE == other {
+            return Err(Errno::BADF.into());
+        }
+        End::new(fd, name.to_string_lossy())
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::path::Path;
 
 use crate::descriptor;
-use crate::end::End;
+use crate::end::{End, Use};
 use crate::error::Failure;
 use crate::target::{Manner, Pending, Target, Uncommitted};
 
@@ -40,7 +40,7 @@ impl Sink {
     pub(crate) fn open(said: &OsStr, path: &Path, manner: Manner) -> Result<Sink, Failure> {
         let open = || {
             if let Some(number) = number(said) {
-                let end = End::inherited(number, said)?;
+                let end = End::inherited(number, said, Use::Write)?;
                 let file = File::from(end.fd.get_ref().try_clone()?);
                 let (pending, identity) = (Pending::inherited(file, manner.sync), end.identity);
                 return Ok(Sink { end, pending, identity, offset: 0, takes_holes: false });

@@ -282,20 +282,22 @@ impl Pending {
     }
 
     fn place(&mut self) -> io::Result<()> {
-        let target = &self.target;
+        if let State::Unnamed { .. } = self.state {
+            match temporary::link(&self.file, &self.target) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && self.may_replace => {}
+                linked => return linked,
+            }
+            if self.sync != Sync::Never {
+                // Perhaps the old file has come in the meantime.
+                sync(&self.file)?;
+            }
+            // Links, unlike renames, do not replace. If this name is the last that it gets, it has that one at
+            // least while the old file is being written.
+            let temporary = Temporary::link(directory(&self.target), &self.file)?;
+            self.state = State::Named { temporary, replaces: true };
+        }
         match &mut self.state {
-            State::Named { temporary, .. } => temporary.rename(target, self.may_replace),
-            State::Unnamed { .. } => match temporary::link(&self.file, target) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && self.may_replace => {
-                    if self.sync != Sync::Never {
-                        // Perhaps it has come in the meantime.
-                        sync(&self.file)?;
-                    }
-                    // Links, unlike renames, do not replace.
-                    Temporary::link(directory(target), &self.file)?.rename(target, true)
-                }
-                linked => linked,
-            },
+            State::Named { temporary, .. } => temporary.rename(&self.target, self.may_replace),
             _ => Ok(()),
         }
     }
