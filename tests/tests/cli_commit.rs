@@ -113,7 +113,7 @@ fn renames_refused_where_every_file_has_a_name() {
     }
 }
 
-/// Where somebody mounted a file on the target, as for a container.
+/// Where a file is mounted on the target, as for a container.
 #[test]
 fn mounted_on() {
     for zc in [r#"cp "$1/from" "$1/target""#, r#"cp - "$1/target" <"$1/from""#] {
@@ -143,7 +143,7 @@ fn receives_onto_what_is_mounted_on() {
     let test = "receives_onto_what_is_mounted_on";
     let Some(mut command) = in_mount_namespace(test, script, dir.path()) else { return };
     let receiver = Receiver::of(&mut command);
-    // Until somebody connects, nothing is lost.
+    // Until there is a connection, nothing is lost.
     assert_eq!(fs::read(dir.path().join("behind")).unwrap(), b"what was there");
     run(&mut zc(["send", "-", &receiver.address]), &content).expect_success();
     receiver.finish().expect_success();

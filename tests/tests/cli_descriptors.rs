@@ -238,7 +238,7 @@ fn descriptors_of_other_processes() {
 #[test]
 fn proc_and_sys() {
     let dir = scratch();
-    // A network of its own, whose settings nobody misses.
+    // A network of its own, whose settings affect nothing else.
     let script = r#"exec unshare --net sh -c '
         mount -t sysfs none /sys && echo 1 >"$1/one" && echo 1281 >"$1/mtu" &&
         "$0" cp "$1/one" /proc/sys/net/ipv4/ip_forward && cat /proc/sys/net/ipv4/ip_forward &&

@@ -9,7 +9,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::net::sockopt;
-use zc_testkit::cli::{Outcome, Receiver, bytes, have, names, run, scratch, zc};
+use zc_testkit::cli::{
+    Outcome, Receiver, bytes, have, in_mount_namespace, names, run, scratch, zc,
+};
 use zc_testkit::sockets::reset;
 
 /// More than the buffers of a connection hold in both directions.
@@ -267,6 +269,36 @@ fn asks_silent_peers_whether_they_are_there() {
     receiver.finish().expect_success();
 }
 
+/// The network is gone in the middle of an upload: neither end hears anything any more.
+#[test]
+fn peers_that_vanish() {
+    let dir = scratch();
+    // With a network of its own, in which the loopback interface can be taken down.
+    let script = r#"exec unshare --net sh -c '
+        cd "$1" && ip link set lo up && mkfifo pipe || exit 9
+        "$0" recv 127.0.0.1:7000 target --timeout 1 2>recv & receiver=$!
+        until grep -q listening recv; do sleep 0.05; done
+        "$0" send pipe 127.0.0.1:7000 --linger 1 2>send & sender=$!
+        exec 3>pipe
+        head -c 100000 /dev/zero >&3
+        sleep 0.3
+        ip link set lo down
+        head -c 50000 /dev/zero >&3
+        exec 3>&-
+        wait $receiver; echo $?; wait $sender; echo $?' "$0" "$1""#;
+    let test = "peers_that_vanish";
+    let Some(mut command) = in_mount_namespace(test, script, dir.path()) else { return };
+    if !have("ip", test) {
+        return;
+    }
+    let outcome = run(&mut command, b"");
+    assert_eq!((outcome.code(), &outcome.stdout[..]), (Some(0), &b"1\n1\n"[..]), "{outcome:?}");
+    let said = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    assert!(said("recv").contains("not a byte moved within --timeout 1, after 100000 bytes"));
+    assert!(said("send").contains("50000 bytes are unacknowledged after --linger 1, after 150000"));
+    assert!(!dir.path().join("target").exists());
+}
+
 /// The receiver could not keep the file: over TCP the sender does not take that for a success.
 #[test]
 fn hears_that_it_was_not_kept() {
@@ -279,7 +311,7 @@ fn hears_that_it_was_not_kept() {
     assert_eq!(receiver.finish().code(), Some(1));
 }
 
-/// No connection, and nobody who says so.
+/// No connection, and no answer that says so.
 #[test]
 fn connection_that_is_not_made() {
     // A queue of one that is full does not answer, and does not refuse either.

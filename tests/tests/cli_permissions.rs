@@ -1,4 +1,4 @@
-//! A file that takes the place of another is open to nobody who could not get at the old one, and keeps what
+//! A file that takes the place of another gives no user access that the old one did not give, and keeps what
 //! may be kept.
 
 use std::collections::BTreeMap;
@@ -182,7 +182,7 @@ fn mode_refused() {
     }
 }
 
-/// Neither modes nor lists can be changed: a list's mask is nobody's permission.
+/// Neither modes nor lists can be changed: a list's mask is not a permission of the group's.
 #[test]
 fn mode_and_list_refused() {
     let Some(mount) = ext4() else { return };

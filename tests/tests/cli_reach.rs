@@ -32,7 +32,7 @@ fn keeps_open() {
         fs::create_dir(&into).unwrap();
         fs::write(into.join("000007"), "what was there").unwrap();
         let receiver = Receiver::start(&listen, &into, &["--keep-open"]);
-        // One that dawdles holds nobody up.
+        // A slow client does not hold up the others.
         let slow =
             (!listen.starts_with("unix:")).then(|| TcpStream::connect(&receiver.address).unwrap());
         thread::scope(|scope| {
@@ -222,9 +222,9 @@ fn helps() {
         outcome.expect_success();
         let text = String::from_utf8(outcome.stdout).unwrap();
         assert!(text.contains(part), "{args:?}: {text}");
-        // A terminal of the usual width has room for it, and nobody is shown what is not for people.
+        // What is not for people is not shown.
         assert!(!text.contains("janitor") && !text.contains("man-pages"), "{text}");
-        // Somebody asked for it, and it could not be printed.
+        // It was asked for, and could not be printed.
         let mut sh = Command::new("sh");
         sh.args(["-c", r#"exec "$0" "$@" >&-"#]).arg(binary()).args(args);
         run(&mut sh, b"").expect_failure(1, &["cannot write -: Bad file descriptor (EBADF)"]);

@@ -112,7 +112,7 @@ fn at_one_end_only() {
         receiver.finish().expect_failure(1, &["cannot resume after 4 bytes"]);
         assert_eq!(fs::read(&to).unwrap(), b"half");
     }
-    // And the other way round: nobody says how much is there.
+    // And the other way round: the peer does not say how much it has.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let args = ["send", "--resume", "--timeout", "0.3", "-", &address];

@@ -1,7 +1,7 @@
 //! What the peer says while we send, and how it ends.
 //!
-//! Nobody may stop reading while sending: a peer that answers, such as an echo server, waits until its
-//! answer is read, and then no longer reads itself.
+//! The sender reads all the while: a peer that answers, such as an echo server, stops reading when its answer
+//! is not read, and both would wait for ever.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};

@@ -79,7 +79,7 @@ pub(crate) fn check_stdout() -> io::Result<()> {
 /// What a command comes to whose whole work is to print.
 pub(crate) fn printed(printed: io::Result<()>) -> Result<(), Failure> {
     match printed {
-        // Whoever stopped listening does not want to know.
+        // A reader that has gone does not need the rest.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed.map_err(|error| Failure::io("cannot write -", &error)),
     }
@@ -87,7 +87,7 @@ pub(crate) fn printed(printed: io::Result<()>) -> Result<(), Failure> {
 
 /// Prints one object on standard output, or on standard error if that carries data.
 pub(crate) fn print_json(object: &Value, stdout_is_data: bool) {
-    // Whoever stopped listening does not want to know.
+    // A reader that has gone does not need it.
     let _ = if stdout_is_data {
         writeln!(io::stderr(), "{object}")
     } else {

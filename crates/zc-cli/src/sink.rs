@@ -31,7 +31,7 @@ pub(crate) struct Sink {
     pub(crate) identity: Option<(u64, u64)>,
     /// How much of the file is there already.
     pub(crate) offset: u64,
-    /// Whether holes can be left in it: it is a file, and nobody else's.
+    /// Whether holes can be left in it: it is a file that this process opened.
     pub(crate) takes_holes: bool,
 }
 

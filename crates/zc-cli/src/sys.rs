@@ -13,8 +13,8 @@ static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
 /// Notes which standard streams are closed, before std opens /dev/null in their place.
 ///
-/// From then on nobody can tell: /dev/null for reading and writing is also what Python, libuv and daemon(3)
-/// pass on, on purpose.
+/// From then on the two cannot be told apart: Python, libuv and daemon(3) pass on, on purpose, a /dev/null
+/// that is open for reading and writing, too.
 extern "C" fn look() {
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     for (closed, stream) in CLOSED.iter().zip(streams) {
@@ -35,7 +35,7 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
         return Err(Errno::BADF.into());
     }
     // SAFETY: it is not -1, and of a number that is not open the kernel says EBADF. One that is open was
-    // passed on by whoever started us and is never closed here, or it fails the test below.
+    // passed on to this process, which never closes such a descriptor; or it fails the test below.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     // Everything that is opened here is closed on exec, and what came through exec is not.
     if fcntl_getfd(fd)?.contains(FdFlags::CLOEXEC) {

@@ -1,7 +1,7 @@
 //! What a new file takes over from the one it replaces: owner, group, permissions, access control list and
 //! extended attributes, each as far as the kernel and the file system let it.
 //!
-//! Nobody may do with the new file what they could not do with the old one. Where something cannot be kept,
+//! No user gets access to the new file that the old one did not give. Where something cannot be kept,
 //! what it would have ruled out is not granted: if the group is another one, the new group and everybody
 //! else get only what both the old group and everybody else had.
 
