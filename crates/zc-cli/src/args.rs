@@ -23,11 +23,13 @@ Addresses:
   unix:PATH   a Unix stream socket
 
 Sizes:
-  bytes, or with a suffix: 64k = 64K = 64KiB = 65536, 64kB = 64000; likewise M, G, T; 1.5M = 1572864
+  bytes, or with a suffix: 64k = 64K = 64KiB = 65536, 64kB = 64000; likewise
+  M, G, T; 1.5M = 1572864
 
 Exit status:
   0  all bytes were copied
-  1  the copy, or the opening of one of its ends, failed
+  1  an end could not be opened, the copy failed, the file could not be put in
+     place, or the peer did not take everything
   2  the command line is wrong
   3  fewer bytes came than --expect asked for" $(, $more)*)
     };
@@ -41,28 +43,33 @@ const AFTER_LONG: &str = after!(
     "
 
 Files:
-  A file is written under no name or a temporary one, in its directory, and gets its name when it
-  is complete: whatever fails, what was there before is still there. Before a file takes the place of
-  another it is on the disk, so that after a power cut one of the two is there; --sync extends this to
-  files that replace none, and to names, and --no-sync spares it. The new file has the permissions,
-  the access control list, the extended attributes and, as far as permitted, the owner and group of
-  the one it replaces; where that is not permitted it is open to fewer users, never to more. Its other
-  names (hard links) keep the old content, unless you say --in-place.
+  A file is written under no name or a temporary one, in its directory, and
+  gets its name when it is complete: whatever fails, what was there before is
+  still there. Before a file takes the place of another it is on the disk, so
+  that after a power cut one of the two is there; --sync extends this to files
+  that replace none, and to names, and --no-sync spares it. The new file has
+  the permissions, the access control list, the extended attributes and, as
+  far as permitted, the owner and group of the one it replaces; where that is
+  not permitted it is open to fewer users, never to more. Its other names
+  (hard links) keep the old content, unless you say --in-place.
 
-  Where no new file can take the old one's place (something is mounted on it; the directory is sticky,
-  append-only or not yours to write; the file system cannot rename; /proc and /sys), the old one
-  is written, as cp does. If that cannot be known before, and cannot be done either, a complete file
-  keeps its temporary name, the message says which, and the exit status is 1.
+  Where no new file can take the old one's place (something is mounted on it;
+  the directory is sticky, append-only or not yours to write; the file system
+  cannot rename; /proc and /sys), the old one is written, as cp does. If that
+  cannot be known before, and cannot be done either, a complete file keeps its
+  temporary name, the message says which, and the exit status is 1.
 
-  Devices and FIFOs are written directly. So are descriptors: -, /dev/stdin, /dev/stdout,
-  /dev/stderr, /dev/fd/N, /proc/self/fd/N and links to them mean what zc was started with, and not the
-  file behind it. One that was closed is an error.
+  Devices and FIFOs are written directly. So are descriptors: -, /dev/stdin,
+  /dev/stdout, /dev/stderr, /dev/fd/N, /proc/self/fd/N and links to them mean
+  what zc was started with, and not the file behind it. One that was closed is
+  an error.
 
-  To recv, the upload of a client that is killed looks complete: give --expect N if N is known.
+  To recv, the upload of a client that is killed looks complete: give --expect
+  N if N is known.
 
 JSON:
-  With --json, recv, send and cp print one object, on success and on failure alike, always with
-  these keys (null where there is nothing to say):
+  With --json, recv, send and cp print one object, on success and on failure
+  alike, always with these keys (null where there is nothing to say):
     ok          whether it succeeded
     exit        the exit status
     command     recv, send or cp
@@ -73,9 +80,10 @@ JSON:
     residue     bytes taken from the source and not delivered
     seconds     how long the copy took, without waiting for a connection
     calls       system calls the copy made
-    mechanism   what moved most bytes: copy_file_range, sendfile, splice or read/write
-    mechanisms  for each of the four: name, tried, moved, and the errno, errno_name and
-                errno_text with which it gave way to the next
+    mechanism   what moved most bytes: copy_file_range, sendfile, splice or
+                read/write
+    mechanisms  for each of the four: name, tried, moved, and the errno,
+                errno_name and errno_text with which it gave way to the next
     replied     bytes that the peer sent back (send)
     unacknowledged
                 bytes of which the peer has not said that it has them (send)
@@ -84,7 +92,8 @@ JSON:
     syscall     the call that failed
     errno       its error number
     errno_name  the same as a name, such as ECONNRESET
-  It goes to standard output; to standard error if standard output carries the data."
+  It goes to standard output; to standard error if standard output carries the
+  data."
 );
 
 const DEMO: &str = "\
@@ -151,7 +160,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Recv {
-    /// Address to listen on: HOST:PORT or unix:PATH
+    /// Address to listen on: HOST:PORT, PORT or unix:PATH
     pub(crate) listen: Endpoint,
     /// File to write, or - for standard output; with --keep-open, the directory of the files
     pub(crate) file: OsString,
@@ -181,7 +190,7 @@ pub(crate) struct Recv {
 pub(crate) struct Send {
     /// File to send, or - for standard input
     pub(crate) file: OsString,
-    /// Address to connect to: HOST:PORT or unix:PATH
+    /// Address to connect to: HOST:PORT, PORT or unix:PATH
     pub(crate) addr: Endpoint,
     /// Begin after the bytes that the receiver has already (it needs the option, too: zc recv --help)
     #[arg(long)]
