@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -157,6 +157,10 @@ impl Tmux<'_> {
         command.arg("-S").arg(self.0).env_remove("TMUX");
         command
     }
+    fn start(&self, script: &str) {
+        let session = ["-f", "/dev/null", "new-session", "-d", "-s", "zc", "-x", "120", "-y", "10"];
+        assert!(self.command().args(session).arg(script).status().unwrap().success());
+    }
     fn screen(&self) -> String {
         let output = self.command().args(["capture-pane", "-p", "-t", "zc"]).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -167,6 +171,26 @@ impl Drop for Tmux<'_> {
     fn drop(&mut self) {
         let _ = self.command().arg("kill-server").status();
     }
+}
+
+/// A peer that takes its time keeps the sender waiting, and the user is told why.
+#[test]
+fn says_what_it_waits_for() {
+    if !have("tmux", "says_what_it_waits_for") {
+        return;
+    }
+    let dir = scratch();
+    let socket = dir.path().join("tmux");
+    let tmux = Tmux(&socket);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let from = dir.path().join("from");
+    fs::write(&from, "content").unwrap();
+    tmux.start(&format!("{} send {} {address}; sleep 1000", binary().display(), from.display()));
+    let (client, _) = listener.accept().unwrap();
+    until("a hint", || tmux.screen().contains("all is sent; waiting for 127.0.0.1:"));
+    drop(client);
+    until("an error, with the content unread", || tmux.screen().contains("(ECONNRESET)"));
 }
 
 #[test]
@@ -185,8 +209,7 @@ fn draws_a_bar_on_a_terminal() {
         fifo.display(),
         dir.path().join("to").display(),
     );
-    let session = ["-f", "/dev/null", "new-session", "-d", "-s", "zc", "-x", "120", "-y", "10"];
-    assert!(tmux.command().args(session).arg(script).status().unwrap().success());
+    tmux.start(&script);
 
     let content = bytes(LEN, 3);
     let mut feed = File::options().write(true).open(&fifo).unwrap();

@@ -13,10 +13,14 @@ use rustix::net::{AddressFamily, Shutdown, shutdown};
 
 use crate::answer::{Answer, Ended};
 use crate::end::End;
+use crate::say::say;
 use crate::sys;
 
 /// How long to wait for an acknowledgement, of which no system call tells.
 const TICK: Duration = Duration::from_millis(20);
+
+/// When people begin to wonder.
+const HINT_AFTER: Duration = Duration::from_secs(3);
 
 /// Has the kernel ask a peer that says nothing whether it is still there: after a minute, six times, every
 /// ten seconds.
@@ -58,12 +62,14 @@ pub(crate) enum Farewell {
 
 /// Ends our side, and waits until the peer has acknowledged every byte and ended its own.
 ///
-/// Bytes in the socket's buffer count as moved, and a peer that gives up now would do so unnoticed.
+/// Bytes in the socket's buffer count as moved, and a peer that gives up now would do so unnoticed. If it takes
+/// its time, `hint` is said once.
 pub(crate) fn take_leave(
     socket: &End,
     answer: &Answer,
     linger: Option<Duration>,
     timeout: Option<Duration>,
+    mut hint: Option<&str>,
 ) -> Farewell {
     match shutdown(&socket.fd, Shutdown::Write) {
         // The peer has reset the connection; its answer says so.
@@ -97,7 +103,16 @@ pub(crate) fn take_leave(
         }
         // Until the peer ends there is nothing to look at but for the timeout's sake.
         let tick = if timeout.is_some() || ended.is_some() { TICK } else { Duration::MAX };
-        let tick = tick.min(linger).min(idle);
+        let mut tick = tick.min(linger).min(idle);
+        if let Some(text) = hint {
+            let left = HINT_AFTER.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                say(text);
+                hint = None;
+            } else {
+                tick = tick.min(left);
+            }
+        }
         if ended.is_some() {
             std::thread::sleep(tick);
             continue;

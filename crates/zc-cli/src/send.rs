@@ -1,5 +1,6 @@
 //! `zc send`: a file into a connection.
 
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use rustix::net::sockopt::Timeout;
@@ -36,7 +37,12 @@ pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
         Plan { bounds: args.bounds, resumed, keep_holes: false, visible: args.output.visible() };
     let sent = transfer::run(&mut copier(), &mut source, &mut socket, &plan);
     let mut done = sent.inspect_err(|_| answer.abandon(&socket.fd))?;
-    let farewell = peer::take_leave(&socket, &answer, args.linger, args.timeout);
+    let hint = format!(
+        "zc send: all is sent; waiting for {} to take it and to end the connection (--linger bounds the wait)",
+        args.addr,
+    );
+    let hint = Some(hint.as_str()).filter(|_| !args.output.quiet && io::stderr().is_terminal());
+    let farewell = peer::take_leave(&socket, &answer, args.linger, args.timeout, hint);
     done.replied = Some(answer.bytes());
     match conclude(args, &source, farewell) {
         Ok(()) => Ok(done),
