@@ -37,7 +37,10 @@ pub(crate) fn run(args: &Recv) -> Result<(), Failure> {
             let serve = move || {
                 let _place = place;
                 match stream {
-                    Ok(stream) => output::each(&args.output, &serve(args, stream, numbers)),
+                    // Said before the sender hears of it.
+                    Ok(mut stream) => {
+                        output::each(&args.output, &serve(args, &mut stream, numbers));
+                    }
                     Err(failure) => {
                         output::each(&args.output, &Err(failure));
                         // Too many open files, perhaps: it passes.
@@ -53,7 +56,7 @@ pub(crate) fn run(args: &Recv) -> Result<(), Failure> {
 }
 
 /// Writes down what one connection brings.
-fn serve(args: &Recv, source: End, numbers: &AtomicU64) -> Result<Done, Failure> {
+fn serve(args: &Recv, source: &mut End, numbers: &AtomicU64) -> Result<Done, Failure> {
     loop {
         match open(args, numbers.fetch_add(1, Relaxed)) {
             // Another process writes there, too.

@@ -23,10 +23,10 @@ pub(crate) fn run(args: &Recv) -> Result<Done, Failure> {
     // The file first: a client should not get to send what cannot be kept.
     let sink = Sink::open(&args.file, Path::new(&args.file), manner)?;
     let listener = listen(args)?;
-    let source = accept(&listener, args)?;
+    let mut source = accept(&listener, args)?;
     // The path of a Unix socket goes with it.
     drop(listener);
-    receive(args, source, sink)
+    receive(args, &mut source, sink)
 }
 
 /// Listens, and says where.
@@ -55,9 +55,10 @@ pub(crate) fn accept(listener: &Listener, args: &Recv) -> Result<End, Failure> {
 }
 
 /// Writes down what a connection brings.
-pub(crate) fn receive(args: &Recv, mut source: End, sink: Sink) -> Result<Done, Failure> {
-    // The connection is open until the file is in place, and the sender told if it is not.
-    write_down(args, &mut source, sink).inspect_err(|_| peer::break_off(&source))
+///
+/// The connection is still open when the file is in place, so that the sender can be told if it is not.
+pub(crate) fn receive(args: &Recv, source: &mut End, sink: Sink) -> Result<Done, Failure> {
+    write_down(args, source, sink).inspect_err(|_| peer::break_off(source))
 }
 
 fn write_down(args: &Recv, source: &mut End, mut sink: Sink) -> Result<Done, Failure> {
