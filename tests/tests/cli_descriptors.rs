@@ -67,6 +67,12 @@ fn closed() {
             assert_eq!(names(dir.path()).len(), 2, "{script}");
         }
     }
+    // What is said goes where it can be read.
+    let dir = scratch();
+    fs::write(dir.path().join("precious"), "precious").unwrap();
+    let outcome = sh(binary(), dir.path(), r#""$0" cp precious new --json >&-"#, b"");
+    assert_eq!(outcome.code(), Some(0));
+    assert!(outcome.line().starts_with('{'), "{outcome:?}");
     // Those that are not needed need not be there.
     for script in
         [r#""$0" cp precious new <&- >&-"#, r#""$0" cp precious - 2>&-"#, r#""$0" cp - new >&-"#]

@@ -93,7 +93,7 @@ JSON:
     errno       its error number
     errno_name  the same as a name, such as ECONNRESET
   It goes to standard output; to standard error if standard output carries the
-  data."
+  data, or is closed."
 );
 
 const DEMO: &str = "\

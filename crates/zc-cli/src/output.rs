@@ -85,10 +85,10 @@ pub(crate) fn printed(printed: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
-/// Prints one object on standard output, or on standard error if that carries data.
+/// Prints one object on standard output, or on standard error if that carries data or was closed.
 pub(crate) fn print_json(object: &Value, stdout_is_data: bool) {
     // A reader that has gone does not need it.
-    let _ = if stdout_is_data {
+    let _ = if stdout_is_data || check_stdout().is_err() {
         writeln!(io::stderr(), "{object}")
     } else {
         writeln!(io::stdout(), "{object}")
