@@ -1,8 +1,9 @@
 //! Peers that answer, that stop reading, and that vanish.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use zc_testkit::cli::{
-    Outcome, Receiver, bytes, have, in_mount_namespace, names, run, scratch, zc,
+    Nobody, Outcome, Receiver, bytes, give_to_nobody, have, in_mount_namespace, names, run,
+    scratch, zc,
 };
 use zc_testkit::sockets::reset;
 
@@ -70,10 +72,31 @@ fn answers() {
         run(zc(["send", "--reply"]).arg(dir.path().join("new")).arg(&from).arg(&address), b"");
     server.join().unwrap();
     assert_eq!((outcome.code(), names(dir.path()).len()), (Some(1), 2));
+    run(zc(["send", "--reply"]).args([&from, &from]).arg("127.0.0.1:1"), b"")
+        .expect_failure(1, &["it is the file to send"]);
+    assert!(fs::read(&from).unwrap() == content);
     let missing = dir.path().join("missing/reply");
     run(zc(["send", "--reply"]).arg(&missing).arg(&from).arg("127.0.0.1:1"), b"")
         .expect_failure(1, &["cannot write ", "(ENOENT)"]);
     assert_eq!(names(dir.path()).len(), 2);
+}
+
+/// An answer goes into a file that cannot be replaced as any other copy does, and nothing of the old one stays.
+#[test]
+fn answers_in_place() {
+    let (nobody, dir) = (Nobody::new(), scratch());
+    let locked = dir.path().join("locked");
+    fs::create_dir(&locked).unwrap();
+    let reply = locked.join("reply");
+    fs::write(&reply, "what was there, and is longer than the answer").unwrap();
+    give_to_nobody(&reply);
+    fs::set_permissions(&locked, Permissions::from_mode(0o555)).unwrap();
+    let (address, server) = serve(echo);
+    let args = ["send", "--reply", reply.to_str().unwrap(), "-", &address];
+    run(&mut nobody.zc(&args), b"answer").expect_success();
+    server.join().unwrap();
+    fs::set_permissions(&locked, Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(fs::read(&reply).unwrap(), b"answer");
 }
 
 /// socat, in place of an echo server, and nc, which returns it all.

@@ -19,10 +19,17 @@ use crate::{cp, peer, resume};
 
 pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
     let mut source = cp::source(&args.file)?;
-    let reply = match &args.reply {
+    let mut reply = match &args.reply {
         Some(name) => Some(Sink::open(name, Path::new(name), Manner::ordinary(DEFAULT_MODE))?),
         None => None,
     };
+    if let Some(reply) = &reply
+        && reply.identity.is_some()
+        && reply.identity == source.identity
+    {
+        let what = format!("cannot write the answer to {}", reply.end.about.name);
+        return Err(Failure::new(what, "it is the file to send"));
+    }
     let connect = |error| Failure::io(format!("cannot connect to {}", args.addr), &error);
     let stream = args.addr.connect(args.timeout).map_err(connect)?;
     let mut socket = End::new(stream, args.addr.to_string()).map_err(connect)?;
@@ -30,6 +37,9 @@ pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
     peer::limit_waits(&mut socket, args.timeout, Timeout::Send).map_err(connect)?;
     let resumed = if args.resume { resume::answer(&mut socket, args.timeout)? } else { 0 };
     resume::skip(&mut source, resumed)?;
+    if let Some(reply) = &mut reply {
+        reply.begin()?;
+    }
     let ours = socket.fd.get_ref().try_clone().map_err(connect)?;
     let answer = Answer::listen(ours, reply).map_err(connect)?;
 
