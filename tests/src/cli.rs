@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -58,13 +58,21 @@ impl Nobody {
     /// Puts `zc` in a directory that everybody may enter.
     pub fn new() -> Nobody {
         let dir = scratch();
-        fs::copy(binary(), dir.path().join("zc")).expect("zc was just built");
+        // By another process: a child that another test has just forked would hold a descriptor of ours that
+        // writes to the program, which then cannot be run (ETXTBSY).
+        let copied = Command::new("cp").args([binary(), &dir.path().join("zc")]).status();
+        assert!(copied.expect("cp runs").success(), "zc was just built");
         Nobody { dir }
+    }
+
+    /// Where that `zc` is.
+    pub fn program(&self) -> PathBuf {
+        self.dir.path().join("zc")
     }
 
     /// A command that runs `zc` without privileges. Who has none needs to give none up.
     pub fn zc(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(self.dir.path().join("zc"));
+        let mut command = Command::new(self.program());
         command.args(args);
         if rustix::process::geteuid().is_root() {
             command.uid(Nobody::ID).gid(Nobody::ID);
@@ -77,6 +85,41 @@ impl Default for Nobody {
     fn default() -> Self {
         Nobody::new()
     }
+}
+
+/// Whether these tests run as root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Makes `path` the property of the user that [`Nobody`] is.
+pub fn give_to_nobody(path: &Path) {
+    if is_root() {
+        chown(path, Some(Nobody::ID), Some(Nobody::ID)).expect("root may");
+    }
+}
+
+/// Runs a shell script as `sh -c SCRIPT zc DIR` in a mount namespace of its own, if that can be had.
+#[track_caller]
+pub fn in_mount_namespace(test: &str, script: &str, dir: &Path) -> Option<Command> {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c"]);
+        command
+    };
+    let trial = unshare()
+        .arg(r#"mount -t tmpfs none "$0""#)
+        .arg(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if !trial.is_ok_and(|status| status.success()) {
+        skip(&format!("{test}: mounting takes root and unshare"));
+        return None;
+    }
+    let mut command = unshare();
+    command.arg(script).arg(binary()).arg(dir);
+    Some(command)
 }
 
 /// Builds `zc` beside the tests. They are in another package, for which cargo does not.

@@ -96,6 +96,22 @@ fn zc_uploads_over_ipv6() {
     assert!(fs::read(dir.path().join("output")).unwrap() == sent);
 }
 
+/// A port is enough, for all addresses there are.
+#[test]
+fn port_only() {
+    let dir = scratch();
+    let output = dir.path().join("output");
+    for (seed, spell) in [|port: String| port, |port| format!(":{port}")].into_iter().enumerate() {
+        let sent = bytes(100_000, seed as u64);
+        let receiver = Receiver::start(&spell(free_port()), &output, &[]);
+        let port = receiver.port().to_owned();
+        let address = if seed == 0 { format!("127.0.0.1:{port}") } else { spell(port) };
+        run(&mut zc(["send", "-", &address]), &sent).expect_success();
+        receiver.finish().expect_success();
+        assert!(fs::read(&output).unwrap() == sent);
+    }
+}
+
 /// curl does not end its side of the connection, since it waits for an answer; the limit ends the
 /// upload. Its request is cut down to the one header that it cannot do without, so that we know
 /// every byte of it.

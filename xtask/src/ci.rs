@@ -55,6 +55,7 @@ const CHECKS: &[Check] = &[
     check("cargo run -p zc-std --features hook --example inject_faults"),
     check("cargo test -p zc-std --features hook --examples"),
     check("cargo run --release -p zc-cli -- demo --size 64MiB"),
+    check("cargo run -q -p xtask -- dist"),
     check("cargo run --release -p zc-testkit --bin soak -- --seconds 10"),
     // Each bench once, unoptimised, to see that it still runs.
     check("cargo test -q -p zc-benches --benches"),

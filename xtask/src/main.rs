@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod cost;
+mod dist;
 mod kernels;
 mod kit;
 mod scale;
@@ -27,6 +28,8 @@ enum Chore {
     /// Run what the gate runs
     Ci,
     Bench(bench::Args),
+    /// Build the tool as it is handed out, with manual pages and completions
+    Dist,
     /// Copy under every fault that can be injected, a million schedules and more
     Explore(kit::Args),
     /// Copy on many threads for a long time, and watch memory and descriptors
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Ci => ci::run(),
         Chore::Bench(args) => bench::run(&args),
+        Chore::Dist => dist::run(),
         Chore::Explore(args) => kit::run("explore", &args),
         Chore::Soak(args) => kit::run("soak", &args),
         Chore::Scale(args) => scale::run(&args),

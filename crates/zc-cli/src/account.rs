@@ -10,6 +10,10 @@ pub(crate) struct Account {
     pub(crate) moved: u64,
     pub(crate) calls: u64,
     pub(crate) elapsed: Duration,
+    /// How many of the bytes moved are holes.
+    pub(crate) holes: u64,
+    /// How many bytes were there before.
+    pub(crate) resumed: u64,
     parts: [Part; Mechanism::ALL.len()],
 }
 
@@ -23,6 +27,11 @@ pub(crate) struct Part {
 }
 
 impl Account {
+    /// Nothing yet, where so many bytes were there before.
+    pub(crate) fn after(resumed: u64) -> Account {
+        Account { resumed, ..Account::default() }
+    }
+
     pub(crate) fn add(&mut self, report: &Report) {
         self.moved += report.moved();
         self.calls += report.calls();
@@ -31,6 +40,12 @@ impl Account {
             part.moved += report.moved_by(mechanism);
             part.refused = part.refused.or(report.refused(mechanism));
         }
+    }
+
+    /// Counts a hole that both files have.
+    pub(crate) fn skip(&mut self, hole: u64) {
+        self.moved += hole;
+        self.holes += hole;
     }
 
     /// Each mechanism with what it did, in the order of a chain.

@@ -2,26 +2,34 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
+use crate::bar::Visible;
 use crate::endpoint::Endpoint;
+use crate::seconds;
 use crate::size;
+use crate::target::{Manner, Sync, Way};
 
 macro_rules! after {
     ($($more:literal)*) => {
         concat!("\
 Addresses:
   HOST:PORT   TCP; [::1]:PORT for IPv6; port 0 to listen on any that is free
+  :PORT, PORT TCP; listens on all addresses, connects to localhost
   unix:PATH   a Unix stream socket
 
 Sizes:
-  bytes, or with a suffix: 64k = 64K = 64KiB = 65536, 64kB = 64000; likewise M, G, T
+  bytes, or with a suffix: 64k = 64K = 64KiB = 65536, 64kB = 64000; likewise
+  M, G, T; 1.5M = 1572864
 
 Exit status:
   0  all bytes were copied
-  1  the copy, or the opening of one of its ends, failed
+  1  an end could not be opened, the copy failed, the file could not be put in
+     place, or the peer did not take everything
   2  the command line is wrong
   3  fewer bytes came than --expect asked for" $(, $more)*)
     };
@@ -35,30 +43,57 @@ const AFTER_LONG: &str = after!(
     "
 
 Files:
-  A file is written under no name or a temporary one, in its directory, and gets its name when it
-  is complete: whatever fails, what was there before is still there. The new file has the mode and,
-  as far as permitted, the owner of the one it replaces. Devices, FIFOs and - are written directly.
-  To recv, the upload of a client that is killed looks complete: give --expect N if N is known.
+  A file is written under no name or a temporary one, in its directory, and
+  gets its name when it is complete: whatever fails, what was there before is
+  still there. Before a file takes the place of another it is on the disk, so
+  that after a power cut one of the two is there; --sync extends this to files
+  that replace none, and to names, and --no-sync spares it. The new file has
+  the permissions, the access control list, the extended attributes and, as
+  far as permitted, the owner and group of the one it replaces; where that is
+  not permitted it is open to fewer users, never to more. Its other names
+  (hard links) keep the old content, unless you say --in-place.
+
+  Where no new file can take the old one's place (something is mounted on it;
+  the directory is sticky, append-only or not yours to write; the file system
+  cannot rename; /proc and /sys), the old one is written, as cp does. If that
+  cannot be known before, and cannot be done either, a complete file keeps its
+  temporary name, the message says which, and the exit status is 1.
+
+  Devices and FIFOs are written directly. So are descriptors: -, /dev/stdin,
+  /dev/stdout, /dev/stderr, /dev/fd/N, /proc/self/fd/N and links to them mean
+  what zc was started with, and not the file behind it. One that was closed is
+  an error.
+
+  To recv, the upload of a client that is killed looks complete: give --expect
+  N if N is known.
 
 JSON:
-  With --json, recv, send and cp print one object, on success and on failure alike, always with
-  these keys (null where there is nothing to say):
+  With --json, recv, send and cp print one object, on success and on failure
+  alike, always with these keys (null where there is nothing to say):
     ok          whether it succeeded
     exit        the exit status
     command     recv, send or cp
     from, to    the two ends: addresses, paths, or -
-    moved       bytes delivered
+    moved       bytes delivered, holes included
+    holes       those of them that are holes in both files (cp)
+    resumed     bytes that were there already (--resume)
     residue     bytes taken from the source and not delivered
     seconds     how long the copy took, without waiting for a connection
     calls       system calls the copy made
-    mechanism   what moved most bytes: copy_file_range, sendfile, splice or read/write
-    mechanisms  for each of the four: name, tried, moved, and the errno, errno_name and
-                errno_text with which it gave way to the next
+    mechanism   what moved most bytes: copy_file_range, sendfile, splice or
+                read/write
+    mechanisms  for each of the four: name, tried, moved, and the errno,
+                errno_name and errno_text with which it gave way to the next
+    replied     bytes that the peer sent back (send)
+    unacknowledged
+                bytes of which the peer has not said that it has them (send)
+    kept        the file with the bytes that could not be put in place
     error       the message
     syscall     the call that failed
     errno       its error number
     errno_name  the same as a name, such as ECONNRESET
-  It goes to standard output; to standard error if standard output carries the data."
+  It goes to standard output; to standard error if standard output carries the
+  data, or is closed."
 );
 
 const DEMO: &str = "\
@@ -74,7 +109,7 @@ JSON:
 /// Receives, sends and copies bytes, with the kernel doing the moving.
 #[derive(Debug, Parser)]
 #[command(name = "zc", version, after_help = AFTER, after_long_help = AFTER_LONG)]
-#[command(disable_help_subcommand = true, max_term_width = 100)]
+#[command(max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -97,18 +132,26 @@ pub(crate) enum Command {
     Recv(Recv),
     /// Connects and sends a file
     ///
-    /// After the last byte it ends its side of the connection and gives the receiver a second to
-    /// end the other, so that a reset is reported and not lost.
+    /// After the last byte it ends its side of the connection and waits until the peer has acknowledged
+    /// every byte and ended its own: only then it is a success. What the peer sends meanwhile is read, so
+    /// that one that answers (an echo server, HTTP) is not held up.
     #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
     Send(Send),
-    /// Copies a file
+    /// Copies a single file (for trees: cp -a)
     ///
-    /// The copy gets the permissions of the file, less the umask.
+    /// A new file gets the permissions of the one it is a copy of, less the umask. Holes stay holes.
     #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
     Cp(Cp),
     /// Compares zc with std::io::copy: uploads over TCP and a Unix socket into a file
     #[command(after_help = DEMO, after_long_help = DEMO)]
     Demo(Demo),
+    /// Prints the completions of a shell
+    ///
+    /// For instance: zc completions bash >/usr/share/bash-completion/completions/zc
+    Completions(Completions),
+    /// Writes the manual pages, for those who package zc
+    #[command(hide = true)]
+    ManPages(ManPages),
     #[command(hide = true)]
     DemoSender(DemoSender),
     #[command(hide = true)]
@@ -117,16 +160,28 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Recv {
-    /// Address to listen on: HOST:PORT or unix:PATH
+    /// Address to listen on: HOST:PORT, PORT or unix:PATH
     pub(crate) listen: Endpoint,
-    /// File to write, or - for standard output
+    /// File to write, or - for standard output; with --keep-open, the directory of the files
     pub(crate) file: OsString,
+    /// Take connection after connection, until killed, and write what each brings to a file of its own
+    ///
+    /// The files are called 000001, 000002 and so on, after those that are there; none is ever replaced. Up
+    /// to 64 connections are served at a time. What fails is said, and the others go on. With --json, one
+    /// line for each.
+    #[arg(short, long, conflicts_with_all = ["resume", "in_place", "progress"])]
+    pub(crate) keep_open: bool,
     /// Let small pieces that come by TCP wait up to MS milliseconds for more, to be written together;
     /// 0 to write each as it comes
     #[arg(long, value_name = "MS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=1000))]
     pub(crate) coalesce: u64,
+    /// Fail if not a byte comes within so many seconds, once there is a connection
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::parse_nonzero)]
+    pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) bounds: Bounds,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -135,8 +190,21 @@ pub(crate) struct Recv {
 pub(crate) struct Send {
     /// File to send, or - for standard input
     pub(crate) file: OsString,
-    /// Address to connect to: HOST:PORT or unix:PATH
+    /// Address to connect to: HOST:PORT, PORT or unix:PATH
     pub(crate) addr: Endpoint,
+    /// Begin after the bytes that the receiver has already (it needs the option, too: zc recv --help)
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Write what the peer sends back to FILE, or to standard output if it is - [default: drop it]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) reply: Option<OsString>,
+    /// After the last byte, wait at most so many seconds until the peer has acknowledged every byte and ended
+    /// the connection [default: as long as it takes]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::parse)]
+    pub(crate) linger: Option<Duration>,
+    /// Fail if the connection is not made, or not a byte moves, within so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::parse_nonzero)]
+    pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) bounds: Bounds,
     #[command(flatten)]
@@ -152,6 +220,8 @@ pub(crate) struct Cp {
     #[command(flatten)]
     pub(crate) bounds: Bounds,
     #[command(flatten)]
+    pub(crate) writing: Writing,
+    #[command(flatten)]
     pub(crate) output: Output,
 }
 
@@ -166,6 +236,30 @@ pub(crate) struct Bounds {
     pub(crate) expect: Option<u64>,
 }
 
+/// How to write a file.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Writing {
+    /// End only when the file and its name are on the disk, new ones too
+    #[arg(long, conflicts_with = "no_sync")]
+    pub(crate) sync: bool,
+    /// Do not wait for the disk before a file takes the place of another
+    #[arg(long)]
+    pub(crate) no_sync: bool,
+    /// Write the file that is there, as cp does, and do not put a new one in its place
+    ///
+    /// All its names (hard links) then show the new content, and half of it if the copy fails.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) in_place: bool,
+    /// Go on after what the file holds already, and leave it as far as it got if the copy fails
+    ///
+    /// What it holds is not compared with what was to come. --expect counts all of the file, and --limit
+    /// only what is added to it. To recv and send, it has to be given at both ends: the receiver says how
+    /// many bytes it has (a decimal number and a newline), and the sender says the same, and then the
+    /// bytes from there on.
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Output {
     /// Say which mechanism moved the bytes, which were tried, and why they gave way
@@ -174,6 +268,24 @@ pub(crate) struct Output {
     /// Print one JSON object about the copy (its keys: zc --help)
     #[arg(long)]
     pub(crate) json: bool,
+    /// Say how far the copy is even where standard error is not a terminal: a line a second
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) progress: bool,
+    /// Print errors only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManPages {
+    /// Directory to write them to
+    pub(crate) dir: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -206,10 +318,14 @@ impl Command {
     /// Finds what is wrong with the options taken together.
     pub(crate) fn check(&self) -> Result<(), clap::Error> {
         let bounds = match self {
+            // The bytes expected may be there already, all but a few.
+            Command::Recv(Recv { writing: Writing { resume: true, .. }, .. })
+            | Command::Send(Send { resume: true, .. })
+            | Command::Cp(Cp { writing: Writing { resume: true, .. }, .. }) => return Ok(()),
             Command::Recv(Recv { bounds, .. })
             | Command::Send(Send { bounds, .. })
             | Command::Cp(Cp { bounds, .. }) => bounds,
-            Command::Demo(_) | Command::DemoSender(_) | Command::Janitor(_) => return Ok(()),
+            _ => return Ok(()),
         };
         match (bounds.limit, bounds.expect) {
             (Some(limit), Some(expect)) if limit < expect => Err(Cli::command().error(
@@ -217,6 +333,34 @@ impl Command {
                 format!("--limit {limit} lets no copy bring the bytes of --expect {expect}"),
             )),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Writing {
+    /// The same for the target. See [`Manner`] for `mode`.
+    pub(crate) fn manner(&self, mode: u32) -> Manner {
+        let sync = match self {
+            Writing { sync: true, .. } => Sync::Always,
+            Writing { no_sync: true, .. } => Sync::Never,
+            _ => Sync::Replacing,
+        };
+        let way = match self {
+            Writing { resume: true, .. } => Way::Resume,
+            Writing { in_place: true, .. } => Way::InPlace,
+            _ => Way::Replace,
+        };
+        Manner { mode, sync, way }
+    }
+}
+
+impl Output {
+    /// Whether to show how far a copy is.
+    pub(crate) fn visible(&self) -> Visible {
+        match self {
+            Output { quiet: true, .. } => Visible::Never,
+            Output { progress: true, .. } => Visible::Always,
+            _ => Visible::OnTerminal,
         }
     }
 }

@@ -6,42 +6,58 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::args::Cp;
 use crate::copier::copier;
-use crate::end::End;
+use crate::done::Done;
+use crate::end::{End, Use};
 use crate::error::Failure;
-use crate::output::Done;
 use crate::sink::Sink;
 use crate::target::DEFAULT_MODE;
-use crate::transfer;
+use crate::transfer::{self, Plan};
+use crate::{descriptor, resume};
 
 pub(crate) fn run(args: &Cp) -> Result<Done, Failure> {
     let mut source = source(&args.from)?;
     let to = destination(&args.from, &args.to);
-    let mut sink = Sink::open(&args.to, &to, mode(&args.from))?;
-    if same_file(&args.from, &to) {
+    let manner = args.writing.manner(mode(&args.from));
+    let mut sink = Sink::open(&args.to, &to, manner)?;
+    if source.identity.is_some() && source.identity == sink.identity {
         let what = format!("cannot copy {} to {}", source.about.name, sink.end.about.name);
         return Err(Failure::new(what, "they are the same file"));
     }
-    let done = transfer::run(&mut copier(), &mut source, &mut sink.end, &args.bounds)?;
-    sink.commit(done)
+    resume::skip(&mut source, sink.offset)?;
+    sink.begin()?;
+    let plan = Plan {
+        bounds: args.bounds,
+        resumed: sink.offset,
+        keep_holes: sink.takes_holes,
+        visible: args.output.visible(),
+    };
+    let done = transfer::run(&mut copier(), &mut source, &mut sink.end, &plan)?;
+    match sink.commit() {
+        Ok(()) => Ok(done),
+        Err(failure) => Err(failure.with(done)),
+    }
 }
 
-/// Opens a file to read, or standard input.
+/// Opens a file to read, or the descriptor that the user meant.
 pub(crate) fn source(name: &OsStr) -> Result<End, Failure> {
     let open = || {
-        if name == "-" {
-            return End::standard(io::stdin());
+        let number = if name == "-" { Some(0) } else { descriptor::meant(name) };
+        let end = match number {
+            Some(number) => End::inherited(number, name, Use::Read)?,
+            None => End::new(File::open(name)?, name.to_string_lossy())?,
+        };
+        match FileType::from_raw_mode(rustix::fs::fstat(&end.fd)?.st_mode) {
+            FileType::Directory => Err(Errno::ISDIR.into()),
+            _ => Ok(end),
         }
-        let file = File::open(name)?;
-        if file.metadata()?.is_dir() {
-            return Err(Errno::ISDIR.into());
-        }
-        End::new(file, name.to_string_lossy())
     };
-    open().map_err(|error| Failure::io(format!("cannot read {}", name.display()), &error))
+    open()
+        .map_err(|error: io::Error| Failure::io(format!("cannot read {}", name.display()), &error))
 }
 
 /// `to`, or the file of the same name in it if it is a directory.
@@ -58,14 +74,5 @@ fn mode(from: &OsStr) -> u32 {
     match fs::metadata(from) {
         Ok(meta) if from != "-" && meta.is_file() => meta.mode() & 0o777,
         _ => DEFAULT_MODE,
-    }
-}
-
-fn same_file(from: &OsStr, to: &Path) -> bool {
-    let identity =
-        |path: &Path| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino(), meta.is_file()));
-    match (identity(Path::new(from)), identity(to)) {
-        (Some(from), Some(to)) => from == to && from.2,
-        _ => false,
     }
 }

@@ -1,11 +1,16 @@
 //! One end of a transfer: a descriptor, its name and its kind.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{OwnedFd, RawFd};
+use std::time::Duration;
 
-use rustix::fs::{FileType, fstat, makedev};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, makedev};
+use rustix::io::Errno;
 use zc_std::Fd;
+
+use crate::sys;
 
 /// An open end.
 #[derive(Debug)]
@@ -14,6 +19,10 @@ pub(crate) struct End {
     pub(crate) about: About,
     /// How many bytes a regular file holds.
     pub(crate) len: Option<u64>,
+    /// Device and inode of a regular file.
+    pub(crate) identity: Option<(u64, u64)>,
+    /// How long a read or write waits for a byte before it fails as if there were no waiting.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// An end as it appears in reports.
@@ -22,6 +31,13 @@ pub(crate) struct About {
     /// An address, a path, or `-`.
     pub(crate) name: String,
     pub(crate) kind: Kind,
+}
+
+/// What a descriptor is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Read,
+    Write,
 }
 
 /// What stands behind a descriptor, as far as it explains the choice of a mechanism.
@@ -59,11 +75,28 @@ impl End {
         };
         // Files of /proc hold more than the nothing they claim.
         let len = u64::try_from(stat.st_size).ok().filter(|&len| kind == Kind::File && len > 0);
-        Ok(End { fd: Fd::new(fd)?, about: About { name: name.into(), kind }, len })
+        let identity = (kind == Kind::File).then_some((stat.st_dev, stat.st_ino));
+        Ok(End {
+            fd: Fd::new(fd)?,
+            about: About { name: name.into(), kind },
+            len,
+            identity,
+            timeout: None,
+        })
     }
 
-    /// Standard input or output, past std's buffer, which nothing else here uses.
-    pub(crate) fn standard(stream: impl AsFd) -> io::Result<End> {
-        End::new(stream.as_fd().try_clone_to_owned()?, "-")
+    /// A descriptor that the process was started with, past std's buffers, which nothing else here uses.
+    ///
+    /// EBADF if it is not open, or not for `what`.
+    pub(crate) fn inherited(number: RawFd, name: &OsStr, what: Use) -> io::Result<End> {
+        let fd = sys::inherited(number)?;
+        let other = match what {
+            Use::Read => OFlags::WRONLY,
+            Use::Write => OFlags::RDONLY,
+        };
+        if fcntl_getfl(&fd)? & OFlags::RWMODE == other {
+            return Err(Errno::BADF.into());
+        }
+        End::new(fd, name.to_string_lossy())
     }
 }

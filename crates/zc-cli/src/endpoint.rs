@@ -1,18 +1,21 @@
-//! Addresses: `HOST:PORT` and `unix:PATH`, to connect to and to listen on.
+//! Addresses: `HOST:PORT`, `:PORT` and `unix:PATH`, to connect to and to listen on.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// An address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     Tcp(String),
+    /// All addresses of this machine.
+    Port(u16),
     Unix(PathBuf),
 }
 
@@ -26,11 +29,22 @@ impl FromStr for Endpoint {
             }
             return Ok(Endpoint::Unix(path.into()));
         }
-        match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                Ok(Endpoint::Tcp(text.into()))
+        let (host, port) = match text.rsplit_once(':') {
+            Some(split) => split,
+            None if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) => ("", text),
+            None => return Err("neither HOST:PORT nor unix:PATH".into()),
+        };
+        let port = match port.parse() {
+            Ok(port) => port,
+            Err(_) if port.is_empty() => return Err("no port after the colon".into()),
+            Err(_) => return Err(format!("port '{port}' is not a number from 0 to 65535")),
+        };
+        match host {
+            "" => Ok(Endpoint::Port(port)),
+            host if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) => {
+                Err("an IPv6 address goes into brackets, as in [::1]:9000".into())
             }
-            _ => Err("neither HOST:PORT nor unix:PATH".into()),
+            _ => Ok(Endpoint::Tcp(text.into())),
         }
     }
 }
@@ -39,15 +53,18 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Endpoint::Tcp(address) => f.write_str(address),
+            Endpoint::Port(port) => write!(f, ":{port}"),
             Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
 
 impl Endpoint {
-    pub(crate) fn connect(&self) -> io::Result<OwnedFd> {
+    /// Connects, within `timeout` for each address that a name stands for.
+    pub(crate) fn connect(&self, timeout: Option<Duration>) -> io::Result<OwnedFd> {
         match self {
-            Endpoint::Tcp(address) => TcpStream::connect(address).map(OwnedFd::from),
+            Endpoint::Tcp(address) => connect(address, timeout).map(OwnedFd::from),
+            Endpoint::Port(port) => connect(("localhost", *port), timeout).map(OwnedFd::from),
             Endpoint::Unix(path) => UnixStream::connect(path).map(OwnedFd::from),
         }
     }
@@ -55,12 +72,30 @@ impl Endpoint {
     pub(crate) fn listen(&self) -> io::Result<Listener> {
         match self {
             Endpoint::Tcp(address) => TcpListener::bind(address).map(Listener::Tcp),
+            Endpoint::Port(port) => {
+                // IPv4 comes in by it, too, unless the machine knows no IPv6.
+                let all = [Ipv6Addr::UNSPECIFIED.into(), IpAddr::from(Ipv4Addr::UNSPECIFIED)];
+                let all = all.map(|address| SocketAddr::from((address, *port)));
+                TcpListener::bind(&all[..]).map(Listener::Tcp)
+            }
             Endpoint::Unix(path) => {
                 let listener = bind_unix(path)?;
                 Ok(Listener::Unix(listener, OwnPath(path.clone())))
             }
         }
     }
+}
+
+fn connect(address: impl ToSocketAddrs, timeout: Option<Duration>) -> io::Result<TcpStream> {
+    let Some(timeout) = timeout else { return TcpStream::connect(address) };
+    let mut failed = ErrorKind::AddrNotAvailable.into();
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 /// Binds `path`, over the socket of a listener that died and could not remove it.
@@ -111,14 +146,14 @@ impl Listener {
     }
 
     /// The connection, and who is at its other end.
-    pub(crate) fn accept(self) -> io::Result<(OwnedFd, String)> {
+    pub(crate) fn accept(&self) -> io::Result<(OwnedFd, String)> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
                 Ok((stream.into(), peer.to_string()))
             }
             // Clients of Unix sockets have no address of their own.
-            Listener::Unix(ref listener, ref path) => {
+            Listener::Unix(listener, path) => {
                 let (stream, _) = listener.accept()?;
                 Ok((stream.into(), format!("unix:{}", path.0.display())))
             }
@@ -136,8 +171,23 @@ mod tests {
         for good in ["127.0.0.1:0", "[::1]:80", "localhost:65535"] {
             assert_eq!(good.parse(), Ok(Endpoint::Tcp(good.into())));
         }
-        for bad in ["", "unix:", "localhost", ":80", "localhost:", "localhost:65536", "a:b"] {
-            assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
+        for port in ["9000", ":9000"] {
+            assert_eq!(port.parse(), Ok(Endpoint::Port(9000)));
+        }
+        for (bad, why) in [
+            ("", "neither HOST:PORT nor unix:PATH"),
+            ("unix:", "no path"),
+            ("localhost", "neither HOST:PORT nor unix:PATH"),
+            ("localhost:", "no port"),
+            (":", "no port"),
+            ("localhost:65536", "port '65536'"),
+            ("80000", "port '80000'"),
+            ("a:b", "port 'b'"),
+            ("::1", "brackets"),
+            ("::1:80", "brackets"),
+        ] {
+            let error = bad.parse::<Endpoint>().unwrap_err();
+            assert!(error.contains(why), "{bad}: {error}");
         }
     }
 

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
+use std::time::Duration;
 
+use rustix::io::Errno;
 use zc_std::CopyError;
 
+use crate::done::Done;
 use crate::errno;
-use crate::output::Done;
 
 /// Exit statuses; `--help` documents them.
 pub(crate) mod exit {
@@ -27,7 +30,11 @@ pub(crate) struct Failure {
     /// How far it got, if it got as far as copying.
     pub(crate) done: Option<Box<Done>>,
     /// The same where there is no more to tell than that.
-    moved: u64,
+    moved: Option<u64>,
+    /// How many bytes the peer has not acknowledged, if that is what is wrong.
+    pub(crate) unacknowledged: Option<u64>,
+    /// Where the bytes are that could not be put in place.
+    pub(crate) kept: Option<Box<str>>,
 }
 
 impl Failure {
@@ -40,7 +47,9 @@ impl Failure {
             syscall: None,
             errno: None,
             done: None,
-            moved: 0,
+            moved: None,
+            kept: None,
+            unacknowledged: None,
         }
     }
 
@@ -79,6 +88,13 @@ impl Failure {
         Failure { exit: exit::SHORT, ..Failure::new(what, why) }
     }
 
+    /// The peer did not move for a while.
+    pub(crate) fn timeout(what: impl fmt::Display, time: Duration, residue: usize) -> Self {
+        let why = format!("not a byte moved within --timeout {}", time.as_secs_f64());
+        let errno = Some(Errno::TIMEDOUT.raw_os_error());
+        Failure { residue, errno, ..Failure::new(what, why) }
+    }
+
     /// The command line is wrong.
     pub(crate) fn usage(message: String) -> Self {
         Failure { message, exit: exit::USAGE, ..Failure::new("", "") }
@@ -91,11 +107,22 @@ impl Failure {
 
     /// The same failure, after `moved` bytes.
     pub(crate) fn after(self, moved: u64) -> Self {
-        Failure { moved, ..self }
+        Failure { moved: Some(moved), ..self }
     }
 
-    pub(crate) fn moved(&self) -> u64 {
-        self.done.as_ref().map_or(self.moved, |done| done.account.moved)
+    /// The same failure, with the bytes that came safe in `path`.
+    pub(crate) fn kept(self, path: &Path) -> Self {
+        Failure { kept: Some(path.to_string_lossy().into()), ..self }
+    }
+
+    /// The same failure, with `n` bytes of which the peer has not said that it has them.
+    pub(crate) fn unacknowledged(self, n: u64) -> Self {
+        Failure { unacknowledged: Some(n), ..self }
+    }
+
+    /// How many bytes were moved, if it got as far as copying.
+    fn moved(&self) -> Option<u64> {
+        self.done.as_ref().map(|done| done.account.moved).or(self.moved)
     }
 }
 
@@ -104,17 +131,22 @@ impl fmt::Display for Failure {
         if self.exit == exit::USAGE {
             return f.write_str(&self.message);
         }
-        let (moved, s) = (self.moved(), if self.moved() == 1 { "" } else { "s" });
-        write!(f, "{}, after {moved} byte{s}", self.message)?;
+        f.write_str(&self.message)?;
+        if let Some(moved) = self.moved() {
+            write!(f, ", after {moved} byte{}", if moved == 1 { "" } else { "s" })?;
+        }
         if self.residue > 0 {
             write!(f, " ({} more taken and not delivered)", self.residue)?;
+        }
+        if let Some(path) = &self.kept {
+            write!(f, "; they are kept as {}", one_line(path))?;
         }
         Ok(())
     }
 }
 
 /// File names may hold line breaks, and an error is one line.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars()
         .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
         .collect()

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use zc_std::Mechanism;
 
 use crate::account::{Account, Part};
+use crate::done::Done;
 use crate::end::Kind;
 use crate::errno;
-use crate::output::Done;
 use crate::size::{group, show};
 
 /// A transfer in one line.
@@ -20,12 +20,23 @@ pub(crate) fn summary(command: &str, done: &Done) -> String {
     format!("zc {command}: {}{by}, {} system calls", rate(account), group(account.calls))
 }
 
+/// A transfer as one of many.
+pub(crate) fn received(done: &Done) -> String {
+    format!("{} from {}: {}", done.to.name, done.from.name, rate(&done.account))
+}
+
 /// A transfer, end by end and mechanism by mechanism.
 pub(crate) fn explain(command: &str, done: &Done) -> String {
-    let Done { from, to, account } = done;
+    let Done { from, to, account, .. } = done;
     let mut text = summary(command, done);
     let _ =
         write!(text, "\n  from {} ({})\n  to   {} ({})", from.name, from.kind, to.name, to.kind);
+    if account.resumed > 0 {
+        let _ = write!(text, "\n  after {} bytes that were there already", group(account.resumed));
+    }
+    if account.holes > 0 {
+        let _ = write!(text, "\n  {:<16}{} bytes left out", "holes", group(account.holes));
+    }
     for (mechanism, part) in account.parts() {
         let name = mechanism.to_string();
         let story = story(mechanism, part, account, (from.kind, to.kind));

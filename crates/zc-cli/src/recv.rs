@@ -1,36 +1,84 @@
 //! `zc recv`: a connection into a file.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::net::sockopt::Timeout;
+
 use crate::args::Recv;
 use crate::copier::copier;
+use crate::done::Done;
 use crate::end::End;
 use crate::endpoint::Listener;
 use crate::error::Failure;
-use crate::output::{Done, say};
+use crate::say::say;
 use crate::sink::Sink;
 use crate::target::DEFAULT_MODE;
-use crate::transfer;
+use crate::transfer::{self, Plan};
+use crate::{peer, resume};
 
 pub(crate) fn run(args: &Recv) -> Result<Done, Failure> {
+    let manner = args.writing.manner(DEFAULT_MODE);
     // The file first: a client should not get to send what cannot be kept.
-    let mut sink = Sink::open(&args.file, Path::new(&args.file), DEFAULT_MODE)?;
-    let listen = |error| Failure::io(format!("cannot listen on {}", args.listen), &error);
-    let listener = args.listen.listen().map_err(listen)?;
-    say(format_args!("zc recv: listening on {}", listener.address().map_err(listen)?));
-    let mut source = accept(listener)
-        .map_err(|error| Failure::io(format!("cannot accept on {}", args.listen), &error))?;
+    let sink = Sink::open(&args.file, Path::new(&args.file), manner)?;
+    let listener = listen(args)?;
+    let mut source = accept(&listener, args)?;
+    // The path of a Unix socket goes with it.
+    drop(listener);
+    receive(args, &mut source, sink)
+}
+
+/// Listens, and says where.
+pub(crate) fn listen(args: &Recv) -> Result<Listener, Failure> {
+    let cannot = |error| Failure::io(format!("cannot listen on {}", args.listen), &error);
+    let listener = args.listen.listen().map_err(cannot)?;
+    let address = listener.address().map_err(cannot)?;
+    if !args.output.quiet {
+        say(format_args!("zc recv: listening on {address}"));
+    }
+    Ok(listener)
+}
+
+/// Takes one connection.
+pub(crate) fn accept(listener: &Listener, args: &Recv) -> Result<End, Failure> {
+    let accept = || {
+        let (stream, peer) = listener.accept()?;
+        let mut source = End::new(stream, peer)?;
+        peer::keep_alive(&source.fd);
+        peer::limit_waits(&mut source, args.timeout, Timeout::Recv)?;
+        Ok(source)
+    };
+    accept().map_err(|error: io::Error| {
+        Failure::io(format!("cannot accept on {}", args.listen), &error)
+    })
+}
+
+/// Writes down what a connection brings.
+///
+/// The connection is still open when the file is in place, so that the sender can be told if it is not.
+pub(crate) fn receive(args: &Recv, source: &mut End, sink: Sink) -> Result<Done, Failure> {
+    write_down(args, source, sink).inspect_err(|_| peer::break_off(source))
+}
+
+fn write_down(args: &Recv, source: &mut End, mut sink: Sink) -> Result<Done, Failure> {
     let mut copier = copier();
     if args.coalesce > 0 {
         copier = copier.coalesce(Duration::from_millis(args.coalesce));
     }
-    let done = transfer::run(&mut copier, &mut source, &mut sink.end, &args.bounds)?;
-    sink.commit(done)
-}
-
-/// Takes one connection; a Unix socket's path is gone once it is made.
-fn accept(listener: Listener) -> std::io::Result<End> {
-    let (stream, peer) = listener.accept()?;
-    End::new(stream, peer)
+    if args.writing.resume {
+        resume::ask(source, sink.offset)?;
+    }
+    sink.begin()?;
+    let plan = Plan {
+        bounds: args.bounds,
+        resumed: sink.offset,
+        keep_holes: false,
+        visible: args.output.visible(),
+    };
+    let done = transfer::run(&mut copier, source, &mut sink.end, &plan)?;
+    match sink.commit() {
+        Ok(()) => Ok(done),
+        Err(failure) => Err(failure.with(done)),
+    }
 }

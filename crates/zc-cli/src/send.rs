@@ -1,53 +1,97 @@
 //! `zc send`: a file into a connection.
 
-use std::io::{self, Read};
-use std::time::{Duration, Instant};
+use std::io::{self, IsTerminal};
+use std::path::Path;
 
-use rustix::io::Errno;
-use rustix::net::{Shutdown, shutdown};
+use rustix::net::sockopt::Timeout;
 
+use crate::answer::Answer;
 use crate::args::Send;
 use crate::copier::copier;
+use crate::done::Done;
 use crate::end::End;
 use crate::error::Failure;
-use crate::output::Done;
-use crate::{cp, transfer, wait};
-
-/// How long the receiver may take to end its side.
-const PATIENCE: Duration = Duration::from_secs(1);
+use crate::peer::Farewell;
+use crate::sink::Sink;
+use crate::target::{DEFAULT_MODE, Manner};
+use crate::transfer::{self, Plan};
+use crate::{cp, peer, resume};
 
 pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
     let mut source = cp::source(&args.file)?;
+    let mut reply = match &args.reply {
+        Some(name) => Some(Sink::open(name, Path::new(name), Manner::ordinary(DEFAULT_MODE))?),
+        None => None,
+    };
+    if let Some(reply) = &reply
+        && reply.identity.is_some()
+        && reply.identity == source.identity
+    {
+        let what = format!("cannot write the answer to {}", reply.end.about.name);
+        return Err(Failure::new(what, "it is the file to send"));
+    }
     let connect = |error| Failure::io(format!("cannot connect to {}", args.addr), &error);
-    let stream = args.addr.connect().map_err(connect)?;
-    let mut sink = End::new(stream, args.addr.to_string()).map_err(connect)?;
-    let done = transfer::run(&mut copier(), &mut source, &mut sink, &args.bounds)?;
-    match finish(&mut sink) {
+    let stream = args.addr.connect(args.timeout).map_err(connect)?;
+    let mut socket = End::new(stream, args.addr.to_string()).map_err(connect)?;
+    peer::keep_alive(&socket.fd);
+    peer::limit_waits(&mut socket, args.timeout, Timeout::Send).map_err(connect)?;
+    let resumed = if args.resume { resume::answer(&mut socket, args.timeout)? } else { 0 };
+    resume::skip(&mut source, resumed)?;
+    if let Some(reply) = &mut reply {
+        reply.begin()?;
+    }
+    let ours = socket.fd.get_ref().try_clone().map_err(connect)?;
+    let answer = Answer::listen(ours, reply).map_err(connect)?;
+
+    let plan =
+        Plan { bounds: args.bounds, resumed, keep_holes: false, visible: args.output.visible() };
+    let sent = transfer::run(&mut copier(), &mut source, &mut socket, &plan);
+    let mut done = sent.inspect_err(|_| answer.abandon(&socket.fd))?;
+    let hint = format!(
+        "zc send: all is sent; waiting for {} to take it and to end the connection (--linger bounds the wait)",
+        args.addr,
+    );
+    let hint = Some(hint.as_str()).filter(|_| !args.output.quiet && io::stderr().is_terminal());
+    let farewell = peer::take_leave(&socket, &answer, args.linger, args.timeout, hint);
+    done.replied = Some(answer.bytes());
+    match conclude(args, &source, farewell) {
         Ok(()) => Ok(done),
-        Err(error) => {
-            let what = format!("{} did not take all of {}", args.addr, source.about.name);
-            Err(Failure::io(what, &error).with(done))
+        Err(failure) => {
+            answer.abandon(&socket.fd);
+            Err(failure.with(done))
         }
     }
 }
 
-/// Ends our side, and reads until the receiver ends its own.
-///
-/// Bytes in the socket's buffer count as moved, and a receiver that gives up now would do so
-/// unnoticed. And a socket closed with unread bytes in it resets the connection, which takes from
-/// the receiver what it has not read yet.
-fn finish(sink: &mut End) -> io::Result<()> {
-    match shutdown(&sink.fd, Shutdown::Write) {
-        // The receiver has reset the connection; a read says so.
-        Ok(()) | Err(Errno::NOTCONN) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let deadline = Instant::now() + PATIENCE;
-    let mut scrap = [0; 4096];
-    while wait::readable(&sink.fd, Some(deadline.saturating_duration_since(Instant::now())))? {
-        if sink.fd.read(&mut scrap)? == 0 || Instant::now() >= deadline {
-            break;
+/// What the command comes to once all is sent.
+fn conclude(args: &Send, source: &End, farewell: Farewell) -> Result<(), Failure> {
+    let what = || format!("{} did not take all of {}", args.addr, source.about.name);
+    match farewell {
+        Farewell::InOrder(ended) => match ended.sink? {
+            Some(reply) => reply.commit(),
+            None => Ok(()),
+        },
+        Farewell::Failed(error) => Err(Failure::io(what(), &error)),
+        Farewell::Late { unacknowledged, idle } => {
+            let (option, time) =
+                if idle { ("--timeout", args.timeout) } else { ("--linger", args.linger) };
+            let seconds = time.unwrap_or_default().as_secs_f64();
+            let failure = match unacknowledged {
+                0 => Failure::new(
+                    format!("{} did not end the connection", args.addr),
+                    format!(
+                        "it acknowledged every byte, and then nothing within {option} {seconds}"
+                    ),
+                ),
+                n => {
+                    let s = if n == 1 { " is" } else { "s are" };
+                    Failure::new(
+                        what(),
+                        format!("{n} byte{s} unacknowledged after {option} {seconds}"),
+                    )
+                }
+            };
+            Err(failure.unacknowledged(unacknowledged))
         }
     }
-    Ok(())
 }

@@ -1,20 +1,25 @@
 //! The end that a command writes to: standard output, a device, or a file to be.
 
 use std::ffi::OsStr;
-use std::io;
+use std::fs::File;
+use std::os::fd::RawFd;
 use std::path::Path;
 
-use crate::end::End;
+use crate::descriptor;
+use crate::end::{End, Use};
 use crate::error::Failure;
-use crate::output::Done;
-use crate::target::{Pending, Target};
+use crate::target::{Manner, Pending, Target, Uncommitted};
+
+const STANDARD: RawFd = 1;
 
 /// Whether `said` means standard output.
-///
-/// Its names in /dev lead to whatever it is. If that is a file, opening it by name would not mean its current
-/// offset but the file as a whole, to be replaced.
 pub(crate) fn is_standard(said: &OsStr) -> bool {
-    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| said == *name)
+    number(said) == Some(STANDARD)
+}
+
+/// The descriptor that `said` means, if it means one.
+fn number(said: &OsStr) -> Option<RawFd> {
+    if said == "-" { Some(STANDARD) } else { descriptor::meant(said) }
 }
 
 /// An end to write to, and what remains to be done once all is written.
@@ -22,31 +27,47 @@ pub(crate) fn is_standard(said: &OsStr) -> bool {
 pub(crate) struct Sink {
     pub(crate) end: End,
     pending: Pending,
+    /// Device and inode of the file that will have the bytes, or of the one that bears the name until then.
+    pub(crate) identity: Option<(u64, u64)>,
+    /// How much of the file is there already.
+    pub(crate) offset: u64,
+    /// Whether holes can be left in it: it is a file that this process opened.
+    pub(crate) takes_holes: bool,
 }
 
 impl Sink {
-    /// Opens `path`, or standard output if the user said so. See [`Target::open`] for `mode`.
-    pub(crate) fn open(said: &OsStr, path: &Path, mode: u32) -> Result<Sink, Failure> {
+    /// Opens `path`, or the descriptor that the user meant.
+    pub(crate) fn open(said: &OsStr, path: &Path, manner: Manner) -> Result<Sink, Failure> {
         let open = || {
-            if is_standard(said) {
-                let end = End::standard(io::stdout())?;
-                return Ok(Sink { end, pending: Pending::nothing() });
+            if let Some(number) = number(said) {
+                let end = End::inherited(number, said, Use::Write)?;
+                let file = File::from(end.fd.get_ref().try_clone()?);
+                let (pending, identity) = (Pending::inherited(file, manner.sync), end.identity);
+                return Ok(Sink { end, pending, identity, offset: 0, takes_holes: false });
             }
-            let Target { file, pending } = Target::open(path, mode)?;
+            let Target { file, pending, old: identity, offset } = Target::open(path, manner)?;
             let end = End::new(file, path.to_string_lossy())?;
-            Ok(Sink { end, pending })
+            let takes_holes = end.identity.is_some();
+            Ok(Sink { end, pending, identity, offset, takes_holes })
         };
         open().map_err(|error| Failure::io(format!("cannot write {}", path.display()), &error))
     }
 
+    /// Makes room, once it is certain that there is something to write.
+    pub(crate) fn begin(&mut self) -> Result<(), Failure> {
+        let begun = self.pending.begin();
+        begun.map_err(|error| Failure::io(format!("cannot write {}", self.end.about.name), &error))
+    }
+
     /// Gives the file its name, all being well.
-    pub(crate) fn commit(self, done: Done) -> Result<Done, Failure> {
-        match self.pending.commit() {
-            Ok(()) => Ok(done),
-            Err(error) => {
-                let what = format!("cannot put {} in place", done.to.name);
-                Err(Failure::io(what, &error).with(done))
+    pub(crate) fn commit(self) -> Result<(), Failure> {
+        self.pending.commit().map_err(|Uncommitted { error, kept }| {
+            let failure =
+                Failure::io(format!("cannot put {} in place", self.end.about.name), &error);
+            match kept {
+                Some(path) => failure.kept(&path),
+                None => failure,
             }
-        }
+        })
     }
 }

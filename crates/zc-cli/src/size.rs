@@ -1,18 +1,36 @@
-//! Sizes as people write them: `64MiB`, `1k`, `4096`.
+//! Sizes as people write them: `64MiB`, `1.5G`, `1k`, `4096`.
 
 /// Parses a number of bytes with an optional suffix.
 ///
 /// As in dd(1) and sort(1), a bare letter and `KiB` are powers of 1024, and `kB` of 1000.
 pub(crate) fn parse(text: &str) -> Result<u64, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, suffix) = text.split_at(digits);
-    let number: u64 = match number.parse() {
-        Ok(number) => number,
-        Err(_) if number.is_empty() => return Err("a size begins with a digit".into()),
-        Err(_) => return Err("too large".into()),
-    };
+    let (number, rest) = digits(text);
+    let (decimals, suffix) = rest.strip_prefix('.').map_or(("", rest), digits);
+    if number.is_empty() {
+        return Err("a size begins with a digit".into());
+    }
     let unit = unit(suffix).ok_or_else(|| format!("unknown suffix '{suffix}'; try 64MiB"))?;
-    number.checked_mul(unit).ok_or_else(|| "too large".into())
+    let too_large = || String::from("too large");
+    let number: u64 = number.parse().map_err(|_| too_large())?;
+    let whole = number.checked_mul(unit).ok_or_else(too_large)?;
+    let part = fraction(decimals, unit).ok_or("not a whole number of bytes")?;
+    whole.checked_add(part).ok_or_else(too_large)
+}
+
+/// The digits that `text` begins with, and the rest.
+fn digits(text: &str) -> (&str, &str) {
+    text.split_at(text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len())
+}
+
+/// `0.decimals` of a unit, if that comes to whole bytes.
+fn fraction(decimals: &str, unit: u64) -> Option<u64> {
+    let decimals = decimals.trim_end_matches('0');
+    if decimals.is_empty() {
+        return Some(0);
+    }
+    let scale = 10_u128.checked_pow(u32::try_from(decimals.len()).ok()?)?;
+    let product = decimals.parse::<u128>().ok()?.checked_mul(unit.into())?;
+    product.is_multiple_of(scale).then(|| (product / scale) as u64)
 }
 
 /// [`parse`], for what makes no sense without a byte.
@@ -88,6 +106,12 @@ mod tests {
             ("3MB", 3_000_000),
             ("2G", 2 << 30),
             ("1T", 1 << 40),
+            ("1.5M", 3 << 19),
+            ("0.5k", 512),
+            ("1.25kB", 1250),
+            ("1.500GiB", 3 << 29),
+            ("2.0", 2),
+            ("0.0009765625k", 1),
             ("18446744073709551615", u64::MAX),
         ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
@@ -96,7 +120,22 @@ mod tests {
 
     #[test]
     fn nonsense() {
-        for text in ["", "k", "-1", "1.5G", "1x", "1kk", "1 k", "1bb", "0x10", "16777216T"] {
+        for text in [
+            "",
+            "k",
+            "-1",
+            "1x",
+            ".5M",
+            "1kk",
+            "1 k",
+            "1bb",
+            "0x10",
+            "16777216T",
+            "1.5",
+            "1.1k",
+            "1..5M",
+            "0.00001k",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(parse("18446744073709551616").is_err());

@@ -3,15 +3,17 @@
 use std::process::ExitCode;
 
 use crate::error::{Failure, exit};
-use crate::output::{print_json, say, to_json};
+use crate::output::{self, print_json, to_json};
+use crate::say::say;
 use clap::error::ErrorKind;
 
 /// Prints what clap has to say, and makes an exit status of it.
 pub(crate) fn exit(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print();
-            return ExitCode::SUCCESS;
+            // Its own way to print knows about colours and terminals.
+            let printed = output::check_stdout().and_then(|()| error.print());
+            return output::silent("help", &output::printed(printed));
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print();

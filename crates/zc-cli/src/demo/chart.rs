@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use super::cell::{Method, Transport};
 use super::figures::Figures;
-use super::upload::{Method, Transport};
 use super::{Cell, Findings, sender};
 use crate::size::{group, show};
 

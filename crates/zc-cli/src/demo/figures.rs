@@ -1,6 +1,6 @@
 //! What was measured.
 
-use super::upload::Method;
+use super::cell::Method;
 
 /// One upload.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,6 @@
 //! `zc demo`: the same uploads with `std::io::copy` and with zc, side by side.
 
+mod cell;
 mod chart;
 mod figures;
 mod pattern;
@@ -15,10 +16,11 @@ use serde_json::{Value, json};
 
 use crate::args::{Demo, DemoSender};
 use crate::error::Failure;
-use crate::output::{print_json, say};
+use crate::output::{self, print_json};
+use crate::say::say;
+use cell::{Method, Transport};
 use figures::{Figures, Run};
 use place::Place;
-use upload::{Method, Transport};
 
 /// Uploads together bring about this much, for each method and transport: enough for steady
 /// figures, and done in seconds.
@@ -51,9 +53,11 @@ pub(crate) fn run(args: &Demo) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(findings) => {
-            // Whoever stopped listening does not want to know.
-            let _ = write!(io::stdout(), "{}", chart::draw(&findings));
-            ExitCode::SUCCESS
+            let print = || {
+                output::check_stdout()?;
+                write!(io::stdout(), "{}", chart::draw(&findings))
+            };
+            output::silent("demo", &output::printed(print()))
         }
         Err(failure) => {
             if args.json {

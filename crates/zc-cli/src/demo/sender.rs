@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::net::{Shutdown, shutdown};
 
+use super::cell::Transport;
 use super::pattern::Pattern;
-use super::upload::Transport;
 
 /// How much the sender writes at a time.
 pub(crate) const CHUNK: u64 = 128 * 1024;

@@ -1,0 +1,110 @@
+//! Going on where an earlier copy stopped.
+//!
+//! Over a connection the receiver begins: it says how many bytes it has, as a decimal number and a newline.
+//! The sender says the same, and then the bytes from there on. A sender that knows nothing of this says
+//! something else, and no byte of it gets into the file.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::Duration;
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+
+use crate::end::End;
+use crate::error::Failure;
+use crate::{sparse, wait};
+
+/// As long as a line with a number can be.
+const LINE: usize = 21;
+
+/// Passes over the first `offset` bytes of what `source` has to offer.
+pub(crate) fn skip(source: &mut End, offset: u64) -> Result<(), Failure> {
+    let what = format!("cannot resume after {offset} bytes");
+    let too_short =
+        |name: &str| Failure::new(&what, format!("{name} is shorter than what is there already"));
+    match seek(&source.fd, SeekFrom::Current(0)) {
+        Ok(start) if source.identity.is_some() => {
+            let at = start.checked_add(offset);
+            let len = sparse::len(&source.fd).map_err(|error| Failure::io(&what, &error))?;
+            match at.filter(|&at| at <= len) {
+                Some(at) => sparse::go_to(&source.fd, at).map_err(|e| Failure::io(&what, &e)),
+                None => Err(too_short(&source.about.name)),
+            }
+        }
+        _ => {
+            let mut left = offset;
+            let mut scrap = vec![0; 128 * 1024];
+            while left > 0 {
+                let most = usize::try_from(left).unwrap_or(usize::MAX).min(scrap.len());
+                match read(source, &mut scrap[..most], None) {
+                    Ok(0) => return Err(too_short(&source.about.name)),
+                    Ok(n) => left -= n as u64,
+                    Err(error) => return Err(Failure::io(&what, &error)),
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The receiver's part: says what it has, and hears whether the sender goes on from there.
+pub(crate) fn ask(sender: &mut End, offset: u64) -> Result<(), Failure> {
+    let what = || format!("cannot resume after {offset} bytes");
+    let mut agree = || -> io::Result<bool> {
+        sender.fd.write_all(format!("{offset}\n").as_bytes())?;
+        let timeout = sender.timeout;
+        Ok(hear(sender, timeout)? == Some(offset))
+    };
+    match agree() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::new(what(), "the sender does not do so (zc send --resume does)")),
+        Err(error) => Err(Failure::io(what(), &error)),
+    }
+}
+
+/// The sender's part: hears where to go on, and says that it does.
+pub(crate) fn answer(receiver: &mut End, timeout: Option<Duration>) -> Result<u64, Failure> {
+    let failed = format!("cannot resume to {}", receiver.about.name);
+    let mut agree = || -> io::Result<Option<u64>> {
+        let offset = hear(receiver, timeout)?;
+        if let Some(offset) = offset {
+            receiver.fd.write_all(format!("{offset}\n").as_bytes())?;
+        }
+        Ok(offset)
+    };
+    match agree() {
+        Ok(Some(offset)) => Ok(offset),
+        Ok(None) => {
+            Err(Failure::new(failed, "it does not say how much it has (zc recv --resume does)"))
+        }
+        Err(error) => Err(Failure::io(failed, &error)),
+    }
+}
+
+/// Reads a line with a number, and not a byte more.
+fn hear(peer: &mut End, timeout: Option<Duration>) -> io::Result<Option<u64>> {
+    let mut line = Vec::new();
+    while line.len() < LINE {
+        let mut byte = [0];
+        match read(peer, &mut byte, timeout)? {
+            0 => return Ok(None),
+            _ if byte == *b"\n" => break,
+            _ => line.extend(byte),
+        }
+    }
+    let digits = line.iter().all(u8::is_ascii_digit);
+    Ok(String::from_utf8(line).ok().filter(|_| digits).and_then(|line| line.parse().ok()))
+}
+
+fn read(end: &mut End, buffer: &mut [u8], timeout: Option<Duration>) -> io::Result<usize> {
+    loop {
+        if !wait::readable(&end.fd, timeout)? {
+            return Err(Errno::TIMEDOUT.into());
+        }
+        match end.fd.read(buffer) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What is on the disk when `zc` is done, and what is left after a power cut.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::thread;
+
+use zc_testkit::cli::{Receiver, bytes, names, run, scratch, zc};
+use zc_testkit::mounts::Mount;
+use zc_testkit::raw;
+use zc_testkit::skip::or_skip;
+
+const LEN: usize = 3_000_000;
+
+/// Cuts the power after others have had the file system's journal written, as they do all the time.
+fn power_cut(mount: &Mount) {
+    let other = File::create(mount.path("other")).unwrap();
+    other.sync_all().unwrap();
+    drop(other);
+    mount.power_cut().unwrap();
+}
+
+/// The old file, or all of the new one.
+#[test]
+fn replaced_files_survive_a_power_cut() {
+    let journaling = [Mount::xfs(300), Mount::ext4(64)];
+    for mount in journaling.into_iter().filter_map(or_skip) {
+        let content = bytes(LEN, 1);
+        let path = mount.path("file");
+        for received in [false, true] {
+            fs::write(&path, "what was there").unwrap();
+            File::open(&path).unwrap().sync_all().unwrap();
+            if received {
+                let receiver = Receiver::start("127.0.0.1:0", &path, &[]);
+                run(&mut zc(["send", "-", &receiver.address]), &content).expect_success();
+                receiver.finish().expect_success();
+            } else {
+                run(zc(["cp", "-"]).arg(&path), &content).expect_success();
+            }
+            power_cut(&mount);
+            assert!(fs::read(&path).unwrap() == content, "{}", mount.kind());
+        }
+    }
+}
+
+/// With `--sync` a new file survives it too, and so does its name.
+#[test]
+fn new_files_survive_a_power_cut() {
+    let journaling = [Mount::xfs(300), Mount::ext4(64)];
+    for mount in journaling.into_iter().filter_map(or_skip) {
+        let content = bytes(LEN, 2);
+        let (new, placed) = (mount.path("new"), mount.path("in place"));
+        run(zc(["cp", "--sync", "-"]).arg(&new), &content).expect_success();
+        run(zc(["cp", "--sync", "--in-place", "-"]).arg(&placed), &content).expect_success();
+        mount.power_cut().unwrap();
+        assert!(fs::read(&new).unwrap() == content, "{}", mount.kind());
+        assert!(fs::read(&placed).unwrap() == content, "{}", mount.kind());
+    }
+}
+
+/// Whether `zc cp - TO OPTIONS` waits for the disk: it does if it fails where the disk does.
+fn waits(to: &Path, options: &[&str]) -> bool {
+    thread::scope(|scope| {
+        let outcome = scope.spawn(move || {
+            raw::deny(&[libc::SYS_fsync, libc::SYS_fdatasync], libc::EIO).unwrap();
+            run(zc(["cp", "-"]).arg(to).args(options), b"new")
+        });
+        let outcome = outcome.join().unwrap();
+        match outcome.code() {
+            Some(0) => outcome.expect_success(),
+            _ => outcome.expect_failure(1, &["cannot put ", "(EIO), after 3 bytes"]),
+        }
+        outcome.code() != Some(0)
+    })
+}
+
+#[test]
+fn waits_for_the_disk_as_asked() {
+    for (options, old, new) in
+        [(&[][..], true, false), (&["--sync"], true, true), (&["--no-sync"], false, false)]
+    {
+        let dir = scratch();
+        fs::write(dir.path().join("old"), "what was there").unwrap();
+        assert_eq!(waits(&dir.path().join("old"), options), old, "{options:?}");
+        // If the disk failed, the old file is intact, and the new one there to look at.
+        let now = fs::read(dir.path().join("old")).unwrap();
+        assert_eq!(now, if old { &b"what was there"[..] } else { b"new" });
+        assert_eq!(names(dir.path()).len(), if old { 2 } else { 1 });
+        assert_eq!(waits(&dir.path().join("new"), options), new, "{options:?}");
+    }
+    // What cannot be on a disk is no failure.
+    run(&mut zc(["cp", "--sync", "-", "/dev/null"]), b"x").expect_success();
+    run(&mut zc(["cp", "--sync", "-", "-"]), b"x").expect_success();
+}

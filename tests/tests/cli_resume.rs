@@ -1,0 +1,158 @@
+//! `--resume`: a file that is half there becomes whole, and nothing of it moves twice.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use zc_testkit::cli::{Receiver, bytes, have, listens, names, run, scratch, zc};
+use zc_testkit::sockets::reset;
+
+const LEN: usize = 3_000_001;
+
+/// The lengths that may be there already.
+const HALVES: [usize; 5] = [0, 1, 4096, LEN - 1, LEN];
+
+fn resumed(outcome: &[u8]) -> (u64, u64) {
+    let object: serde_json::Value = serde_json::from_slice(outcome).unwrap();
+    (object["resumed"].as_u64().unwrap(), object["moved"].as_u64().unwrap())
+}
+
+#[test]
+fn copies() {
+    let dir = scratch();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let content = bytes(LEN, 1);
+    fs::write(&from, &content).unwrap();
+    for half in HALVES {
+        for piped in [false, true] {
+            fs::write(&to, &content[..half]).unwrap();
+            let source = if piped { Path::new("-") } else { &from };
+            let args = ["cp", "--resume", "--json", "--expect", &LEN.to_string()];
+            let outcome = run(zc(args).args([source, &to]), &content);
+            assert_eq!(resumed(&outcome.stdout), (half as u64, (LEN - half) as u64));
+            assert!(fs::read(&to).unwrap() == content, "{half}");
+        }
+    }
+    // Where there is nothing yet, and where there is too much.
+    fs::remove_file(&to).unwrap();
+    run(zc(["cp", "--resume"]).args([&from, &to]), b"").expect_success();
+    fs::write(&to, [&content[..], b"x"].concat()).unwrap();
+    for (source, input) in [(from.as_path(), &b""[..]), (Path::new("-"), &content)] {
+        run(zc(["cp", "--resume"]).args([source, &to]), input)
+            .expect_failure(1, &["cannot resume after 3000002 bytes", "is shorter than"]);
+    }
+    assert_eq!(fs::metadata(&to).unwrap().len(), LEN as u64 + 1);
+    assert_eq!(names(dir.path()).len(), 2);
+}
+
+#[test]
+fn uploads() {
+    let dir = scratch();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let content = bytes(LEN, 2);
+    fs::write(&from, &content).unwrap();
+    for listen in listens(dir.path()) {
+        for half in HALVES {
+            fs::write(&to, &content[..half]).unwrap();
+            let expect = LEN.to_string();
+            let receiver =
+                Receiver::start(&listen, &to, &["--resume", "--json", "--expect", &expect]);
+            let source = if half % 2 == 0 { from.to_str().unwrap() } else { "-" };
+            let args = ["send", "--resume", "--json", source, &receiver.address];
+            let sent = run(&mut zc(args), &content);
+            let counts = (half as u64, (LEN - half) as u64);
+            assert_eq!(resumed(&sent.stdout), counts, "{sent:?}");
+            assert_eq!(resumed(&receiver.finish().stdout), counts);
+            assert!(fs::read(&to).unwrap() == content, "{listen} {half}");
+        }
+    }
+}
+
+/// A connection that breaks off leaves what came, and the next one adds the rest.
+#[test]
+fn after_a_broken_connection() {
+    let dir = scratch();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let content = bytes(LEN, 3);
+    fs::write(&from, &content).unwrap();
+    let receiver = Receiver::start("127.0.0.1:0", &to, &["--resume"]);
+    let mut client = TcpStream::connect(&receiver.address).unwrap();
+    let mut line = String::new();
+    BufReader::new(&client).read_line(&mut line).unwrap();
+    assert_eq!(line, "0\n");
+    client.write_all(b"0\n").unwrap();
+    client.write_all(&content[..LEN / 2]).unwrap();
+    while fs::metadata(&to).unwrap().len() < LEN as u64 / 2 {
+        thread::yield_now();
+    }
+    reset(client);
+    receiver.finish().expect_failure(1, &["(ECONNRESET), after 1500000 bytes"]);
+    assert!(fs::read(&to).unwrap() == content[..LEN / 2]);
+
+    let receiver = Receiver::start("127.0.0.1:0", &to, &["--resume"]);
+    let sent = run(zc(["send", "--resume"]).arg(&from).arg(&receiver.address), b"");
+    sent.expect_success();
+    receiver.finish().expect_success();
+    assert!(fs::read(&to).unwrap() == content);
+}
+
+/// A sender that knows nothing of resuming would add the whole file to the half.
+#[test]
+fn at_one_end_only() {
+    let dir = scratch();
+    let to = dir.path().join("to");
+    for content in [&b"0123456789012345678901234567890"[..], b"5\nnot the offset", b"", b"x"] {
+        fs::write(&to, "half").unwrap();
+        let receiver = Receiver::start("127.0.0.1:0", &to, &["--resume"]);
+        let sent = run(&mut zc(["send", "-", &receiver.address]), content);
+        assert_eq!(sent.code(), Some(1), "{sent:?}");
+        receiver.finish().expect_failure(1, &["cannot resume after 4 bytes"]);
+        assert_eq!(fs::read(&to).unwrap(), b"half");
+    }
+    // And the other way round: the peer does not say how much it has.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let args = ["send", "--resume", "--timeout", "0.3", "-", &address];
+    run(&mut zc(args), b"x").expect_failure(1, &["cannot resume to ", "(ETIMEDOUT)"]);
+    let server = thread::spawn(move || {
+        listener.accept().unwrap();
+        listener.accept().unwrap().0.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").unwrap();
+    });
+    run(&mut zc(args), b"x").expect_failure(1, &["it does not say how much it has"]);
+    server.join().unwrap();
+}
+
+/// Without zc at the other end: a shell and nc will do.
+#[test]
+fn with_nc() {
+    if !have("nc", "with_nc") {
+        return;
+    }
+    let dir = scratch();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let content = bytes(LEN, 4);
+    fs::write(&from, &content).unwrap();
+    fs::write(&to, &content[..1000]).unwrap();
+    let receiver = Receiver::start("127.0.0.1:0", &to, &["--resume"]);
+    let mut nc = Command::new("nc")
+        .args(["-N", "127.0.0.1", receiver.port()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(nc.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let at: usize = line.trim_end().parse().unwrap();
+    let mut stdin = nc.stdin.take().unwrap();
+    stdin.write_all(line.as_bytes()).unwrap();
+    let mut rest = Vec::new();
+    File::open(&from).unwrap().read_to_end(&mut rest).unwrap();
+    stdin.write_all(&rest[at..]).unwrap();
+    drop(stdin);
+    assert!(nc.wait().unwrap().success());
+    receiver.finish().expect_success();
+    assert!(fs::read(&to).unwrap() == content);
+}
