@@ -1,14 +1,13 @@
 //! One end of a transfer: a descriptor, its name and its kind.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, makedev};
+use rustix::fs::{OFlags, fcntl_getfl, fstat};
 use rustix::io::Errno;
-use zc_std::Fd;
+use zc_std::{Fd, Kind};
 
 use crate::sys;
 
@@ -40,49 +39,16 @@ pub(crate) enum Use {
     Write,
 }
 
-/// What stands behind a descriptor, as far as it explains the choice of a mechanism.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    File,
-    Socket,
-    Pipe,
-    Null,
-    Other,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kind::File => "regular file",
-            Kind::Socket => "socket",
-            Kind::Pipe => "pipe",
-            Kind::Null => "null device",
-            Kind::Other => "neither file, socket nor pipe",
-        })
-    }
-}
-
 impl End {
     pub(crate) fn new(fd: impl Into<OwnedFd>, name: impl Into<String>) -> io::Result<End> {
         let fd = fd.into();
         let stat = fstat(&fd)?;
-        let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Kind::File,
-            FileType::Socket => Kind::Socket,
-            FileType::Fifo => Kind::Pipe,
-            FileType::CharacterDevice if stat.st_rdev == makedev(1, 3) => Kind::Null,
-            _ => Kind::Other,
-        };
+        let fd = Fd::new(fd)?;
+        let kind = fd.kind();
         // Files of /proc hold more than the nothing they claim.
         let len = u64::try_from(stat.st_size).ok().filter(|&len| kind == Kind::File && len > 0);
         let identity = (kind == Kind::File).then_some((stat.st_dev, stat.st_ino));
-        Ok(End {
-            fd: Fd::new(fd)?,
-            about: About { name: name.into(), kind },
-            len,
-            identity,
-            timeout: None,
-        })
+        Ok(End { fd, about: About { name: name.into(), kind }, len, identity, timeout: None })
     }
 
     /// A descriptor that the process was started with, past std's buffers, which nothing else here uses.

@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use zc_std::Mechanism;
+use zc_std::{Kind, Mechanism, PageSharing, route};
 
 use crate::account::{Account, Part};
 use crate::done::Done;
-use crate::end::Kind;
 use crate::errno;
 use crate::size::{group, show};
 
@@ -71,20 +70,21 @@ fn story(mechanism: Mechanism, part: Part, account: &Account, ends: (Kind, Kind)
 
 /// Why `mechanism` is out of the question between two such ends, if it is.
 fn obstacle(mechanism: Mechanism, (from, to): (Kind, Kind)) -> Option<&'static str> {
-    use Kind::{File, Null, Other, Pipe, Socket};
-    match (mechanism, from, to) {
-        (Mechanism::CopyFileRange, File, File) => None,
-        (Mechanism::CopyFileRange, ..) => Some("it copies from file to file only"),
-        (Mechanism::Sendfile, File, File | Socket | Null) => None,
-        (Mechanism::Sendfile, File, _) => Some("it goes to files and sockets only"),
-        (Mechanism::Sendfile, ..) => Some("it reads from files only"),
-        (Mechanism::Splice, Socket | Pipe, File | Socket | Pipe | Null) => None,
-        (Mechanism::Splice, File, Pipe) => Some("the pipe would share the file's pages"),
-        (Mechanism::Splice, File, _) => Some("from a file there are better ways"),
-        (Mechanism::Splice, Other | Null, _) => Some("the source is neither socket nor pipe"),
-        (Mechanism::Splice, _, Other) => Some("the target is neither file, socket nor pipe"),
-        _ => None,
+    if route(from, to, PageSharing::default()).any(|allowed| allowed == mechanism) {
+        return None;
     }
+    Some(match (mechanism, from, to) {
+        (Mechanism::CopyFileRange, ..) => "it copies from file to file only",
+        (Mechanism::Sendfile, Kind::File, _) => "it goes to sockets only",
+        (Mechanism::Sendfile, ..) => "it reads from files only",
+        (Mechanism::Splice, Kind::File, Kind::Pipe) => "the pipe would share the file's pages",
+        (Mechanism::Splice, Kind::File, _) => "from a file there are better ways",
+        (Mechanism::Splice, Kind::Other | Kind::Null | Kind::Messages, _) => {
+            "the source is neither stream socket nor pipe"
+        }
+        (Mechanism::Splice, ..) => "the target is neither file, stream socket nor pipe",
+        _ => return None,
+    })
 }
 
 /// How much in what time.

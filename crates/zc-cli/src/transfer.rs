@@ -9,7 +9,7 @@ use crate::account::Account;
 use crate::args::Bounds;
 use crate::bar::{Bar, Visible};
 use crate::done::Done;
-use crate::end::{End, Kind};
+use crate::end::End;
 use crate::error::Failure;
 use crate::{sparse, wait};
 
@@ -34,7 +34,7 @@ pub(crate) fn run(
     let Plan { bounds, resumed, keep_holes, .. } = plan;
     let total = bounds.total(from.len).or(bounds.expect);
     // Of the two ends, that which has the name of a file and not of a peer.
-    let named = if from.about.kind == Kind::Socket { &to.about } else { &from.about };
+    let named = if from.about.kind.is_socket() { &to.about } else { &from.about };
     let bar = Bar::new(plan.visible, &named.name, total, *resumed);
     let limit = bounds.limit.unwrap_or(u64::MAX);
     let account = Account::after(*resumed);
@@ -98,8 +98,8 @@ impl Copy<'_> {
         let timeouts = (from.timeout, to.timeout);
         let source = Progress::new(&mut from.fd, |n| bar.inc(n));
         let mut source = source.take(limit);
+        let mut outcome = copier.copy(&mut source, &mut to.fd);
         loop {
-            let outcome = copier.copy(&mut source, &mut to.fd);
             account.add(copier.report());
             let error = match outcome {
                 Ok(_) => return Ok(()),
@@ -123,6 +123,7 @@ impl Copy<'_> {
                     None => Stop::Failed(error, residue),
                 });
             }
+            outcome = copier.resume(&mut source, &mut to.fd);
         }
     }
 

@@ -3,6 +3,7 @@
 // `inline(always)` here: the processor mispredicts a return from a function that made a system call, at
 // 20 to 40 ns each, which small copies notice.
 
+use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::FileType;
@@ -61,6 +62,21 @@ impl Kind {
     /// Whether it is a socket.
     pub fn is_socket(self) -> bool {
         matches!(self, Kind::Tcp | Kind::Mptcp | Kind::Stream | Kind::Messages)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Kind::File => "regular file",
+            Kind::Tcp => "TCP socket",
+            Kind::Mptcp => "MPTCP socket",
+            Kind::Stream => "stream socket",
+            Kind::Pipe => "pipe",
+            Kind::Null => "null device",
+            Kind::Messages => "socket of messages",
+            Kind::Other => "neither file, socket nor pipe",
+        })
     }
 }
 
