@@ -1,0 +1,184 @@
+//! The one-way copy.
+
+use std::future::poll_fn;
+use std::os::fd::RawFd;
+use std::task::{Context, Poll};
+
+use zc_core::Side;
+use zc_linux::Report;
+
+use crate::flow::{Flow, Then, Waits};
+use crate::registered::wait_for_reset;
+use crate::session::Session;
+use crate::{AsyncSink, AsyncSource, Direction, Error, Handle, Options};
+
+/// A one-way copy that owns all that is in flight: its future may be dropped at any time, and not a byte is
+/// lost.
+///
+/// ```
+/// use tokio::net::UnixStream;
+/// use tokio::time::{Duration, timeout};
+/// use zc_tokio::Copier;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let ((mut client, mut from), (mut to, server)) = (UnixStream::pair()?, UnixStream::pair()?);
+/// # let _ = server;
+/// let mut copier = Copier::new();
+/// # use tokio::io::AsyncWriteExt;
+/// client.write_all(b"hello").await?;
+/// let stopped = timeout(Duration::from_millis(10), copier.run(&mut from, &mut to)).await;
+/// assert!(stopped.is_err(), "the client has not ended");
+/// drop(client);
+/// assert_eq!(copier.run(&mut from, &mut to).await?, 5); // … counted from the beginning
+/// # Ok::<(), std::io::Error>(()) })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Cancel safety
+///
+/// [`run`](Copier::run) may be dropped at any await and called again with the same two ends, as
+/// [`Relay`](crate::Relay#cancel-safety)'s may.
+#[derive(Debug)]
+pub struct Copier {
+    flow: Flow,
+    session: Session,
+}
+
+impl Default for Copier {
+    fn default() -> Self {
+        Copier::new()
+    }
+}
+
+impl Copier {
+    /// A copier with the default options.
+    pub fn new() -> Self {
+        Copier::with(Options::default())
+    }
+
+    /// A copier that goes about its work as `options` say. Those that are about two ways have no effect.
+    pub fn with(options: Options) -> Self {
+        let flow = Flow::new(options.linux(), Then::Flush);
+        let mut copier = Copier { flow, session: Session::new(options) };
+        copier.limit();
+        copier
+    }
+
+    fn limit(&mut self) {
+        self.flow.left = self.session.options.limits.0;
+        self.flow.most_in_flight = self.session.options.most_in_flight.max(1);
+    }
+
+    /// A view of it for other tasks: what has moved so far, and a way to stop it.
+    pub fn handle(&mut self) -> Handle {
+        self.session.handle()
+    }
+
+    /// Has `progress` called with the number of bytes that one poll has delivered, at least one.
+    #[must_use]
+    pub fn on_progress(mut self, mut progress: impl FnMut(u64) + Send + 'static) -> Self {
+        self.session.on_progress(Box::new(move |_, bytes| progress(bytes)));
+        self
+    }
+
+    /// How many bytes this copy has delivered so far.
+    pub fn count(&self) -> u64 {
+        self.flow.delivered()
+    }
+
+    /// How many bytes have been taken and not delivered.
+    pub fn in_flight(&self) -> usize {
+        self.flow.transfer().in_flight()
+    }
+
+    /// What has been done, by which mechanisms.
+    pub fn report(&self) -> &Report {
+        self.flow.transfer().report()
+    }
+
+    /// Takes out the bytes in flight, so that no one will deliver them.
+    pub fn take_residue(&mut self) -> Vec<u8> {
+        self.flow.transfer_mut().take_residue()
+    }
+
+    /// Readies it for other ends. Bytes in flight stay, and are delivered first; count and limit begin anew.
+    pub fn restart(&mut self) {
+        self.flow.restart();
+        self.session.restart();
+        self.limit();
+    }
+
+    /// Copies all of `source` into `sink`, flushes it, and returns how many bytes this copy has delivered.
+    /// Dropped before, it loses nothing: call it again, with the same two ends. (After it has returned `Ok`, a
+    /// call begins a new copy.)
+    ///
+    /// The sink is not shut down.
+    ///
+    /// # Errors
+    ///
+    /// The first error, which says where and what. Everything stays here, and it may be run again: after a
+    /// timeout it has as much time again.
+    pub async fn run<R, W>(&mut self, source: &mut R, sink: &mut W) -> Result<u64, Error>
+    where
+        R: AsyncSource + ?Sized,
+        W: AsyncSink + ?Sized,
+    {
+        let (mut source, mut sink) = (source, sink);
+        if self.flow.is_done() {
+            self.restart();
+        }
+        self.flow.begin();
+        loop {
+            let now = poll_fn(|cx| Poll::Ready(self.poll(cx, &mut source, &mut sink))).await;
+            if let Poll::Ready(outcome) = now {
+                return outcome;
+            }
+            let unwatched = self.unwatched();
+            let watched_source = match unwatched.0 {
+                Some(fd) => source.read_ready(fd),
+                None => None,
+            };
+            let watched_sink = match unwatched.1 {
+                Some(fd) => sink.write_ready(fd),
+                None => None,
+            };
+            if let Some((is_source, error)) = wait_for_reset(watched_source, watched_sink).await {
+                let side = if is_source { Side::Source } else { Side::Sink };
+                return Err(self.session.was_reset(Direction::AToB, side, &error));
+            }
+        }
+    }
+
+    fn poll<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut R,
+        sink: &mut W,
+    ) -> Poll<Result<u64, Error>>
+    where
+        R: AsyncSource,
+        W: AsyncSink,
+    {
+        self.session.before(cx)?;
+        let polled = self.flow.poll(cx, source, sink, self.session.turn());
+        let clock = self.session.after(cx, &[&self.flow]);
+        match polled {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(self.flow.delivered())),
+            Poll::Ready(Err(failure)) => {
+                Poll::Ready(Err(self.session.error(Some(Direction::AToB), failure)))
+            }
+            Poll::Pending => clock.map(Err),
+        }
+    }
+
+    /// The descriptors of source and sink, if it does not wait for them.
+    fn unwatched(&self) -> (Option<RawFd>, Option<RawFd>) {
+        let (source, sink) = self.flow.descriptors();
+        match self.flow.waits() {
+            Waits::No => (None, None),
+            Waits::ForSource => (None, sink),
+            Waits::ForSink => (source, None),
+            Waits::Until(_) => (source, sink),
+        }
+    }
+}

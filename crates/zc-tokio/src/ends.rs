@@ -1,0 +1,97 @@
+//! What a copy asks of its two ends.
+
+use std::os::fd::RawFd;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{Registered, Sink, Source, TokioIo};
+
+/// Where a copy waits for its source.
+///
+/// The [`Source`] says which descriptor the next bytes come from; this says how to wait for it. A type that
+/// owns a descriptor answers with its [`Registered`]; a wrapper asks what it wraps. With the default the
+/// source is read by `poll_read`: correct, never offloaded.
+///
+/// ```
+/// use std::os::fd::RawFd;
+/// use zc_tokio::{ReadReady, Registered, Source, Upstream};
+///
+/// /// Counts what is read through it.
+/// struct Metered<S> {
+///     inner: S,
+///     bytes: u64,
+/// }
+///
+/// impl<Io, S: Source<Io>> Source<Io> for Metered<S> {
+///     fn upstream(&mut self) -> Upstream<'_, Io> {
+///         Upstream::through(&mut self.inner)
+///     }
+///     fn taken(&mut self, n: u64) {
+///         self.bytes += n;
+///     }
+/// }
+///
+/// impl<S: ReadReady> ReadReady for Metered<S> {
+///     fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+///         self.inner.read_ready(fd)
+///     }
+/// }
+/// ```
+pub trait ReadReady {
+    /// The descriptor `fd`, if it is at the bottom of this source.
+    fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+        let _ = fd;
+        None
+    }
+}
+
+/// Where a copy waits for its sink, as [`ReadReady`] is for its source.
+pub trait WriteReady {
+    /// The descriptor `fd`, if it is at the bottom of this sink.
+    fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+        let _ = fd;
+        None
+    }
+}
+
+/// A source of a copy: every type that is all of these is one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a source of a zc-tokio copy",
+    label = "lacks `AsyncRead`, `Source<TokioIo>`, `ReadReady` or `Unpin`",
+    note = "any `AsyncRead` can be copied from as `zc_tokio::Opaque(reader)`, always correct, never offloaded"
+)]
+pub trait AsyncSource: AsyncRead + Source<TokioIo> + ReadReady + Unpin {}
+
+impl<T: AsyncRead + Source<TokioIo> + ReadReady + Unpin + ?Sized> AsyncSource for T {}
+
+/// A sink of a copy: every type that is all of these is one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a sink of a zc-tokio copy",
+    label = "lacks `AsyncWrite`, `Sink<TokioIo>`, `WriteReady` or `Unpin`",
+    note = "any `AsyncWrite` can be copied into as `zc_tokio::Opaque(writer)`, always correct, never offloaded"
+)]
+pub trait AsyncSink: AsyncWrite + Sink<TokioIo> + WriteReady + Unpin {}
+
+impl<T: AsyncWrite + Sink<TokioIo> + WriteReady + Unpin + ?Sized> AsyncSink for T {}
+
+/// An end of a relay, which is both.
+pub trait AsyncStream: AsyncSource + AsyncSink {}
+
+impl<T: AsyncSource + AsyncSink + ?Sized> AsyncStream for T {}
+
+macro_rules! forward {
+    ($($ty:ty),*) => {$(
+        impl<S: ReadReady + ?Sized> ReadReady for $ty {
+            fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+                (**self).read_ready(fd)
+            }
+        }
+        impl<S: WriteReady + ?Sized> WriteReady for $ty {
+            fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+                (**self).write_ready(fd)
+            }
+        }
+    )*};
+}
+
+forward!(&mut S, Box<S>);

@@ -1,0 +1,66 @@
+//! The two ends as one step sees them: without their layers.
+//!
+//! A step runs while the bottom of each end is borrowed for its readiness, so it cannot go through the
+//! layers itself, which takes them by `&mut`. They are asked before and told after.
+
+use zc_core::{Downstream, PollFd, Sink, Source, Upstream};
+
+use crate::TokioIo;
+
+/// Where the next bytes of a source are.
+#[derive(Debug)]
+pub(crate) struct FlatSource<'a> {
+    pub(crate) from: From<'a>,
+    /// How many bytes its layers let through.
+    pub(crate) limit: u64,
+}
+
+#[derive(Debug)]
+pub(crate) enum From<'a> {
+    /// Wherever: what is in flight goes first.
+    Nowhere,
+    Fd(PollFd<'a>),
+    Bytes(&'a [u8]),
+}
+
+impl FlatSource<'_> {
+    pub(crate) fn nowhere() -> Self {
+        FlatSource { from: From::Nowhere, limit: 0 }
+    }
+}
+
+impl Source<TokioIo> for FlatSource<'_> {
+    fn upstream(&mut self) -> Upstream<'_, TokioIo> {
+        match self.from {
+            From::Nowhere => Upstream::opaque(),
+            From::Fd(fd) => Upstream::fd(fd).ends_for_good().limit(self.limit),
+            From::Bytes(_) => Upstream::spent(),
+        }
+    }
+    fn buffered(&self) -> &[u8] {
+        match self.from {
+            From::Bytes(bytes) => bytes,
+            From::Nowhere | From::Fd(_) => &[],
+        }
+    }
+    fn consume_buffered(&mut self, n: usize) {
+        if let From::Bytes(bytes) = &mut self.from {
+            *bytes = &bytes[n..];
+        }
+    }
+}
+
+/// Where bytes go to: a descriptor, or the sink's own `poll_write`.
+#[derive(Debug)]
+pub(crate) struct FlatSink<'a> {
+    pub(crate) to: Option<PollFd<'a>>,
+    /// Whether one of its layers may hold bytes back.
+    pub(crate) holds_back: bool,
+}
+
+impl Sink<TokioIo> for FlatSink<'_> {
+    fn downstream(&mut self) -> Downstream<'_, TokioIo> {
+        let downstream = self.to.map_or_else(Downstream::opaque, Downstream::fd);
+        if self.holds_back { downstream.flush_first() } else { downstream }
+    }
+}

@@ -1,0 +1,597 @@
+//! One way of a copy: from a source to a sink, until it has to wait.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, ReadBuf};
+use zc_core::Side;
+use zc_core::driver::{Bottom, Next, Place, Reach, Step, walk_sink, walk_source};
+use zc_linux::{Options, Transfer};
+
+use crate::error::Failure;
+use crate::flat::{FlatSink, FlatSource, From};
+use crate::{AsyncSink, AsyncSource, Operation, Registered, TokioIo};
+
+/// What a step that moves no byte takes from a turn, so that a source of empty links or the like ends it, too.
+const STEP: u64 = 256;
+
+/// One way of a copy. It owns all that is in flight and all that has been found out, so that the future that
+/// polls it may be dropped at any time.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    transfer: Transfer,
+    /// How far it is in a chain of sources.
+    place: Place,
+    phase: Phase,
+    /// What comes after the end of input.
+    pub(crate) then: Then,
+    /// How many more bytes may be taken, by the copy's own limit.
+    pub(crate) left: u64,
+    /// How many bytes may be in flight.
+    pub(crate) most_in_flight: u64,
+    delivered: u64,
+    /// Whether the sink may hold back bytes that nobody has flushed.
+    is_unflushed: bool,
+    /// What it waits for.
+    waits: Waits,
+    /// The descriptors it saw last.
+    from: Option<RawFd>,
+    to: Option<RawFd>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Copying,
+    /// The source has ended, and all is delivered.
+    Ending,
+    ShuttingDown,
+    Done,
+}
+
+/// What comes after the end of input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    Flush,
+    /// Passes it on.
+    ShutDown,
+}
+
+/// What a flow that is pending waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// Nothing: it has had its turn, or is done.
+    No,
+    ForSource,
+    ForSink,
+    /// For a rate limit.
+    Until(Instant),
+}
+
+/// Where the next bytes of a source are, as far as a flow has to know.
+enum Look {
+    At {
+        fd: RawFd,
+        limit: u64,
+    },
+    Opaque {
+        limit: u64,
+    },
+    EndOfLink,
+    NotBefore(Instant),
+    /// In a buffer. They have gone from there.
+    Stepped(Step),
+}
+
+impl Flow {
+    pub(crate) fn new(options: Options, then: Then) -> Flow {
+        Flow {
+            transfer: Transfer::new(options),
+            place: Place::default(),
+            phase: Phase::Copying,
+            then,
+            left: u64::MAX,
+            most_in_flight: u64::MAX,
+            delivered: 0,
+            is_unflushed: true,
+            waits: Waits::No,
+            from: None,
+            to: None,
+        }
+    }
+
+    /// Readies it for more polls, after the owner of the ends has had them.
+    pub(crate) fn begin(&mut self) {
+        self.is_unflushed = true;
+        self.transfer.park();
+    }
+
+    /// Readies it for other ends, with what is in flight.
+    pub(crate) fn restart(&mut self) {
+        self.transfer.restart();
+        (self.place, self.phase, self.waits) = (Place::default(), Phase::Copying, Waits::No);
+        self.delivered = 0;
+        (self.from, self.to) = (None, None);
+    }
+
+    pub(crate) fn transfer_mut(&mut self) -> &mut Transfer {
+        &mut self.transfer
+    }
+
+    pub(crate) fn transfer(&self) -> &Transfer {
+        &self.transfer
+    }
+
+    /// How many bytes the sink has been given.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
+    pub(crate) fn waits(&self) -> Waits {
+        self.waits
+    }
+
+    /// The descriptors of source and sink, if it knows them.
+    pub(crate) fn descriptors(&self) -> (Option<RawFd>, Option<RawFd>) {
+        (self.from, self.to)
+    }
+
+    /// No more is taken: what is in flight is delivered, and then it is as if the source had ended.
+    pub(crate) fn cut(&mut self) {
+        self.left = 0;
+    }
+
+    /// Moves at most about `turn` bytes. Pending, it has seen to it that the task is woken, unless it waits
+    /// [until](Waits::Until) a time.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+        turn: u64,
+    ) -> Poll<Result<(), Failure>> {
+        self.waits = Waits::No;
+        if take_part(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let outcome = self.run(cx, source, sink, turn);
+        if outcome.is_pending() || matches!(outcome, Poll::Ready(Err(_))) {
+            self.transfer.park();
+        }
+        outcome
+    }
+
+    fn run(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+        mut turn: u64,
+    ) -> Poll<Result<(), Failure>> {
+        loop {
+            match self.phase {
+                Phase::Copying => ready!(self.copy(cx, source, sink, &mut turn))?,
+                Phase::Ending => {
+                    ready!(self.flush(cx, sink))?;
+                    self.transfer.park();
+                    self.phase = match self.then {
+                        Then::Flush => Phase::Done,
+                        Then::ShutDown => Phase::ShuttingDown,
+                    };
+                }
+                Phase::ShuttingDown => {
+                    self.waits = Waits::ForSink;
+                    match ready!(Pin::new(&mut *sink).poll_shutdown(cx)) {
+                        // The connection is gone altogether: nobody is left to be told.
+                        Err(error) if error.kind() != io::ErrorKind::NotConnected => {
+                            let failure = Failure::new(Side::Sink, Operation::Shutdown, error);
+                            return Poll::Ready(Err(failure));
+                        }
+                        _ => self.phase = Phase::Done,
+                    }
+                    self.waits = Waits::No;
+                }
+                Phase::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    /// Copies until the source has ended and all is delivered.
+    fn copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+        turn: &mut u64,
+    ) -> Poll<Result<(), Failure>> {
+        loop {
+            if *turn == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let step = match self.step(cx, source, sink, *turn) {
+                Poll::Ready(step) => step?,
+                Poll::Pending => {
+                    if self.waits != Waits::ForSink {
+                        self.flush_meanwhile(cx, sink)?;
+                    }
+                    return Poll::Pending;
+                }
+            };
+            let cost = step.taken.max(step.delivered).max(STEP);
+            *turn = turn.saturating_sub(cost);
+            self.left = if self.left == u64::MAX {
+                u64::MAX
+            } else {
+                self.left - step.taken.min(self.left)
+            };
+            self.delivered += step.delivered;
+            match step.next {
+                // After a "not now", the wait is the next step's.
+                Next::Again | Next::WantRead { .. } | Next::WantWrite => {}
+                Next::Ended => {
+                    self.phase = Phase::Ending;
+                    return Poll::Ready(Ok(()));
+                }
+                Next::FlushSink => {
+                    ready!(self.flush(cx, sink))?;
+                    self.transfer.flushed();
+                }
+                Next::Failed(error) => return Poll::Ready(Err(error.into())),
+                Next::ReadSource(_) | Next::WriteSink | Next::NotBefore(_) => {
+                    unreachable!("done by the step")
+                }
+            }
+        }
+    }
+
+    fn flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn AsyncSink,
+    ) -> Poll<Result<(), Failure>> {
+        self.waits = Waits::ForSink;
+        let flushed = ready!(Pin::new(sink).poll_flush(cx));
+        flushed.map_err(|error| Failure::new(Side::Sink, Operation::Flush, error))?;
+        (self.waits, self.is_unflushed) = (Waits::No, false);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The source has stalled: what the sink holds back must not wait for it (tokio-rs/tokio#4001).
+    fn flush_meanwhile(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn AsyncSink,
+    ) -> Result<(), Failure> {
+        if self.is_unflushed {
+            let waits = self.waits;
+            // Pending, the sink wakes the task, too, and the next poll comes by here again.
+            if let Poll::Ready(flushed) = self.flush(cx, sink) {
+                flushed?;
+            }
+            self.waits = waits;
+        }
+        Ok(())
+    }
+
+    /// One step, when the ends are ready for it.
+    fn step(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+        turn: u64,
+    ) -> Poll<Result<Step, Failure>> {
+        let (to, holds_back) = look_at_sink(sink);
+        self.to = to;
+        if self.transfer.in_flight() > 0 {
+            let step = ready!(self.step_flat(cx, source, None, sink, (to, holds_back), turn))?;
+            return self.finish_step(cx, step, source, sink);
+        }
+        if self.left == 0 {
+            return Poll::Ready(Ok(Step::idle(Next::Ended)));
+        }
+        let budget = turn.min(self.left).min(self.most_in_flight);
+        let to = (to, holds_back);
+        let (look, last) = ready!(self.look_at_source(cx, source, sink, to, budget))?;
+        let step = match look {
+            Look::EndOfLink => Step::idle(Next::Ended),
+            Look::NotBefore(time) => {
+                self.waits = Waits::Until(time);
+                return Poll::Pending;
+            }
+            Look::Opaque { limit } => Step::idle(Next::ReadSource(limit.min(budget))),
+            Look::At { fd, limit } => {
+                self.from = Some(fd);
+                let from = Some((fd, limit));
+                ready!(self.step_flat(cx, source, from, sink, to, budget))?
+            }
+            Look::Stepped(step) => step,
+        };
+        if matches!(step.next, Next::Ended) && !last {
+            self.place = self.place.next_link();
+            return Poll::Ready(Ok(Step { next: Next::Again, ..step }));
+        }
+        self.finish_step(cx, step, source, sink)
+    }
+
+    /// Does what only the source's own `poll_read` and the sink's own `poll_write` can.
+    fn finish_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        step: Step,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+    ) -> Poll<Result<Step, Failure>> {
+        match step.next {
+            Next::ReadSource(most) => self.read(cx, most, source),
+            Next::WriteSink => self.write(cx, &mut FlatSource::nowhere(), sink),
+            _ => Poll::Ready(Ok(step)),
+        }
+    }
+
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: u64,
+        source: &mut dyn AsyncSource,
+    ) -> Poll<Result<Step, Failure>> {
+        let mut is_pending = false;
+        let step = self.transfer.read_with(most, |room| {
+            let mut room = ReadBuf::new(room);
+            match Pin::new(&mut *source).poll_read(cx, &mut room) {
+                Poll::Ready(Ok(())) => Ok(room.filled().len()),
+                Poll::Ready(Err(error)) => Err(no_would_block(error)),
+                Poll::Pending => {
+                    is_pending = true;
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+            }
+        });
+        if is_pending {
+            self.waits = Waits::ForSource;
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(step))
+    }
+
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut FlatSource<'_>,
+        sink: &mut dyn AsyncSink,
+    ) -> Poll<Result<Step, Failure>> {
+        let mut is_pending = false;
+        let step = self.transfer.write_with::<TokioIo>(source, |bytes| {
+            match Pin::new(&mut *sink).poll_write(cx, bytes) {
+                Poll::Ready(answer) => answer.map_err(no_would_block),
+                Poll::Pending => {
+                    is_pending = true;
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+            }
+        });
+        if is_pending {
+            self.waits = Waits::ForSink;
+            return Poll::Pending;
+        }
+        self.is_unflushed |= step.delivered > 0;
+        Poll::Ready(Ok(step))
+    }
+}
+
+impl Flow {
+    /// Finds where the source's next bytes are, at most `budget` of them; and whether no link of a chain comes
+    /// after. Bytes in a buffer are delivered at once.
+    fn look_at_source(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+        (to, holds_back): (Option<RawFd>, bool),
+        budget: u64,
+    ) -> Poll<Result<(Look, bool), Failure>> {
+        let mut found = None;
+        let walked = walk_source::<TokioIo>(source, self.place, &mut |reach| {
+            let Reach { bottom, limit, not_before, last } = reach;
+            let look = match bottom {
+                Bottom::Spent => Look::EndOfLink,
+                _ if limit == 0 => Look::EndOfLink,
+                _ if not_before.is_some_and(|time| now() < time) => {
+                    Look::NotBefore(not_before.expect("just seen"))
+                }
+                Bottom::Opaque => Look::Opaque { limit },
+                Bottom::Fd(end) if end.offset.is_some() => Look::Opaque { limit },
+                Bottom::Fd(end) => Look::At { fd: end.fd.fd().as_raw_fd(), limit },
+                Bottom::Buffered(bytes) => {
+                    let most = usize::try_from(budget).map_or(bytes.len(), |n| n.min(bytes.len()));
+                    let flat = FlatSource { from: From::Bytes(&bytes[..most]), limit: budget };
+                    match self.give(cx, flat, sink, (to, holds_back)) {
+                        Poll::Ready(Ok(step)) => Look::Stepped(step),
+                        Poll::Ready(Err(failure)) => {
+                            found = Some(Poll::Ready(Err(failure)));
+                            return 0;
+                        }
+                        Poll::Pending => {
+                            found = Some(Poll::Pending);
+                            return 0;
+                        }
+                    }
+                }
+            };
+            let taken = if let Look::Stepped(step) = &look { step.taken } else { 0 };
+            found = Some(Poll::Ready(Ok((look, last))));
+            taken
+        });
+        let (look, last) = ready!(found.expect("a walk shows one bottom"))?;
+        let step = match (look, walked) {
+            (look, Ok(())) => return Poll::Ready(Ok((look, last))),
+            // A layer's error comes after what the step did.
+            (Look::Stepped(step), Err(error)) => Step { next: Next::Failed(error), ..step },
+            (_, Err(error)) => Step::failed(error),
+        };
+        Poll::Ready(Ok((Look::Stepped(step), last)))
+    }
+
+    /// Gives the sink bytes that lie in a layer's buffer.
+    fn give(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut source: FlatSource<'_>,
+        sink: &mut dyn AsyncSink,
+        (to, holds_back): (Option<RawFd>, bool),
+    ) -> Poll<Result<Step, Failure>> {
+        let Some(to) = to.and_then(|fd| sink.write_ready(fd)) else {
+            return self.write(cx, &mut source, sink);
+        };
+        ready!(self.poll_ready(cx, to, Side::Sink))?;
+        let step = self.sampled(None, Some(to), source, holds_back, u64::MAX);
+        tell_sink(sink, step.delivered);
+        Poll::Ready(Ok(step))
+    }
+
+    /// A step from the descriptor `from`, or with what is in flight, to the descriptor `to`.
+    fn step_flat(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        from: Option<(RawFd, u64)>,
+        sink: &mut dyn AsyncSink,
+        (to, holds_back): (Option<RawFd>, bool),
+        budget: u64,
+    ) -> Poll<Result<Step, Failure>> {
+        let (mut flat, mut read_end) = (FlatSource::nowhere(), None);
+        if let Some((fd, limit)) = from {
+            let Some(end) = source.read_ready(fd) else {
+                // No way to wait for it but its own `poll_read`.
+                return Poll::Ready(Ok(Step::idle(Next::ReadSource(limit.min(budget)))));
+            };
+            flat = FlatSource { from: From::Fd(end.poll_fd()), limit };
+            read_end = Some(end);
+            ready!(self.poll_ready(cx, end, Side::Source))?;
+        }
+        let write_end = to.and_then(|fd| sink.write_ready(fd));
+        if let Some(end) = write_end {
+            ready!(self.poll_ready(cx, end, Side::Sink))?;
+        }
+        let step = self.sampled(read_end, write_end, flat, holds_back, budget);
+        if step.taken > 0 {
+            let told = walk_source::<TokioIo>(source, self.place, &mut |_| step.taken);
+            debug_assert!(told.is_ok(), "a descriptor is no buffer");
+        }
+        if write_end.is_some() {
+            tell_sink(sink, step.delivered);
+        }
+        Poll::Ready(Ok(step))
+    }
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut Context<'_>,
+        end: Registered<'_>,
+        side: Side,
+    ) -> Poll<Result<(), Failure>> {
+        let (waits, operation) = match side {
+            Side::Source => (Waits::ForSource, Operation::Read),
+            Side::Sink => (Waits::ForSink, Operation::Write),
+        };
+        match end.poll_ready(side, cx) {
+            Poll::Pending => {
+                self.waits = waits;
+                Poll::Pending
+            }
+            Poll::Ready(answer) => {
+                Poll::Ready(answer.map_err(|error| Failure::new(side, operation, error)))
+            }
+        }
+    }
+
+    /// One step, with the readiness of both descriptors noted before it, and forgotten where the step's own
+    /// call has answered "not now".
+    fn sampled(
+        &mut self,
+        read_end: Option<Registered<'_>>,
+        write_end: Option<Registered<'_>>,
+        mut source: FlatSource<'_>,
+        holds_back: bool,
+        budget: u64,
+    ) -> Step {
+        let mut sink = FlatSink { to: write_end.map(Registered::poll_fd), holds_back };
+        let transfer = &mut self.transfer;
+        let mut step = None;
+        let mut take = || {
+            let stepped = transfer.step::<TokioIo>(&mut source, &mut sink, budget);
+            let forgets = (
+                matches!(stepped.next, Next::WantRead { .. }),
+                matches!(stepped.next, Next::WantWrite),
+            );
+            step = Some(stepped);
+            forgets
+        };
+        let mut read = || {
+            let Some(end) = read_end else { return take().1 };
+            let mut sink_is_full = false;
+            end.try_io(Side::Source, &mut || {
+                let (source_is_empty, is_full) = take();
+                sink_is_full = is_full;
+                not_now_if(source_is_empty)
+            });
+            sink_is_full
+        };
+        match write_end {
+            Some(end) => end.try_io(Side::Sink, &mut || not_now_if(read())),
+            None => {
+                read();
+            }
+        }
+        // Without a step, one of the two was not ready after all. It is asked again.
+        step.unwrap_or_else(|| Step::idle(Next::Again))
+    }
+}
+
+fn not_now_if(is_so: bool) -> io::Result<()> {
+    if is_so { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+}
+
+/// The sink's descriptor, and whether one of its layers may hold bytes back.
+fn look_at_sink(sink: &mut dyn AsyncSink) -> (Option<RawFd>, bool) {
+    let mut found = (None, false);
+    walk_sink::<TokioIo>(sink, &Cell::new(0), &mut |end, holds_back| {
+        // tokio knows of no descriptor that has an offset.
+        let end = end.filter(|end| end.offset.is_none());
+        found = (end.map(|end| end.fd.fd().as_raw_fd()), holds_back);
+    });
+    if found.0.is_some_and(|fd| sink.write_ready(fd).is_none()) {
+        found.0 = None;
+    }
+    found
+}
+
+fn tell_sink(sink: &mut dyn AsyncSink, delivered: u64) {
+    if delivered > 0 {
+        walk_sink::<TokioIo>(sink, &Cell::new(delivered), &mut |_, _| {});
+    }
+}
+
+/// By tokio's clock, which tests pause.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// From a `poll_` method that has not been pending. It has woken nobody, so it must not be waited for.
+fn no_would_block(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { io::Error::other(error) } else { error }
+}
+
+/// Takes a share of what the task may do before others have their turn, for copies between ends that
+/// themselves take none. (Without tokio's `rt` there is no other way to it than a source that does.)
+fn take_part(cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    Pin::new(&mut tokio::io::empty()).poll_read(cx, &mut ReadBuf::new(&mut []))
+}

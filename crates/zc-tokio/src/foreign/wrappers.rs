@@ -1,0 +1,122 @@
+//! Tokio's wrappers: limits, chains and buffers.
+
+use std::os::fd::RawFd;
+use std::pin::Pin;
+
+use tokio::io::{
+    AsyncBufRead, AsyncRead, AsyncWrite, BufReader, BufStream, BufWriter, Chain, Join, Take,
+};
+
+use super::opaque_source;
+use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, WriteReady};
+
+/// Waits where what it wraps does.
+macro_rules! ready_as_inner {
+    ($($trait:ident::$method:ident: [$($bound:ident)*] $ty:ident.$get:ident();)*) => {$(
+        impl<T: $($bound +)* $trait> $trait for $ty<T> {
+            fn $method(&self, fd: RawFd) -> Option<Registered<'_>> {
+                self.$get().$method(fd)
+            }
+        }
+    )*};
+}
+
+ready_as_inner! {
+    ReadReady::read_ready: [AsyncRead] Take.get_ref();
+    ReadReady::read_ready: [AsyncRead] BufReader.get_ref();
+    WriteReady::write_ready: [AsyncRead] BufReader.get_ref();
+    ReadReady::read_ready: [AsyncWrite] BufWriter.get_ref();
+    WriteReady::write_ready: [AsyncWrite] BufWriter.get_ref();
+    WriteReady::write_ready: [AsyncRead AsyncWrite] BufStream.get_ref();
+}
+
+impl<S: AsyncRead + Source<TokioIo>> Source<TokioIo> for Take<S> {
+    fn upstream(&mut self) -> Upstream<'_, TokioIo> {
+        let limit = self.limit();
+        Upstream::through(self.get_mut()).limit(limit)
+    }
+    fn taken(&mut self, n: u64) {
+        self.set_limit(self.limit().saturating_sub(n));
+    }
+}
+
+impl<A: AsyncRead + Source<TokioIo>, B: AsyncRead + Source<TokioIo>> Source<TokioIo>
+    for Chain<A, B>
+{
+    fn upstream(&mut self) -> Upstream<'_, TokioIo> {
+        let (first, second) = self.get_mut();
+        Upstream::then(first, second)
+    }
+}
+
+impl<A: AsyncRead + ReadReady, B: AsyncRead + ReadReady> ReadReady for Chain<A, B> {
+    fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+        let (first, second) = self.get_ref();
+        first.read_ready(fd).or_else(|| second.read_ready(fd))
+    }
+}
+
+impl<S: AsyncRead + Source<TokioIo> + Unpin> Source<TokioIo> for BufReader<S> {
+    fn upstream(&mut self) -> Upstream<'_, TokioIo> {
+        Upstream::through(self.get_mut())
+    }
+    fn buffered(&self) -> &[u8] {
+        self.buffer()
+    }
+    fn consume_buffered(&mut self, n: usize) {
+        Pin::new(self).consume(n);
+    }
+}
+
+impl<W: AsyncRead + Sink<TokioIo>> Sink<TokioIo> for BufReader<W> {
+    fn downstream(&mut self) -> Downstream<'_, TokioIo> {
+        Downstream::through(self.get_mut())
+    }
+}
+
+impl<S: AsyncWrite + Source<TokioIo>> Source<TokioIo> for BufWriter<S> {
+    fn upstream(&mut self) -> Upstream<'_, TokioIo> {
+        Upstream::through(self.get_mut())
+    }
+}
+
+impl<W: AsyncWrite + Sink<TokioIo>> Sink<TokioIo> for BufWriter<W> {
+    fn downstream(&mut self) -> Downstream<'_, TokioIo> {
+        Downstream::through(self.get_mut()).flush_first()
+    }
+}
+
+// What it has read ahead, it shows only to its own `poll_read`.
+opaque_source! {
+    @[T] BufStream<T>;
+}
+
+impl<W: AsyncRead + AsyncWrite + Sink<TokioIo>> Sink<TokioIo> for BufStream<W> {
+    fn downstream(&mut self) -> Downstream<'_, TokioIo> {
+        Downstream::through(self.get_mut()).flush_first()
+    }
+}
+
+impl<R: AsyncRead + Source<TokioIo>, W: AsyncWrite> Source<TokioIo> for Join<R, W> {
+    fn upstream(&mut self) -> Upstream<'_, TokioIo> {
+        Upstream::through(self.reader_mut())
+    }
+}
+
+impl<R: AsyncRead + ReadReady, W: AsyncWrite> ReadReady for Join<R, W> {
+    fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+        self.reader().read_ready(fd)
+    }
+}
+
+impl<R: AsyncRead, W: AsyncWrite + Sink<TokioIo>> Sink<TokioIo> for Join<R, W> {
+    fn downstream(&mut self) -> Downstream<'_, TokioIo> {
+        Downstream::through(self.writer_mut())
+    }
+}
+
+impl<R: AsyncRead, W: AsyncWrite + WriteReady> WriteReady for Join<R, W> {
+    fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+        self.writer().write_ready(fd)
+    }
+}

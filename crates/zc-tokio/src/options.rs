@@ -1,0 +1,88 @@
+//! How a copy goes about its work.
+
+use std::time::Duration;
+
+use zc_linux::PageSharing;
+
+/// How many bytes a copy moves one way before other tasks have their turn: about a tenth of a millisecond's
+/// worth where the kernel moves them, and well under one where they are copied.
+const TURN: u64 = 512 * 1024;
+
+/// What follows the end of input of one way of a relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndPolicy {
+    /// It is passed on, as a half-close; the other way goes on until it ends by itself.
+    #[default]
+    Forward,
+    /// The other way delivers what it has taken and what its source has ready, and both ends are shut down.
+    Close,
+}
+
+/// How a [`Copier`](crate::Copier) or [`Relay`](crate::Relay) goes about its work.
+///
+/// ```
+/// use std::time::Duration;
+/// use zc_tokio::{EndPolicy, Options, Relay};
+///
+/// let mut options = Options::default();
+/// options.idle_timeout = Some(Duration::from_secs(300));
+/// options.end = EndPolicy::Close;
+/// let relay = Relay::with(options);
+/// # assert_eq!(relay.counts(), (0, 0));
+/// ```
+///
+/// The timeouts need a runtime with its time driver enabled. Without them no timer is made.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The longest time for which no byte may move, either way.
+    pub idle_timeout: Option<Duration>,
+    /// The longest time for which no byte may move once one way of a relay has ended.
+    pub half_close_timeout: Option<Duration>,
+    /// The longest time for which an end may take none of the bytes that wait for it.
+    pub write_timeout: Option<Duration>,
+    /// What follows the end of input of one way of a relay.
+    pub end: EndPolicy,
+    /// The most bytes to take from the first end, and from the second. Then it is as if that end had closed.
+    pub limits: (u64, u64),
+    /// How many bytes to move one way before other tasks have their turn; 512 KiB by default.
+    pub turn: u64,
+    /// The most bytes to have taken and not delivered, each way.
+    pub most_in_flight: u64,
+    /// How large a pipe to splice through, in bytes, see [`zc_linux::Options::pipe_size`].
+    pub pipe_size: usize,
+    /// Whether to go by the size of what a source yields (the default), or to use the kernel's help from the
+    /// first byte on.
+    pub adaptive: bool,
+    /// Whether pages may be lent.
+    pub page_sharing: PageSharing,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let linux = zc_linux::Options::default();
+        Options {
+            idle_timeout: None,
+            half_close_timeout: None,
+            write_timeout: None,
+            end: EndPolicy::default(),
+            limits: (u64::MAX, u64::MAX),
+            turn: TURN,
+            most_in_flight: u64::MAX,
+            pipe_size: linux.pipe_size,
+            adaptive: linux.adaptive,
+            page_sharing: linux.page_sharing,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn linux(&self) -> zc_linux::Options {
+        let mut linux = zc_linux::Options::default();
+        linux.pipe_size = self.pipe_size;
+        linux.adaptive = self.adaptive;
+        linux.page_sharing = self.page_sharing;
+        linux
+    }
+}

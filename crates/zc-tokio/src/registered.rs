@@ -1,0 +1,206 @@
+//! A descriptor that tokio's reactor watches.
+//!
+//! Readiness is edge-triggered: tokio remembers that a descriptor was ready until a call on it answers "not
+//! now", and is told so. An edge may come between that answer and the telling, and would be forgotten with
+//! the old one. So each step runs inside of `try_io`, which notes beforehand which edge was the last, and
+//! forgets that one only.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::Interest;
+use tokio::net::unix::pipe;
+use tokio::net::{TcpStream, UnixStream};
+use zc_core::{PollFd, Side};
+
+use crate::Fd;
+
+/// A descriptor that tokio's reactor watches: what a copy waits for.
+#[derive(Clone, Copy)]
+pub struct Registered<'a>(Of<'a>);
+
+#[derive(Clone, Copy)]
+enum Of<'a> {
+    Tcp(&'a TcpStream),
+    Unix(&'a UnixStream),
+    Receiver(&'a pipe::Receiver),
+    Sender(&'a pipe::Sender),
+    Any(&'a (dyn Any + Send + Sync)),
+}
+
+impl<'a> Registered<'a> {
+    /// A TCP stream.
+    pub fn tcp(stream: &'a TcpStream) -> Self {
+        Registered(Of::Tcp(stream))
+    }
+
+    /// A Unix stream.
+    pub fn unix(stream: &'a UnixStream) -> Self {
+        Registered(Of::Unix(stream))
+    }
+
+    /// The read end of a pipe.
+    pub fn receiver(pipe: &'a pipe::Receiver) -> Self {
+        Registered(Of::Receiver(pipe))
+    }
+
+    /// The write end of a pipe.
+    pub fn sender(pipe: &'a pipe::Sender) -> Self {
+        Registered(Of::Sender(pipe))
+    }
+
+    /// Any other descriptor.
+    pub fn fd<T: AsFd + AsRawFd + Send + Sync>(fd: &'a Fd<T>) -> Self {
+        Registered(Of::Any(fd))
+    }
+
+    /// Itself, if `fd` is its descriptor: what a type with a descriptor answers to
+    /// [`ReadReady::read_ready`](crate::ReadReady::read_ready).
+    pub fn if_is(self, fd: RawFd) -> Option<Self> {
+        (self.poll_fd().fd().as_raw_fd() == fd).then_some(self)
+    }
+
+    /// The descriptor.
+    pub(crate) fn poll_fd(self) -> PollFd<'a> {
+        match self.0 {
+            Of::Tcp(stream) => PollFd::socket(stream.as_fd()),
+            Of::Unix(stream) => PollFd::socket(stream.as_fd()),
+            Of::Receiver(pipe) => PollFd::stream(pipe.as_fd()),
+            Of::Sender(pipe) => PollFd::stream(pipe.as_fd()),
+            Of::Any(fd) => fd.poll_fd(),
+        }
+    }
+
+    /// Whether it can be read (for a source) or written to (for a sink), as far as is known. Otherwise the task
+    /// is woken once it can.
+    pub(crate) fn poll_ready(self, as_what: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match (self.0, as_what) {
+            (Of::Tcp(stream), Side::Source) => stream.poll_read_ready(cx),
+            (Of::Tcp(stream), Side::Sink) => stream.poll_write_ready(cx),
+            (Of::Unix(stream), Side::Source) => stream.poll_read_ready(cx),
+            (Of::Unix(stream), Side::Sink) => stream.poll_write_ready(cx),
+            (Of::Receiver(pipe), Side::Source) => pipe.poll_read_ready(cx),
+            (Of::Sender(pipe), Side::Sink) => pipe.poll_write_ready(cx),
+            (Of::Any(fd), as_what) => fd.poll_ready(as_what, cx),
+            // Only a type that is wrong about its own descriptor comes here; the call will fail.
+            (Of::Receiver(_), Side::Sink) | (Of::Sender(_), Side::Source) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Calls `call` if it is ready, and forgets the readiness that there was before the call if it returns
+    /// `WouldBlock`.
+    pub(crate) fn try_io(self, as_what: Side, call: &mut dyn FnMut() -> io::Result<()>) {
+        let interest = match as_what {
+            Side::Source => Interest::READABLE,
+            Side::Sink => Interest::WRITABLE,
+        };
+        // What it answers, the call has told the caller already.
+        let _ = match self.0 {
+            Of::Tcp(stream) => stream.try_io(interest, call),
+            Of::Unix(stream) => stream.try_io(interest, call),
+            Of::Receiver(pipe) => pipe.try_io(call),
+            Of::Sender(pipe) => pipe.try_io(call),
+            Of::Any(fd) => fd.try_io(interest, call),
+        };
+    }
+
+    /// Waits until the peer has reset the connection, whether or not there is something to read or room to
+    /// write, and returns the error.
+    pub(crate) async fn failed(self) -> io::Error {
+        loop {
+            let error = match self.0 {
+                Of::Tcp(stream) => {
+                    let _ = stream.ready(Interest::ERROR).await;
+                    stream.take_error()
+                }
+                Of::Unix(stream) => {
+                    let _ = stream.ready(Interest::ERROR).await;
+                    stream.take_error()
+                }
+                // A pipe whose other end is closed can be read, or written to, at once.
+                Of::Receiver(_) | Of::Sender(_) | Of::Any(_) => std::future::pending().await,
+            };
+            match error {
+                Ok(Some(error)) | Err(error) => return error,
+                Ok(None) => self.forget_error(),
+            }
+        }
+    }
+
+    /// There was nothing the matter with the connection, for example a message in the socket's error queue.
+    fn forget_error(self) {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _ = match self.0 {
+            Of::Tcp(stream) => stream.try_io(Interest::ERROR, nothing),
+            Of::Unix(stream) => stream.try_io(Interest::ERROR, nothing),
+            Of::Receiver(_) | Of::Sender(_) | Of::Any(_) => Ok(()),
+        };
+    }
+}
+
+impl fmt::Debug for Registered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Registered").field(&self.poll_fd().fd()).finish()
+    }
+}
+
+/// An [`Fd`], whatever it owns.
+trait Any {
+    fn poll_fd(&self) -> PollFd<'_>;
+    fn poll_ready(&self, as_what: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn try_io(
+        &self,
+        interest: Interest,
+        call: &mut dyn FnMut() -> io::Result<()>,
+    ) -> io::Result<()>;
+}
+
+impl<T: AsFd + AsRawFd> Any for Fd<T> {
+    fn poll_fd(&self) -> PollFd<'_> {
+        PollFd::of(self)
+    }
+    fn poll_ready(&self, as_what: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _guard = match as_what {
+            Side::Source => ready!(self.get_ref().poll_read_ready(cx))?,
+            Side::Sink => ready!(self.get_ref().poll_write_ready(cx))?,
+        };
+        Poll::Ready(Ok(()))
+    }
+    fn try_io(
+        &self,
+        interest: Interest,
+        call: &mut dyn FnMut() -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.get_ref().try_io(interest, |_| call())
+    }
+}
+
+/// Waits for either of two ends to be reset, or for one wake-up of this task for another reason. `true`: the
+/// first has been; with the error.
+pub(crate) async fn wait_for_reset(
+    first: Option<Registered<'_>>,
+    second: Option<Registered<'_>>,
+) -> Option<(bool, io::Error)> {
+    let mut watches = (std::pin::pin!(watch(first)), std::pin::pin!(watch(second)));
+    let mut has_slept = false;
+    std::future::poll_fn(move |cx| {
+        if let Poll::Ready(error) = watches.0.as_mut().poll(cx) {
+            return Poll::Ready(Some((true, error)));
+        }
+        if let Poll::Ready(error) = watches.1.as_mut().poll(cx) {
+            return Poll::Ready(Some((false, error)));
+        }
+        if std::mem::replace(&mut has_slept, true) { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await
+}
+
+async fn watch(end: Option<Registered<'_>>) -> io::Error {
+    match end {
+        Some(end) => end.failed().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,260 @@
+//! The two-way copy.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use zc_core::Side;
+use zc_linux::Report;
+
+use crate::flow::{Flow, Then, Waits};
+use crate::registered::wait_for_reset;
+use crate::session::Session;
+use crate::{AsyncStream, Direction, EndPolicy, Error, Handle, Options};
+
+/// One of the two ends of a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RelayEnd {
+    /// The first.
+    A,
+    /// The second.
+    B,
+}
+
+/// A relay between two streams, which owns all that is in flight: its future may be dropped at any time, and
+/// not a byte is lost.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tokio::net::{TcpListener, TcpStream};
+/// use zc_tokio::{Options, Relay};
+///
+/// # async fn f() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:8080").await?;
+/// loop {
+///     let (mut client, peer) = listener.accept().await?;
+///     tokio::spawn(async move {
+///         let mut server = TcpStream::connect("127.0.0.1:80").await?;
+///         let mut options = Options::default();
+///         options.idle_timeout = Some(Duration::from_secs(300));
+///         match Relay::with(options).run(&mut client, &mut server).await {
+///             Ok((up, down)) => println!("{peer}: {up} bytes up, {down} down"),
+///             Err(error) if error.is_disconnect() => println!("{peer}: gone, {error}"),
+///             Err(error) => eprintln!("{peer}: {error}"),
+///         }
+///         Ok::<(), std::io::Error>(())
+///     });
+/// }
+/// # }
+/// ```
+///
+/// # Cancel safety
+///
+/// [`run`](Relay::run) may be dropped at any await, in a `select!` for example, and called again with the same
+/// two ends: bytes taken and not delivered, an end of input that was seen, a shutdown that was sent, counts and
+/// the clocks of its timeouts are all kept here.
+///
+/// # Resources
+///
+/// Idle, it holds no pipe and no buffer. It notices a reset of either connection also while it waits for
+/// the other, and when nothing is to be read or written.
+#[derive(Debug)]
+pub struct Relay {
+    there: Flow,
+    back: Flow,
+    session: Session,
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Relay::new()
+    }
+}
+
+impl Relay {
+    /// A relay with the default options.
+    pub fn new() -> Self {
+        Relay::with(Options::default())
+    }
+
+    /// A relay that goes about its work as `options` say.
+    pub fn with(options: Options) -> Self {
+        let mut relay = Relay {
+            there: Flow::new(options.linux(), Then::ShutDown),
+            back: Flow::new(options.linux(), Then::ShutDown),
+            session: Session::new(options),
+        };
+        relay.limit();
+        relay
+    }
+
+    fn limit(&mut self) {
+        let options = &self.session.options;
+        (self.there.left, self.back.left) = options.limits;
+        for flow in [&mut self.there, &mut self.back] {
+            flow.most_in_flight = options.most_in_flight.max(1);
+        }
+    }
+
+    /// A view of it for other tasks: what has moved so far, and a way to stop it.
+    pub fn handle(&mut self) -> Handle {
+        self.session.handle()
+    }
+
+    /// Has `progress` called with the number of bytes that one poll has delivered one way, at least one.
+    #[must_use]
+    pub fn on_progress(mut self, progress: impl FnMut(Direction, u64) + Send + 'static) -> Self {
+        self.session.on_progress(Box::new(progress));
+        self
+    }
+
+    /// How many bytes have been delivered so far, from the first end to the second and back.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.there.delivered(), self.back.delivered())
+    }
+
+    /// How many bytes have been taken and not delivered, each way.
+    pub fn in_flight(&self) -> (usize, usize) {
+        (self.there.transfer().in_flight(), self.back.transfer().in_flight())
+    }
+
+    /// What has been done each way, by which mechanisms.
+    pub fn reports(&self) -> (&Report, &Report) {
+        (self.there.transfer().report(), self.back.transfer().report())
+    }
+
+    /// Takes out the bytes in flight, each way, so that no one will deliver them.
+    pub fn take_residues(&mut self) -> (Vec<u8>, Vec<u8>) {
+        (self.there.transfer_mut().take_residue(), self.back.transfer_mut().take_residue())
+    }
+
+    /// Readies it for other ends. Bytes in flight stay, and are delivered first; counts and limits begin anew.
+    pub fn restart(&mut self) {
+        self.there.restart();
+        self.back.restart();
+        self.session.restart();
+        self.limit();
+    }
+
+    /// Relays between `a` and `b` until both have ended, and returns how many bytes went from `a` to `b`, and
+    /// back. Dropped before, it loses nothing: call it again, with the same two ends. (After it has returned
+    /// `Ok`, a call begins a new relay.)
+    ///
+    /// The end of input of one is passed on to the other as a shutdown, unless
+    /// [`Options::end`] says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The first error of either way, which says where and what. Everything stays here, and it may be run
+    /// again: after a timeout it has as much time again.
+    pub async fn run<A, B>(&mut self, a: &mut A, b: &mut B) -> Result<(u64, u64), Error>
+    where
+        A: AsyncStream + ?Sized,
+        B: AsyncStream + ?Sized,
+    {
+        let (mut a, mut b) = (a, b);
+        if self.there.is_done() && self.back.is_done() {
+            self.restart();
+        }
+        self.there.begin();
+        self.back.begin();
+        loop {
+            let now = poll_fn(|cx| Poll::Ready(self.poll(cx, &mut a, &mut b))).await;
+            if let Poll::Ready(outcome) = now {
+                return outcome;
+            }
+            let unwatched = self.unwatched();
+            let watch_a = match unwatched.0 {
+                Some(fd) => a.read_ready(fd).or_else(|| a.write_ready(fd)),
+                None => None,
+            };
+            let watch_b = match unwatched.1 {
+                Some(fd) => b.read_ready(fd).or_else(|| b.write_ready(fd)),
+                None => None,
+            };
+            if let Some((is_a, error)) = wait_for_reset(watch_a, watch_b).await {
+                let (direction, side) = match (is_a, self.there.is_done(), self.back.is_done()) {
+                    (true, false, _) => (Direction::AToB, Side::Source),
+                    (true, true, _) => (Direction::BToA, Side::Sink),
+                    (false, _, false) => (Direction::BToA, Side::Source),
+                    (false, _, true) => (Direction::AToB, Side::Sink),
+                };
+                return Err(self.session.was_reset(direction, side, &error));
+            }
+        }
+    }
+
+    fn poll<A, B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        a: &mut A,
+        b: &mut B,
+    ) -> Poll<Result<(u64, u64), Error>>
+    where
+        A: AsyncStream,
+        B: AsyncStream,
+    {
+        self.session.before(cx)?;
+        let turn = self.session.turn();
+        let mut failed = None;
+        if let Poll::Ready(Err(failure)) = self.there.poll(cx, a, b, turn) {
+            failed = Some((Direction::AToB, failure));
+        } else if let Poll::Ready(Err(failure)) = self.back.poll(cx, b, a, turn) {
+            failed = Some((Direction::BToA, failure));
+        } else if self.session.options.end == EndPolicy::Close {
+            failed = self.close(cx, a, b);
+        }
+        let clock = self.session.after(cx, &[&self.there, &self.back]);
+        if let Some((direction, failure)) = failed {
+            return Poll::Ready(Err(self.session.error(Some(direction), failure)));
+        }
+        if self.there.is_done() && self.back.is_done() {
+            return Poll::Ready(Ok(self.counts()));
+        }
+        clock.map(Err)
+    }
+
+    /// Once one way has ended, ends the other as soon as it would have to wait for more.
+    fn close<A, B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        a: &mut A,
+        b: &mut B,
+    ) -> Option<(Direction, crate::error::Failure)>
+    where
+        A: AsyncStream,
+        B: AsyncStream,
+    {
+        let turn = self.session.turn();
+        let (polled, direction) = if self.there.is_done() && self.back.waits() == Waits::ForSource {
+            self.back.cut();
+            (self.back.poll(cx, b, a, turn), Direction::BToA)
+        } else if self.back.is_done() && self.there.waits() == Waits::ForSource {
+            self.there.cut();
+            (self.there.poll(cx, a, b, turn), Direction::AToB)
+        } else {
+            return None;
+        };
+        match polled {
+            Poll::Ready(Err(failure)) => Some((direction, failure)),
+            _ => None,
+        }
+    }
+
+    /// The descriptors of those of the two ends that no way waits for.
+    fn unwatched(&self) -> (Option<std::os::fd::RawFd>, Option<std::os::fd::RawFd>) {
+        let (there, back) = (&self.there, &self.back);
+        // A way that has had its turn goes on at once.
+        let goes_on = |flow: &Flow| !flow.is_done() && flow.waits() == Waits::No;
+        if goes_on(there) || goes_on(back) {
+            return (None, None);
+        }
+        let ((a, b), (b_too, a_too)) = (there.descriptors(), back.descriptors());
+        let is_watched = |source: &Flow, sink: &Flow| {
+            source.waits() == Waits::ForSource || sink.waits() == Waits::ForSink
+        };
+        (
+            a.or(a_too).filter(|_| !is_watched(there, back)),
+            b_too.or(b).filter(|_| !is_watched(back, there)),
+        )
+    }
+}

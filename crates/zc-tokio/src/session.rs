@@ -1,0 +1,223 @@
+//! What goes on around the ways of a copy: its clock, and those who watch it.
+
+use std::fmt;
+use std::io;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+use zc_core::Side;
+
+use crate::error::Failure;
+use crate::flow::{Flow, Waits};
+use crate::timer::Timer;
+use crate::{Direction, Error, Handle, Operation, Options};
+
+type Progress = Box<dyn FnMut(Direction, u64) + Send>;
+
+/// The clock of a copy, and those who watch it.
+#[derive(Default)]
+pub(crate) struct Session {
+    pub(crate) options: Options,
+    handle: Option<Handle>,
+    progress: Option<Progress>,
+    timer: Timer,
+    /// What had been delivered at the end of the last poll, each way.
+    counts: [u64; 2],
+    /// How many ways had ended.
+    ended: usize,
+    /// When something moved or a way ended; or else when the clock was first looked at.
+    last: Option<Instant>,
+    /// Since when each sink has taken nothing.
+    blocked: [Option<Instant>; 2],
+    /// A peer that has reset its connection. The kernel tells it once.
+    reset: Option<(Direction, Side, i32)>,
+}
+
+const DIRECTIONS: [Direction; 2] = [Direction::AToB, Direction::BToA];
+
+impl Session {
+    pub(crate) fn new(options: Options) -> Session {
+        Session { options, ..Session::default() }
+    }
+
+    pub(crate) fn handle(&mut self) -> Handle {
+        self.handle.get_or_insert_with(Handle::new).clone()
+    }
+
+    pub(crate) fn on_progress(&mut self, progress: Progress) {
+        self.progress = Some(progress);
+    }
+
+    /// Other ends: a new copy begins.
+    pub(crate) fn restart(&mut self) {
+        (self.counts, self.ended, self.last) = ([0; 2], 0, None);
+        (self.blocked, self.reset) = ([None; 2], None);
+    }
+
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.counts[0], self.counts[1])
+    }
+
+    /// How many bytes one way moves at a time.
+    pub(crate) fn turn(&self) -> u64 {
+        self.options.turn.max(1)
+    }
+
+    /// Before the ways are polled: whether there is no point in it.
+    pub(crate) fn before(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        if let Some(handle) = &self.handle
+            && handle.is_to_stop(cx)
+        {
+            return Err(self.error(None, Failure::stopped(None, Operation::Abort)));
+        }
+        match self.reset {
+            Some((direction, side, errno)) => Err(self.reset_by(direction, side, errno)),
+            None => Ok(()),
+        }
+    }
+
+    /// After the ways have been polled: takes note of what they did. Then, if they are pending, looks at the
+    /// clock.
+    pub(crate) fn after(&mut self, cx: &mut Context<'_>, flows: &[&Flow]) -> Poll<Error> {
+        let is_timed = self.is_timed(flows);
+        let has_moved = self.take_note(flows);
+        let shows = has_moved && self.handle.is_some();
+        let now = if is_timed || shows { self.clock(flows, has_moved) } else { None };
+        if shows && let (Some(handle), Some(now)) = (&self.handle, now) {
+            handle.moved(self.counts(), now);
+        }
+        if is_timed { self.poll_deadlines(cx, flows) } else { Poll::Pending }
+    }
+
+    fn is_timed(&self, flows: &[&Flow]) -> bool {
+        let Options { idle_timeout, half_close_timeout, write_timeout, .. } = self.options;
+        idle_timeout.or(half_close_timeout).or(write_timeout).is_some()
+            || flows.iter().any(|flow| matches!(flow.waits(), Waits::Until(_)))
+    }
+
+    /// Counts what was delivered and tells who wants to know. Whether there was any, or a way ended.
+    fn take_note(&mut self, flows: &[&Flow]) -> bool {
+        let ended = flows.iter().filter(|flow| flow.is_done()).count();
+        let mut has_moved = std::mem::replace(&mut self.ended, ended) != ended;
+        for (way, flow) in flows.iter().enumerate() {
+            let more = flow.delivered() - self.counts[way];
+            if more > 0 {
+                has_moved = true;
+                self.counts[way] += more;
+                self.blocked[way] = None;
+                if let Some(progress) = &mut self.progress {
+                    progress(DIRECTIONS[way], more);
+                }
+            }
+        }
+        has_moved
+    }
+
+    /// Reads the clock, if something has begun or ended.
+    fn clock(&mut self, flows: &[&Flow], has_moved: bool) -> Option<Instant> {
+        let mut now = None;
+        let mut read = || *now.get_or_insert_with(Instant::now);
+        if has_moved || self.last.is_none() {
+            self.last = Some(read());
+        }
+        for (blocked, flow) in self.blocked.iter_mut().zip(flows) {
+            *blocked = match (flow.waits(), *blocked) {
+                (Waits::ForSink, None) if self.options.write_timeout.is_some() => Some(read()),
+                (Waits::ForSink, since) => since,
+                _ => None,
+            };
+        }
+        now
+    }
+
+    fn poll_deadlines(&mut self, cx: &mut Context<'_>, flows: &[&Flow]) -> Poll<Error> {
+        // A timeout that is too long for the clock has no deadline.
+        let after = |since: Option<Instant>, timeout| since?.checked_add(timeout?);
+        let options = &self.options;
+        let is_half = flows.len() == 2 && self.ended == 1;
+        let half_close = options.half_close_timeout.filter(|_| is_half);
+        let limits = [
+            (None, None, Operation::Idle, after(self.last, options.idle_timeout)),
+            (None, None, Operation::HalfClose, after(self.last, half_close)),
+            (
+                Some(Direction::AToB),
+                Some(Side::Sink),
+                Operation::Write,
+                after(self.blocked[0], options.write_timeout),
+            ),
+            (
+                Some(Direction::BToA),
+                Some(Side::Sink),
+                Operation::Write,
+                after(self.blocked[1], options.write_timeout),
+            ),
+        ];
+        let due = limits
+            .into_iter()
+            .filter_map(|(way, side, operation, due)| Some((due?, (way, side, operation))))
+            .min_by_key(|(due, _)| *due);
+        let rate = flows
+            .iter()
+            .filter_map(|flow| match flow.waits() {
+                Waits::Until(time) => Some(Instant::from_std(time)),
+                _ => None,
+            })
+            .min();
+        let Some(first) = due.map(|(due, _)| due).into_iter().chain(rate).min() else {
+            return Poll::Pending;
+        };
+        if self.timer.poll(cx, first).is_pending() {
+            return Poll::Pending;
+        }
+        match due {
+            Some((due, (way, side, operation))) if due == first => {
+                // It may be run again, and then has as much time again.
+                (self.last, self.blocked) = (None, [None; 2]);
+                Poll::Ready(self.error(way, Failure::stopped(side, operation)))
+            }
+            // The rate limit lets the next bytes through.
+            _ => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The error of a way that stopped.
+    pub(crate) fn error(&self, direction: Option<Direction>, failure: Failure) -> Error {
+        let Failure { side, operation, error } = failure;
+        let residues = (Vec::new(), Vec::new());
+        Error { direction, side, operation, counts: self.counts(), residues, error }
+    }
+
+    /// The peer at `side` of `direction` has reset its connection.
+    pub(crate) fn was_reset(
+        &mut self,
+        direction: Direction,
+        side: Side,
+        error: &io::Error,
+    ) -> Error {
+        const ECONNRESET: i32 = 104;
+        let errno = error.raw_os_error().unwrap_or(ECONNRESET);
+        self.reset = Some((direction, side, errno));
+        self.reset_by(direction, side, errno)
+    }
+
+    fn reset_by(&self, direction: Direction, side: Side, errno: i32) -> Error {
+        let operation = match side {
+            Side::Source => Operation::Read,
+            Side::Sink => Operation::Write,
+        };
+        let error = io::Error::from_raw_os_error(errno);
+        self.error(Some(direction), Failure::new(side, operation, error))
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("options", &self.options)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}
