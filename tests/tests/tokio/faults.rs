@@ -1,0 +1,164 @@
+//! What breaks in other relays.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use rustix::net::{SendFlags, send};
+use zc_testkit::collector::Collector;
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::sockets;
+use zc_tokio::{Direction, Operation, Options, Relay, RelayEnd, Side};
+
+use crate::kit;
+
+/// tokio-splice2, Go and HAProxy with splice never deliver what comes after it.
+#[test]
+fn an_urgent_byte_holds_nothing_back() {
+    const SIDE: usize = 100_000;
+    kit::run(async {
+        let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+        let data = data::bytes(1, 2 * SIDE);
+        client.write_all(&data[..SIDE]).unwrap();
+        assert_eq!(send(&client, b"!", SendFlags::OOB), Ok(1));
+        client.write_all(&data[SIDE..]).unwrap();
+        let mut relay = Relay::new();
+        let mut got = vec![0; data.len()];
+        let reading = tokio::task::spawn_blocking(move || {
+            (&server).read_exact(&mut got).unwrap();
+            (got, server)
+        });
+        // The client does not close: nothing but the bytes themselves wakes anyone.
+        let (got, server) = tokio::select! {
+            _ = relay.run(&mut a, &mut b) => panic!("no one has closed"),
+            got = reading => got.unwrap(),
+        };
+        assert_same(&got, &data);
+        drop((client, server));
+        relay.run(&mut a, &mut b).await.unwrap();
+    });
+}
+
+/// A short message with the urgent mark in it, and then silence: what a Telnet client sends (RFC 854).
+#[test]
+fn nor_does_one_in_a_short_message() {
+    kit::run(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp(), kit::tcp());
+        client.write_all(b"be").unwrap();
+        assert_eq!(send(&client, b"!", SendFlags::OOB), Ok(1));
+        client.write_all(b"fore").unwrap();
+        let mut relay = Relay::new();
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut got = [0; 6];
+            server.read_exact(&mut got).unwrap();
+            (got, server)
+        });
+        let (got, server) = tokio::select! {
+            _ = relay.run(&mut a, &mut b) => panic!("no one has closed"),
+            got = reading => got.unwrap(),
+        };
+        assert_eq!(&got, b"before");
+        drop((client, server));
+        relay.run(&mut a, &mut b).await.unwrap();
+    });
+}
+
+/// It hangs tokio-splice2.
+#[test]
+fn a_reset_while_idle_is_noticed() {
+    kit::run(async {
+        let ((client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+        let mut relay = Relay::new();
+        assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
+        sockets::reset(server);
+        let error = relay.run(&mut a, &mut b).await.unwrap_err();
+        assert!(error.is_disconnect(), "{error}");
+        assert_eq!((error.direction(), error.side()), (Some(Direction::BToA), Some(Side::Source)));
+        assert_eq!((error.end(), error.operation()), (Some(RelayEnd::B), Operation::Read));
+        drop(client);
+    });
+}
+
+/// No one notices it, they say, but by waiting for the error itself.
+#[test]
+fn a_reset_while_the_sink_is_full_is_noticed() {
+    kit::run(async {
+        let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+        let feeding = std::thread::spawn(move || {
+            let chunk = data::bytes(1, 1 << 20);
+            client.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+            while client.write_all(&chunk).is_ok() {}
+            client
+        });
+        let mut relay = Relay::new();
+        let resetting = tokio::task::spawn_blocking(|| sockets::reset(feeding.join().unwrap()));
+        let error = relay.run(&mut a, &mut b).await.unwrap_err();
+        resetting.await.unwrap();
+        assert!(error.is_disconnect(), "{error}");
+        assert_eq!((error.end(), error.operation()), (Some(RelayEnd::A), Operation::Read));
+        // What was taken and not delivered is to be had; and it stays said.
+        assert_eq!(relay.run(&mut a, &mut b).await.unwrap_err().end(), Some(RelayEnd::A));
+        let (counts, in_flight) = (relay.counts().0, relay.in_flight().0);
+        let collector = Collector::start(server);
+        let residue = relay.take_residues().0;
+        assert_eq!(residue.len(), in_flight);
+        drop(b);
+        let mut got = collector.finish();
+        assert_eq!(got.len() as u64, counts);
+        got.extend(residue);
+        let all = data::bytes(1, 1 << 20);
+        for (at, chunk) in got.chunks(1 << 20).enumerate() {
+            assert!(chunk == &all[..chunk.len()], "chunk {at}");
+        }
+    });
+}
+
+/// A client that has said its last and hears the answer, resets, while the server says nothing.
+#[test]
+fn a_reset_of_a_half_closed_end_is_noticed() {
+    kit::run(async {
+        let ((client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut relay = Relay::new();
+        assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
+        let resetting = tokio::task::spawn_blocking(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            sockets::reset(client);
+        });
+        let error = relay.run(&mut a, &mut b).await.unwrap_err();
+        resetting.await.unwrap();
+        assert_eq!(error.end(), Some(RelayEnd::A), "{error}");
+        drop(server);
+    });
+}
+
+/// tokio-splice2 delivered 2,368,917 of 4,194,304 bytes and said Ok.
+#[test]
+fn a_target_length_is_met() {
+    const LEN: usize = 4 << 20;
+    for piece in [1000, 1 << 20] {
+        kit::run(async {
+            let ((client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+            let data = data::bytes(1, LEN + 500_000);
+            let (talks, hears) = crate::relays::talk(client, data.clone(), piece);
+            let listens = Collector::start(server.try_clone().unwrap());
+            let mut options = Options::default();
+            options.limits.0 = LEN as u64;
+            let relaying = async {
+                let mut relay = Relay::with(options);
+                let counts = relay.run(&mut a, &mut b).await;
+                (counts, a, b)
+            };
+            let ending = tokio::task::spawn_blocking(move || {
+                let got = listens.finish();
+                drop(server);
+                got
+            });
+            let ((counts, a, _), got) = tokio::join!(relaying, ending);
+            assert_eq!(counts.unwrap(), (LEN as u64, 0));
+            assert_same(&got.unwrap(), &data[..LEN]);
+            drop(a);
+            let _ = talks.finish();
+            assert_eq!(hears.finish(), b"");
+        });
+    }
+}

@@ -1,0 +1,152 @@
+//! What a relay holds, for how long, and who may look and stop it.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::fds;
+use zc_tokio::{Copier, Direction, Operation, Options, Relay, pool};
+
+use crate::kit;
+
+#[test]
+fn idle_it_holds_nothing_but_its_ends() {
+    kit::run(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let before = fds::census();
+        let mut relay = Relay::new();
+        let data = data::bytes(1, 1_000_000);
+        let talking = async {
+            let mut got = vec![0; data.len()];
+            let (sent, heard) = tokio::join!(client.write_all(&data), server.read_exact(&mut got));
+            sent.and(heard.map(drop)).unwrap();
+            got
+        };
+        let got = tokio::select! {
+            _ = relay.run(&mut a, &mut b) => panic!("no one has ended"),
+            got = talking => got,
+        };
+        assert_same(&got, &data);
+        assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
+        assert_eq!((pool::lent(), relay.in_flight()), (0, (0, 0)));
+        pool::clear();
+        assert_eq!(fds::census(), before);
+    });
+}
+
+#[test]
+fn other_tasks_see_what_has_moved_and_stop_it() {
+    kit::run(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let mut relay = Relay::new();
+        let handle = relay.handle();
+        let relaying = tokio::spawn(async move {
+            let outcome = relay.run(&mut a, &mut b).await;
+            (relay, a, b, outcome)
+        });
+        let mut byte = [0];
+        for there in 1..=3 {
+            client.write_all(b"c").await.unwrap();
+            server.read_exact(&mut byte).await.unwrap();
+            server.write_all(b"ss").await.unwrap();
+            client.read_exact(&mut [0; 2]).await.unwrap();
+            while handle.counts() != (there, 2 * there) {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert!(handle.idle() < std::time::Duration::from_secs(10));
+        handle.clone().abort();
+        let (mut relay, mut a, mut b, outcome) = relaying.await.unwrap();
+        let error = outcome.unwrap_err();
+        assert_eq!((error.operation(), error.counts()), (Operation::Abort, (3, 6)));
+        assert!(!error.is_disconnect() && !error.is_timeout());
+
+        // It has stopped once, and goes on.
+        drop((client, server));
+        assert_eq!(relay.run(&mut a, &mut b).await.unwrap(), (3, 6));
+    });
+}
+
+#[test]
+fn progress_adds_up() {
+    kit::run(async {
+        let ((client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+        let seen = Arc::new(Mutex::new((0, 0)));
+        let tells = Arc::clone(&seen);
+        let mut relay = Relay::new().on_progress(move |direction, bytes| {
+            assert!(bytes > 0);
+            let mut seen = tells.lock().unwrap();
+            match direction {
+                Direction::AToB => seen.0 += bytes,
+                Direction::BToA => seen.1 += bytes,
+            }
+        });
+        let talks = [
+            crate::relays::talk(client, data::bytes(1, 700_000), 10_000),
+            crate::relays::talk(server, data::bytes(2, 300_000), 10_000),
+        ];
+        let counts = relay.run(&mut a, &mut b).await.unwrap();
+        assert_eq!((counts, *seen.lock().unwrap()), ((700_000, 300_000), (700_000, 300_000)));
+        let [there, back] = talks.map(|(_, hears)| hears.finish().len());
+        assert_eq!((there, back), (300_000, 700_000));
+    });
+}
+
+/// One poll moves no more than a turn, and there is never more in flight than was allowed.
+#[test]
+fn a_turn_and_the_most_in_flight_are_kept() {
+    kit::run(async {
+        let ((mut client, mut from), (_server, mut to)) = (kit::unix(), kit::unix());
+        client.write_all(&[7; 150_000]).unwrap();
+        let mut options = Options::default();
+        options.turn = 10_000;
+        let mut copier = Copier::with(options);
+        let mut counts = vec![0];
+        while copier.count() < 100_000 {
+            assert!(kit::poll_once(copier.run(&mut from, &mut to)).await.is_none());
+            counts.push(copier.count());
+            tokio::task::yield_now().await;
+        }
+        assert!(counts.windows(2).all(|pair| pair[1] - pair[0] <= 10_000), "{counts:?}");
+
+        let ((mut client, mut from), (_server, mut to)) = (kit::tcp(), kit::tcp());
+        let feeding = std::thread::spawn(move || {
+            client.set_write_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
+            while client.write_all(&[7; 100_000]).is_ok() {}
+        });
+        let mut options = Options::default();
+        options.most_in_flight = 5000;
+        let mut copier = Copier::with(options);
+        while !feeding.is_finished() {
+            let _ = kit::poll_once(copier.run(&mut from, &mut to)).await;
+            assert!(copier.in_flight() <= 5000);
+            tokio::task::yield_now().await;
+        }
+        feeding.join().unwrap();
+    });
+}
+
+/// Stalled, they hold little; and a pipe only as long as there are some to spare.
+#[test]
+fn a_hundred_stalled_relays() {
+    kit::run(async {
+        let mut relays = Vec::new();
+        for _ in 0..100 {
+            let ((mut client, a), (server, b)) = (kit::tcp(), kit::tcp());
+            client.set_nonblocking(true).unwrap();
+            while client.write(&[7; 1 << 20]).is_ok() {}
+            relays.push((Relay::new(), client, a, server, b));
+        }
+        for _ in 0..200 {
+            for (relay, client, a, _, b) in &mut relays {
+                let _ = client.write(&[7; 1 << 16]);
+                assert!(kit::poll_once(relay.run(a, b)).await.is_none());
+            }
+            tokio::task::yield_now().await;
+        }
+        let most = relays.iter().map(|(relay, ..)| relay.in_flight().0).max().unwrap();
+        assert!(0 < most && most as u64 <= Options::default().turn, "{most} bytes");
+        assert!(pool::lent() <= pool::MAX_LENT / 2 + 1, "{} pipes", pool::lent());
+    });
+}

@@ -1,0 +1,77 @@
+//! A runtime for one test, and ends for it.
+
+use std::future::Future;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Once;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UnixStream};
+use zc_testkit::{fds, sockets};
+
+/// Runs a test on one thread, alone in its process as far as descriptors go; and sees that none is left. A test
+/// that hangs fails.
+pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
+    run_on(&mut tokio::runtime::Builder::new_current_thread(), async {
+        // Dropped by the panic, so that peers on threads are not waited for.
+        let test = std::pin::pin!(test);
+        tokio::time::timeout(Duration::from_secs(30), test).await.expect("it hangs")
+    })
+}
+
+/// The same with tokio's clock stopped: it goes on to the next timer once there is nothing else to do. Peers
+/// are tasks here, since those on threads are not waited for.
+pub(crate) fn run_paused<T>(test: impl Future<Output = T>) -> T {
+    run_on(tokio::runtime::Builder::new_current_thread().start_paused(true), test)
+}
+
+/// The first runtime of a process opens descriptors that stay, for signals.
+pub(crate) fn warm_up() {
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| {
+        let first = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        drop(first.expect("a runtime"));
+    });
+}
+
+fn run_on<T>(builder: &mut tokio::runtime::Builder, test: impl Future<Output = T>) -> T {
+    warm_up();
+    let _leaks = fds::no_leaks();
+    let runtime = builder.enable_all().build().expect("a runtime");
+    runtime.block_on(test)
+}
+
+/// Our end of a TCP connection, and the peer's, which blocks.
+pub(crate) fn tcp() -> (std::net::TcpStream, TcpStream) {
+    let (theirs, ours) = sockets::tcp_v4();
+    (theirs, ours_of(ours))
+}
+
+pub(crate) fn ours_of(stream: std::net::TcpStream) -> TcpStream {
+    stream.set_nonblocking(true).expect("a socket");
+    TcpStream::from_std(stream).expect("a runtime")
+}
+
+/// Our end of a Unix connection, and the peer's, which blocks.
+pub(crate) fn unix() -> (StdUnixStream, UnixStream) {
+    let (theirs, ours) = sockets::unix();
+    ours.set_nonblocking(true).expect("a socket");
+    (theirs, UnixStream::from_std(ours).expect("a runtime"))
+}
+
+/// Both ends of a TCP connection as tokio's.
+pub(crate) fn tcp_tasks() -> (TcpStream, TcpStream) {
+    let (theirs, ours) = tcp();
+    (ours_of(theirs), ours)
+}
+
+/// Polls `future` once, and drops it.
+pub(crate) async fn poll_once<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}

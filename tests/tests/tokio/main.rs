@@ -1,0 +1,12 @@
+//! zc-tokio, on real sockets: a module a behaviour.
+
+mod as_tokio;
+mod drops;
+mod edges;
+mod faults;
+mod holding;
+mod kit;
+mod layers;
+mod pipes;
+mod relays;
+mod timeouts;

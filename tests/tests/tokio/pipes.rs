@@ -1,0 +1,119 @@
+//! Pipes, children and other descriptors.
+
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
+use zc_testkit::collector::Collector;
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::feeder::Feeder;
+use zc_tokio::{Copier, Fd, Mechanism};
+
+use crate::kit;
+
+const LEN: usize = 2_000_000;
+
+#[test]
+fn between_pipes_and_sockets() {
+    kit::run(async {
+        let data = data::bytes(1, LEN);
+        // A socket to a pipe, that pipe to another, and that one to a socket; all at once.
+        let ((peer, mut socket), (to_peer, mut to)) = (kit::tcp(), kit::tcp());
+        let feeder = Feeder::pieces(peer, data.clone(), 50_000);
+        let collector = Collector::start(to_peer);
+        let ((mut tx, mut rx), (mut second_tx, mut second_rx)) =
+            (pipe::pipe().unwrap(), pipe::pipe().unwrap());
+        let first = async move {
+            let mut copier = Copier::new();
+            let moved = copier.run(&mut socket, &mut tx).await.unwrap();
+            (moved, copier)
+        };
+        let second = async move {
+            let mut copier = Copier::new();
+            let moved = copier.run(&mut rx, &mut second_tx).await.unwrap();
+            (moved, copier)
+        };
+        let third = async move {
+            let mut copier = Copier::new();
+            let moved = copier.run(&mut second_rx, &mut to).await.unwrap();
+            (moved, copier)
+        };
+        let (first, second, third) = tokio::join!(first, second, third);
+        for (moved, copier) in [first, second, third] {
+            assert_eq!(moved, LEN as u64);
+            let report = copier.report();
+            assert!(report.moved_by(Mechanism::Splice) > 0, "{report:?}");
+        }
+        drop(feeder);
+        assert_same(&collector.finish(), &data);
+    });
+}
+
+#[test]
+fn a_closed_pipe_is_a_disconnect() {
+    kit::run(async {
+        let (mut tx, rx) = pipe::pipe().unwrap();
+        drop(rx);
+        let error = Copier::new().run(&mut &b"hello"[..], &mut tx).await.unwrap_err();
+        assert!(error.is_disconnect(), "{error}");
+    });
+}
+
+#[test]
+fn through_a_child() {
+    kit::run(async {
+        let data = data::bytes(2, LEN);
+        let mut cat = std::process::Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = OwnedFd::from(cat.stdin.take().unwrap());
+        let stdout = OwnedFd::from(cat.stdout.take().unwrap());
+        let mut stdin = pipe::Sender::from_owned_fd(stdin).unwrap();
+        let mut stdout = pipe::Receiver::from_owned_fd(stdout).unwrap();
+        let ((peer, mut from), (to_peer, mut to)) = (kit::tcp(), kit::tcp());
+        let feeder = Feeder::pieces(peer, data.clone(), 50_000);
+        let collector = Collector::start(to_peer);
+        let into = async {
+            let moved = zc_tokio::copy(&mut from, &mut stdin).await;
+            drop(stdin);
+            moved.unwrap()
+        };
+        let (sent, got) = tokio::join!(into, zc_tokio::copy(&mut stdout, &mut to));
+        assert_eq!((sent, got.unwrap()), (LEN as u64, LEN as u64));
+        cat.wait().unwrap();
+        drop((to, feeder, from));
+        assert_same(&collector.finish(), &data);
+    });
+}
+
+#[test]
+fn any_descriptor() {
+    kit::run(async {
+        let data = data::bytes(3, LEN);
+        let (theirs, ours) = zc_testkit::sockets::unix();
+        ours.set_nonblocking(true).unwrap();
+        let feeder = Feeder::pieces(theirs, data.clone(), 50_000);
+        // SAFETY: the stream keeps its descriptor open, and the same one, for as long as it lives.
+        let ours = unsafe { AsyncFd::register(ours) }.unwrap();
+        let mut from = Fd::new(ours).unwrap();
+        let (to_peer, mut to) = kit::unix();
+        let collector = Collector::start(to_peer);
+        let mut copier = Copier::new();
+        let mut polls = 0;
+        let moved = loop {
+            polls += 1;
+            match kit::poll_once(copier.run(&mut from, &mut to)).await {
+                Some(outcome) => break outcome.unwrap(),
+                None => tokio::task::yield_now().await,
+            }
+        };
+        assert!(polls > 1);
+        assert_eq!(moved, LEN as u64);
+        assert!(copier.report().moved_by(Mechanism::Splice) > LEN as u64 / 2);
+        drop((to, feeder));
+        assert_same(&collector.finish(), &data);
+    });
+}

@@ -1,0 +1,164 @@
+//! Every timer, by a clock that the tests move.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep};
+use zc_testkit::serial::serial;
+use zc_tokio::{Copier, Direction, EndPolicy, Operation, Options, Relay, RelayEnd, Side};
+
+use crate::kit;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+fn options(set: impl FnOnce(&mut Options)) -> Options {
+    let mut options = Options::default();
+    set(&mut options);
+    options
+}
+
+#[test]
+fn a_relay_that_idles_stops_and_goes_on() {
+    kit::run_paused(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let mut relay = Relay::with(options(|options| options.idle_timeout = Some(TIMEOUT)));
+        let begun = Instant::now();
+        let error = relay.run(&mut a, &mut b).await.unwrap_err();
+        assert!(begun.elapsed() >= TIMEOUT, "{:?}", begun.elapsed());
+        assert_eq!((error.operation(), error.direction()), (Operation::Idle, None));
+        assert!(error.is_timeout() && !error.is_disconnect());
+
+        // A byte either way begins it anew.
+        let talking = async {
+            for _ in 0..5 {
+                sleep(TIMEOUT * 2 / 3).await;
+                client.write_all(b"c").await.unwrap();
+                server.read_u8().await.unwrap();
+                sleep(TIMEOUT * 2 / 3).await;
+                server.write_all(b"s").await.unwrap();
+                client.read_u8().await.unwrap();
+            }
+            Instant::now()
+        };
+        let (stopped, last) = tokio::join!(relay.run(&mut a, &mut b), talking);
+        assert_eq!(stopped.unwrap_err().counts(), (5, 5));
+        assert!(last.elapsed() >= TIMEOUT - Duration::from_millis(10), "{:?}", last.elapsed());
+        drop((client, server));
+        assert_eq!(relay.run(&mut a, &mut b).await.unwrap(), (5, 5));
+    });
+}
+
+/// Made anew after every poll, a relay must not begin its time anew.
+#[test]
+fn dropped_futures_do_not_put_it_off() {
+    kit::run_paused(async {
+        let ((_client, mut a), (_server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let mut relay = Relay::with(options(|options| options.idle_timeout = Some(TIMEOUT)));
+        let begun = Instant::now();
+        let error = loop {
+            tokio::select! {
+                biased;
+                outcome = relay.run(&mut a, &mut b) => break outcome.unwrap_err(),
+                () = sleep(Duration::from_secs(1)) => {}
+            }
+            assert!(begun.elapsed() < 2 * TIMEOUT);
+        };
+        assert_eq!(error.operation(), Operation::Idle);
+    });
+}
+
+#[test]
+fn a_half_closed_relay_has_a_time_of_its_own() {
+    kit::run_paused(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let mut relay = Relay::with(options(|options| options.half_close_timeout = Some(TIMEOUT)));
+        let talking = async {
+            sleep(TIMEOUT * 10).await; // … whole, it may be idle
+            client.shutdown().await.unwrap();
+            sleep(TIMEOUT / 2).await;
+            server.write_all(b"answer").await.unwrap();
+            Instant::now()
+        };
+        let (stopped, last) = tokio::join!(relay.run(&mut a, &mut b), talking);
+        let error = stopped.unwrap_err();
+        assert_eq!((error.operation(), error.counts()), (Operation::HalfClose, (0, 6)));
+        assert!(last.elapsed() >= TIMEOUT - Duration::from_millis(10), "{:?}", last.elapsed());
+        drop(server);
+        assert_eq!(relay.run(&mut a, &mut b).await.unwrap(), (0, 6));
+    });
+}
+
+#[test]
+fn an_end_that_takes_nothing_runs_out_of_time() {
+    kit::run_paused(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let mut relay = Relay::with(options(|options| options.write_timeout = Some(TIMEOUT)));
+        let sending = async {
+            let chunk = vec![7; 1 << 20];
+            let mut sent = 0;
+            // Until nothing fits for long.
+            while let Ok(n) = tokio::time::timeout(2 * TIMEOUT, client.write(&chunk)).await {
+                sent += n.unwrap();
+            }
+            sent
+        };
+        let (stopped, sent) = tokio::join!(relay.run(&mut a, &mut b), sending);
+        let error = stopped.unwrap_err();
+        assert_eq!((error.operation(), error.end()), (Operation::Write, Some(RelayEnd::B)));
+        assert_eq!((error.direction(), error.side()), (Some(Direction::AToB), Some(Side::Sink)));
+
+        // It goes on where it was.
+        drop(client);
+        let receiving = async {
+            let mut got = Vec::new();
+            server.read_to_end(&mut got).await.unwrap();
+            drop(server);
+            got.len()
+        };
+        let (outcome, got) = tokio::join!(relay.run(&mut a, &mut b), receiving);
+        assert_eq!((outcome.unwrap(), got), ((sent as u64, 0), sent));
+    });
+}
+
+#[test]
+fn a_copy_has_them_too() {
+    kit::run_paused(async {
+        let ((_client, mut a), mut out) = (kit::tcp_tasks(), Vec::new());
+        let mut copier = Copier::with(options(|options| options.idle_timeout = Some(TIMEOUT)));
+        let error = copier.run(&mut a, &mut out).await.unwrap_err();
+        assert_eq!(error.operation(), Operation::Idle);
+    });
+}
+
+/// With the default options there is no timer, and a runtime without any will do.
+#[test]
+fn without_a_timeout_no_timer_is_needed() {
+    let _alone = serial();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    runtime.block_on(async {
+        let ((mut client, mut a), (server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        client.write_all(b"hello").await.unwrap();
+        drop((client, server));
+        assert_eq!(Relay::new().run(&mut a, &mut b).await.unwrap(), (5, 0));
+    });
+}
+
+#[test]
+fn drain_and_close_ends_both() {
+    kit::run_paused(async {
+        let ((client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let mut relay = Relay::with(options(|options| options.end = EndPolicy::Close));
+        server.write_all(b"what is there").await.unwrap();
+        let (mut from_a, mut to_a) = client.into_split();
+        let outcome = tokio::join!(relay.run(&mut a, &mut b), async {
+            to_a.write_all(b"the end").await.unwrap();
+            to_a.shutdown().await.unwrap();
+        });
+        // The server has not closed, and is closed all the same.
+        assert_eq!(outcome.0.unwrap(), (7, 13));
+        let mut got = (String::new(), String::new());
+        from_a.read_to_string(&mut got.0).await.unwrap();
+        server.read_to_string(&mut got.1).await.unwrap();
+        assert_eq!((&got.0[..], &got.1[..]), ("what is there", "the end"));
+    });
+}
