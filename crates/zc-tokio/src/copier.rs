@@ -88,7 +88,7 @@ impl Copier {
 
     /// How many bytes have been taken and not delivered.
     pub fn in_flight(&self) -> usize {
-        self.flow.transfer().in_flight()
+        self.flow.in_flight()
     }
 
     /// What has been done, by which mechanisms.

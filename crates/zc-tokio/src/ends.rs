@@ -1,6 +1,8 @@
 //! What a copy asks of its two ends.
 
+use std::io;
 use std::os::fd::RawFd;
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -43,6 +45,21 @@ pub trait ReadReady {
         let _ = fd;
         None
     }
+
+    /// Sees to it that a file at the bottom has finished what it does, and has read nothing ahead. `false`, the
+    /// default: it is not to be gone past. A wrapper asks what it wraps. Only asked for files.
+    ///
+    /// # Errors
+    ///
+    /// Those of what the file was still doing.
+    fn settle_source(
+        &mut self,
+        cx: &mut Context<'_>,
+        settling: &mut Settling,
+    ) -> Poll<io::Result<bool>> {
+        let _ = (cx, settling);
+        Poll::Ready(Ok(false))
+    }
 }
 
 /// Where a copy waits for its sink, as [`ReadReady`] is for its source.
@@ -52,7 +69,25 @@ pub trait WriteReady {
         let _ = fd;
         None
     }
+
+    /// As [`ReadReady::settle_source`].
+    ///
+    /// # Errors
+    ///
+    /// Those of what the file was still doing.
+    fn settle_sink(
+        &mut self,
+        cx: &mut Context<'_>,
+        settling: &mut Settling,
+    ) -> Poll<io::Result<bool>> {
+        let _ = (cx, settling);
+        Poll::Ready(Ok(false))
+    }
 }
+
+/// How far a file has settled.
+#[derive(Debug, Default)]
+pub struct Settling(#[cfg_attr(not(feature = "fs"), allow(dead_code))] pub(crate) bool);
 
 /// A source of a copy: every type that is all of these is one.
 #[diagnostic::on_unimplemented(
@@ -85,10 +120,24 @@ macro_rules! forward {
             fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
                 (**self).read_ready(fd)
             }
+            fn settle_source(
+                &mut self,
+                cx: &mut Context<'_>,
+                settling: &mut Settling,
+            ) -> Poll<io::Result<bool>> {
+                (**self).settle_source(cx, settling)
+            }
         }
         impl<S: WriteReady + ?Sized> WriteReady for $ty {
             fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
                 (**self).write_ready(fd)
+            }
+            fn settle_sink(
+                &mut self,
+                cx: &mut Context<'_>,
+                settling: &mut Settling,
+            ) -> Poll<io::Result<bool>> {
+                (**self).settle_sink(cx, settling)
             }
         }
     )*};

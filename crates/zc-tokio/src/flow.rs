@@ -12,9 +12,10 @@ use zc_core::Side;
 use zc_core::driver::{Bottom, Next, Place, Reach, Step, walk_sink, walk_source};
 use zc_linux::{Options, Transfer};
 
+use crate::away::{Away, Past};
 use crate::error::Failure;
 use crate::flat::{FlatSink, FlatSource, From};
-use crate::{AsyncSink, AsyncSource, Operation, Registered, TokioIo};
+use crate::{AsyncSink, AsyncSource, Operation, Registered, Settling, TokioIo};
 
 /// What a step that moves no byte takes from a turn, so that a source of empty links or the like ends it, too.
 const STEP: u64 = 256;
@@ -24,6 +25,11 @@ const STEP: u64 = 256;
 #[derive(Debug)]
 pub(crate) struct Flow {
     transfer: Transfer,
+    /// A step that is being made elsewhere, with the transfer.
+    away: Option<Away>,
+    /// The files that are gone past.
+    source_file: FileEnd,
+    sink_file: FileEnd,
     /// How far it is in a chain of sources.
     place: Place,
     phase: Phase,
@@ -41,6 +47,22 @@ pub(crate) struct Flow {
     /// The descriptors it saw last.
     from: Option<RawFd>,
     to: Option<RawFd>,
+}
+
+/// A file at one end.
+#[derive(Debug)]
+enum FileEnd {
+    /// There may be one, and it has something to finish.
+    Settling(Settling),
+    Settled(Past),
+    /// It is read, or written to, by its own `poll_` methods.
+    Opaque,
+}
+
+impl Default for FileEnd {
+    fn default() -> Self {
+        FileEnd::Settling(Settling::default())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +112,9 @@ impl Flow {
     pub(crate) fn new(options: Options, then: Then) -> Flow {
         Flow {
             transfer: Transfer::new(options),
+            away: None,
+            source_file: FileEnd::default(),
+            sink_file: FileEnd::default(),
             place: Place::default(),
             phase: Phase::Copying,
             then,
@@ -106,6 +131,7 @@ impl Flow {
     /// Readies it for more polls, after the owner of the ends has had them.
     pub(crate) fn begin(&mut self) {
         self.is_unflushed = true;
+        (self.source_file, self.sink_file) = Default::default();
         self.transfer.park();
     }
 
@@ -115,6 +141,11 @@ impl Flow {
         (self.place, self.phase, self.waits) = (Place::default(), Phase::Copying, Waits::No);
         self.delivered = 0;
         (self.from, self.to) = (None, None);
+    }
+
+    /// How many bytes have been taken and not delivered.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.away.as_ref().map_or_else(|| self.transfer.in_flight(), |away| away.in_flight)
     }
 
     pub(crate) fn transfer_mut(&mut self) -> &mut Transfer {
@@ -162,7 +193,9 @@ impl Flow {
             return Poll::Pending;
         }
         let outcome = self.run(cx, source, sink, turn);
-        if outcome.is_pending() || matches!(outcome, Poll::Ready(Err(_))) {
+        let has_had_its_turn = outcome.is_pending() && self.waits == Waits::No;
+        // Over a yield, which is short, only an empty pipe is given back.
+        if !has_had_its_turn || self.transfer.in_flight() == 0 {
             self.transfer.park();
         }
         outcome
@@ -181,6 +214,7 @@ impl Flow {
                 Phase::Ending => {
                     ready!(self.flush(cx, sink))?;
                     self.transfer.park();
+                    (self.source_file, self.sink_file) = Default::default();
                     self.phase = match self.then {
                         Then::Flush => Phase::Done,
                         Then::ShutDown => Phase::ShuttingDown,
@@ -289,8 +323,19 @@ impl Flow {
         sink: &mut dyn AsyncSink,
         turn: u64,
     ) -> Poll<Result<Step, Failure>> {
+        if self.away.is_some() {
+            return self.come_back(cx, source, sink);
+        }
         let (to, holds_back) = look_at_sink(sink);
         self.to = to;
+        let (to, past) = ready!(self.settle_sink(cx, sink, to))?;
+        if past.is_some() && holds_back && self.is_unflushed {
+            ready!(self.flush(cx, sink))?;
+        }
+        if past.is_some() && self.transfer.in_flight() > 0 {
+            self.leave(None, past, true);
+            return Poll::Ready(Ok(Step::idle(Next::Again)));
+        }
         if self.transfer.in_flight() > 0 {
             let step = ready!(self.step_flat(cx, source, None, sink, (to, holds_back), turn))?;
             return self.finish_step(cx, step, source, sink);
@@ -299,8 +344,13 @@ impl Flow {
             return Poll::Ready(Ok(Step::idle(Next::Ended)));
         }
         let budget = turn.min(self.left).min(self.most_in_flight);
-        let to = (to, holds_back);
-        let (look, last) = ready!(self.look_at_source(cx, source, sink, to, budget))?;
+        let (look, last) = ready!(self.look_at_source(
+            cx,
+            source,
+            sink,
+            (to, holds_back, past.is_some()),
+            budget
+        ))?;
         let step = match look {
             Look::EndOfLink => Step::idle(Next::Ended),
             Look::NotBefore(time) => {
@@ -310,8 +360,18 @@ impl Flow {
             Look::Opaque { limit } => Step::idle(Next::ReadSource(limit.min(budget))),
             Look::At { fd, limit } => {
                 self.from = Some(fd);
-                let from = Some((fd, limit));
-                ready!(self.step_flat(cx, source, from, sink, to, budget))?
+                match ready!(self.settle_source(cx, source, fd))? {
+                    // Between a file and another one call does both.
+                    Some(Some(file)) => {
+                        self.leave(Some((file, limit.min(budget))), past, last);
+                        Step::idle(Next::Again)
+                    }
+                    Some(None) => Step::idle(Next::ReadSource(limit.min(budget))),
+                    None => {
+                        let from = Some((fd, limit));
+                        ready!(self.step_flat(cx, source, from, sink, (to, holds_back), budget))?
+                    }
+                }
             }
             Look::Stepped(step) => step,
         };
@@ -319,6 +379,100 @@ impl Flow {
             self.place = self.place.next_link();
             return Poll::Ready(Ok(Step { next: Next::Again, ..step }));
         }
+        self.finish_step(cx, step, source, sink)
+    }
+
+    /// The sink's descriptor, unless it is a file; and the file, once it can be gone past.
+    #[allow(clippy::type_complexity)]
+    fn settle_sink(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn AsyncSink,
+        to: Option<RawFd>,
+    ) -> Poll<Result<(Option<RawFd>, Option<Past>), Failure>> {
+        let end = to.and_then(|fd| sink.write_ready(fd));
+        if !end.is_some_and(Registered::is_file) {
+            return Poll::Ready(Ok((to, None)));
+        }
+        if let FileEnd::Settling(settling) = &mut self.sink_file {
+            self.waits = Waits::ForSink;
+            let failed = |error| Failure::new(Side::Sink, Operation::Write, error);
+            let is_settled = ready!(sink.settle_sink(cx, settling)).map_err(failed)?;
+            let end = to.filter(|_| is_settled).and_then(|fd| sink.write_ready(fd));
+            self.sink_file = past(end).map_err(failed)?;
+            // Each half of a step is made in a place of its own.
+            self.transfer.options_mut().half_steps = true;
+            self.waits = Waits::No;
+        }
+        match &self.sink_file {
+            FileEnd::Settled(file) => Poll::Ready(Ok((to, Some(Past::clone(file))))),
+            _ => Poll::Ready(Ok((None, None))),
+        }
+    }
+
+    /// The source's file, once it can be gone past. `Some(None)`: it cannot. `None`: it is no file.
+    fn settle_source(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        fd: RawFd,
+    ) -> Poll<Result<Option<Option<Past>>, Failure>> {
+        if !source.read_ready(fd).is_some_and(Registered::is_file) {
+            return Poll::Ready(Ok(None));
+        }
+        if let FileEnd::Settling(settling) = &mut self.source_file {
+            self.waits = Waits::ForSource;
+            let failed = |error| Failure::new(Side::Source, Operation::Read, error);
+            let is_settled = ready!(source.settle_source(cx, settling)).map_err(failed)?;
+            let end = if is_settled { source.read_ready(fd) } else { None };
+            self.source_file = past(end).map_err(failed)?;
+            self.waits = Waits::No;
+        }
+        Poll::Ready(Ok(Some(match &self.source_file {
+            FileEnd::Settled(file) => Some(Past::clone(file)),
+            _ => None,
+        })))
+    }
+
+    /// Has a step made elsewhere.
+    fn leave(&mut self, from: Option<(Past, u64)>, to: Option<Past>, last: bool) {
+        self.away = Some(Away::start(std::mem::take(&mut self.transfer), from, to, last));
+    }
+
+    /// Waits for the step that is made elsewhere, and tells the layers what it did.
+    fn come_back(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+    ) -> Poll<Result<Step, Failure>> {
+        let away = self.away.as_mut().expect("the caller has looked");
+        self.waits = if away.takes { Waits::ForSource } else { Waits::ForSink };
+        let back = ready!(away.poll(cx));
+        let (last, delivers) = (away.last, away.delivers);
+        (self.away, self.waits) = (None, Waits::No);
+        let (transfer, step) = back?;
+        self.transfer = transfer;
+        if step.taken > 0 {
+            let told = walk_source::<TokioIo>(source, self.place, &mut |_| step.taken);
+            debug_assert!(told.is_ok(), "a descriptor is no buffer");
+        }
+        if delivers {
+            tell_sink(sink, step.delivered);
+        }
+        let step = match step.next {
+            Next::Ended if !last => {
+                self.place = self.place.next_link();
+                Step { next: Next::Again, ..step }
+            }
+            // Nobody tells when a file has more.
+            Next::WantRead { .. } | Next::WantWrite => {
+                let error = io::Error::other("a file is not ready");
+                let error = zc_core::driver::StepError::new("read", error);
+                Step { next: Next::Failed(error), ..step }
+            }
+            _ => step,
+        };
         self.finish_step(cx, step, source, sink)
     }
 
@@ -395,7 +549,7 @@ impl Flow {
         cx: &mut Context<'_>,
         source: &mut dyn AsyncSource,
         sink: &mut dyn AsyncSink,
-        (to, holds_back): (Option<RawFd>, bool),
+        (to, holds_back, is_file): (Option<RawFd>, bool, bool),
         budget: u64,
     ) -> Poll<Result<(Look, bool), Failure>> {
         let mut found = None;
@@ -410,6 +564,11 @@ impl Flow {
                 Bottom::Opaque => Look::Opaque { limit },
                 Bottom::Fd(end) if end.offset.is_some() => Look::Opaque { limit },
                 Bottom::Fd(end) => Look::At { fd: end.fd.fd().as_raw_fd(), limit },
+                // A file's writes are made elsewhere, and with a copy.
+                Bottom::Buffered(mut bytes) if is_file => {
+                    let read = |room: &mut [u8]| std::io::Read::read(&mut bytes, room);
+                    Look::Stepped(self.transfer.read_with(limit.min(budget), read))
+                }
                 Bottom::Buffered(bytes) => {
                     let most = usize::try_from(budget).map_or(bytes.len(), |n| n.min(bytes.len()));
                     let flat = FlatSource { from: From::Bytes(&bytes[..most]), limit: budget };
@@ -554,6 +713,14 @@ impl Flow {
         // Without a step, one of the two was not ready after all. It is asked again.
         step.unwrap_or_else(|| Step::idle(Next::Again))
     }
+}
+
+/// The file behind `end`, which has settled.
+fn past(end: Option<Registered<'_>>) -> io::Result<FileEnd> {
+    Ok(match end {
+        Some(end) => FileEnd::Settled(Past::new(end.poll_fd().fd().try_clone_to_owned()?.into())),
+        None => FileEnd::Opaque,
+    })
 }
 
 fn not_now_if(is_so: bool) -> io::Result<()> {

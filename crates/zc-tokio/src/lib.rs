@@ -19,6 +19,8 @@
 //! - [`Rewind`] puts bytes that were read ahead in front of a stream; [`Opaque`] lets any `AsyncRead` or
 //!   `AsyncWrite` take part, a TLS stream for example; [`Fd`] lets any descriptor, a child's standard output
 //!   for example.
+//! - With the feature `fs`, `tokio::fs::File` is a source and a sink, too: an upload is spliced, and only the file's
+//!   half of it leaves the worker.
 //! - [`Source`] and [`Sink`], with [`ReadReady`] and [`WriteReady`], are for types of your own.
 //!
 //! Linux only.
@@ -43,6 +45,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod away;
 mod copier;
 mod copy;
 mod ends;
@@ -63,7 +66,7 @@ mod timer;
 
 pub use copier::Copier;
 pub use copy::{copy, copy_bidirectional};
-pub use ends::{AsyncSink, AsyncSource, AsyncStream, ReadReady, WriteReady};
+pub use ends::{AsyncSink, AsyncSource, AsyncStream, ReadReady, Settling, WriteReady};
 pub use error::{Direction, Error, Operation};
 pub use fd::Fd;
 pub use handle::Handle;

@@ -29,6 +29,9 @@ enum Of<'a> {
     Receiver(&'a pipe::Receiver),
     Sender(&'a pipe::Sender),
     Any(&'a (dyn Any + Send + Sync)),
+    /// It is never waited for: its calls are made elsewhere.
+    #[cfg(feature = "fs")]
+    File(&'a tokio::fs::File),
 }
 
 impl<'a> Registered<'a> {
@@ -57,6 +60,20 @@ impl<'a> Registered<'a> {
         Registered(Of::Any(fd))
     }
 
+    /// A file, for whose disk another thread waits.
+    #[cfg(feature = "fs")]
+    pub fn file(file: &'a tokio::fs::File) -> Self {
+        Registered(Of::File(file))
+    }
+
+    /// Whether it is a file, which may wait for its disk, and never says so.
+    pub(crate) fn is_file(self) -> bool {
+        #[cfg(feature = "fs")]
+        return matches!(self.0, Of::File(_));
+        #[cfg(not(feature = "fs"))]
+        false
+    }
+
     /// Itself, if `fd` is its descriptor: what a type with a descriptor answers to
     /// [`ReadReady::read_ready`](crate::ReadReady::read_ready).
     pub fn if_is(self, fd: RawFd) -> Option<Self> {
@@ -71,6 +88,8 @@ impl<'a> Registered<'a> {
             Of::Receiver(pipe) => PollFd::stream(pipe.as_fd()),
             Of::Sender(pipe) => PollFd::stream(pipe.as_fd()),
             Of::Any(fd) => fd.poll_fd(),
+            #[cfg(feature = "fs")]
+            Of::File(file) => PollFd::stream(file.as_fd()),
         }
     }
 
@@ -85,6 +104,8 @@ impl<'a> Registered<'a> {
             (Of::Receiver(pipe), Side::Source) => pipe.poll_read_ready(cx),
             (Of::Sender(pipe), Side::Sink) => pipe.poll_write_ready(cx),
             (Of::Any(fd), as_what) => fd.poll_ready(as_what, cx),
+            #[cfg(feature = "fs")]
+            (Of::File(_), _) => Poll::Ready(Ok(())),
             // Only a type that is wrong about its own descriptor comes here; the call will fail.
             (Of::Receiver(_), Side::Sink) | (Of::Sender(_), Side::Source) => Poll::Ready(Ok(())),
         }
@@ -104,6 +125,8 @@ impl<'a> Registered<'a> {
             Of::Receiver(pipe) => pipe.try_io(call),
             Of::Sender(pipe) => pipe.try_io(call),
             Of::Any(fd) => fd.try_io(interest, call),
+            #[cfg(feature = "fs")]
+            Of::File(_) => call(),
         };
     }
 
@@ -121,7 +144,7 @@ impl<'a> Registered<'a> {
                     stream.take_error()
                 }
                 // A pipe whose other end is closed can be read, or written to, at once.
-                Of::Receiver(_) | Of::Sender(_) | Of::Any(_) => std::future::pending().await,
+                _ => std::future::pending().await,
             };
             match error {
                 Ok(Some(error)) | Err(error) => return error,
@@ -136,7 +159,7 @@ impl<'a> Registered<'a> {
         let _ = match self.0 {
             Of::Tcp(stream) => stream.try_io(Interest::ERROR, nothing),
             Of::Unix(stream) => stream.try_io(Interest::ERROR, nothing),
-            Of::Receiver(_) | Of::Sender(_) | Of::Any(_) => Ok(()),
+            _ => Ok(()),
         };
     }
 }

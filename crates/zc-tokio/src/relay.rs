@@ -114,7 +114,7 @@ impl Relay {
 
     /// How many bytes have been taken and not delivered, each way.
     pub fn in_flight(&self) -> (usize, usize) {
-        (self.there.transfer().in_flight(), self.back.transfer().in_flight())
+        (self.there.in_flight(), self.back.in_flight())
     }
 
     /// What has been done each way, by which mechanisms.

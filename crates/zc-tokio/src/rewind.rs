@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{Downstream, ReadReady, Registered, Sink, Source, Upstream, WriteReady};
+use crate::{Downstream, ReadReady, Registered, Settling, Sink, Source, Upstream, WriteReady};
 
 /// A stream with bytes that were read ahead of it: they come first, and then those of the stream, as fast as
 /// without.
@@ -90,11 +90,25 @@ impl<T: ReadReady> ReadReady for Rewind<T> {
     fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
         self.inner.read_ready(fd)
     }
+    fn settle_source(
+        &mut self,
+        cx: &mut Context<'_>,
+        settling: &mut Settling,
+    ) -> Poll<io::Result<bool>> {
+        self.inner.settle_source(cx, settling)
+    }
 }
 
 impl<T: WriteReady> WriteReady for Rewind<T> {
     fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
         self.inner.write_ready(fd)
+    }
+    fn settle_sink(
+        &mut self,
+        cx: &mut Context<'_>,
+        settling: &mut Settling,
+    ) -> Poll<io::Result<bool>> {
+        self.inner.settle_sink(cx, settling)
     }
 }
 

@@ -4,6 +4,7 @@ mod as_tokio;
 mod drops;
 mod edges;
 mod faults;
+mod files;
 mod holding;
 mod kit;
 mod layers;

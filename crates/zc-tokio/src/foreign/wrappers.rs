@@ -1,33 +1,44 @@
 //! Tokio's wrappers: limits, chains and buffers.
 
+use std::io;
 use std::os::fd::RawFd;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use tokio::io::{
     AsyncBufRead, AsyncRead, AsyncWrite, BufReader, BufStream, BufWriter, Chain, Join, Take,
 };
 
 use super::opaque_source;
-use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, WriteReady};
+use crate::{
+    Downstream, ReadReady, Registered, Settling, Sink, Source, TokioIo, Upstream, WriteReady,
+};
 
 /// Waits where what it wraps does.
 macro_rules! ready_as_inner {
-    ($($trait:ident::$method:ident: [$($bound:ident)*] $ty:ident.$get:ident();)*) => {$(
+    ($($trait:ident::$method:ident, $settle:ident: [$($bound:ident)*] $ty:ident;)*) => {$(
         impl<T: $($bound +)* $trait> $trait for $ty<T> {
             fn $method(&self, fd: RawFd) -> Option<Registered<'_>> {
-                self.$get().$method(fd)
+                self.get_ref().$method(fd)
+            }
+            fn $settle(
+                &mut self,
+                cx: &mut Context<'_>,
+                settling: &mut Settling,
+            ) -> Poll<io::Result<bool>> {
+                self.get_mut().$settle(cx, settling)
             }
         }
     )*};
 }
 
 ready_as_inner! {
-    ReadReady::read_ready: [AsyncRead] Take.get_ref();
-    ReadReady::read_ready: [AsyncRead] BufReader.get_ref();
-    WriteReady::write_ready: [AsyncRead] BufReader.get_ref();
-    ReadReady::read_ready: [AsyncWrite] BufWriter.get_ref();
-    WriteReady::write_ready: [AsyncWrite] BufWriter.get_ref();
-    WriteReady::write_ready: [AsyncRead AsyncWrite] BufStream.get_ref();
+    ReadReady::read_ready, settle_source: [AsyncRead] Take;
+    ReadReady::read_ready, settle_source: [AsyncRead] BufReader;
+    WriteReady::write_ready, settle_sink: [AsyncRead] BufReader;
+    ReadReady::read_ready, settle_source: [AsyncWrite] BufWriter;
+    WriteReady::write_ready, settle_sink: [AsyncWrite] BufWriter;
+    WriteReady::write_ready, settle_sink: [AsyncRead AsyncWrite] BufStream;
 }
 
 impl<S: AsyncRead + Source<TokioIo>> Source<TokioIo> for Take<S> {

@@ -1,0 +1,84 @@
+//! A step at a file, made where it may wait for the disk: on a thread of the runtime's blocking pool.
+//!
+//! Only the file's half of a step is made there. What comes from a socket, or goes to one, is in flight before or
+//! after.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use zc_core::driver::Step;
+use zc_linux::Transfer;
+
+use crate::error::Failure;
+
+/// A file that is gone past: tokio's own descriptor of it, once more.
+pub(crate) type Past = Arc<File>;
+
+/// A step that is being made elsewhere, with the transfer.
+#[derive(Debug)]
+pub(crate) struct Away {
+    #[cfg(feature = "fs")]
+    task: tokio::task::JoinHandle<(Transfer, Step)>,
+    /// How many bytes were in flight when it left.
+    pub(crate) in_flight: usize,
+    /// Whether it takes, and does not only deliver what is in flight.
+    pub(crate) takes: bool,
+    /// Whether no link of a chain comes after the source's present one.
+    pub(crate) last: bool,
+    /// Whether the sink's layers are to be told what it delivers.
+    pub(crate) delivers: bool,
+}
+
+impl Away {
+    /// Takes at most `limit` bytes from a file, or else what is in flight; and delivers to a file, if there is one.
+    #[cfg(feature = "fs")]
+    pub(crate) fn start(
+        mut transfer: Transfer,
+        from: Option<(Past, u64)>,
+        to: Option<Past>,
+        last: bool,
+    ) -> Away {
+        use crate::TokioIo;
+        use crate::flat::{FlatSink, FlatSource, From};
+        use zc_core::PollFd;
+
+        let (in_flight, takes) = (transfer.in_flight(), from.is_some());
+        let delivers = to.is_some();
+        let task = tokio::task::spawn_blocking(move || {
+            let (mut source, budget) = match &from {
+                Some((file, limit)) => {
+                    (FlatSource { from: From::Fd(PollFd::of(&**file)), limit: *limit }, *limit)
+                }
+                None => (FlatSource::nowhere(), u64::MAX),
+            };
+            let to = to.as_deref().map(PollFd::of);
+            let mut sink = FlatSink { to, holds_back: false };
+            let step = transfer.step::<TokioIo>(&mut source, &mut sink, budget);
+            (transfer, step)
+        });
+        Away { task, in_flight, takes, last, delivers }
+    }
+
+    #[cfg(not(feature = "fs"))]
+    pub(crate) fn start(_: Transfer, _: Option<(Past, u64)>, _: Option<Past>, _: bool) -> Away {
+        unreachable!("no type says that it is a file")
+    }
+
+    /// What has become of it.
+    #[cfg(feature = "fs")]
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Transfer, Step), Failure>> {
+        use std::future::Future;
+        use zc_core::driver::StepError;
+
+        std::pin::Pin::new(&mut self.task).poll(cx).map_err(|error| {
+            // The runtime is shutting down, or a step has panicked.
+            StepError::new("spawn_blocking", std::io::Error::other(error)).into()
+        })
+    }
+
+    #[cfg(not(feature = "fs"))]
+    pub(crate) fn poll(&mut self, _: &mut Context<'_>) -> Poll<Result<(Transfer, Step), Failure>> {
+        unreachable!("it never starts")
+    }
+}

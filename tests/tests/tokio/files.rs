@@ -1,0 +1,183 @@
+//! Uploads into files and downloads from them.
+
+use std::io::Write;
+
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use zc_testkit::collector::Collector;
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::feeder::Feeder;
+use zc_tokio::{Copier, Mechanism};
+
+use crate::kit;
+
+const LEN: usize = 5_000_000;
+
+/// An empty file, and its path.
+fn empty() -> (tempfile::NamedTempFile, File) {
+    let named = tempfile::NamedTempFile::new().unwrap();
+    let file = File::from_std(named.reopen().unwrap());
+    (named, file)
+}
+
+fn contents(named: &tempfile::NamedTempFile) -> Vec<u8> {
+    std::fs::read(named.path()).unwrap()
+}
+
+#[test]
+fn an_upload_is_spliced() {
+    kit::run(async {
+        let (data, (named, mut file)) = (data::bytes(1, LEN), empty());
+        let (client, mut from) = kit::tcp();
+        let feeder = Feeder::pieces(client, data.clone(), 1 << 20);
+        let mut copier = Copier::new();
+        assert_eq!(copier.run(&mut from, &mut file).await.unwrap(), LEN as u64);
+        let report = copier.report();
+        assert!(report.moved_by(Mechanism::Splice) > LEN as u64 / 2, "{report:?}");
+        drop(feeder);
+        assert_same(&contents(&named), &data);
+        // The file goes on where the copy has left it.
+        file.write_all(b"trailer").await.unwrap();
+        file.flush().await.unwrap();
+        assert_eq!(&contents(&named)[LEN..], b"trailer");
+    });
+}
+
+#[test]
+fn a_download() {
+    kit::run(async {
+        let (data, (mut named, mut file)) = (data::bytes(2, LEN), empty());
+        named.write_all(&data).unwrap();
+        let (to_peer, mut to) = kit::tcp();
+        let collector = Collector::start(to_peer);
+        // It has read ahead.
+        let mut header = [0; 10];
+        file.read_exact(&mut header).await.unwrap();
+        assert_eq!(zc_tokio::copy(&mut file, &mut to).await.unwrap(), LEN as u64 - 10);
+        drop(to);
+        assert_eq!(header, data[..10]);
+        assert_same(&collector.finish(), &data[10..]);
+    });
+}
+
+/// Dropped while a thread of the pool writes, the next call waits for it first.
+#[test]
+fn dropped_after_every_poll() {
+    kit::run(async {
+        let (data, (named, mut file)) = (data::bytes(3, LEN), empty());
+        let (client, mut from) = kit::tcp();
+        let feeder = Feeder::pieces(client, data.clone(), 300_000);
+        let mut copier = Copier::new();
+        let moved = loop {
+            match kit::poll_once(copier.run(&mut from, &mut file)).await {
+                Some(outcome) => break outcome.unwrap(),
+                None => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!(moved, LEN as u64);
+        drop((feeder, file));
+        assert_same(&contents(&named), &data);
+
+        let mut file = File::open(named.path()).await.unwrap();
+        let (to_peer, mut to) = kit::unix();
+        let collector = Collector::start(to_peer);
+        let mut copier = Copier::new();
+        let moved = loop {
+            match kit::poll_once(copier.run(&mut file, &mut to)).await {
+                Some(outcome) => break outcome.unwrap(),
+                None => tokio::task::yield_now().await,
+            }
+        };
+        drop(to);
+        assert_eq!(moved, LEN as u64);
+        assert_same(&collector.finish(), &data);
+    });
+}
+
+#[test]
+fn through_limits_and_buffers() {
+    kit::run(async {
+        let (data, (named, file)) = (data::bytes(4, LEN), empty());
+        let (mut client, from) = kit::tcp();
+        let sent = data.clone();
+        let feeder = Feeder::run(move || client.write_all(&sent));
+        let mut from = BufReader::new(from);
+        let mut header = [0; 100];
+        from.read_exact(&mut header).await.unwrap();
+        let mut file = BufWriter::new(file);
+        file.write_all(b"header").await.unwrap();
+        let mut first = (&mut from).take(2_000_000);
+        let mut copier = Copier::new();
+        assert_eq!(copier.run(&mut first, &mut file).await.unwrap(), 2_000_000);
+        assert!(copier.report().moved_by(Mechanism::Splice) > 1_000_000);
+        file.write_all(b"between").await.unwrap();
+        zc_tokio::copy(&mut from, &mut file).await.unwrap();
+        drop(feeder);
+        let want = [b"header", &data[100..2_000_100], b"between", &data[2_000_100..]].concat();
+        assert_same(&contents(&named), &want);
+    });
+}
+
+#[test]
+fn what_is_still_being_written_goes_first() {
+    kit::run(async {
+        let (named, mut file) = empty();
+        file.write_all(&[b'x'; 1_000_000]).await.unwrap(); // … on another thread, at this moment
+        zc_tokio::copy(&mut &b"the end"[..], &mut file).await.unwrap();
+        assert_eq!(&contents(&named)[1_000_000..], b"the end");
+    });
+}
+
+#[test]
+fn appending_and_file_to_file() {
+    kit::run(async {
+        let (data, (mut named, mut from)) = (data::bytes(5, LEN), empty());
+        named.write_all(&data).unwrap();
+        let (target, mut to) = empty();
+        let mut copier = Copier::new();
+        assert_eq!(copier.run(&mut from, &mut to).await.unwrap(), LEN as u64);
+        assert_eq!(copier.report().moved_by(Mechanism::CopyFileRange), LEN as u64);
+        assert_same(&contents(&target), &data);
+
+        let mut log = File::options().append(true).open(target.path()).await.unwrap();
+        let (client, mut from) = kit::tcp();
+        let feeder = Feeder::pieces(client, data.clone(), 1 << 20);
+        assert_eq!(zc_tokio::copy(&mut from, &mut log).await.unwrap(), LEN as u64);
+        drop(feeder);
+        assert_same(&contents(&target)[LEN..], &data);
+    });
+}
+
+/// A full disk: what was taken is not lost.
+#[test]
+fn a_full_device_keeps_what_is_in_flight() {
+    kit::run(async {
+        let data = data::bytes(6, 300_000);
+        let (client, mut from) = kit::tcp();
+        let feeder = Feeder::pieces(client, data.clone(), 300_000);
+        let mut full = File::options().write(true).open("/dev/full").await.unwrap();
+        let mut copier = Copier::new();
+        let error = copier.run(&mut from, &mut full).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull, "{error}");
+        let (named, mut file) = empty();
+        copier.restart();
+        let moved = copier.run(&mut from, &mut file).await.unwrap();
+        assert_eq!(moved, data.len() as u64);
+        drop(feeder);
+        assert_same(&contents(&named), &data);
+    });
+}
+
+/// A FIFO that was opened as a file.
+#[test]
+fn one_that_cannot_be_sought() {
+    kit::run(async {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"hello").unwrap();
+        drop(writer);
+        let mut file = File::from_std(std::fs::File::from(std::os::fd::OwnedFd::from(reader)));
+        let mut out = Vec::new();
+        assert_eq!(zc_tokio::copy(&mut file, &mut out).await.unwrap(), 5);
+        assert_eq!(out, b"hello");
+    });
+}
