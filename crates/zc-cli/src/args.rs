@@ -142,6 +142,11 @@ pub(crate) enum Command {
     /// A new file gets the permissions of the one it is a copy of, less the umask. Holes stay holes.
     #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
     Cp(Cp),
+    /// Relays every connection to one address on to another
+    ///
+    /// An end of input is passed on, and the other way goes on until it ends too.
+    #[command(after_help = crate::relay::args::AFTER, after_long_help = crate::relay::args::AFTER)]
+    Relay(crate::relay::args::Relay),
     /// Compares zc with std::io::copy: uploads over TCP and a Unix socket into a file
     #[command(after_help = DEMO, after_long_help = DEMO)]
     Demo(Demo),

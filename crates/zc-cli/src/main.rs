@@ -1,6 +1,6 @@
 //! `zc`: receives, sends and copies bytes, with the kernel doing the moving.
 //!
-//! One file per subcommand ([`recv`], [`send`], [`cp`], [`demo`]); they meet in [`transfer`], which
+//! One file per subcommand ([`recv`], [`send`], [`cp`], [`relay`], [`demo`]); they meet in [`transfer`], which
 //! runs the one copy of the process, and in [`output`], which says how it went.
 
 #![deny(unsafe_code)]
@@ -27,6 +27,7 @@ mod manual;
 mod output;
 mod peer;
 mod recv;
+mod relay;
 mod resume;
 mod say;
 mod seconds;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         }
         Command::Completions(args) => output::silent("completions", &manual::completions(args)),
         Command::ManPages(args) => output::silent("man-pages", &manual::pages(args)),
+        Command::Relay(args) => relay::run(args),
         Command::Demo(args) => demo::run(args),
         Command::DemoSender(args) => demo::sender(args),
         Command::Janitor(args) => janitor::run(&args.path),

@@ -1,0 +1,52 @@
+//! The command line of `zc relay`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::endpoint::Endpoint;
+use crate::seconds;
+
+/// What `zc relay --help` says after the options.
+pub(crate) const AFTER: &str = "\
+Addresses:
+  HOST:PORT   TCP; port 0 to listen on any that is free
+  unix:PATH   a Unix stream socket
+
+One line for each connection that has ended, on standard output: who, bytes from the client and to it, how
+long, what moved most bytes, and how it ended. With --json an object:
+  peer, target   who connected, and where it was relayed to
+  up, down       bytes delivered from the client, and to it
+  seconds        how long it lasted
+  mechanism      splice or read/write; null if nothing moved
+  end            closed, reset, timeout, aborted or error; connect: the target was not reached
+  error          the message; null if it was closed
+
+SIGTERM and SIGINT: no further connection is accepted; those that there are have --drain seconds to end.
+The exit status is then 0.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Relay {
+    /// Address to listen on: HOST:PORT or unix:PATH
+    pub(crate) listen: Endpoint,
+    /// Address to relay every connection to
+    pub(crate) target: Endpoint,
+    /// End a connection that has moved no byte either way for SECONDS; 0 for never
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds::parse)]
+    pub(crate) idle_timeout: Duration,
+    /// The same once one side has ended
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds::parse)]
+    pub(crate) half_close_timeout: Duration,
+    /// Give up on the target after SECONDS; 0 for as long as the system tries
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::parse)]
+    pub(crate) connect_timeout: Duration,
+    /// Accept no more than N connections at a time; others wait
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: Option<u32>,
+    /// How long connections have to end when it is told to stop
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::parse)]
+    pub(crate) drain: Duration,
+    /// Print a JSON object for each connection
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,76 @@
+//! What is said of a connection that has ended.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use zc_tokio::{Error, Mechanism, Operation, Relay};
+
+/// A connection that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) peer: String,
+    pub(crate) target: String,
+    pub(crate) counts: (u64, u64),
+    pub(crate) lasted: Duration,
+    pub(crate) mechanism: Option<Mechanism>,
+    pub(crate) how: How,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(crate) enum How {
+    Closed,
+    Stopped(Error),
+    /// The target was not reached.
+    Unconnected(io::Error),
+}
+
+impl How {
+    fn name(&self) -> &'static str {
+        match self {
+            How::Closed => "closed",
+            How::Unconnected(_) => "connect",
+            How::Stopped(error) if error.operation() == Operation::Abort => "aborted",
+            How::Stopped(error) if error.is_timeout() => "timeout",
+            How::Stopped(error) if error.is_disconnect() => "reset",
+            How::Stopped(_) => "error",
+        }
+    }
+
+    fn message(&self) -> Option<String> {
+        match self {
+            How::Closed => None,
+            How::Stopped(error) => Some(error.to_string()),
+            How::Unconnected(error) => Some(error.to_string()),
+        }
+    }
+}
+
+/// What moved most of its bytes.
+pub(crate) fn mechanism(relay: &Relay) -> Option<Mechanism> {
+    let (there, back) = relay.reports();
+    let moved = |mechanism: &Mechanism| there.moved_by(*mechanism) + back.moved_by(*mechanism);
+    Mechanism::ALL.into_iter().filter(|mechanism| moved(mechanism) > 0).max_by_key(moved)
+}
+
+/// Prints its line. Where nobody reads it, the relay goes on all the same.
+pub(crate) fn print(ended: &Ended, as_json: bool) {
+    let Ended { peer, target, counts: (up, down), lasted, mechanism, how } = ended;
+    let (mechanism, seconds) =
+        (mechanism.map(|mechanism| mechanism.to_string()), lasted.as_secs_f64());
+    let message = how.message();
+    let line = if as_json {
+        let object: Value = json!({
+            "peer": peer, "target": target, "up": up, "down": down, "seconds": seconds,
+            "mechanism": mechanism, "end": how.name(), "error": message,
+        });
+        object.to_string()
+    } else {
+        let by = mechanism.map_or(String::new(), |mechanism| format!(", {mechanism}"));
+        let why = message.map_or(String::new(), |message| format!(": {message}"));
+        let how = how.name();
+        format!("{peer} {target} {up} up {down} down {seconds:.3} s{by}, {how}{why}")
+    };
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}

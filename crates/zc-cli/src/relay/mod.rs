@@ -1,0 +1,147 @@
+//! `zc relay`: every connection to one address on to another.
+
+pub(crate) mod args;
+mod line;
+mod stream;
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use zc_tokio::Options;
+
+use crate::endpoint::Endpoint;
+use crate::error::Failure;
+use crate::say::say;
+use args::Relay;
+use line::{Ended, How};
+use stream::{Acceptor, NO_DESCRIPTORS, Stream};
+
+pub(crate) fn run(args: &Relay) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let served = runtime
+        .map_err(|error| Failure::io("cannot start", &error))
+        .and_then(|runtime| runtime.block_on(serve(args)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say(format_args!("zc relay: {failure}"));
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+async fn serve(args: &Relay) -> Result<(), Failure> {
+    let failed =
+        |error: io::Error| Failure::io(format!("cannot listen on {}", args.listen), &error);
+    let listener = args.listen.listen().map_err(failed)?;
+    let address = listener.address().map_err(failed)?;
+    let acceptor = Acceptor::new(listener).map_err(failed)?;
+    let mut stop = Stop::new().map_err(|error| Failure::io("cannot be told to stop", &error))?;
+    say(format_args!("zc relay: listening on {address}"));
+
+    let mut relays = JoinSet::new();
+    tokio::select! {
+        () = stop.told() => {}
+        () = accept_all(&acceptor, args, &mut relays) => {}
+    }
+    drop(acceptor);
+    let drained = async { while relays.join_next().await.is_some() {} };
+    tokio::select! {
+        _ = tokio::time::timeout(args.drain, drained) => {}
+        // Told once more, it does not wait any longer.
+        () = stop.told() => {}
+    }
+    Ok(())
+}
+
+/// Accepts until it is dropped.
+async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>) {
+    let most = args.max_connections.map_or(Semaphore::MAX_PERMITS, |most| most as usize);
+    let places = Arc::new(Semaphore::new(most));
+    let (mut number, mut has_said_so) = (0_u64, false);
+    loop {
+        // Those for whom there is no place wait in the listener's queue.
+        let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
+        number += 1;
+        match acceptor.accept(number).await {
+            Ok((client, peer)) => {
+                has_said_so = false;
+                let options = options(args);
+                let (target, json, within) = (args.target.clone(), args.json, args.connect_timeout);
+                relays.spawn(async move {
+                    let ended = relay(client, peer, &target, within, options).await;
+                    line::print(&ended, json);
+                    drop(place);
+                });
+            }
+            // Out of descriptors or memory, or the client has gone: the next may do better.
+            Err(error) => {
+                if !is_about_the_client(&error) {
+                    if !std::mem::replace(&mut has_said_so, true) {
+                        say(format_args!("zc relay: cannot accept, and tries again: {error}"));
+                    }
+                    tokio::time::sleep(NO_DESCRIPTORS).await;
+                }
+            }
+        }
+        while relays.try_join_next().is_some() {}
+    }
+}
+
+fn is_about_the_client(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+fn options(args: &Relay) -> Options {
+    let or_never = |timeout: Duration| (!timeout.is_zero()).then_some(timeout);
+    let mut options = Options::default();
+    options.idle_timeout = or_never(args.idle_timeout);
+    options.half_close_timeout = or_never(args.half_close_timeout);
+    options
+}
+
+async fn relay(
+    mut client: Stream,
+    peer: String,
+    target: &Endpoint,
+    within: Duration,
+    options: Options,
+) -> Ended {
+    let (begun, mut relay) = (Instant::now(), zc_tokio::Relay::with(options));
+    let how = match Stream::connect(target, within).await {
+        Ok(mut server) => match client.relay(&mut server, &mut relay).await {
+            Ok(_) => How::Closed,
+            Err(error) => How::Stopped(error),
+        },
+        Err(error) => How::Unconnected(error),
+    };
+    Ended {
+        peer,
+        target: target.to_string(),
+        counts: relay.counts(),
+        lasted: begun.elapsed(),
+        mechanism: line::mechanism(&relay),
+        how,
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Stop(Signal, Signal);
+
+impl Stop {
+    fn new() -> io::Result<Stop> {
+        Ok(Stop(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    }
+
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! `zc relay`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process};
+use serde_json::Value;
+use zc_testkit::cli::{bytes, scratch, zc};
+use zc_testkit::sockets;
+
+const LEN: usize = 5_000_003;
+
+/// A `zc relay` that listens. It is killed when dropped.
+struct Relay {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: BufReader<ChildStderr>,
+    address: String,
+}
+
+impl Relay {
+    fn start(listen: &str, target: &str, options: &[&str]) -> Relay {
+        Relay::of(zc(["relay", "--json", listen, target]).args(options))
+    }
+
+    fn of(command: &mut Command) -> Relay {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("zc relay: listening on ");
+        let address = address.unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        Relay { child, stdout, stderr, address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    /// What it says of the next connection that ends.
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its exit status, and what else it said.
+    fn finish(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server that reads a question to its end and answers it.
+fn serve(
+    mut connection: impl Read + Write + Send + 'static,
+    answer: Vec<u8>,
+) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut question = Vec::new();
+        connection.read_to_end(&mut question).unwrap();
+        connection.write_all(&answer).unwrap();
+        question
+    })
+}
+
+fn ask(mut client: impl Read + Write, question: &[u8], end: impl FnOnce()) -> Vec<u8> {
+    client.write_all(question).unwrap();
+    end();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+fn ended(relay: &mut Relay, up: usize, down: usize) {
+    let line = relay.line();
+    assert_eq!((line["end"].as_str(), &line["error"]), (Some("closed"), &Value::Null), "{line}");
+    assert_eq!((line["up"].as_u64(), line["down"].as_u64()), (Some(up as u64), Some(down as u64)));
+    assert!(line["mechanism"].is_string(), "{line}");
+}
+
+#[test]
+fn between_tcp_and_unix_in_every_way() {
+    let (question, answer, dir) = (bytes(LEN, 1), bytes(LEN / 2, 2), scratch());
+    let path = |name: &str| format!("unix:{}", dir.path().join(name).display());
+    let (listen, target) = (path("listen"), path("target"));
+    for (listen, to_unix) in
+        [("127.0.0.1:0", false), ("127.0.0.1:0", true), (&listen[..], false), (&listen[..], true)]
+    {
+        let (tcp, unix) = (TcpListener::bind("127.0.0.1:0").unwrap(), dir.path().join("target"));
+        let _ = std::fs::remove_file(&unix);
+        let unix = UnixListener::bind(unix).unwrap();
+        let tcp_address = tcp.local_addr().unwrap().to_string();
+        let mut relay = Relay::start(listen, if to_unix { &target } else { &tcp_address }, &[]);
+        let asking = thread::spawn({
+            let (address, question) = (relay.address.clone(), question.clone());
+            move || match address.strip_prefix("unix:") {
+                Some(path) => {
+                    let client = UnixStream::connect(path).unwrap();
+                    ask(&client, &question, || client.shutdown(Shutdown::Write).unwrap())
+                }
+                None => {
+                    let client = TcpStream::connect(address).unwrap();
+                    ask(&client, &question, || client.shutdown(Shutdown::Write).unwrap())
+                }
+            }
+        });
+        let serving = if to_unix {
+            serve(unix.accept().unwrap().0, answer.clone())
+        } else {
+            serve(tcp.accept().unwrap().0, answer.clone())
+        };
+        assert!(serving.join().unwrap() == question);
+        assert!(asking.join().unwrap() == answer);
+        ended(&mut relay, question.len(), answer.len());
+        relay.signal(Signal::TERM);
+        assert_eq!(relay.finish(), (Some(0), String::new()));
+    }
+    assert!(!dir.path().join("listen").exists(), "its socket is left behind");
+}
+
+#[test]
+fn it_drains_when_told_to_stop() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = server.local_addr().unwrap().to_string();
+    let mut relay = Relay::start("127.0.0.1:0", &target, &["--drain", "60"]);
+    let client = relay.connect();
+    let connection = server.accept().unwrap().0;
+    relay.signal(Signal::TERM);
+    // No one new is let in, and the one that is there ends as it would have.
+    while TcpListener::bind(&relay.address).is_err() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let serving = serve(connection, b"late".to_vec());
+    assert_eq!(ask(&client, b"hello", || client.shutdown(Shutdown::Write).unwrap()), b"late");
+    assert_eq!(serving.join().unwrap(), b"hello");
+    ended(&mut relay, 5, 4);
+    assert_eq!(relay.finish(), (Some(0), String::new()));
+
+    // … but not for ever.
+    let relay = Relay::start("127.0.0.1:0", &target, &["--drain", "0.1"]);
+    let _client = relay.connect();
+    let _connection = server.accept().unwrap();
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.finish(), (Some(0), String::new()));
+}
+
+#[test]
+fn connections_beyond_the_most_wait() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = server.local_addr().unwrap().to_string();
+    let mut relay = Relay::start("127.0.0.1:0", &target, &["--max-connections", "1"]);
+    let (first, second) = (relay.connect(), relay.connect());
+    (&second).write_all(b"second").unwrap();
+    let connection = server.accept().unwrap().0;
+    server.set_nonblocking(true).unwrap();
+    thread::sleep(Duration::from_millis(200));
+    assert!(server.accept().is_err(), "it does not wait");
+    server.set_nonblocking(false).unwrap();
+    drop((first, connection));
+    let _ = relay.line();
+    let mut got = [0; 6];
+    server.accept().unwrap().0.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"second");
+}
+
+#[test]
+fn it_says_how_a_connection_ended() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = server.local_addr().unwrap().to_string();
+    let mut relay = Relay::start("127.0.0.1:0", &target, &["--idle-timeout", "0.2"]);
+    let client = relay.connect();
+    let _connection = server.accept().unwrap();
+    let line = relay.line();
+    assert_eq!((line["end"].as_str(), line["up"].as_u64()), (Some("timeout"), Some(0)), "{line}");
+    assert_eq!(line["peer"].as_str(), Some(&*client.local_addr().unwrap().to_string()));
+
+    let mut relay = Relay::start("127.0.0.1:0", &target, &[]);
+    let client = relay.connect();
+    (&client).write_all(b"abc").unwrap();
+    let mut connection = server.accept().unwrap().0;
+    connection.read_exact(&mut [0; 3]).unwrap();
+    sockets::reset(connection);
+    let line = relay.line();
+    assert_eq!((line["end"].as_str(), line["up"].as_u64()), (Some("reset"), Some(3)), "{line}");
+
+    drop(server);
+    let _client = relay.connect();
+    let line = relay.line();
+    assert_eq!((line["end"].as_str(), &line["mechanism"]), (Some("connect"), &Value::Null));
+}
+
+/// It pauses, says so once, and goes on when there are descriptors again.
+#[test]
+fn it_outlives_a_lack_of_descriptors() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = server.local_addr().unwrap().to_string();
+    let mut command = zc(["relay", "--json", "127.0.0.1:0", &target]);
+    let few = Rlimit { current: Some(24), maximum: Some(24) };
+    // SAFETY: setrlimit(2) is async-signal-safe.
+    unsafe {
+        command.pre_exec(move || Ok(rustix::process::setrlimit(Resource::Nofile, few)?));
+    }
+    let mut relay = Relay::of(command.args(["--connect-timeout", "1"]));
+    let (heard, hears) = mpsc::channel();
+    thread::spawn(move || {
+        for connection in server.incoming() {
+            let (mut connection, heard) = (connection.unwrap(), heard.clone());
+            thread::spawn(move || {
+                let mut got = Vec::new();
+                connection.read_to_end(&mut got).unwrap();
+                let _ = heard.send(got);
+            });
+        }
+    });
+    let clients: Vec<_> = (0..20).map(|_| relay.connect()).collect();
+    let mut line = String::new();
+    relay.stderr.read_line(&mut line).unwrap();
+    assert!(line.contains("cannot accept"), "{line}");
+    drop(clients);
+    for _ in 0..20 {
+        relay.line();
+    }
+    let mut last = relay.connect();
+    last.write_all(b"at last").unwrap();
+    last.shutdown(Shutdown::Write).unwrap();
+    while hears.recv_timeout(Duration::from_secs(20)).unwrap() != b"at last" {}
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.finish(), (Some(0), String::new()));
+}
