@@ -67,6 +67,7 @@ impl Copier {
     fn limit(&mut self) {
         self.flow.left = self.session.options.limits.0;
         self.flow.most_in_flight = self.session.options.most_in_flight.max(1);
+        self.flow.trusts_short_reads = self.session.options.trusts_short_reads();
     }
 
     /// A view of it for other tasks: what has moved so far, and a way to stop it.

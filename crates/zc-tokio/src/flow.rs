@@ -42,6 +42,13 @@ pub(crate) struct Flow {
     delivered: u64,
     /// Whether the sink may hold back bytes that nobody has flushed.
     is_unflushed: bool,
+    /// Whether a read that brought less than it asked for is taken for the last one. It is not where urgent data
+    /// ended it, or a descriptor that was passed along; so the source has to be looked at again some time.
+    pub(crate) trusts_short_reads: bool,
+    /// Whether it has taken a short read for the last one since it has last been told "not now".
+    is_unsure: bool,
+    /// Whether to look at the source, ready or not.
+    must_look: Cell<bool>,
     /// What it waits for.
     waits: Waits,
     /// The descriptors it saw last.
@@ -122,6 +129,9 @@ impl Flow {
             most_in_flight: u64::MAX,
             delivered: 0,
             is_unflushed: true,
+            trusts_short_reads: false,
+            is_unsure: false,
+            must_look: Cell::new(false),
             waits: Waits::No,
             from: None,
             to: None,
@@ -172,6 +182,16 @@ impl Flow {
     /// The descriptors of source and sink, if it knows them.
     pub(crate) fn descriptors(&self) -> (Option<RawFd>, Option<RawFd>) {
         (self.from, self.to)
+    }
+
+    /// Whether there may be bytes that nobody will be woken for.
+    pub(crate) fn is_unsure(&self) -> bool {
+        self.is_unsure && self.waits == Waits::ForSource
+    }
+
+    /// The next poll looks whether there are.
+    pub(crate) fn look(&self) {
+        self.must_look.set(true);
     }
 
     /// No more is taken: what is in flight is delivered, and then it is as if the source had ended.
@@ -634,13 +654,27 @@ impl Flow {
             };
             flat = FlatSource { from: From::Fd(end.poll_fd()), limit };
             read_end = Some(end);
-            ready!(self.poll_ready(cx, end, Side::Source))?;
+            let is_ready = self.poll_ready(cx, end, Side::Source)?;
+            if is_ready.is_pending() {
+                if !self.must_look.take() {
+                    return Poll::Pending;
+                }
+                // Tokio knows of no readiness that could be forgotten.
+                (read_end, self.waits) = (None, Waits::No);
+            }
         }
         let write_end = to.and_then(|fd| sink.write_ready(fd));
         if let Some(end) = write_end {
             ready!(self.poll_ready(cx, end, Side::Sink))?;
         }
         let step = self.sampled(read_end, write_end, flat, holds_back, budget);
+        if from.is_some() {
+            match step.next {
+                Next::WantRead { .. } => self.is_unsure = false,
+                _ if read_end.is_none() => self.look(),
+                _ => self.is_unsure |= self.trusts_short_reads && step.drained,
+            }
+        }
         if step.taken > 0 {
             let told = walk_source::<TokioIo>(source, self.place, &mut |_| step.taken);
             debug_assert!(told.is_ok(), "a descriptor is no buffer");
@@ -683,12 +717,12 @@ impl Flow {
         budget: u64,
     ) -> Step {
         let mut sink = FlatSink { to: write_end.map(Registered::poll_fd), holds_back };
-        let transfer = &mut self.transfer;
+        let (transfer, trusts) = (&mut self.transfer, self.trusts_short_reads);
         let mut step = None;
         let mut take = || {
             let stepped = transfer.step::<TokioIo>(&mut source, &mut sink, budget);
             let forgets = (
-                matches!(stepped.next, Next::WantRead { .. }),
+                matches!(stepped.next, Next::WantRead { .. }) || trusts && stepped.drained,
                 matches!(stepped.next, Next::WantWrite),
             );
             step = Some(stepped);

@@ -37,6 +37,9 @@ pub enum EndPolicy {
 #[non_exhaustive]
 pub struct Options {
     /// The longest time for which no byte may move, either way.
+    ///
+    /// With it, a relay of small messages also saves the call that finds a source empty; bytes behind TCP's urgent
+    /// data may then wait for up to 50 milliseconds.
     pub idle_timeout: Option<Duration>,
     /// The longest time for which no byte may move once one way of a relay has ended.
     pub half_close_timeout: Option<Duration>,
@@ -78,6 +81,12 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether to save the call that finds a source empty after a short read. It takes a timer to be sure of that
+    /// later, and only who asks for a timeout is known to have one.
+    pub(crate) fn trusts_short_reads(&self) -> bool {
+        self.idle_timeout.is_some()
+    }
+
     pub(crate) fn linux(&self) -> zc_linux::Options {
         let mut linux = zc_linux::Options::default();
         linux.pipe_size = self.pipe_size;

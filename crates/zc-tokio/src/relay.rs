@@ -92,6 +92,7 @@ impl Relay {
         (self.there.left, self.back.left) = options.limits;
         for flow in [&mut self.there, &mut self.back] {
             flow.most_in_flight = options.most_in_flight.max(1);
+            flow.trusts_short_reads = options.trusts_short_reads();
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use zc_core::Side;
@@ -29,9 +30,14 @@ pub(crate) struct Session {
     last: Option<Instant>,
     /// Since when each sink has taken nothing.
     blocked: [Option<Instant>; 2],
+    /// Since when each source may have bytes that nobody is woken for.
+    unsure: [Option<Instant>; 2],
     /// A peer that has reset its connection. The kernel tells it once.
     reset: Option<(Direction, Side, i32)>,
 }
+
+/// How long bytes behind urgent data may wait, see [`Flow::is_unsure`].
+const UNSURE: Duration = Duration::from_millis(50);
 
 const DIRECTIONS: [Direction; 2] = [Direction::AToB, Direction::BToA];
 
@@ -51,7 +57,7 @@ impl Session {
     /// Other ends: a new copy begins.
     pub(crate) fn restart(&mut self) {
         (self.counts, self.ended, self.last) = ([0; 2], 0, None);
-        (self.blocked, self.reset) = ([None; 2], None);
+        (self.blocked, self.unsure, self.reset) = ([None; 2], [None; 2], None);
     }
 
     pub(crate) fn counts(&self) -> (u64, u64) {
@@ -127,6 +133,10 @@ impl Session {
                 _ => None,
             };
         }
+        for (since, flow) in self.unsure.iter_mut().zip(flows) {
+            // That it looks too early, now and then, costs less than to put it off each time.
+            *since = if flow.is_unsure() { Some(since.unwrap_or_else(&mut read)) } else { None };
+        }
         now
     }
 
@@ -163,7 +173,9 @@ impl Session {
                 _ => None,
             })
             .min();
-        let Some(first) = due.map(|(due, _)| due).into_iter().chain(rate).min() else {
+        let unsure = self.unsure.iter().flatten().filter_map(|since| since.checked_add(UNSURE));
+        let Some(first) = due.map(|(due, _)| due).into_iter().chain(rate).chain(unsure).min()
+        else {
             return Poll::Pending;
         };
         if self.timer.poll(cx, first).is_pending() {
@@ -175,8 +187,12 @@ impl Session {
                 (self.last, self.blocked) = (None, [None; 2]);
                 Poll::Ready(self.error(way, Failure::stopped(side, operation)))
             }
-            // The rate limit lets the next bytes through.
+            // The rate limit lets the next bytes through, or it is time to look at a source.
             _ => {
+                for flow in flows.iter().filter(|flow| flow.is_unsure()) {
+                    flow.look();
+                }
+                self.unsure = [None; 2];
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }

@@ -14,6 +14,19 @@ use crate::kit;
 /// tokio-splice2, Go and HAProxy with splice never deliver what comes after it.
 #[test]
 fn an_urgent_byte_holds_nothing_back() {
+    for options in [Options::default(), with_a_timer()] {
+        gets_past_an_urgent_byte(options);
+    }
+}
+
+/// Options with which short reads are taken for the last ones, for a while.
+fn with_a_timer() -> Options {
+    let mut options = Options::default();
+    options.idle_timeout = Some(Duration::from_secs(60));
+    options
+}
+
+fn gets_past_an_urgent_byte(options: Options) {
     const SIDE: usize = 100_000;
     kit::run(async {
         let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
@@ -21,7 +34,7 @@ fn an_urgent_byte_holds_nothing_back() {
         client.write_all(&data[..SIDE]).unwrap();
         assert_eq!(send(&client, b"!", SendFlags::OOB), Ok(1));
         client.write_all(&data[SIDE..]).unwrap();
-        let mut relay = Relay::new();
+        let mut relay = Relay::with(options);
         let mut got = vec![0; data.len()];
         let reading = tokio::task::spawn_blocking(move || {
             (&server).read_exact(&mut got).unwrap();
@@ -41,12 +54,18 @@ fn an_urgent_byte_holds_nothing_back() {
 /// A short message with the urgent mark in it, and then silence: what a Telnet client sends (RFC 854).
 #[test]
 fn nor_does_one_in_a_short_message() {
+    for options in [Options::default(), with_a_timer()] {
+        gets_past_one_in_a_short_message(options);
+    }
+}
+
+fn gets_past_one_in_a_short_message(options: Options) {
     kit::run(async {
         let ((mut client, mut a), (mut server, mut b)) = (kit::tcp(), kit::tcp());
         client.write_all(b"be").unwrap();
         assert_eq!(send(&client, b"!", SendFlags::OOB), Ok(1));
         client.write_all(b"fore").unwrap();
-        let mut relay = Relay::new();
+        let mut relay = Relay::with(options);
         let reading = tokio::task::spawn_blocking(move || {
             let mut got = [0; 6];
             server.read_exact(&mut got).unwrap();
