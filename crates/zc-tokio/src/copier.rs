@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use zc_core::Side;
 use zc_linux::Report;
 
-use crate::flow::{Flow, Then, Waits};
-use crate::registered::wait_for_reset;
+use crate::flow::{Flow, GATHERED, Then, Waits};
+use crate::registered::{LowWater, wait_for_reset};
 use crate::session::Session;
 use crate::{AsyncSink, AsyncSource, Direction, Error, Handle, Options};
 
@@ -68,6 +68,7 @@ impl Copier {
         self.flow.left = self.session.options.limits.0;
         self.flow.most_in_flight = self.session.options.most_in_flight.max(1);
         self.flow.trusts_short_reads = self.session.options.trusts_short_reads();
+        self.flow.coalesces = self.session.options.coalesce.is_some();
     }
 
     /// A view of it for other tasks: what has moved so far, and a way to stop it.
@@ -143,7 +144,15 @@ impl Copier {
                 Some(fd) => sink.write_ready(fd),
                 None => None,
             };
-            if let Some((is_source, error)) = wait_for_reset(watched_source, watched_sink).await {
+            let gathers = self.flow.gathers().and_then(|fd| source.read_ready(fd));
+            let low_water = LowWater::raise(gathers, GATHERED);
+            let reset = wait_for_reset(watched_source, watched_sink).await;
+            if low_water.is_some() {
+                // What came meanwhile and was too little has woken nobody.
+                self.flow.look();
+            }
+            drop(low_water);
+            if let Some((is_source, error)) = reset {
                 let side = if is_source { Side::Source } else { Side::Sink };
                 return Err(self.session.was_reset(Direction::AToB, side, &error));
             }

@@ -20,6 +20,10 @@ use crate::{AsyncSink, AsyncSource, Operation, Registered, Settling, TokioIo};
 /// What a step that moves no byte takes from a turn, so that a source of empty links or the like ends it, too.
 const STEP: u64 = 256;
 
+/// From this many bytes at a time on, a sender's next ones are worth waiting for together, and how many.
+const BULK: u64 = 16 * 1024;
+pub(crate) const GATHERED: u64 = 256 * 1024;
+
 /// One way of a copy. It owns all that is in flight and all that has been found out, so that the future that
 /// polls it may be dropped at any time.
 #[derive(Debug)]
@@ -47,6 +51,12 @@ pub(crate) struct Flow {
     pub(crate) trusts_short_reads: bool,
     /// Whether it has taken a short read for the last one since it has last been told "not now".
     is_unsure: bool,
+    /// Whether bytes of a bulk sender may wait for more to come.
+    pub(crate) coalesces: bool,
+    /// Whether the next ones do.
+    gathers: bool,
+    /// How many bytes it has taken since it last waited for the source.
+    gained: u64,
     /// Whether to look at the source, ready or not.
     must_look: Cell<bool>,
     /// What it waits for.
@@ -132,6 +142,9 @@ impl Flow {
             trusts_short_reads: false,
             is_unsure: false,
             must_look: Cell::new(false),
+            coalesces: false,
+            gathers: false,
+            gained: 0,
             waits: Waits::No,
             from: None,
             to: None,
@@ -194,6 +207,11 @@ impl Flow {
         self.must_look.set(true);
     }
 
+    /// The source's descriptor, if its next bytes should wait for more to come.
+    pub(crate) fn gathers(&self) -> Option<RawFd> {
+        self.from.filter(|_| self.gathers)
+    }
+
     /// No more is taken: what is in flight is delivered, and then it is as if the source had ended.
     pub(crate) fn cut(&mut self) {
         self.left = 0;
@@ -213,6 +231,14 @@ impl Flow {
             return Poll::Pending;
         }
         let outcome = self.run(cx, source, sink, turn);
+        if outcome.is_pending() && self.waits == Waits::ForSource {
+            self.gathers = self.coalesces && self.gained >= BULK && self.left >= GATHERED;
+            // It is looked at when the delay is over, since fewer bytes wake nobody.
+            self.is_unsure |= self.gathers;
+            self.gained = 0;
+        } else {
+            self.gathers = false;
+        }
         let has_had_its_turn = outcome.is_pending() && self.waits == Waits::No;
         // Over a yield, which is short, only an empty pipe is given back.
         if !has_had_its_turn || self.transfer.in_flight() == 0 {
@@ -287,6 +313,7 @@ impl Flow {
                 self.left - step.taken.min(self.left)
             };
             self.delivered += step.delivered;
+            self.gained += step.taken;
             match step.next {
                 // After a "not now", the wait is the next step's.
                 Next::Again | Next::WantRead { .. } | Next::WantWrite => {}

@@ -201,6 +201,34 @@ impl<T: AsFd + AsRawFd> Any for Fd<T> {
     }
 }
 
+/// A TCP stream that calls itself readable only once many bytes have come: for the length of one wait.
+#[derive(Debug)]
+pub(crate) struct LowWater<'a> {
+    end: Registered<'a>,
+    before: u32,
+}
+
+impl<'a> LowWater<'a> {
+    /// Sets SO_RCVLOWAT. `None`: it is no TCP stream, or its owner has set it higher.
+    pub(crate) fn raise(end: Option<Registered<'a>>, bytes: u64) -> Option<Self> {
+        let end = end.filter(|end| matches!(end.0, Of::Tcp(_)))?;
+        let (fd, bytes) = (end.poll_fd().fd(), u32::try_from(bytes).ok()?);
+        let before = zc_linux::fd::low_water(fd).ok().filter(|before| *before < bytes)?;
+        zc_linux::fd::set_low_water(fd, bytes).ok()?;
+        Some(LowWater { end, before })
+    }
+}
+
+/// Also where the future that waits is dropped: its owner must be woken by a single byte. (The kernel tells of
+/// what is there by then.)
+impl Drop for LowWater<'_> {
+    fn drop(&mut self) {
+        let set = || zc_linux::fd::set_low_water(self.end.poll_fd().fd(), self.before);
+        // Only a hook can make it fail.
+        let _is_set = (0..16).any(|_| set().is_ok());
+    }
+}
+
 /// Waits for either of two ends to be reset, or for one wake-up of this task for another reason. `true`: the
 /// first has been; with the error.
 pub(crate) async fn wait_for_reset(

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use zc_core::Side;
 use zc_linux::Report;
 
-use crate::flow::{Flow, Then, Waits};
-use crate::registered::wait_for_reset;
+use crate::flow::{Flow, GATHERED, Then, Waits};
+use crate::registered::{LowWater, wait_for_reset};
 use crate::session::Session;
 use crate::{AsyncStream, Direction, EndPolicy, Error, Handle, Options};
 
@@ -93,6 +93,7 @@ impl Relay {
         for flow in [&mut self.there, &mut self.back] {
             flow.most_in_flight = options.most_in_flight.max(1);
             flow.trusts_short_reads = options.trusts_short_reads();
+            flow.coalesces = options.coalesce.is_some();
         }
     }
 
@@ -172,7 +173,21 @@ impl Relay {
                 Some(fd) => b.read_ready(fd).or_else(|| b.write_ready(fd)),
                 None => None,
             };
-            if let Some((is_a, error)) = wait_for_reset(watch_a, watch_b).await {
+            let gathers = (self.there.gathers(), self.back.gathers());
+            let low_water = (
+                LowWater::raise(gathers.0.and_then(|fd| a.read_ready(fd)), GATHERED),
+                LowWater::raise(gathers.1.and_then(|fd| b.read_ready(fd)), GATHERED),
+            );
+            let reset = wait_for_reset(watch_a, watch_b).await;
+            // What came meanwhile and was too little has woken nobody.
+            for (_, flow) in [(&low_water.0, &self.there), (&low_water.1, &self.back)]
+                .iter()
+                .filter(|(low, _)| low.is_some())
+            {
+                flow.look();
+            }
+            drop(low_water);
+            if let Some((is_a, error)) = reset {
                 let (direction, side) = match (is_a, self.there.is_done(), self.back.is_done()) {
                     (true, false, _) => (Direction::AToB, Side::Source),
                     (true, true, _) => (Direction::BToA, Side::Sink),

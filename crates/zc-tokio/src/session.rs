@@ -96,8 +96,9 @@ impl Session {
     }
 
     fn is_timed(&self, flows: &[&Flow]) -> bool {
-        let Options { idle_timeout, half_close_timeout, write_timeout, .. } = self.options;
-        idle_timeout.or(half_close_timeout).or(write_timeout).is_some()
+        let Options { idle_timeout, half_close_timeout, write_timeout, coalesce, .. } =
+            self.options;
+        idle_timeout.or(half_close_timeout).or(write_timeout).or(coalesce).is_some()
             || flows.iter().any(|flow| matches!(flow.waits(), Waits::Until(_)))
     }
 
@@ -173,7 +174,8 @@ impl Session {
                 _ => None,
             })
             .min();
-        let unsure = self.unsure.iter().flatten().filter_map(|since| since.checked_add(UNSURE));
+        let delay = self.options.coalesce.map_or(UNSURE, |delay| delay.min(UNSURE));
+        let unsure = self.unsure.iter().flatten().filter_map(|since| since.checked_add(delay));
         let Some(first) = due.map(|(due, _)| due).into_iter().chain(rate).chain(unsure).min()
         else {
             return Poll::Pending;

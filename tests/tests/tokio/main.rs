@@ -1,6 +1,7 @@
 //! zc-tokio, on real sockets: a module a behaviour.
 
 mod as_tokio;
+mod coalescing;
 mod drops;
 mod edges;
 mod faults;

@@ -1,0 +1,83 @@
+//! Bytes of a bulk sender wait for more to come, and for nothing else.
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use zc_testkit::collector::Collector;
+use zc_testkit::data::{self, assert_same};
+use zc_tokio::{Options, Relay};
+
+use crate::kit;
+use crate::relays::talk;
+
+fn options(delay: Duration) -> Options {
+    let mut options = Options::default();
+    options.coalesce = Some(delay);
+    options
+}
+
+#[test]
+fn all_arrives_dropped_or_not() {
+    for drops in [false, true] {
+        kit::run(async move {
+            let data = data::bytes(1, 6_000_000);
+            let ((client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+            let (fed, answered) = talk(client, data.clone(), 64 * 1024);
+            let (_, hears) = talk(server, b"answer".to_vec(), 6);
+            let mut relay = Relay::with(options(Duration::from_millis(1)));
+            let counts = loop {
+                if !drops {
+                    break relay.run(&mut a, &mut b).await.unwrap();
+                }
+                let mut run = Box::pin(relay.run(&mut a, &mut b));
+                if let Some(outcome) = kit::poll_once(run.as_mut()).await {
+                    break outcome.unwrap();
+                }
+                tokio::task::yield_now().await;
+                drop(run);
+                for end in [&a, &b] {
+                    assert_eq!(zc_linux::fd::low_water(end.as_fd()).unwrap(), 1);
+                }
+            };
+            assert_eq!(counts, (data.len() as u64, 6));
+            assert_same(&hears.finish(), &data);
+            assert_eq!(answered.finish(), b"answer");
+            drop(fed);
+        });
+    }
+}
+
+/// The end of a bulk, fewer bytes than are waited for, comes all the same.
+#[test]
+fn a_tail_does_not_wait_for_ever() {
+    kit::run(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp(), kit::tcp());
+        let data = data::bytes(2, 300_000);
+        let sent = data.clone();
+        let talking = tokio::task::spawn_blocking(move || {
+            let mut got = vec![0; 300_000];
+            server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            client.write_all(&sent[..200_000]).unwrap();
+            server.read_exact(&mut got[..200_000]).unwrap();
+            client.write_all(&sent[200_000..]).unwrap();
+            server.read_exact(&mut got[200_000..]).unwrap();
+            // … and a single byte.
+            client.write_all(b"!").unwrap();
+            server.read_exact(&mut [0]).unwrap();
+            (got, client, server)
+        });
+        let mut relay = Relay::with(options(Duration::from_millis(20)));
+        let (got, client, server) = tokio::select! {
+            _ = relay.run(&mut a, &mut b) => panic!("no one has ended"),
+            done = talking => done.unwrap(),
+        };
+        assert_same(&got, &data);
+        drop(client);
+        let collector = Collector::start(server.try_clone().unwrap());
+        drop(server);
+        let _ = relay.run(&mut a, &mut b).await;
+        drop(b);
+        assert_eq!(collector.finish(), b"");
+    });
+}
