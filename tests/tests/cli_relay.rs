@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process};
 use serde_json::Value;
-use zc_testkit::cli::{bytes, scratch, zc};
+use zc_testkit::cli::{bytes, have, run, scratch, zc};
 use zc_testkit::sockets;
 
 const LEN: usize = 5_000_003;
@@ -249,4 +249,51 @@ fn it_outlives_a_lack_of_descriptors() {
     while hears.recv_timeout(Duration::from_secs(20)).unwrap() != b"at last" {}
     relay.signal(Signal::TERM);
     assert_eq!(relay.finish(), (Some(0), String::new()));
+}
+
+/// nc ends its side after its input, and prints what still comes.
+#[test]
+fn nc_half_closes() {
+    if !have("nc", "nc_half_closes") {
+        return;
+    }
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = server.local_addr().unwrap().to_string();
+    let mut relay = Relay::start("127.0.0.1:0", &target, &["--coalesce", "1"]);
+    let port = relay.address.rsplit_once(':').unwrap().1.to_owned();
+    let (question, answer) = (bytes(LEN, 3), bytes(LEN, 4));
+    let asking = thread::spawn({
+        let question = question.clone();
+        move || run(Command::new("nc").args(["-N", "127.0.0.1", &port]), &question)
+    });
+    let serving = serve(server.accept().unwrap().0, answer.clone());
+    assert!(serving.join().unwrap() == question);
+    assert!(asking.join().unwrap().stdout == answer);
+    ended(&mut relay, LEN, LEN);
+}
+
+#[test]
+fn curl_at_a_limited_rate() {
+    if !have("curl", "curl_at_a_limited_rate") {
+        return;
+    }
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = server.local_addr().unwrap().to_string();
+    let mut relay = Relay::start("127.0.0.1:0", &target, &["--idle-timeout", "20"]);
+    let (url, body) = (format!("http://{}/", relay.address), bytes(LEN, 5));
+    let asking = thread::spawn(move || {
+        run(Command::new("curl").args(["-s", "--limit-rate", "5M", &url]), b"")
+    });
+    let mut connection = server.accept().unwrap().0;
+    let mut request = BufReader::new(connection.try_clone().unwrap());
+    let mut line = String::new();
+    while request.read_line(&mut line).unwrap() > 2 {
+        line.clear();
+    }
+    write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {LEN}\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    connection.write_all(&body).unwrap();
+    drop((connection, request));
+    assert!(asking.join().unwrap().stdout == body);
+    assert_eq!(relay.line()["end"].as_str(), Some("closed"));
 }

@@ -1,5 +1,6 @@
 //! A future that is dropped at any of its awaits loses nothing.
 
+use zc_linux::hook::{self, Action, Syscall};
 use zc_testkit::data::{self, assert_same};
 use zc_tokio::{AsyncStream, Relay};
 
@@ -47,5 +48,37 @@ fn every_pair_dropped_after_every_poll_and_at_random() {
         kit::run(async { relays(kit::tcp(), kit::unix(), seed).await });
         kit::run(async { relays(kit::unix(), kit::tcp(), seed).await });
         kit::run(async { relays(kit::unix(), kit::unix(), seed).await });
+    }
+}
+
+/// The same with calls that move less than they might, are interrupted, or refuse.
+#[test]
+fn every_pair_with_calls_that_misbehave() {
+    for seed in 0..40 {
+        kit::run(async {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let _hook = hook::replace(move |call| {
+                const EINTR: i32 = 4;
+                const EINVAL: i32 = 22;
+                const EMFILE: i32 = 24;
+                match (call.syscall, random.u8(..)) {
+                    (Syscall::Read | Syscall::Write | Syscall::Splice, 0..60) => {
+                        Action::Limit(random.usize(1..5000))
+                    }
+                    (Syscall::Read | Syscall::Write | Syscall::Splice, 60..80) => {
+                        Action::Fail(EINTR)
+                    }
+                    (Syscall::Splice, 80) if seed % 2 == 0 => Action::Fail(EINVAL),
+                    (Syscall::Pipe, 0..100) => Action::Fail(EMFILE),
+                    _ => Action::Proceed,
+                }
+            });
+            match seed % 4 {
+                0 => relays(kit::tcp(), kit::tcp(), seed).await,
+                1 => relays(kit::tcp(), kit::unix(), seed).await,
+                2 => relays(kit::unix(), kit::tcp(), seed).await,
+                _ => relays(kit::unix(), kit::unix(), seed).await,
+            }
+        });
     }
 }

@@ -43,6 +43,10 @@ pub(crate) struct Relay {
     /// Accept no more than N connections at a time; others wait
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: Option<u32>,
+    /// Let the bytes of a bulk sender over TCP wait up to MS milliseconds for more, for less CPU time; 0 to
+    /// pass each on as it comes
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=50))]
+    pub(crate) coalesce: u64,
     /// How long connections have to end when it is told to stop
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::parse)]
     pub(crate) drain: Duration,

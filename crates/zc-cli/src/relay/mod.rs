@@ -21,6 +21,9 @@ use args::Relay;
 use line::{Ended, How};
 use stream::{Acceptor, NO_DESCRIPTORS, Stream};
 
+/// How long not to say again what it cannot do: it may be able to in between.
+const SILENCE: Duration = Duration::from_secs(60);
+
 pub(crate) fn run(args: &Relay) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let served = runtime
@@ -63,14 +66,13 @@ async fn serve(args: &Relay) -> Result<(), Failure> {
 async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>) {
     let most = args.max_connections.map_or(Semaphore::MAX_PERMITS, |most| most as usize);
     let places = Arc::new(Semaphore::new(most));
-    let (mut number, mut has_said_so) = (0_u64, false);
+    let (mut number, mut said) = (0_u64, None::<Instant>);
     loop {
         // Those for whom there is no place wait in the listener's queue.
         let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
         number += 1;
         match acceptor.accept(number).await {
             Ok((client, peer)) => {
-                has_said_so = false;
                 let options = options(args);
                 let (target, json, within) = (args.target.clone(), args.json, args.connect_timeout);
                 relays.spawn(async move {
@@ -82,7 +84,8 @@ async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>)
             // Out of descriptors or memory, or the client has gone: the next may do better.
             Err(error) => {
                 if !is_about_the_client(&error) {
-                    if !std::mem::replace(&mut has_said_so, true) {
+                    if said.is_none_or(|said| said.elapsed() > SILENCE) {
+                        said = Some(Instant::now());
                         say(format_args!("zc relay: cannot accept, and tries again: {error}"));
                     }
                     tokio::time::sleep(NO_DESCRIPTORS).await;
@@ -101,6 +104,7 @@ fn options(args: &Relay) -> Options {
     let or_never = |timeout: Duration| (!timeout.is_zero()).then_some(timeout);
     let mut options = Options::default();
     options.idle_timeout = or_never(args.idle_timeout);
+    options.coalesce = or_never(Duration::from_millis(args.coalesce));
     options.half_close_timeout = or_never(args.half_close_timeout);
     options
 }
