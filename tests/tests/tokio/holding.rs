@@ -179,3 +179,35 @@ fn a_message_takes_two_calls() {
         assert!((4 * TIMES..5 * TIMES).contains(&calls), "{calls} calls for {TIMES} requests");
     });
 }
+
+/// A future that is spawned has to be `Send`, also over streams that no two tasks may share.
+#[test]
+fn relays_of_trait_objects_can_be_spawned() {
+    trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+    impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for T {}
+    kit::run(async {
+        let ((mut client, a), (mut server, mut b)) = (tokio::io::duplex(100), kit::tcp_tasks());
+        let a: Box<dyn Stream> = Box::new(a);
+        let relaying =
+            tokio::spawn(async move { Relay::new().run(&mut zc_tokio::Opaque(a), &mut b).await });
+        client.write_all(b"hello").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut got = String::new();
+        server.read_to_string(&mut got).await.unwrap();
+        drop(server);
+        assert_eq!(relaying.await.unwrap().unwrap(), (5, 0));
+        assert_eq!(got, "hello");
+    });
+}
+
+/// What an idle connection costs beside its descriptors: no more than 4 KiB, tokio's own share included.
+#[test]
+fn the_future_is_small() {
+    kit::run(async {
+        let ((_client, mut a), (_server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let mut relay = Relay::new();
+        let future = size_of_val(&relay.run(&mut a, &mut b));
+        let size = size_of::<Relay>() + future;
+        assert!(size <= 3072, "{} + {future} bytes", size_of::<Relay>());
+    });
+}
