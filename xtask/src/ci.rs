@@ -27,16 +27,18 @@ const CHECKS: &[Check] = &[
     check("cargo fmt --all --check"),
     // What would be published is complete. The index is known by now, so it needs no network.
     check(
-        "cargo package -q -p zc-core -p zc-linux -p zc-std -p zc-cli --no-verify --allow-dirty --offline",
+        "cargo package -q -p zc-core -p zc-linux -p zc-std -p zc-tokio -p zc-cli --no-verify --allow-dirty --offline",
     ),
     check("cargo clippy --workspace --all-targets --all-features -- -D warnings"),
     // Each library alone, as its users build it: features are not unified with the tests'.
     check("cargo clippy -p zc-core -- -D warnings"),
     check("cargo clippy -p zc-linux -- -D warnings"),
     check("cargo clippy -p zc-std -- -D warnings"),
+    check("cargo clippy -p zc-tokio -- -D warnings"),
     // Each feature alone.
     check("cargo clippy -p zc-std --features conformance -- -D warnings"),
     check("cargo clippy -p zc-std --features hook -- -D warnings"),
+    check("cargo clippy -p zc-tokio --features fs -- -D warnings"),
     // No member of the workspace, so that nothing above sees it. A check links nothing: it spares the
     // gate a C++ compiler to say that libFuzzer is elsewhere.
     Check {
@@ -45,8 +47,8 @@ const CHECKS: &[Check] = &[
     },
     // As docs.rs builds it, and with the default features; then what only contributors read. A public
     // page must not link to a private one.
-    doc("cargo doc --no-deps --all-features -p zc-core -p zc-linux -p zc-std"),
-    doc("cargo doc --no-deps -p zc-core -p zc-linux -p zc-std"),
+    doc("cargo doc --no-deps --all-features -p zc-core -p zc-linux -p zc-std -p zc-tokio"),
+    doc("cargo doc --no-deps -p zc-core -p zc-linux -p zc-std -p zc-tokio"),
     doc("cargo doc --workspace --no-deps --all-features --document-private-items"),
     check("cargo run -p zc-std --example custom_destination"),
     check("cargo run -p zc-std --example metering_source"),
@@ -54,6 +56,7 @@ const CHECKS: &[Check] = &[
     check("cargo run -p zc-std --example relay_mio"),
     check("cargo run -p zc-std --features hook --example inject_faults"),
     check("cargo test -p zc-std --features hook --examples"),
+    check("cargo test -p zc-tokio --all-features --examples"),
     check("cargo run --release -p zc-cli -- demo --size 64MiB"),
     check("cargo run -q -p xtask -- dist"),
     check("cargo run --release -p zc-testkit --bin soak -- --seconds 10"),

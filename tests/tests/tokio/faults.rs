@@ -181,3 +181,18 @@ fn a_target_length_is_met() {
         });
     }
 }
+
+/// The sink's peer is gone, and the source has nothing to say.
+#[test]
+fn a_copy_hears_of_its_sinks_reset() {
+    kit::run(async {
+        let ((client, mut from), (server, mut to)) = (kit::tcp(), kit::tcp());
+        let mut copier = zc_tokio::Copier::new();
+        assert!(kit::poll_once(copier.run(&mut from, &mut to)).await.is_none());
+        sockets::reset(server);
+        let error = copier.run(&mut from, &mut to).await.unwrap_err();
+        assert!(error.is_disconnect(), "{error}");
+        assert_eq!((error.side(), error.operation()), (Some(Side::Sink), Operation::Write));
+        drop(client);
+    });
+}

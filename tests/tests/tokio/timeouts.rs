@@ -162,3 +162,59 @@ fn drain_and_close_ends_both() {
         assert_eq!((&got.0[..], &got.1[..]), ("what is there", "the end"));
     });
 }
+
+/// Lets ten bytes through a second.
+struct Paced<S> {
+    inner: S,
+    left: u64,
+    next: Instant,
+}
+
+impl<Io, S: zc_tokio::Source<Io>> zc_tokio::Source<Io> for Paced<S> {
+    fn upstream(&mut self) -> zc_tokio::Upstream<'_, Io> {
+        if Instant::now() >= self.next {
+            self.left = 10;
+        }
+        let inner = zc_tokio::Upstream::through(&mut self.inner);
+        match self.left {
+            0 => inner.not_before(self.next.into_std()),
+            left => inner.limit(left),
+        }
+    }
+    fn taken(&mut self, n: u64) {
+        self.left -= n;
+        if self.left == 0 {
+            self.next = Instant::now() + Duration::from_secs(1);
+        }
+    }
+}
+
+impl<S: zc_tokio::ReadReady> zc_tokio::ReadReady for Paced<S> {
+    fn read_ready(&self, fd: std::os::fd::RawFd) -> Option<zc_tokio::Registered<'_>> {
+        self.inner.read_ready(fd)
+    }
+}
+
+impl<S: tokio::io::AsyncRead + Unpin> tokio::io::AsyncRead for Paced<S> {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        _: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        unreachable!("the kernel goes past it")
+    }
+}
+
+#[test]
+fn a_rate_limit_is_waited_for() {
+    kit::run_paused(async {
+        let ((mut client, a), (_server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        client.write_all(&[7; 55]).await.unwrap();
+        drop(client);
+        let begun = Instant::now();
+        let mut paced = Paced { inner: a, left: 10, next: begun + Duration::from_secs(1) };
+        assert_eq!(Copier::new().run(&mut paced, &mut b).await.unwrap(), 55);
+        // Six portions with five pauses between them.
+        assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
+    });
+}
