@@ -181,3 +181,43 @@ fn a_relay_can_be_spawned() {
         assert_eq!((relaying.await.unwrap().unwrap(), &got), ((5, 0), b"there"));
     });
 }
+
+/// Many at a time on several threads, short ones and long ones; then every descriptor has been given back.
+#[test]
+fn churn() {
+    use tokio::io::AsyncWriteExt;
+
+    async fn one(number: usize) {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let data =
+            data::bytes(number as u64, if number.is_multiple_of(10) { 400_000 } else { 900 });
+        let relaying = tokio::spawn(async move { Relay::new().run(&mut a, &mut b).await });
+        let echoing = tokio::spawn(async move {
+            let mut all = Vec::new();
+            server.read_to_end(&mut all).await.unwrap();
+            server.write_all(&all).await.unwrap();
+        });
+        client.write_all(&data).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).await.unwrap();
+        assert_same(&got, &data);
+        echoing.await.unwrap();
+        let len = data.len() as u64;
+        assert_eq!(relaying.await.unwrap().unwrap(), (len, len));
+    }
+
+    kit::warm_up();
+    let _leaks = zc_testkit::fds::no_leaks();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut all = tokio::task::JoinSet::new();
+        for number in 0..1000 {
+            all.spawn(one(number));
+            if all.len() >= 50 {
+                all.join_next().await.unwrap().unwrap();
+            }
+        }
+        all.join_all().await;
+    });
+}
