@@ -35,8 +35,8 @@
 //!
 //! # What it holds
 //!
-//! Nothing but its own few hundred bytes while it waits for its source. A relay keeps a pipe only while there
-//! are bytes in it; a copy whose sink has been full takes no more than 64 KiB at a time.
+//! No pipe and no buffer while it waits for its source: a relay's future is two KiB. It keeps a pipe only while
+//! there are bytes in it, and once its sink has been full it takes no more than 64 KiB at a time.
 
 #![forbid(unsafe_code)]
 
