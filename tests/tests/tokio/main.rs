@@ -9,6 +9,7 @@ mod files;
 mod holding;
 mod kit;
 mod layers;
+mod matrix;
 mod pipes;
 mod relays;
 mod timeouts;
