@@ -60,3 +60,11 @@ fn round(random: &mut Random) -> Tally {
     tally += stalls.end(random);
     tally
 }
+
+/// How much there is to copy, from 1 to `most`: mostly much, since small copies go by read and write.
+fn size(random: &mut Random, most: usize) -> usize {
+    if random.below(4) == 0 {
+        return 1 + random.len(most - 1);
+    }
+    most - usize::try_from(random.below(most as u64 / 2 + 1)).expect("less than `most`")
+}

@@ -9,6 +9,7 @@ use zc_std::Side;
 use super::account::lost_and_doubled;
 use super::copying::Copying;
 use super::crew::{Who, work};
+use super::size;
 use crate::feeder::Feeder;
 use crate::files;
 use crate::streams::{Plain, Stream};
@@ -22,7 +23,7 @@ const MOST: usize = 250_000;
 pub(super) fn round(random: &mut Random) -> Tally {
     let file = sink(random);
     let copies = 2 + u8::try_from(random.below(u64::from(woven::WRITERS) - 2)).expect("few");
-    let lens: Vec<usize> = (0..=copies).map(|_| 1 + random.len(MOST)).collect();
+    let lens: Vec<usize> = (0..=copies).map(|_| size(random, MOST)).collect();
     let (mut crew, mut feeders) = (Vec::new(), Vec::new());
     for (writer, &len) in (1..=copies).zip(&lens) {
         let who = Who::random(random);

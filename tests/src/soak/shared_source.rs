@@ -9,6 +9,7 @@ use zc_std::Side;
 use super::copying::Copying;
 use super::crew::{Who, work};
 use super::shared_sink::stream;
+use super::size;
 use crate::collector::Collector;
 use crate::files;
 use crate::streams::{Plain, narrow};
@@ -20,7 +21,7 @@ use crate::workload::Random;
 const MOST: usize = 100_000;
 
 pub(super) fn round(random: &mut Random) -> Tally {
-    let count = u32::try_from(1 + random.len(MOST)).expect("few");
+    let count = u32::try_from(size(random, MOST)).expect("few");
     let data = words(count);
     let file = if random.below(2) == 0 { files::on_disk(&data) } else { files::holding(&data) };
     // All into one file, or each into a sink of its own.
@@ -38,7 +39,7 @@ pub(super) fn round(random: &mut Random) -> Tally {
         let all = random.below(2) == 0;
         let copying = Copying {
             seed: random.next(),
-            limit: (!all).then(|| random.len(data.len()) as u64),
+            limit: (!all).then(|| size(random, data.len()) as u64),
             shared: Side::Source,
             from: file.try_clone().expect("a descriptor").into(),
             to,
