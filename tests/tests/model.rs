@@ -20,8 +20,8 @@ use std::io::{PipeReader, Seek, SeekFrom, Take, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 
 use proptest::prelude::*;
@@ -447,19 +447,30 @@ struct Other {
 }
 
 impl Other {
+    /// It has begun when this returns.
     fn start(mut file: File) -> Other {
         // A guard for the disk; a copy takes less time than that.
-        const MOST: usize = 1 << 20;
+        const PIECES: usize = 10_000;
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let (stopped, begun) = (Arc::clone(&stop), Arc::new(Barrier::new(2)));
+        let begins = Arc::clone(&begun);
         let thread = thread::spawn(move || {
-            let all: Vec<u8> = bytes(MOST, 0x3c).iter().map(|byte| byte | OTHERS).collect();
-            let mut written = 0;
-            while written < MOST && !stopped.load(Relaxed) {
-                written += file.write(&all[written..MOST.min(written + 100)]).unwrap();
+            let mut written = Vec::new();
+            for number in 0..PIECES {
+                let mut piece = bytes(100, number as u8);
+                piece.iter_mut().for_each(|byte| *byte |= OTHERS);
+                file.write_all(&piece).unwrap();
+                written.extend(piece);
+                if number == 0 {
+                    begins.wait();
+                }
+                if stopped.load(Relaxed) {
+                    break;
+                }
             }
-            all[..written].to_vec()
+            written
         });
+        begun.wait();
         Other { stop, thread }
     }
 
