@@ -118,7 +118,7 @@ fn says_what_gave_way() {
     assert_eq!((&first["tried"], &first["moved"]), (&true.into(), &0.into()));
     let name = first["errno_name"].as_str().unwrap();
     // Of what copy_file_range was tried with, what it did not move was read and written.
-    assert!(mechanism(&object, "splice")["moved"].as_u64().unwrap() >= len - (64 << 10));
+    assert!(mechanism(&object, "splice")["moved"].as_u64().unwrap() >= len as u64 - (64 << 10));
     assert_eq!(object["mechanism"], "splice");
     assert_eq!(mechanism(&object, "sendfile")["tried"], false);
 

@@ -364,8 +364,8 @@ fn copy_it_all(
             let syscall = record.call.syscall;
             matches!(syscall, Syscall::Pipe | Syscall::SetPipeSize | Syscall::GetPipeSize)
         };
-        no_pipe =
-            calls.iter().filter(makes).filter_map(|made| made.result.err()).next_back().or(no_pipe);
+        let refused = |made: &Record| made.result.err();
+        no_pipe = calls.iter().rev().filter(makes).find_map(refused).or(no_pipe);
         let audit = audit::Audit {
             calls: &calls,
             source: &source_end.fds(),
