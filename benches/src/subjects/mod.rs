@@ -51,6 +51,11 @@ pub fn local(cell: &Cell) -> Vec<Entry> {
         ("std", Role::Subject, Box::new(std_io::StdIo)),
         ("generic", Role::Subject, Box::new(generic::Generic::default())),
     ];
+    if cell.frame.is_none()
+        && [cell.from, cell.to].iter().any(|end| matches!(end, Place::Tcp | Place::Unix))
+    {
+        all.push(("zc-loop", Role::Subject, Box::new(zc::Loop)));
+    }
     if cell.from == Place::Tcp && cell.frame.is_none() && cell.chunk <= 16 << 10 {
         all.push(("zc-coalesce", Role::Subject, Box::new(zc::Coalescing)));
     }

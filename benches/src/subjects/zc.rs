@@ -1,9 +1,12 @@
 //! What we build, as its users call it.
 
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use zc_std::{Copier, ReadFrom};
+use rustix::event::{PollFd, PollFlags, poll};
+use zc_std::driver::Next;
+use zc_std::{Copier, ReadFrom, Sink, Source, Transfer};
 
 use super::Subject;
 use crate::ends::{End, with_ends};
@@ -19,7 +22,50 @@ impl Subject for Zc {
     }
 }
 
-/// The same, told that the bytes of a TCP source may wait a little for more.
+/// An event loop: a transfer over both ends in non-blocking mode, stepped until it would have to wait.
+pub(super) struct Loop;
+
+/// What an event loop gives each of its transfers at a time.
+const BUDGET: u64 = 1 << 20;
+
+impl Subject for Loop {
+    fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
+        for end in [&*from, &*to] {
+            rustix::io::ioctl_fionbio(end, true)?;
+        }
+        let limit = limit.unwrap_or(u64::MAX);
+        let moved = with_ends!(&*from, &*to, |f, t| event_loop(&mut f.take(limit), &mut &*t, f, t));
+        for end in [&*from, &*to] {
+            rustix::io::ioctl_fionbio(end, false)?;
+        }
+        moved
+    }
+}
+
+fn event_loop(
+    source: &mut dyn Source,
+    sink: &mut dyn Sink,
+    from: impl AsFd,
+    to: impl AsFd,
+) -> io::Result<u64> {
+    let (mut transfer, mut moved) = (Transfer::default(), 0);
+    loop {
+        let step = transfer.step(source, sink, BUDGET);
+        moved += step.delivered;
+        let wanted = match step.next {
+            Next::Again => continue,
+            Next::Ended => return Ok(moved),
+            Next::WantRead { .. } => PollFd::new(&from, PollFlags::IN),
+            Next::WantWrite => PollFd::new(&to, PollFlags::OUT),
+            Next::Failed(error) => return Err(error.into_copy_error(moved).into()),
+            other => unreachable!("no layer here wants {other:?}"),
+        };
+        transfer.park();
+        poll(&mut [wanted], None)?;
+    }
+}
+
+/// A copy that is told that the bytes of a TCP source may wait a little for more.
 pub(super) struct Coalescing;
 
 /// What a person does not notice.

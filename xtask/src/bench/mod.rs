@@ -12,7 +12,7 @@
 //! `seed-*` cells are the table of the change in Go that zc began with, long copies into /dev/null;
 //! `framed-*` cells copy `take(SIZE)` again and again on one connection; `*-new` cells copy to a file
 //! that is empty at first, all others overwrite theirs in place. Subjects are zc, std, generic
-//! (32 KiB), go, zc-coalesce (where writes are small) and the bare loops
+//! (32 KiB), go, zc-loop (an event loop, where a socket is), zc-coalesce (where writes are small) and the bare loops
 //! (rw-64K, splice-256K, …), which together are called floor; the best of them by CPU time is *the*
 //! floor of a cell.
 //!
