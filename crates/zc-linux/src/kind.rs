@@ -101,10 +101,10 @@ impl Nature {
             return only(Kind::Messages);
         }
         if fd.is_socket() {
-            return only(of_socket(fd.fd()).unwrap_or(Kind::Messages));
+            return only(of_socket(fd.fd()).unwrap_or(Kind::Other));
         }
         let Ok(stat) = sys::stat(fd.fd()) else { return only(Kind::Other) };
-        let kind = of_stat(fd.fd(), &stat).unwrap_or(Kind::Messages);
+        let kind = of_stat(fd.fd(), &stat).unwrap_or(Kind::Other);
         Nature { kind, identity: stat.identity, len: stat.len }
     }
 

@@ -7,7 +7,7 @@ use zc_core::driver::{Step, StepError};
 
 use super::{Transfer, step_of};
 use crate::backend::{Answer, Outcome, read_write, splice_through};
-use crate::kind::Kind;
+use crate::kind::{Kind, Nature};
 use crate::report::Mechanism;
 use crate::table::Way;
 
@@ -15,13 +15,11 @@ impl Transfer {
     /// Delivers once from what is in flight.
     pub(super) fn deliver(&mut self, to: End<'_>) -> Step {
         if self.flight.is_in_pipe() {
-            // Where a failure has brought some of the pipe's bytes into memory, they go first. And what is known
-            // of one sink is not true of another.
-            let sink = self.ends.map(|(_, sink)| sink);
+            // Where a failure has brought some of the pipe's bytes into memory, they go first.
             if let Some(plan) = &self.plan
-                && sink == Some(to.fd.fd().as_raw_fd())
                 && !plan.refuses_splice
                 && self.flight.buffer.is_empty()
+                && self.is_planned_for(to, plan.sink)
             {
                 let step = self.drain_pipe(to, plan.sink);
                 self.went_through();
@@ -34,6 +32,12 @@ impl Transfer {
         let step = step_of(self.write(to), 1);
         self.went_through();
         step
+    }
+
+    /// Whether `to` is what the plan is for, or another of its kind: a driver may deliver to a duplicate.
+    fn is_planned_for(&self, to: End<'_>, kind: Kind) -> bool {
+        let planned = self.ends.map(|(_, sink)| sink);
+        planned == Some(to.fd.fd().as_raw_fd()) || Nature::of(to.fd).kind == kind
     }
 
     /// Drains the pipe once. If the sink refuses, the bytes stay in flight, and the next step writes them.
