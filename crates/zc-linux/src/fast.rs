@@ -8,13 +8,12 @@
 // `inline(always)` here: the processor mispredicts a return from a function that made a system call, at
 // 20 to 40 ns each, which small copies notice.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
-use rustix::io::Errno;
 use zc_core::driver::{Buffer, StepError, one_layer};
 use zc_core::{CopyError, Side, Sink, Source};
 
-use crate::backend::{Answer, Outcome, read_write};
+use crate::sys;
 use crate::transfer::plan::{self, SMALL};
 
 /// How far the fast path led.
@@ -35,42 +34,38 @@ where
     R: Read + Source,
     W: Write + Sink,
 {
-    let (taken, given, is_all) = match (one_layer::source(source), one_layer::sink(sink)) {
+    let (read, wrote, is_all) = match (one_layer::source(source), one_layer::sink(sink)) {
         (Some((from, limit)), Some(to)) if 0 < limit && limit <= SMALL => {
-            let taken = read_write::take(buffer, from, limit);
+            let read = buffer.fill(limit, |room| Ok(sys::read_end(from, room)?));
             // A file that has given less than was asked for has ended, as a rule. If it is being copied into
             // itself, what comes next is its own tail.
-            let is_all = matches!(taken.outcome, Outcome::Moved { drained: true, .. })
+            let is_all = matches!(read, Ok((1.., true)))
                 && !from.fd.is_socket()
                 && !to.fd.is_socket()
                 && plan::left_of_same_file(from, to) == Ok(Some(0));
-            let given = match taken.outcome {
-                Outcome::Moved { .. } => read_write::give(buffer, to),
-                _ => Answer::moved(0),
+            let wrote = match read {
+                Ok((1.., _)) => buffer.drain(|bytes| Ok(sys::write_end(to, bytes)?)),
+                _ => Ok(0),
             };
-            (taken, given, is_all)
+            (read, wrote, is_all)
         }
         _ => return Way::Begun(0),
     };
-    let moved = given.delivered;
-    one_layer::tell(source, sink, taken.taken, moved);
-    match (taken.outcome, given.outcome) {
-        (Outcome::Nothing, _) => Way::Done(0),
-        (Outcome::Moved { .. }, Outcome::Moved { .. }) => {
+    let taken = read.as_ref().map_or(0, |&(n, _)| n as u64);
+    let moved = wrote.as_ref().map_or(0, |&n| n as u64);
+    one_layer::tell(source, sink, taken, moved);
+    match (read, wrote) {
+        (Err(error), _) => Way::Failed(stopped(Side::Source, "read", error, moved)),
+        (_, Err(error)) => Way::Failed(stopped(Side::Sink, "write", error, moved)),
+        (Ok((0, _)), _) => Way::Done(0),
+        _ => {
             let is_all = is_all || matches!(one_layer::source(source), Some((_, 0)));
             if is_all && buffer.is_empty() { Way::Done(moved) } else { Way::Begun(moved) }
         }
-        (Outcome::Moved { .. }, stopped) | (stopped, _) => Way::Failed(error(stopped, moved)),
     }
 }
 
 #[cold]
-fn error(outcome: Outcome, moved: u64) -> CopyError {
-    let error = match outcome {
-        Outcome::WantRead => StepError::at(Side::Source, "read", Errno::AGAIN),
-        Outcome::WantWrite => StepError::at(Side::Sink, "write", Errno::AGAIN),
-        Outcome::Failed(error) => error,
-        _ => unreachable!("a read or a write says nothing else"),
-    };
-    error.into_copy_error(moved)
+fn stopped(side: Side, syscall: &'static str, error: io::Error, moved: u64) -> CopyError {
+    StepError::at(side, syscall, error).into_copy_error(moved)
 }
