@@ -20,6 +20,10 @@ use crate::table::Way;
 /// live ones could use.
 const PIECE_AFTER_STALL: u64 = 64 * 1024;
 
+/// So much is read to get past urgent data, or because a source that had nothing has something now: what comes
+/// after it can be spliced again.
+const PAST_THE_MARK: u64 = 4096;
+
 /// While pipes are scarce, so much is read before a copy asks for one again.
 const PIECE_WHILE_SCARCE: u64 = 16 * 1024;
 
@@ -217,11 +221,15 @@ impl Transfer {
         self.tries(Mechanism::ReadWrite);
         let is_socket = self.plan.as_ref().is_some_and(|plan| plan.source.is_socket());
         let taken = if is_socket {
+            let limit = limit.min(PAST_THE_MARK);
             read_write::take_what_is_there(&mut self.flight.buffer, from, limit)
         } else {
             read_write::take(&mut self.flight.buffer, from, limit.min(PIECE_AFTER_STALL))
         };
-        self.give_planned(taken, to, limit)
+        if let Some(plan) = &mut self.plan {
+            plan.took_aside(taken.taken);
+        }
+        self.give_taken(taken, to, is_socket, limit)
     }
 
     fn give_planned(&mut self, taken: Answer, to: End<'_>, limit: u64) -> Step {

@@ -184,11 +184,16 @@ impl Plan {
         if n > 0 {
             self.trial = u64::MAX;
         }
-        self.expected = self.expected.saturating_sub(n);
-        self.remaining = self.remaining.saturating_sub(n);
+        self.took_aside(n);
         if let Some(pieces) = &mut self.pieces {
             pieces.saw(n);
         }
+    }
+
+    /// A step took `n` bytes in a way that says nothing about the size of the source's pieces.
+    pub(crate) fn took_aside(&mut self, n: u64) {
+        self.expected = self.expected.saturating_sub(n);
+        self.remaining = self.remaining.saturating_sub(n);
     }
 
     /// The next bytes have been waited for, as small pieces are.
