@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use zc_core::driver::StepError;
 use zc_core::{End, PollFd, Side};
 
+use crate::backend::Outcome;
 use crate::flight::Flight;
 use crate::sys;
 
@@ -45,6 +46,14 @@ impl<'fd> Claim<'fd> {
         Ok(Claim { fd: end.fd, start, len, is_shared })
     }
 
+    /// The next `len` bytes of a source that is known to end at `known_end`. `Err` is the mechanism's answer:
+    /// a refusal, or that there is nothing there.
+    pub(crate) fn of_source(end: End<'fd>, len: u64, known_end: u64) -> Result<Self, Outcome> {
+        let mut claim = Claim::make(end, len).map_err(Outcome::Refused)?;
+        claim.clip(known_end);
+        if claim.len == 0 { Err(Outcome::Nothing) } else { Ok(claim) }
+    }
+
     /// The descriptor, and the offset of the next byte.
     pub(crate) fn at(&self) -> (BorrowedFd<'fd>, u64) {
         (self.fd.fd(), self.start)
@@ -64,7 +73,7 @@ impl<'fd> Claim<'fd> {
     /// Gives back what lies beyond the file's `end`, where there is nothing to claim. Others who claim
     /// there find nothing either and give it back like this, so that the offset ends where the file does,
     /// in whatever order.
-    pub(crate) fn clip(&mut self, end: u64) {
+    fn clip(&mut self, end: u64) {
         let beyond = self.start.saturating_add(self.len).saturating_sub(end).min(self.len);
         if beyond > 0 {
             if self.is_shared {

@@ -23,14 +23,10 @@ pub(crate) fn step(
     limit: u64,
     known_end: u64,
 ) -> Answer {
-    let mut source = match Claim::make(from, limit) {
+    let mut source = match Claim::of_source(from, limit, known_end) {
         Ok(claim) => claim,
-        Err(errno) => return Outcome::Refused(errno).into(),
+        Err(outcome) => return outcome.into(),
     };
-    source.clip(known_end);
-    if source.len() == 0 {
-        return Outcome::Nothing.into();
-    }
     let mut sink = match Claim::make(to, source.len()) {
         Ok(claim) => claim,
         Err(errno) => {

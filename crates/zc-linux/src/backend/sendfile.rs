@@ -34,14 +34,10 @@ pub(crate) fn step(
         return Outcome::WantWrite.into();
     }
     let most = room.max(LEAST);
-    let mut source = match Claim::make(from, limit.min(most)) {
+    let mut source = match Claim::of_source(from, limit.min(most), known_end) {
         Ok(claim) => claim,
-        Err(errno) => return Outcome::Refused(errno).into(),
+        Err(outcome) => return outcome.into(),
     };
-    source.clip(known_end);
-    if source.len() == 0 {
-        return Outcome::Nothing.into();
-    }
     let asked = source.len();
     let is_refusal = if kind.is_socket() { is_refusal_at_socket } else { is_refusal };
     let (moved, outcome) = match sys::sendfile(source.at(), to.fd.fd(), sys::at_most(asked)) {

@@ -44,14 +44,10 @@ pub(crate) fn step_from_file(
         return Outcome::WantWrite.into();
     }
     let most = room.max(LEAST);
-    let mut source = match Claim::make(from, limit.min(most)) {
+    let mut source = match Claim::of_source(from, limit.min(most), known_end) {
         Ok(claim) => claim,
-        Err(errno) => return Outcome::Refused(errno).into(),
+        Err(outcome) => return outcome.into(),
     };
-    source.clip(known_end);
-    if source.len() == 0 {
-        return Outcome::Nothing.into();
-    }
     let (from, offset) = source.at();
     let len = sys::at_most(source.len());
     let (moved, outcome) = match sys::splice((from, Some(offset)), (to.fd.fd(), None), len) {

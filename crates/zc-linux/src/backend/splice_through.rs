@@ -87,14 +87,10 @@ fn fill_from_file(flight: &mut Flight, from: End<'_>, limit: u64, known_end: u64
     let pipe = flight.pipe.as_mut().expect("the caller has one");
     // Each page takes a place, also one of which only a part is wanted: one more than the bytes would need.
     let len = limit.min((pipe.capacity() as u64).saturating_sub(PAGE).max(PAGE));
-    let mut source = match Claim::make(from, len) {
+    let mut source = match Claim::of_source(from, len, known_end) {
         Ok(claim) => claim,
-        Err(errno) => return Outcome::Refused(errno).into(),
+        Err(outcome) => return outcome.into(),
     };
-    source.clip(known_end);
-    if source.len() == 0 {
-        return Outcome::Nothing.into();
-    }
     let (fd, offset) = source.at();
     let len = sys::at_most(source.len());
     let (taken, outcome) = match sys::splice((fd, Some(offset)), (pipe.write_end(), None), len) {

@@ -164,7 +164,7 @@ impl Transfer {
                     Ok(room) => splice_through::fill(
                         flight,
                         (from, plan.source),
-                        of_file.min(limit).min(most).min(room),
+                        of_file.min(most).min(room),
                         plan.known_end,
                         options.pipe_size,
                     ),
