@@ -135,6 +135,7 @@ impl Arena {
     pub fn round(&mut self, cell: &Cell, subject: &mut dyn Subject) -> io::Result<Sample> {
         self.empty(cell)?;
         let (mut from, mut to) = self.connect(cell)?;
+        subject.prepare(&from, &to)?;
         if cell.from.has_peer() {
             self.sender.go()?;
         }

@@ -18,6 +18,19 @@ pub enum End {
 }
 
 impl End {
+    /// Into non-blocking mode, if it is a socket. No file has such a mode.
+    ///
+    /// # Errors
+    ///
+    /// Those of ioctl(2).
+    pub fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            End::Tcp(stream) => stream.set_nonblocking(true),
+            End::Unix(stream) => stream.set_nonblocking(true),
+            End::File(_) => Ok(()),
+        }
+    }
+
     /// Back to the start, if it is a file.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Those who can copy.
 
+mod bare_loop;
 pub mod floor;
 mod generic;
 pub mod go;
@@ -20,6 +21,15 @@ pub trait Subject {
     ///
     /// Those of the two ends.
     fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64>;
+
+    /// Readies two ends that have just been made, before the time is taken.
+    ///
+    /// # Errors
+    ///
+    /// Those of fcntl(2).
+    fn prepare(&mut self, _from: &End, _to: &End) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Why somebody is measured.
@@ -55,6 +65,7 @@ pub fn local(cell: &Cell) -> Vec<Entry> {
         && [cell.from, cell.to].iter().any(|end| matches!(end, Place::Tcp | Place::Unix))
     {
         all.push(("zc-loop", Role::Subject, Box::new(zc::Loop)));
+        all.push(("bare-loop", Role::Subject, Box::new(bare_loop::BareLoop::new(cell))));
     }
     if cell.from == Place::Tcp && cell.frame.is_none() && cell.chunk <= 16 << 10 {
         all.push(("zc-coalesce", Role::Subject, Box::new(zc::Coalescing)));

@@ -29,16 +29,14 @@ pub(super) struct Loop;
 const BUDGET: u64 = 1 << 20;
 
 impl Subject for Loop {
+    fn prepare(&mut self, from: &End, to: &End) -> io::Result<()> {
+        from.set_nonblocking()?;
+        to.set_nonblocking()
+    }
+
     fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
-        for end in [&*from, &*to] {
-            rustix::io::ioctl_fionbio(end, true)?;
-        }
         let limit = limit.unwrap_or(u64::MAX);
-        let moved = with_ends!(&*from, &*to, |f, t| event_loop(&mut f.take(limit), &mut &*t, f, t));
-        for end in [&*from, &*to] {
-            rustix::io::ioctl_fionbio(end, false)?;
-        }
-        moved
+        with_ends!(&*from, &*to, |f, t| event_loop(&mut f.take(limit), &mut &*t, f, t))
     }
 }
 
@@ -52,15 +50,26 @@ fn event_loop(
     loop {
         let step = transfer.step(source, sink, BUDGET);
         moved += step.delivered;
-        let wanted = match step.next {
+        let wants_room = match step.next {
+            // Neither side is asked again to find out that it has nothing more.
+            Next::Again if step.full => true,
+            Next::Again if step.drained => false,
             Next::Again => continue,
             Next::Ended => return Ok(moved),
-            Next::WantRead { .. } => PollFd::new(&from, PollFlags::IN),
-            Next::WantWrite => PollFd::new(&to, PollFlags::OUT),
+            Next::WantRead { .. } => false,
+            Next::WantWrite => true,
             Next::Failed(error) => return Err(error.into_copy_error(moved).into()),
             other => unreachable!("no layer here wants {other:?}"),
         };
-        transfer.park();
+        let wanted = if wants_room {
+            PollFd::new(&to, PollFlags::OUT)
+        } else {
+            PollFd::new(&from, PollFlags::IN)
+        };
+        // A sink that is being read has room soon, and what is in flight stays in its pipe.
+        if !wants_room {
+            transfer.park();
+        }
         poll(&mut [wanted], None)?;
     }
 }
