@@ -22,6 +22,31 @@ use crate::backend::Outcome;
 use crate::flight::Flight;
 use crate::sys;
 
+/// How far a source is known to go. What is not known to be there is not claimed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    /// The length of the file.
+    pub(crate) end: u64,
+    /// How many bytes there are until then at the most; exactly so many from the first claim on, as long as no
+    /// other reader shares the offset. At 0 a read finds the end without a wasted call.
+    pub(crate) left: u64,
+}
+
+impl Extent {
+    /// Of what is no file, or whose length says nothing.
+    pub(crate) const UNKNOWN: Extent = Extent { end: u64::MAX, left: u64::MAX };
+
+    /// Of a file of `len` bytes. Where it stands, the first claim finds out.
+    pub(crate) fn of(len: u64) -> Self {
+        Extent { end: len, left: len }
+    }
+
+    /// Whether the file is known to end where it stands.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.left == 0
+    }
+}
+
 /// A range of a file that is one step's to move.
 #[derive(Debug)]
 pub(crate) struct Claim<'fd> {
@@ -46,11 +71,12 @@ impl<'fd> Claim<'fd> {
         Ok(Claim { fd: end.fd, start, len, is_shared })
     }
 
-    /// The next `len` bytes of a source that is known to end at `known_end`. `Err` is the mechanism's answer:
-    /// a refusal, or that there is nothing there.
-    pub(crate) fn of_source(end: End<'fd>, len: u64, known_end: u64) -> Result<Self, Outcome> {
-        let mut claim = Claim::make(end, len).map_err(Outcome::Refused)?;
-        claim.clip(known_end);
+    /// The next `len` bytes of a source, as far as it is known to go. `Err` is the mechanism's answer: a refusal,
+    /// or that there is nothing there.
+    pub(crate) fn of_source(end: End<'fd>, len: u64, extent: &mut Extent) -> Result<Self, Outcome> {
+        let mut claim = Claim::make(end, len.min(extent.left)).map_err(Outcome::Refused)?;
+        claim.clip(extent.end);
+        extent.left = extent.end.saturating_sub(claim.start);
         if claim.len == 0 { Err(Outcome::Nothing) } else { Ok(claim) }
     }
 

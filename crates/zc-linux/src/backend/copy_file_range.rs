@@ -11,19 +11,19 @@
 use zc_core::End;
 
 use super::{Answer, Outcome};
-use crate::claim::{self, Claim};
+use crate::claim::{self, Claim, Extent};
 use crate::flight::Flight;
 use crate::sys;
 
-/// `known_end`: the length that the source is known to have.
+/// `extent`: how far the source is known to go.
 pub(crate) fn step(
     flight: &mut Flight,
     from: End<'_>,
     to: End<'_>,
     limit: u64,
-    known_end: u64,
+    extent: &mut Extent,
 ) -> Answer {
-    let mut source = match Claim::of_source(from, limit, known_end) {
+    let mut source = match Claim::of_source(from, limit, extent) {
         Ok(claim) => claim,
         Err(outcome) => return outcome.into(),
     };

@@ -150,7 +150,7 @@ fn is_refusal_at_socket(errno: Errno) -> bool {
 }
 
 /// Whether `to` is in blocking mode.
-fn waits(to: End<'_>) -> bool {
+pub(crate) fn waits(to: End<'_>) -> bool {
     !sys::flags(to.fd.fd()).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK))
 }
 

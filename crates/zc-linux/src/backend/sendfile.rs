@@ -7,34 +7,34 @@ use rustix::io::Errno;
 use zc_core::End;
 
 use super::{
-    Answer, Outcome, failed, is_full, is_refusal, is_refusal_at_socket, sink_full_or_unclear, waits,
+    Answer, Outcome, failed, is_full, is_refusal, is_refusal_at_socket, sink_full_or_unclear,
 };
-use crate::claim::Claim;
+use crate::claim::{Claim, Extent};
 use crate::flight::Flight;
 use crate::kind::Kind;
 use crate::sys::{self, Syscall};
 
 /// So many bytes are claimed of the file even if the socket has no room for them.
-const LEAST: u64 = 64 * 1024;
+pub(crate) const LEAST: u64 = 64 * 1024;
 
-/// `known_end`: the length that the source is known to have. sendfile takes a larger request as a promise of
+/// `waits_for_room`: the sink is in blocking mode, as far as is known. `extent`: how far the source is known to go. sendfile takes a larger request as a promise of
 /// more, and holds back the last segment (kernels 4.1 to 6.4, for up to 200 ms; 6.18 takes a tenth longer).
 pub(crate) fn step(
     flight: &mut Flight,
     from: End<'_>,
     (to, kind): (End<'_>, Kind),
     limit: u64,
-    known_end: u64,
+    waits_for_room: bool,
+    extent: &mut Extent,
 ) -> Answer {
     // In blocking mode the call ends when all is sent. Else it sends what there is room for, and what it does
     // not send of its claim has to be read.
-    let room =
-        if limit <= LEAST || waits(to) { u64::MAX } else { sys::room(to.fd.fd()).unwrap_or(LEAST) };
+    let room = if waits_for_room { u64::MAX } else { sys::room(to.fd.fd()).unwrap_or(LEAST) };
     if room == 0 && is_full(to) {
         return Outcome::WantWrite.into();
     }
     let most = room.max(LEAST);
-    let mut source = match Claim::of_source(from, limit.min(most), known_end) {
+    let mut source = match Claim::of_source(from, limit.min(most), extent) {
         Ok(claim) => claim,
         Err(outcome) => return outcome.into(),
     };
@@ -43,7 +43,9 @@ pub(crate) fn step(
     let (moved, outcome) = match sys::sendfile(source.at(), to.fd.fd(), sys::at_most(asked)) {
         Ok(0) => (0, Outcome::Nothing),
         // Short of a signal, what was not sent did not fit.
-        Ok(n) => (n as u64, Outcome::Moved { drained: false, full: (n as u64) < asked }),
+        Ok(n) if (n as u64) < asked => (n as u64, Outcome::Moved { drained: false, full: true }),
+        // It took all that it had room for. To ask now costs less than another step that finds it full.
+        Ok(n) => (n as u64, Outcome::Moved { drained: false, full: asked == room && is_full(to) }),
         // No room in the file's own file system: before Linux 5.18 a hole of a tmpfs file is given pages when
         // it is sent.
         Err(errno @ Errno::NOSPC) => (0, Outcome::Refused(errno)),

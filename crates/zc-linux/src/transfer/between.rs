@@ -78,9 +78,47 @@ impl Transfer {
         self.give_taken(taken, to, from.fd.is_socket() && from.fd.is_stream(), limit)
     }
 
-    /// Takes bytes by the first way of the plan that does not refuse, and delivers what it can.
+    /// Takes bytes by the first way of the plan that does not refuse, and delivers what it can; and looks for the
+    /// end of a file right behind them.
     #[inline(never)]
     fn as_planned(&mut self, from: End<'_>, to: End<'_>, limit: u64, budget: u64) -> Step {
+        let mut step = self.some_as_planned(from, to, limit, budget);
+        let left = limit.min(budget).saturating_sub(step.taken);
+        if left > 0 && self.is_at_end_after(&step) {
+            self.look_for_end(&mut step, from, left);
+        }
+        step
+    }
+
+    /// Whether `step` has delivered the last bytes that the source is known to have.
+    fn is_at_end_after(&self, step: &Step) -> bool {
+        matches!(step.next, Next::Again)
+            && step.taken > 0
+            && self.flight.len() == 0
+            && !self.options.half_steps
+            && self
+                .plan
+                .as_ref()
+                .is_some_and(|plan| plan.extent.is_at_end() && !plan.is_exhausted())
+    }
+
+    /// The read that finds the end of a file: a step of its own for it would walk all the layers once more, a
+    /// tenth of the cost of a small copy.
+    fn look_for_end(&mut self, step: &mut Step, from: End<'_>, left: u64) {
+        self.flight.release_pipe();
+        self.tries(Mechanism::ReadWrite);
+        let plan = self.plan.as_mut().expect("it has just been followed");
+        let more = read_write::take(&mut self.flight.buffer, from, left.min(plan.most()));
+        plan.took(more.taken);
+        step.taken += more.taken;
+        step.next = match more.outcome {
+            Outcome::Nothing => Next::Ended,
+            outcome => step_of(Answer { outcome, ..more }, 1).next,
+        };
+    }
+
+    /// Takes bytes by the first way of the plan that does not refuse, and delivers what it can.
+    fn some_as_planned(&mut self, from: End<'_>, to: End<'_>, limit: u64, budget: u64) -> Step {
         if self.plan.is_none() {
             match Plan::make(from, to, limit, self.unplanned.1, &self.options) {
                 Ok(mut plan) => {
@@ -114,7 +152,7 @@ impl Transfer {
                     return self.deliver_taken(answer.taken, to);
                 }
                 // Only a read that returned 0 is the end of input.
-                Outcome::Nothing if plan.known_end < u64::MAX => plan.found_end(),
+                Outcome::Nothing if plan.source == Kind::File => plan.found_end(),
                 Outcome::Nothing => plan.only_read_write(),
                 Outcome::NoPipe(errno) => {
                     debug_assert_eq!(moved.taken, 0, "nothing is taken without a pipe");
@@ -144,13 +182,19 @@ impl Transfer {
     /// Takes at most `limit` bytes one way.
     fn take_by(&mut self, way: Way, from: End<'_>, to: End<'_>, limit: u64) -> Answer {
         let Self { flight, plan, options, stalled, .. } = self;
-        let plan = plan.as_ref().expect("the caller has one");
+        let plan = plan.as_mut().expect("the caller has one");
         let of_file = limit.min(plan.most_of_file());
         let answer = match way {
-            Way::CopyFileRange => copy_file_range::step(flight, from, to, of_file, plan.known_end),
-            Way::Sendfile => sendfile::step(flight, from, (to, plan.sink), of_file, plan.known_end),
+            Way::CopyFileRange => {
+                copy_file_range::step(flight, from, to, of_file, &mut plan.extent)
+            }
+            Way::Sendfile => {
+                let waits_for_room = of_file <= sendfile::LEAST || plan.sink_waits(to);
+                let to = (to, plan.sink);
+                sendfile::step(flight, from, to, of_file, waits_for_room, &mut plan.extent)
+            }
             Way::SpliceDirect if plan.source == Kind::File => {
-                splice_direct::step_from_file(flight, from, to, of_file, plan.known_end)
+                splice_direct::step_from_file(flight, from, to, of_file, &mut plan.extent)
             }
             Way::SpliceDirect => splice_direct::step(from, to, limit),
             Way::SpliceThrough => {
@@ -165,7 +209,7 @@ impl Transfer {
                         flight,
                         (from, plan.source),
                         of_file.min(most).min(room),
-                        plan.known_end,
+                        &mut plan.extent,
                         options.pipe_size,
                     ),
                     Err(errno) => Outcome::NoPipe(errno).into(),

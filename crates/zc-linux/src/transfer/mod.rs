@@ -163,6 +163,10 @@ impl Transfer {
     /// Gives back what need not be held, before a wait: memory and pipes as far as they are empty, and
     /// whatever is more than about twice the bytes in flight. Once many pipes are in use, no pipe is kept
     /// at all. It makes no call that waits.
+    ///
+    /// Before a wait for the source that costs next to nothing. Before one for a sink, what is in flight may have
+    /// to be brought from its pipe into memory, which is a copy of every byte: a driver that expects room soon
+    /// waits without it, and parks what has waited for long.
     pub fn park(&mut self) {
         self.is_flushed = false;
         if self.flight.is_ours() {

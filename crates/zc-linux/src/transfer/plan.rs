@@ -7,6 +7,8 @@ use zc_core::{End, PollFd};
 
 use super::overlap;
 use super::pieces::Pieces;
+use crate::backend;
+use crate::claim::Extent;
 use crate::kind::{Kind, Nature};
 use crate::options::Options;
 use crate::sys;
@@ -38,15 +40,14 @@ pub(crate) struct Plan {
     pieces: Option<Pieces>,
     /// How many more bytes the copy of a file into itself may take.
     remaining: u64,
-    /// How long the source is known to be, for a file.
-    pub(crate) known_end: u64,
-    /// How many bytes there are until then, as long as no other reader shares the offset. At 0 a read finds the
-    /// end without a wasted call.
-    expected: u64,
+    /// How far the source is known to go, for a file.
+    pub(crate) extent: Extent,
     /// The most to try a way with that is likely to refuse.
     trial: u64,
     /// The sink cannot be spliced to.
     pub(crate) refuses_splice: bool,
+    /// The sink is in blocking mode, if it has been asked.
+    sink_waits: Option<bool>,
 }
 
 impl Plan {
@@ -86,29 +87,32 @@ impl Plan {
             piece: row.piece,
             pieces: None,
             remaining: u64::MAX,
-            known_end: u64::MAX,
-            expected: u64::MAX,
+            extent: Extent::UNKNOWN,
             trial: u64::MAX,
             refuses_splice: false,
+            sink_waits: None,
         };
         if source.kind == Kind::File {
             // A length of 0 says nothing: procfs files have it too. What is not known to be there is not
-            // claimed. And for so few bytes read/write is right.
+            // claimed.
+            if source.len > 0 {
+                plan.extent = Extent::of(source.len);
+            }
+            // For so few bytes read/write is right.
             if source.len == 0 || options.adaptive && is_tiny(&source, limit) {
                 plan.only_read_write();
-            } else {
-                let position = from.offset.map_or_else(|| sys::position(from.fd.fd()), Ok);
-                plan.known_end = source.len;
-                plan.expected = source.len.saturating_sub(position.unwrap_or(0));
             }
             // Between devices copy_file_range refuses, as a rule (EXDEV).
             if source.identity.0 != sink.identity.0 && sink.kind == Kind::File {
                 plan.trial = SMALL;
             }
         }
-        // The kernel finds the place of each write by itself, and splices nothing into such a file.
+        // The kernel finds the place of each write by itself, and splices nothing into such a file. Where so
+        // little is claimed, the refusal costs less than to ask every time.
+        let is_asked = source.kind != Kind::File || plan.extent.left.min(limit) > SMALL;
         if sink.kind == Kind::File
             && plan.route != READ_WRITE
+            && is_asked
             && sys::flags(to.fd.fd()).is_ok_and(|flags| flags.contains(OFlags::APPEND))
         {
             plan.only_read_write();
@@ -126,7 +130,7 @@ impl Plan {
         }
         // Nothing can be shared between devices, so that small files are not worth trying.
         let is_local = source.identity.0 == sink.identity.0;
-        let is_small = plan.expected.min(limit) <= SMALL;
+        let is_small = plan.extent.left.min(limit) <= SMALL;
         let not_worth_it =
             is_tiny(&source, limit) || is_small && sink.kind == Kind::File && !is_local;
         match row.pays {
@@ -151,16 +155,22 @@ impl Plan {
             piece: u64::MAX,
             pieces: None,
             remaining: left,
-            known_end: u64::MAX,
-            expected: left,
+            extent: Extent { left, ..Extent::UNKNOWN },
             trial: u64::MAX,
             refuses_splice: false,
+            sink_waits: None,
         })
+    }
+
+    /// Whether the sink was in blocking mode when it was asked. Its mode may change; this only decides how much
+    /// to claim for it.
+    pub(crate) fn sink_waits(&mut self, to: End<'_>) -> bool {
+        *self.sink_waits.get_or_insert_with(|| backend::waits(to))
     }
 
     /// How the next bytes go.
     pub(crate) fn way(&self) -> Way {
-        let reads = self.expected == 0 || self.pieces.as_ref().is_some_and(Pieces::are_small);
+        let reads = self.extent.is_at_end() || self.pieces.as_ref().is_some_and(Pieces::are_small);
         if reads { Way::ReadWrite } else { self.route[0] }
     }
 
@@ -171,7 +181,7 @@ impl Plan {
 
     /// How many bytes to claim at once at the most.
     pub(crate) fn most_of_file(&self) -> u64 {
-        self.expected.min(self.trial)
+        self.extent.left.min(self.trial)
     }
 
     /// Whether the source may give more.
@@ -192,7 +202,7 @@ impl Plan {
 
     /// A step took `n` bytes in a way that says nothing about the size of the source's pieces.
     pub(crate) fn took_aside(&mut self, n: u64) {
-        self.expected = self.expected.saturating_sub(n);
+        self.extent.left = self.extent.left.saturating_sub(n);
         self.remaining = self.remaining.saturating_sub(n);
     }
 
@@ -212,7 +222,7 @@ impl Plan {
 
     /// There is nothing more where the file was known to end, or others have read it.
     pub(crate) fn found_end(&mut self) {
-        self.expected = 0;
+        self.extent.left = 0;
     }
 
     /// The current way cannot do it: on to the next, if there is one.

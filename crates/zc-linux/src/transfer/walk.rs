@@ -98,10 +98,13 @@ impl Transfer {
             (_, Some(_)) if must_flush => Step::idle(Next::FlushSink),
             (Bottom::Buffered(_), None) => Step::idle(Next::WriteSink),
             (Bottom::Buffered(bytes), Some(to)) => self.write_past(bytes, to, most),
-            (Bottom::Fd(from), Some(to)) => match self.between(from, to, limit, budget) {
-                Step { next: Next::Ended, .. } => self.end_of_link(last),
-                step => step,
-            },
+            (Bottom::Fd(from), Some(to)) => {
+                let step = self.between(from, to, limit, budget);
+                match step.next {
+                    Next::Ended => Step { next: self.end_of_link(last).next, ..step },
+                    _ => step,
+                }
+            }
             // A user's `write` may panic. By then the layers that this read went past must have been told
             // of it, so the write waits for the next step.
             (Bottom::Fd(from), None) => {
