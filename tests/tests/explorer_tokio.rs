@@ -19,6 +19,10 @@ fn no_poll_and_no_drop_loses_a_byte() {
         };
         if let Err(failure) = tokio::explore(scenario, &effort, &mut tally) {
             failures.push(failure);
+            // A run that hangs takes its time.
+            if failures.len() == 3 {
+                break;
+            }
         }
     }
     println!(

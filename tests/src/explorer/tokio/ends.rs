@@ -165,7 +165,7 @@ impl<'a> Way<'a> {
         Way { bytes, fed: ahead, is_ended: false, expected, arrived, saw_end: false }
     }
 
-    /// Has `source` contain the bytes up to `to`, and end if that is all.
+    /// Has `source` contain the bytes up to `to`.
     pub(super) fn feed(&mut self, source: &mut Pair, to: usize) -> io::Result<()> {
         let to = to.max(self.fed);
         let Some(peer) = &source.peer else { return Ok(()) };
@@ -178,13 +178,19 @@ impl<'a> Way<'a> {
         while source.waiting()? < there && Instant::now() < deadline {
             std::thread::yield_now();
         }
-        if to == self.bytes.len() && !self.is_ended {
-            self.is_ended = true;
-            if source.is_socket {
-                rustix::net::shutdown(peer, Shutdown::Write)?;
-            } else {
-                source.peer = None;
-            }
+        Ok(())
+    }
+
+    /// Ends `source` once all that is wanted has arrived, and no sooner: with an end in sight a source is ready
+    /// for good, and no edge can be lost.
+    pub(super) fn end(&mut self, source: &mut Pair) -> io::Result<()> {
+        if self.arrived.len() < self.expected || self.is_ended {
+            return Ok(());
+        }
+        self.is_ended = true;
+        match &source.peer {
+            Some(peer) if source.is_socket => rustix::net::shutdown(peer, Shutdown::Write)?,
+            _ => source.peer = None,
         }
         Ok(())
     }

@@ -276,7 +276,7 @@ const TICK: usize = 6;
 const STANDSTILL: usize = 12;
 
 /// … where loopback may take its time: it sleeps a millisecond each.
-const PATIENCE: usize = 5000;
+const PATIENCE: usize = 1000;
 
 /// Longer than a relay trusts a short read, and than it coalesces.
 const MOMENT: Duration = Duration::from_millis(60);
@@ -306,12 +306,13 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// What the peers do whenever the copy waits: they read; and feed the rest.
+    /// What the peers do whenever the copy waits: they read; feed the rest; and end.
     fn act(&mut self) -> Result<(), String> {
         for (from, to, way) in &mut self.ways {
             way.receive(&self.pairs[*to])?;
             if self.stops > 0 {
                 way.feed_rest(&mut self.pairs[*from]).map_err(harness)?;
+                way.end(&mut self.pairs[*from]).map_err(harness)?;
             }
         }
         self.stops += 1;
@@ -350,17 +351,16 @@ impl Stage<'_> {
         } else {
             self.still += 1;
         }
-        match self.still {
-            LIE => {
-                let lies = self.lies_told();
-                if lies > self.lies {
-                    self.lies = lies;
-                    self.still = 0;
-                    for pair in &self.pairs {
-                        pair.tell_again().map_err(harness)?;
-                    }
+        if self.still >= LIE {
+            let lies = self.lies_told();
+            if lies > self.lies {
+                (self.lies, self.still) = (lies, 0);
+                for pair in &self.pairs {
+                    pair.tell_again().map_err(harness)?;
                 }
             }
+        }
+        match self.still {
             TICK => tokio::time::advance(MOMENT).await,
             PATIENCE.. => return Err("nothing moves any more".to_owned()),
             STANDSTILL.. if !self.has_tcp => return Err("nothing moves any more".to_owned()),
