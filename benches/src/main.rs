@@ -7,6 +7,7 @@
 //! cell     NAME GROUP BYTES COPIES PER_COPY
 //! skip     CELL SUBJECT REASON
 //! sample   CELL SUBJECT ROLE ROUND WALL_NS CPU_NS PEERS_CPU_NS ALLOCATIONS ALLOCATED_BYTES
+//! figure   CELL SUBJECT ROUND WHAT VALUE
 //! end      CELL
 //! ```
 
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 use zc_benches::arena::{Arena, Sample};
 use zc_benches::cells::{self, Bulk, Cell};
 use zc_benches::subjects::{self, Role, Subject};
-use zc_benches::{alloc, peer, scale};
+use zc_benches::{alloc, peer, relays, scale};
 
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
         Some("list") => {
             for cell in cells::all(Bulk::FULL) {
                 println!("{}\t{}", cell.name, if cell.quick { "quick" } else { "" });
+            }
+            for (name, quick) in relays::names() {
+                println!("{name}\t{}", if quick { "quick" } else { "" });
             }
             Ok(())
         }
@@ -55,6 +59,7 @@ struct Options {
     quick: bool,
     pin: bool,
     go: Option<PathBuf>,
+    go_relay: Option<PathBuf>,
     dir: PathBuf,
 }
 
@@ -67,6 +72,7 @@ impl Options {
             quick: false,
             pin: false,
             go: None,
+            go_relay: None,
             dir: PathBuf::from("target/bench-data"),
         };
         while let Some(arg) = args.next() {
@@ -81,6 +87,7 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--pin" => options.pin = true,
                 "--go-program" => options.go = Some(value()?.into()),
+                "--go-relay" => options.go_relay = Some(value()?.into()),
                 "--dir" => options.dir = value()?.into(),
                 _ => return Err(format!("no such option: {arg}")),
             }
@@ -89,11 +96,11 @@ impl Options {
     }
 
     /// Cells named by hand run whether quick or not.
-    fn wants_cell(&self, cell: &Cell) -> bool {
+    fn wants_cell(&self, name: &str, quick: bool) -> bool {
         if self.only.is_empty() {
-            return !self.quick || cell.quick;
+            return !self.quick || quick;
         }
-        self.only.iter().any(|glob| cells::matches(glob, &cell.name))
+        self.only.iter().any(|glob| cells::matches(glob, name))
     }
 
     fn wants(&self, name: &str, role: Role) -> bool {
@@ -110,7 +117,24 @@ enum Runner {
 }
 
 fn run(options: &Options) -> Result<(), String> {
+    run_copies(options)?;
+    relays::run(&relays::Plan {
+        wants_cell: &|name, quick| options.wants_cell(name, quick),
+        wants_subject: &|name| options.wants(name, Role::Subject),
+        rounds: options.rounds,
+        quick: options.quick,
+        go: options.go_relay.clone(),
+    })
+}
+
+fn run_copies(options: &Options) -> Result<(), String> {
     let bulk = if options.quick { Bulk::QUICK } else { Bulk::FULL };
+    let cells = cells::all(bulk);
+    let cells: Vec<_> =
+        cells.iter().filter(|cell| options.wants_cell(&cell.name, cell.quick)).collect();
+    if cells.is_empty() {
+        return Ok(());
+    }
     let rounds = match options.rounds {
         0 if options.quick => 11,
         0 => 21,
@@ -121,7 +145,7 @@ fn run(options: &Options) -> Result<(), String> {
     if let Some(version) = arena.go_version() {
         println!("go\t{version}");
     }
-    for cell in cells::all(bulk).iter().filter(|cell| options.wants_cell(cell)) {
+    for cell in cells {
         let Cell { name, group, bytes, copies, .. } = cell;
         println!("cell\t{name}\t{group}\t{bytes}\t{copies}\t{}", cell.per_copy());
         match arena.prepare(cell) {

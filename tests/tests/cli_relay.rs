@@ -4,74 +4,18 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process};
+use rustix::process::{Resource, Rlimit, Signal};
 use serde_json::Value;
 use zc_testkit::cli::{bytes, have, run, scratch, zc};
+use zc_testkit::relay::Relay;
 use zc_testkit::sockets;
 
 const LEN: usize = 5_000_003;
-
-/// A `zc relay` that listens. It is killed when dropped.
-struct Relay {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    stderr: BufReader<ChildStderr>,
-    address: String,
-}
-
-impl Relay {
-    fn start(listen: &str, target: &str, options: &[&str]) -> Relay {
-        Relay::of(zc(["relay", "--json", listen, target]).args(options))
-    }
-
-    fn of(command: &mut Command) -> Relay {
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("zc relay: listening on ");
-        let address = address.unwrap_or_else(|| panic!("{line:?}")).to_owned();
-        Relay { child, stdout, stderr, address }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream
-    }
-
-    /// What it says of the next connection that ends.
-    fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Its exit status, and what else it said.
-    fn finish(mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        self.stderr.read_to_string(&mut rest).unwrap();
-        (self.child.wait().unwrap().code(), rest)
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A server that reads a question to its end and answers it.
 fn serve(

@@ -131,7 +131,7 @@ impl<S: Source> Source for Framed<S> {
 #[test]
 fn a_source_that_is_opaque_at_times_keeps_its_order_through_a_buffering_sink() {
     let _leaks = fds::no_leaks();
-    let (mut framed, mut bodies) = (Vec::new(), Vec::new());
+    let (mut framed, mut bodies) = (Vec::new(), Vec::<u8>::new());
     for length in [3, 1, 50, 7, 120] {
         let body = bytes(length as usize * 100);
         framed.push(length);

@@ -62,6 +62,11 @@ mod registered;
 mod relay;
 mod rewind;
 mod session;
+mod shared;
+mod sync {
+    //! What [`shared`](crate::shared) stands on.
+    pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
+}
 mod timer;
 
 pub use copier::Copier;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p zc-testkit --bin explore [-- OPTION…]
+//!   --driver D    std (default), or tokio: relays and copies of the async driver, dropped and resumed
 //!   --seed N      of the random schedules (default: 1)
 //!   --random N    random schedules per scenario (default: 150)
 //!   --pairs N     pairs of faults in every Nth scenario (default: 3; 0: none)
@@ -17,9 +18,11 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use zc_testkit::explorer::{Effort, Menu, Tally, cells, explore};
+use zc_testkit::explorer::{Effort, Failure, Menu, Tally, cells, explore, tokio};
 
 struct Options {
+    /// Whether the async driver is explored.
+    is_async: bool,
     seed: u64,
     random: usize,
     pairs: usize,
@@ -32,6 +35,7 @@ struct Options {
 
 fn options() -> Options {
     let mut options = Options {
+        is_async: false,
         seed: 1,
         random: 150,
         pairs: 3,
@@ -42,7 +46,16 @@ fn options() -> Options {
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
-        let number = args.next().and_then(|n| n.parse().ok());
+        let value = args.next();
+        if arg == "--driver" {
+            options.is_async = match value.as_deref() {
+                Some("std") => false,
+                Some("tokio") => true,
+                other => panic!("no such driver: {other:?}"),
+            };
+            continue;
+        }
+        let number = value.and_then(|n| n.parse().ok());
         let number: usize = number.unwrap_or_else(|| panic!("{arg} wants a number"));
         match arg.as_str() {
             "--seed" => options.seed = number as u64,
@@ -68,9 +81,17 @@ fn main() -> ExitCode {
 
 /// Explores this worker's share, and prints what it came to.
 fn work(options: &Options, worker: usize) -> ExitCode {
+    type Explore = Box<dyn Fn(&Effort, &mut Tally) -> Result<(), Box<Failure>>>;
+    let all: Vec<Explore> = if options.is_async {
+        let cells = tokio::cells().into_iter();
+        cells.map(|s| -> Explore { Box::new(move |e, t| tokio::explore(&s, e, t)) }).collect()
+    } else {
+        let cells = cells().into_iter();
+        cells.map(|s| -> Explore { Box::new(move |e, t| explore(&s, e, t)) }).collect()
+    };
     let (mut tally, mut failures) = (Tally::default(), 0);
-    let mine = cells().into_iter().step_by(options.every).enumerate();
-    for (i, scenario) in mine.filter(|(i, _)| i % options.workers == worker) {
+    let mine = all.into_iter().step_by(options.every).enumerate();
+    for (i, explore) in mine.filter(|(i, _)| i % options.workers == worker) {
         let pairs = options.pairs != 0 && (i / options.workers).is_multiple_of(options.pairs);
         let effort = Effort {
             singles: Some(Menu::Full),
@@ -78,7 +99,7 @@ fn work(options: &Options, worker: usize) -> ExitCode {
             random: options.random,
             seed: options.seed.wrapping_add(i as u64),
         };
-        if let Err(failure) = explore(&scenario, &effort, &mut tally) {
+        if let Err(failure) = explore(&effort, &mut tally) {
             failures += 1;
             eprintln!("{failure}");
             if failures == options.stop {

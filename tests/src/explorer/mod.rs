@@ -14,7 +14,7 @@
 //! cargo run --release -p zc-testkit --bin explore
 //! ```
 //!
-//! runs millions of schedules. A schedule that fails is shrunk, and printed as a test to paste, which
+//! runs millions of schedules; with `--driver tokio`, of the [async driver](tokio). A schedule that fails is shrunk, and printed as a test to paste, which
 //! calls [`replay`].
 //!
 //! # What is not a fault
@@ -33,6 +33,7 @@ mod layers;
 mod misbehaviour;
 mod rng;
 mod scenario;
+pub mod tokio;
 mod trial;
 mod watch;
 
@@ -59,6 +60,18 @@ pub struct Effort {
     pub seed: u64,
 }
 
+impl Effort {
+    fn spend(&self, explorer: &mut Explorer<'_>) -> Result<(), Box<Failure>> {
+        if let Some(menu) = self.singles {
+            explorer.singles(menu)?;
+        }
+        if let Some(menu) = self.pairs {
+            explorer.pairs(menu)?;
+        }
+        explorer.random(self.seed, self.random, 12)
+    }
+}
+
 /// How many schedules were run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -81,15 +94,7 @@ pub fn explore(
     let mut trial = Trial::new(scenario);
     let mut subject = |faults: &Faults| trial.run(faults);
     let mut explorer = Explorer::new(scenario.to_string(), &mut subject);
-    let outcome = (|| {
-        if let Some(menu) = effort.singles {
-            explorer.singles(menu)?;
-        }
-        if let Some(menu) = effort.pairs {
-            explorer.pairs(menu)?;
-        }
-        explorer.random(effort.seed, effort.random, 12)
-    })();
+    let outcome = effort.spend(&mut explorer);
     tally.runs += explorer.runs();
     tally.faults += explorer.fired();
     outcome

@@ -16,6 +16,11 @@
 //! (rw-64K, splice-256K, …), which together are called floor; the best of them by CPU time is *the*
 //! floor of a cell.
 //!
+//! `relay-*` cells have subjects of their own, whole processes on one thread each: zc (the plain
+//! call), zc-timed (with an idle timeout), zc-coalesce (that, and coalescing), tokio-8K, tokio-64K,
+//! splice2, go, haproxy and haproxy-1M (by the size of its pipes). Their load comes from this machine, too, and
+//! needs haproxy, iproute2, util-linux and perf; what is missing is left out.
+//!
 //! The bench program (`benches/src/main.rs`) runs every subject of a cell once a round, in an order drawn
 //! anew for each, and prints samples. Figures here are medians over the rounds of what
 //! was measured *within* a round, so that a machine that is slow for a while is slow for everybody;
@@ -27,6 +32,7 @@
 
 mod machine;
 mod plot;
+mod relays;
 mod report;
 mod samples;
 mod stats;
@@ -130,11 +136,15 @@ fn measure(args: &Args, work: &Path) -> Result<Option<String>, Box<dyn Error>> {
     bench.arg("run").arg("--dir").arg(work.join("data"));
     match &args.go {
         Some(go) => {
-            let program = std::env::current_dir()?.join(work).join("zc-go");
-            let mut build = Command::new(go);
-            build.current_dir("benches/go").args(["build", "-o"]).arg(&program).arg(".");
-            succeed(&mut build)?;
-            bench.arg("--go-program").arg(program);
+            for (flag, name, package) in
+                [("--go-program", "zc-go", "."), ("--go-relay", "zc-go-relay", "./relay")]
+            {
+                let program = std::env::current_dir()?.join(work).join(name);
+                let mut build = Command::new(go);
+                build.current_dir("benches/go").args(["build", "-o"]).arg(&program).arg(package);
+                succeed(&mut build)?;
+                bench.arg(flag).arg(program);
+            }
         }
         None => eprintln!("Go left out: no toolchain given (--go PATH)"),
     }

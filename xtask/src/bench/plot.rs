@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use super::samples::{Metric, Run};
-use super::table::BASES;
 
 const LABEL: f64 = 190.0;
 const WIDTH: f64 = 860.0;
@@ -43,7 +42,7 @@ pub(crate) fn svg(run: &Run, metric: Metric) -> String {
                 "<text x=\"{}\" y=\"{y}\" text-anchor=\"end\">{name}</text>",
                 LABEL - 12.0
             );
-            for (at, base) in BASES.iter().enumerate() {
+            for (at, (base, _)) in MARKS.iter().enumerate() {
                 if let Some(ratio) = cell.ratio(base, metric) {
                     mark(&mut out, at, place(1.0 / ratio.median), y - 4.0, 1.0 / ratio.median);
                 }

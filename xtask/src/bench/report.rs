@@ -7,7 +7,7 @@ use std::path::Path;
 use super::plot;
 use super::samples::{Cell, Metric, Run};
 use super::stats::{Spread, geomean};
-use super::table::BASES;
+use super::table::{self, RELAY};
 
 /// A cell or two of each kind, for the plot that goes into the README.
 const OVERVIEW: &[&str] = &[
@@ -37,8 +37,11 @@ pub(crate) fn write(run: &Run, machine: &[String], dir: &Path) -> io::Result<()>
     let chosen = run.cells.iter().filter(|cell| OVERVIEW.contains(&cell.name.as_str()));
     let overview = Run { go: run.go.clone(), cells: chosen.cloned().collect() };
     std::fs::write(dir.join("overview.svg"), plot::svg(&overview, Metric::Cpu))?;
-    std::fs::write(dir.join("cpu.svg"), plot::svg(run, Metric::Cpu))?;
-    std::fs::write(dir.join("throughput.svg"), plot::svg(run, Metric::Wall))
+    // Relays have other peers, and tables only.
+    let copies = run.cells.iter().filter(|cell| cell.group != RELAY);
+    let copies = Run { go: run.go.clone(), cells: copies.cloned().collect() };
+    std::fs::write(dir.join("cpu.svg"), plot::svg(&copies, Metric::Cpu))?;
+    std::fs::write(dir.join("throughput.svg"), plot::svg(&copies, Metric::Wall))
 }
 
 fn markdown(run: &Run, machine: &[String]) -> String {
@@ -69,11 +72,15 @@ fn markdown(run: &Run, machine: &[String]) -> String {
         let _ = writeln!(out, "\n## {}", capitalised(group));
         let cells: Vec<&Cell> = run.cells.iter().filter(|cell| cell.group == group).collect();
         for metric in [Metric::Cpu, Metric::Wall] {
-            for base in BASES {
+            for base in table::bases(group) {
                 out.push_str(&benchstat(&cells, base, metric));
             }
         }
-        out.push_str(&allocations(&cells));
+        if group == RELAY {
+            out.push_str(&figures(&cells));
+        } else {
+            out.push_str(&allocations(&cells));
+        }
         out.push_str(&skips(&cells));
     }
     out
@@ -100,7 +107,7 @@ fn benchstat(cells: &[&Cell], base: &str, metric: Metric) -> String {
         "\n### {what}: zc against {base}\n\n| cell | {base}{unit} | zc{unit} | delta |\n|---|---:|---:|---:|\n"
     );
     for (cell, old, old_time, new_time, ratio) in &rows {
-        let name = if base == "floor" {
+        let name = if matches!(base, "floor" | "haproxy*") {
             format!("{} ({})", cell.name, old.name)
         } else {
             cell.name.clone()
@@ -154,6 +161,28 @@ fn allocations(cells: &[&Cell]) -> String {
     format!("\nzc allocates:\n\n- {}\n", worst.join("\n- "))
 }
 
+/// What is measured of relays besides times.
+fn figures(cells: &[&Cell]) -> String {
+    let mut out = String::new();
+    for cell in cells {
+        for subject in cell.subjects() {
+            for (what, Spread { median, low, high }) in subject.figures() {
+                let _ = writeln!(
+                    out,
+                    "| {} | {} | {what} | {median:.2} | {low:.2} to {high:.2} |",
+                    cell.name, subject.name
+                );
+            }
+        }
+    }
+    if out.is_empty() {
+        return out;
+    }
+    format!(
+        "\n### Besides\n\n| cell | subject | what | median | middle half |\n|---|---|---|---:|---|\n{out}"
+    )
+}
+
 fn skips(cells: &[&Cell]) -> String {
     let skips = cells.iter().flat_map(|cell| {
         cell.skips.iter().map(|(subject, reason)| format!("- {}, {subject}: {reason}\n", cell.name))
@@ -176,6 +205,7 @@ pub(crate) fn verdicts(run: &Run) -> Vec<String> {
         })
     };
     let small_frame = |cell: &Cell| cell.group == "framed" && cell.bytes / cell.copies <= 4096;
+    let is_not_relay = |cell: &Cell| cell.group != RELAY;
     use Metric::{Cpu, Wall};
     out.push(target(run, "std, socket to ext4 from 64 KiB: CPU", "std", Cpu, 0.25, bulk_to_ext4));
     out.push(target(
@@ -186,8 +216,8 @@ pub(crate) fn verdicts(run: &Run) -> Vec<String> {
         1.0 / 3.0,
         bulk_to_ext4,
     ));
-    out.push(target(run, "Go, everywhere: CPU", "go", Cpu, 0.85, |_| true));
-    out.push(target(run, "Go, everywhere: time", "go", Wall, 1.0, |_| true));
+    out.push(target(run, "Go, everywhere: CPU", "go", Cpu, 0.85, is_not_relay));
+    out.push(target(run, "Go, everywhere: time", "go", Wall, 1.0, is_not_relay));
     out.push(target(run, "floor, everywhere: CPU", "floor", Cpu, 1.05, |_| true));
     out.push(target(run, "floor without recv-trunc: CPU", "moving", Cpu, 1.10, |_| true));
     out.push(target(run, "floor, at the very most: CPU", "floor", Cpu, 1.10, |_| true));
@@ -206,6 +236,7 @@ pub(crate) fn verdicts(run: &Run) -> Vec<String> {
     };
     let coalescing = ("zc-coalesce", "go");
     out.push(target_of(run, "Go, small writes, coalescing: CPU", coalescing, Cpu, 0.2, small));
+    out.extend(super::relays::verdicts(run));
     out
 }
 
@@ -247,7 +278,7 @@ fn target(
     target_of(run, what, ("zc", base), metric, most, applies)
 }
 
-fn target_of(
+pub(super) fn target_of(
     run: &Run,
     what: &str,
     (who, base): (&str, &str),

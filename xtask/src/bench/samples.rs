@@ -36,6 +36,8 @@ pub(crate) struct Subject {
     pub(crate) name: String,
     is_floor: bool,
     rounds: BTreeMap<u32, Sample>,
+    /// Other figures than times, by what they are.
+    figures: BTreeMap<String, BTreeMap<u32, f64>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +109,11 @@ impl Run {
                 let cell = self.cells.last_mut()?;
                 cell.subject_mut(name, role == "floor").rounds.insert(round.parse().ok()?, sample);
             }
+            ["figure", _, name, round, what, value] => {
+                let subject = self.cells.last_mut()?.subject_mut(name, false);
+                let figures = subject.figures.entry(what.to_owned()).or_default();
+                figures.insert(round.parse().ok()?, value.parse().ok()?);
+            }
             ["end", _] => {}
             _ => return None,
         }
@@ -133,6 +140,7 @@ impl Cell {
                 name: name.to_owned(),
                 is_floor,
                 rounds: BTreeMap::new(),
+                figures: BTreeMap::new(),
             });
             self.subjects.len() - 1
         });
@@ -152,12 +160,16 @@ impl Cell {
     }
 
     /// A subject by name; "floor" is the bare loop with the lowest median of CPU time, and "moving"
-    /// the same of those that move the bytes to where they should go, rather than drop them.
+    /// the same of those that move the bytes to where they should go, rather than drop them. "haproxy*" is the
+    /// better of its two.
     pub(crate) fn subject(&self, name: &str) -> Option<&Subject> {
         let moves = |subject: &Subject| subject.name != "recv-trunc";
         match name {
             "floor" => self.best(|subject| subject.is_floor),
             "moving" => self.best(|subject| subject.is_floor && moves(subject)),
+            "haproxy*" => self
+                .best(|subject| subject.name.starts_with("haproxy"))
+                .or_else(|| self.subject("haproxy")),
             _ => self.subjects.iter().find(|subject| subject.name == name),
         }
     }
@@ -183,6 +195,12 @@ impl Cell {
         Spread::of(both.collect())
     }
 
+    /// One subject's figure in parts of another's, by their medians: they are not of the same rounds always.
+    pub(crate) fn figure_ratio(&self, who: &str, base: &str, what: &str) -> Option<f64> {
+        let median = |name| Some(self.subject(name)?.figure(what)?.median);
+        Some(median(who)? / median(base)?)
+    }
+
     /// A time, in the cell's unit: nanoseconds per KiB, or per copy.
     pub(crate) fn unit(&self) -> (&'static str, f64) {
         if self.per_copy {
@@ -202,6 +220,17 @@ impl Subject {
     /// The time of a round, in nanoseconds.
     pub(crate) fn time(&self, metric: Metric) -> Option<Spread> {
         Spread::of(self.rounds.values().map(|sample| sample.get(metric)).collect())
+    }
+
+    /// What else than times has been measured.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (&str, Spread)> {
+        let spread = |rounds: &BTreeMap<u32, f64>| Spread::of(rounds.values().copied().collect());
+        self.figures.iter().filter_map(move |(what, rounds)| Some((&**what, spread(rounds)?)))
+    }
+
+    /// One of them.
+    pub(crate) fn figure(&self, what: &str) -> Option<Spread> {
+        self.figures().find(|(name, _)| *name == what).map(|(_, spread)| spread)
     }
 
     /// Allocations and bytes allocated in a round: the worst of all rounds.
@@ -225,6 +254,9 @@ mod tests {
         sample\ta/1\tstd\tsubject\t0\t20\t20\t0\t1\t64\n\
         sample\ta/1\tslow\tfloor\t0\t1\t9\t0\t0\t0\n\
         sample\ta/1\tfast\tfloor\t0\t9\t4\t0\t0\t0\n\
+        figure\ta/1\tzc\t0\tKiB/connection\t3\n\
+        figure\ta/1\tzc\t1\tKiB/connection\t5\n\
+        figure\ta/1\tstd\t0\tKiB/connection\t8\n\
         skip\ta/1\tgo\tno toolchain\n\
         end\ta/1\n";
 
@@ -239,6 +271,8 @@ mod tests {
         assert_eq!(cell.unit(), ("ns/KiB", 2.0));
         assert_eq!(cell.subject("std").unwrap().allocated(), (1, 64));
         assert_eq!(cell.skips[0].0, "go");
+        assert_eq!(cell.figure_ratio("zc", "std", "KiB/connection"), Some(0.5));
+        assert_eq!(cell.figure_ratio("zc", "std", "µs"), None);
     }
 
     #[test]

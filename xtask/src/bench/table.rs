@@ -43,6 +43,15 @@ pub(crate) fn cell(cell: &Cell) -> String {
         );
         let _ = writeln!(out, "{}", line.trim_end());
     }
+    for subject in cell.subjects() {
+        for (what, Spread { median, low, high }) in subject.figures() {
+            let _ = writeln!(
+                out,
+                "  {:<20} {median:>12.2} {what} ({low:.2} to {high:.2})",
+                subject.name
+            );
+        }
+    }
     for (subject, reason) in &cell.skips {
         let _ = writeln!(out, "  {subject:<20} skipped: {reason}");
     }
@@ -58,29 +67,48 @@ pub(crate) fn summary(run: &Run) -> String {
             Metric::All => "all CPU time in parts of",
             Metric::Wall => "zc's wall time in parts of",
         };
-        let _ =
-            writeln!(out, "{what:<26} {:>9} {:>9} {:>9} {:>9}", "generic", "std", "go", "floor");
         for group in run.groups() {
+            let bases = bases(group);
+            // The peers of a relay are not counted.
+            if group == RELAY && metric == Metric::All {
+                continue;
+            }
+            let names: Vec<_> = bases.iter().map(|base| format!("{base:>9}")).collect();
+            let _ = writeln!(out, "{what:<26} {}", names.join(" "));
             let cells: Vec<&Cell> = run.cells.iter().filter(|cell| cell.group == group).collect();
             for cell in &cells {
-                let ratios = BASES.map(|base| ratio(cell.ratio(base, metric)));
+                let ratios = bases.iter().map(|base| ratio(cell.ratio(base, metric)));
                 let floor = cell.subject("floor").map_or("", |floor| &floor.name);
-                let _ = writeln!(out, "  {:<24} {}  {floor}", cell.name, ratios.join(" "));
+                let ratios = ratios.collect::<Vec<_>>().join(" ");
+                let _ = writeln!(
+                    out,
+                    "{}",
+                    format!("  {:<24} {ratios}  {floor}", cell.name).trim_end()
+                );
             }
-            let means = BASES.map(|base| {
+            let means = bases.iter().map(|base| {
                 let ratios = cells.iter().filter_map(|cell| cell.ratio(base, metric));
                 geomean(ratios.map(|ratio| ratio.median))
                     .map_or(format!("{:>9}", "-"), |mean| format!("{mean:>5.2}    "))
             });
-            let _ = writeln!(out, "  {:<24} {}", format!("geomean: {group}"), means.join(" "));
+            let means = means.collect::<Vec<_>>().join(" ");
+            let _ = writeln!(out, "  {:<24} {means}", format!("geomean: {group}"));
         }
         out.push('\n');
     }
     out
 }
 
+/// The group of cells that have subjects of their own.
+pub(crate) const RELAY: &str = "relay";
+
 /// What zc is held against.
-pub(crate) const BASES: [&str; 4] = ["generic", "std", "go", "floor"];
+pub(crate) fn bases(group: &str) -> &'static [&'static str] {
+    match group {
+        RELAY => &["tokio-8K", "tokio-64K", "splice2", "go", "haproxy*"],
+        _ => &["generic", "std", "go", "floor"],
+    }
+}
 
 fn ratio(ratio: Option<Spread>) -> String {
     ratio.map_or(format!("{:>9}", "-"), |ratio| {
