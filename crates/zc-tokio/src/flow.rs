@@ -15,6 +15,7 @@ use zc_linux::{Options, Transfer};
 use crate::away::{Away, Past};
 use crate::error::Failure;
 use crate::flat::{FlatSink, FlatSource, From};
+use crate::headroom::Headroom;
 use crate::{AsyncSink, AsyncSource, Operation, Registered, Settling, TokioIo};
 
 /// What a step that moves no byte takes from a turn, so that a source of empty links or the like ends it, too.
@@ -43,6 +44,8 @@ pub(crate) struct Flow {
     pub(crate) left: u64,
     /// How many bytes may be in flight.
     pub(crate) most_in_flight: u64,
+    /// How many more the sink is known to have room for.
+    headroom: Headroom,
     delivered: u64,
     /// Whether the sink may hold back bytes that nobody has flushed.
     is_unflushed: bool,
@@ -137,6 +140,7 @@ impl Flow {
             then,
             left: u64::MAX,
             most_in_flight: u64::MAX,
+            headroom: Headroom::default(),
             delivered: 0,
             is_unflushed: true,
             trusts_short_reads: false,
@@ -155,6 +159,7 @@ impl Flow {
     pub(crate) fn begin(&mut self) {
         self.is_unflushed = true;
         (self.source_file, self.sink_file) = Default::default();
+        self.headroom = Headroom::default();
         self.transfer.park();
     }
 
@@ -240,8 +245,9 @@ impl Flow {
             self.gathers = false;
         }
         let has_had_its_turn = outcome.is_pending() && self.waits == Waits::No;
-        // Over a yield, which is short, only an empty pipe is given back.
-        if !has_had_its_turn || self.transfer.in_flight() == 0 {
+        // Over a yield, which is short, only an empty pipe is given back, or any that others could use.
+        let is_scarce = zc_linux::pool::lent() > zc_linux::pool::MAX_LENT / 2;
+        if !has_had_its_turn || self.transfer.in_flight() == 0 || is_scarce {
             self.transfer.park();
         }
         outcome
@@ -254,9 +260,11 @@ impl Flow {
         sink: &mut dyn AsyncSink,
         mut turn: u64,
     ) -> Poll<Result<(), Failure>> {
+        // The last of a turn is left: a small piece costs as many calls as a large one.
+        let least = turn / 8;
         loop {
             match self.phase {
-                Phase::Copying => ready!(self.copy(cx, source, sink, &mut turn))?,
+                Phase::Copying => ready!(self.copy(cx, source, sink, (&mut turn, least)))?,
                 Phase::Ending => {
                     ready!(self.flush(cx, sink))?;
                     self.transfer.park();
@@ -289,10 +297,10 @@ impl Flow {
         cx: &mut Context<'_>,
         source: &mut dyn AsyncSource,
         sink: &mut dyn AsyncSink,
-        turn: &mut u64,
+        (turn, least): (&mut u64, u64),
     ) -> Poll<Result<(), Failure>> {
         loop {
-            if *turn == 0 {
+            if *turn <= least {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -390,7 +398,12 @@ impl Flow {
         if self.left == 0 {
             return Poll::Ready(Ok(Step::idle(Next::Ended)));
         }
-        let budget = turn.min(self.left).min(self.most_in_flight);
+        let mut budget = turn.min(self.left).min(self.most_in_flight);
+        // A file takes all that it is given.
+        if past.is_none() {
+            let to = to.and_then(|fd| sink.write_ready(fd)).map(Registered::poll_fd);
+            budget = budget.min(self.headroom.most(to));
+        }
         let (look, last) = ready!(self.look_at_source(
             cx,
             source,
@@ -695,6 +708,7 @@ impl Flow {
             ready!(self.poll_ready(cx, end, Side::Sink))?;
         }
         let step = self.sampled(read_end, write_end, flat, holds_back, budget);
+        self.headroom.saw(&step);
         if from.is_some() {
             match step.next {
                 Next::WantRead { .. } => self.is_unsure = false,

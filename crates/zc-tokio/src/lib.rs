@@ -36,7 +36,9 @@
 //! # What it holds
 //!
 //! No pipe and no buffer while it waits for its source: a relay's future is two KiB. It keeps a pipe only while
-//! there are bytes in it, and once its sink has been full it takes no more than 64 KiB at a time.
+//! there are bytes in it, and takes no more than 64 KiB at a time of what may have to wait for its sink: more only
+//! for a socket that has said that it has room, and into a file. So a connection whose peer has stalled holds
+//! 64 KiB, in memory, and no pipe.
 
 #![forbid(unsafe_code)]
 
@@ -55,6 +57,7 @@ mod flat;
 mod flow;
 mod foreign;
 mod handle;
+mod headroom;
 mod marker;
 mod opaque;
 mod options;

@@ -57,7 +57,8 @@ pub struct Options {
     pub coalesce: Option<Duration>,
     /// How many bytes to move one way before other tasks have their turn; 512 KiB by default.
     pub turn: u64,
-    /// The most bytes to have taken and not delivered, each way.
+    /// The most bytes to have taken and not delivered, each way. Whatever it says, no more than 64 KiB are taken of
+    /// what may have to wait for its sink.
     pub most_in_flight: u64,
     /// How large a pipe to splice through, in bytes, see [`zc_linux::Options::pipe_size`].
     pub pipe_size: usize,
