@@ -18,7 +18,7 @@ pub(crate) const SMALL: u64 = 64 * 1024;
 
 /// A file of at most this many bytes goes by read/write: what it shares is not worth a call. (4 KiB on
 /// ext4: a sixth less than by copy_file_range; on btrfs half as much.)
-const TINY: u64 = 8 * 1024;
+pub(crate) const TINY: u64 = 8 * 1024;
 
 /// A socket is read without a plan until this many bytes have come.
 const NOTABLE: u64 = 16 * 1024;
@@ -156,6 +156,22 @@ impl Plan {
             trial: u64::MAX,
             refuses_splice: false,
         })
+    }
+
+    /// For a file's bytes that are on their way to a sink of this kind.
+    pub(crate) fn of_taken(sink: Kind) -> Plan {
+        Plan {
+            source: Kind::File,
+            sink,
+            route: READ_WRITE,
+            piece: u64::MAX,
+            pieces: None,
+            remaining: u64::MAX,
+            known_end: u64::MAX,
+            expected: u64::MAX,
+            trial: u64::MAX,
+            refuses_splice: false,
+        }
     }
 
     /// How the next bytes go.
