@@ -20,7 +20,8 @@
 //!   `AsyncWrite` take part, a TLS stream for example; [`Fd`] lets any descriptor, a serial line for example.
 //! - With the feature `fs`, `tokio::fs::File` is a source and a sink, too: uploads and downloads are spliced, and only
 //!   the file's half of a step leaves the worker. With the feature `process`, so are a child's standard streams.
-//! - [`Source`] and [`Sink`], with [`ReadReady`] and [`WriteReady`], are for types of your own.
+//! - [`Source`] and [`Sink`], with [`ReadReady`] and [`WriteReady`], are for types of your own. With the feature
+//!   `conformance` there is a test kit for them.
 //!
 //! Linux only.
 //!
@@ -54,6 +55,8 @@
 struct Readme;
 
 mod away;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod copier;
 mod copy;
 mod ends;
