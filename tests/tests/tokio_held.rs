@@ -93,11 +93,11 @@ async fn holds_when_stalled(
     while quiet < 50 {
         feed();
         assert!(poll_once(copier.run(source, sink)).await.is_none());
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
         quiet = if copier.count() == last { quiet + 1 } else { 0 };
         last = copier.count();
     }
-    assert!(copier.in_flight() > 0, "it has not stalled");
+    // None, where the sink was full before more was taken.
     assert!(copier.in_flight() <= HELD, "{copier:?}");
     pool::clear();
     let after = pipes();
@@ -114,6 +114,7 @@ fn feeding(mut to: impl Write) -> impl FnMut() {
 #[test]
 fn a_stalled_connection_holds_64_kib() {
     let _leaks = alone();
+    let mut most = 0;
     for tight in [false, true] {
         for adaptive in [true, false] {
             for case in 0..6 {
@@ -126,10 +127,11 @@ fn a_stalled_connection_holds_64_kib() {
                     "{held} bytes, tight: {tight}, adaptive: {adaptive}, case {case}: {copier:?}"
                 );
                 assert_eq!(pool::lent(), 0, "a pipe, tight: {tight}, case {case}");
-                copier.take_residue();
+                most = most.max(copier.take_residue().len());
             }
         }
     }
+    assert!(most > HELD / 2, "{most} bytes: none has stalled with what it had taken");
 }
 
 async fn stalls(case: u8, tight: bool, copier: &mut Copier) -> usize {
@@ -308,7 +310,7 @@ fn apart_case(adaptive: bool, as_ordinary_user: bool) {
             skip::skip("only root can become a user of whom nothing else is running");
             return;
         }
-        limits::become_ordinary_user(61_111).unwrap();
+        limits::become_ordinary_user(61_000 + std::process::id() % 4000).unwrap();
         // Near the budget: 2 MiB are left of what this user's pipes may hold.
         budget = use_up_pipes();
         budget.truncate(budget.len().saturating_sub(2));

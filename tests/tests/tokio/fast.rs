@@ -15,7 +15,7 @@ use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::sockets;
-use zc_tokio::{AsyncSink, AsyncSource, Copier, Fd, Rewind};
+use zc_tokio::{AsyncSink, AsyncSource, Copier, Fd, Options, Rewind};
 
 use crate::kit;
 
@@ -37,12 +37,16 @@ async fn is_gone_past(
     (sink, to): (&mut dyn AsyncSink, Option<RawFd>),
 ) {
     let recorder = hook::record();
-    let moved = Copier::new().run(source, sink).await.unwrap();
+    // However slow the peers are, and small the pieces.
+    let mut options = Options::default();
+    options.adaptive = false;
+    let moved = Copier::with(options).run(source, sink).await.unwrap();
     assert_eq!(moved, LEN as u64, "{what}");
     let (out, into) = passed(&recorder, from, to);
     // What is not asked about, is made elsewhere or is no descriptor.
     assert!(from.is_none() || out > LEN / 2, "{what}: {out} bytes were spliced from there");
-    assert!(to.is_none() || into > LEN / 2, "{what}: {into} bytes were spliced to there");
+    // What a sink that is full does not take is written, and a pipe is full soon.
+    assert!(to.is_none() || into > LEN / 8, "{what}: {into} bytes were spliced to there");
 }
 
 fn fed(peer: impl Write + Send + 'static) -> (Vec<u8>, Feeder) {

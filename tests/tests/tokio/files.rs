@@ -128,13 +128,14 @@ fn a_stalled_download_holds_little() {
         let mut to = kit::ours_of(to);
         let mut copier = Copier::new();
         let mut quiet = 0;
-        while quiet < 50 {
+        // (A thread that is slow to read the file is no stall.)
+        while quiet < 50 || copier.in_flight() == 0 {
             let before = copier.count();
             assert!(kit::poll_once(copier.run(&mut file, &mut to)).await.is_none());
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             quiet = if copier.count() == before { quiet + 1 } else { 0 };
         }
-        assert!(0 < copier.in_flight() && copier.in_flight() <= 64 * 1024, "{copier:?}");
+        assert!(copier.in_flight() <= 64 * 1024, "{copier:?}");
         assert_eq!(pool::lent(), 0);
         let collector = Collector::start(to_peer);
         assert_eq!(copier.run(&mut file, &mut to).await.unwrap(), data.len() as u64);
