@@ -77,6 +77,22 @@ pub mod fd {
         Ok(crate::sys::set_low_water(fd, bytes)?)
     }
 
+    /// About how many bytes a socket takes without waiting: what its send buffer has left, which counts more
+    /// than the bytes.
+    pub fn room(fd: BorrowedFd<'_>) -> io::Result<u64> {
+        Ok(crate::sys::room(fd)?)
+    }
+
+    /// How many bytes a socket was given and its peer has not acknowledged, or read (`SIOCOUTQ`).
+    pub fn unsent(fd: BorrowedFd<'_>) -> io::Result<u64> {
+        Ok(crate::sys::unsent(fd)?)
+    }
+
+    /// Sees to it that a TCP connection is reset when it is closed (`SO_LINGER` of no time).
+    pub fn reset_when_closed(fd: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(crate::sys::reset_when_closed(fd)?)
+    }
+
     /// write(2), by way of the table.
     pub fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
         Ok(crate::sys::write_fd(fd, buf)?)

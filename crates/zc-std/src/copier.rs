@@ -79,7 +79,7 @@ use crate::{CopyError, PageSharing, Report, Sink, Source};
 /// One call moves bytes until it has to wait, which from a fast sender may be long. An event loop with other
 /// things to do takes a [`Transfer`] instead, whose steps have a budget. In a tokio program neither is right:
 /// its sockets are edge-triggered, and a loop around this that awaits `readable()` without telling tokio
-/// what the call answered spins.
+/// what the call answered spins. Take the crate `zc-tokio` there.
 ///
 /// Idle, with nothing in flight, a copier holds neither a pipe nor memory: both come from pools that
 /// all copies share.

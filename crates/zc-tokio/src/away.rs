@@ -1,7 +1,7 @@
 //! A step at a file, made where it may wait for the disk: on a thread of the runtime's blocking pool.
 //!
 //! Only the file's half of a step is made there. What comes from a socket, or goes to one, is in flight before or
-//! after.
+//! after: in a pipe, if the socket can be spliced to.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -32,12 +32,14 @@ pub(crate) struct Away {
 
 impl Away {
     /// Takes at most `limit` bytes from a file, or else what is in flight; and delivers to a file, if there is one.
+    /// `splices`: the sink is a socket, which takes them from a pipe.
     #[cfg(feature = "fs")]
     pub(crate) fn start(
         mut transfer: Transfer,
         from: Option<(Past, u64)>,
         to: Option<Past>,
         last: bool,
+        splices: bool,
     ) -> Away {
         use crate::TokioIo;
         use crate::flat::{FlatSink, FlatSource, From};
@@ -46,6 +48,10 @@ impl Away {
         let (in_flight, takes) = (transfer.in_flight(), from.is_some());
         let delivers = to.is_some();
         let task = tokio::task::spawn_blocking(move || {
+            if let (Some((file, limit)), None, true) = (&from, &to, splices) {
+                let step = transfer.take_from_file(PollFd::of(&**file), *limit);
+                return (transfer, step);
+            }
             let (mut source, budget) = match &from {
                 Some((file, limit)) => {
                     (FlatSource { from: From::Fd(PollFd::of(&**file)), limit: *limit }, *limit)
@@ -61,7 +67,13 @@ impl Away {
     }
 
     #[cfg(not(feature = "fs"))]
-    pub(crate) fn start(_: Transfer, _: Option<(Past, u64)>, _: Option<Past>, _: bool) -> Away {
+    pub(crate) fn start(
+        _: Transfer,
+        _: Option<(Past, u64)>,
+        _: Option<Past>,
+        _: bool,
+        _: bool,
+    ) -> Away {
         unreachable!("no type says that it is a file")
     }
 

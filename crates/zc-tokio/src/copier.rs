@@ -10,7 +10,9 @@ use zc_linux::Report;
 use crate::flow::{Flow, GATHERED, Then, Waits};
 use crate::registered::{LowWater, wait_for_reset};
 use crate::session::Session;
-use crate::{AsyncSink, AsyncSource, Direction, Error, Handle, Options};
+use crate::{
+    AsyncSink, AsyncSource, Direction, Error, Handle, Options, ReadReady, WriteReady, reset,
+};
 
 /// A one-way copy that owns all that is in flight: its future may be dropped at any time, and not a byte is
 /// lost.
@@ -126,7 +128,49 @@ impl Copier {
         W: AsyncSink + ?Sized,
     {
         let (mut source, mut sink) = (source, sink);
-        if self.flow.is_done() {
+        let outcome = self.drive(&mut source, &mut sink).await;
+        match outcome {
+            Err(error) if self.session.passes_on(&error) => {
+                Err(self.pass_on(error, &mut source, &mut sink).await)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Passes a reset on to the other end: to the sink once all that is for it has arrived there.
+    #[cold]
+    async fn pass_on<R, W>(&mut self, mut error: Error, source: &mut R, sink: &mut W) -> Error
+    where
+        R: AsyncSource,
+        W: AsyncSink,
+    {
+        let (from, to) = self.flow.descriptors();
+        if error.side() == Some(Side::Sink) {
+            reset::reset_when_dropped(from.and_then(|fd| source.read_ready(fd)));
+        } else {
+            let until = self.session.passes_on_until();
+            self.flow.cut_off();
+            let arriving = async {
+                // Its error, if there is one, is not the first.
+                let _ =
+                    poll_fn(|cx| self.flow.poll(cx, source, sink, u64::MAX).map_err(drop)).await;
+                reset::until_arrived(to.and_then(|fd| sink.write_ready(fd))).await;
+            };
+            let _is_late = tokio::time::timeout_at(until, arriving).await;
+            reset::reset_when_dropped(to.and_then(|fd| sink.write_ready(fd)));
+        }
+        self.session.has_passed_on();
+        self.session.note(&[&self.flow]);
+        error.counts = (self.flow.delivered(), 0);
+        error
+    }
+
+    async fn drive<R, W>(&mut self, mut source: &mut R, mut sink: &mut W) -> Result<u64, Error>
+    where
+        R: AsyncSource,
+        W: AsyncSink,
+    {
+        if self.flow.is_done() && !self.session.was_ended() {
             self.restart();
         }
         self.flow.begin();

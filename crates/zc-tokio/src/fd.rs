@@ -37,8 +37,8 @@ use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, 
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// tokio's `ChildStdout` and `ChildStdin` hide how they are waited for: hand their `into_owned_fd` to
-/// `net::unix::pipe`'s `Receiver::from_owned_fd` and `Sender::from_owned_fd`.
+/// A child's standard streams need none: tokio's are sources and sinks with the feature `process`, and std's can be
+/// handed to `net::unix::pipe`'s `Receiver::from_owned_fd` and `Sender::from_owned_fd`.
 #[derive(Debug)]
 pub struct Fd<T: AsRawFd> {
     fd: AsyncFd<T>,

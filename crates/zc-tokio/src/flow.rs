@@ -15,10 +15,18 @@ use zc_linux::{Options, Transfer};
 use crate::away::{Away, Past};
 use crate::error::Failure;
 use crate::flat::{FlatSink, FlatSource, From};
+use crate::headroom::Headroom;
 use crate::{AsyncSink, AsyncSource, Operation, Registered, Settling, TokioIo};
 
 /// What a step that moves no byte takes from a turn, so that a source of empty links or the like ends it, too.
 const STEP: u64 = 256;
+
+/// How many bytes a source's owner may read, if it finds some where a call past it has found none.
+const BY_OWNER: u64 = 4096;
+
+/// How many times as much a byte takes from a turn where an end's own `poll_` method moves it: TLS does about a
+/// byte a nanosecond.
+const BY_HAND: u64 = 2;
 
 /// From this many bytes at a time on, a sender's next ones are worth waiting for together, and how many.
 const BULK: u64 = 16 * 1024;
@@ -34,6 +42,8 @@ pub(crate) struct Flow {
     /// The files that are gone past.
     source_file: FileEnd,
     sink_file: FileEnd,
+    /// Whether an end's own `poll_` method has done the last step.
+    is_by_hand: bool,
     /// How far it is in a chain of sources.
     place: Place,
     phase: Phase,
@@ -43,6 +53,8 @@ pub(crate) struct Flow {
     pub(crate) left: u64,
     /// How many bytes may be in flight.
     pub(crate) most_in_flight: u64,
+    /// How many more the sink is known to have room for.
+    headroom: Headroom,
     delivered: u64,
     /// Whether the sink may hold back bytes that nobody has flushed.
     is_unflushed: bool,
@@ -132,11 +144,13 @@ impl Flow {
             away: None,
             source_file: FileEnd::default(),
             sink_file: FileEnd::default(),
+            is_by_hand: false,
             place: Place::default(),
             phase: Phase::Copying,
             then,
             left: u64::MAX,
             most_in_flight: u64::MAX,
+            headroom: Headroom::default(),
             delivered: 0,
             is_unflushed: true,
             trusts_short_reads: false,
@@ -155,6 +169,7 @@ impl Flow {
     pub(crate) fn begin(&mut self) {
         self.is_unflushed = true;
         (self.source_file, self.sink_file) = Default::default();
+        self.headroom = Headroom::default();
         self.transfer.park();
     }
 
@@ -217,6 +232,12 @@ impl Flow {
         self.left = 0;
     }
 
+    /// The same, and the end is not passed on: the source has been reset.
+    pub(crate) fn cut_off(&mut self) {
+        self.cut();
+        self.then = Then::Flush;
+    }
+
     /// Moves at most about `turn` bytes. Pending, it has seen to it that the task is woken, unless it waits
     /// [until](Waits::Until) a time.
     pub(crate) fn poll(
@@ -240,8 +261,9 @@ impl Flow {
             self.gathers = false;
         }
         let has_had_its_turn = outcome.is_pending() && self.waits == Waits::No;
-        // Over a yield, which is short, only an empty pipe is given back.
-        if !has_had_its_turn || self.transfer.in_flight() == 0 {
+        // Over a yield, which is short, only an empty pipe is given back, or any that others could use.
+        let is_scarce = zc_linux::pool::lent() > zc_linux::pool::MAX_LENT / 2;
+        if !has_had_its_turn || self.transfer.in_flight() == 0 || is_scarce {
             self.transfer.park();
         }
         outcome
@@ -254,9 +276,11 @@ impl Flow {
         sink: &mut dyn AsyncSink,
         mut turn: u64,
     ) -> Poll<Result<(), Failure>> {
+        // The last of a turn is left: a small piece costs as many calls as a large one.
+        let least = turn / 8;
         loop {
             match self.phase {
-                Phase::Copying => ready!(self.copy(cx, source, sink, &mut turn))?,
+                Phase::Copying => ready!(self.copy(cx, source, sink, (&mut turn, least)))?,
                 Phase::Ending => {
                     ready!(self.flush(cx, sink))?;
                     self.transfer.park();
@@ -289,10 +313,10 @@ impl Flow {
         cx: &mut Context<'_>,
         source: &mut dyn AsyncSource,
         sink: &mut dyn AsyncSink,
-        turn: &mut u64,
+        (turn, least): (&mut u64, u64),
     ) -> Poll<Result<(), Failure>> {
         loop {
-            if *turn == 0 {
+            if *turn <= least {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -305,7 +329,9 @@ impl Flow {
                     return Poll::Pending;
                 }
             };
-            let cost = step.taken.max(step.delivered).max(STEP);
+            // It may do more with them than copy them.
+            let times = if std::mem::take(&mut self.is_by_hand) { BY_HAND } else { 1 };
+            let cost = step.taken.max(step.delivered).max(STEP).saturating_mul(times);
             *turn = turn.saturating_sub(cost);
             self.left = if self.left == u64::MAX {
                 u64::MAX
@@ -380,7 +406,7 @@ impl Flow {
             ready!(self.flush(cx, sink))?;
         }
         if past.is_some() && self.transfer.in_flight() > 0 {
-            self.leave(None, past, true);
+            self.leave(None, past, true, false);
             return Poll::Ready(Ok(Step::idle(Next::Again)));
         }
         if self.transfer.in_flight() > 0 {
@@ -390,7 +416,12 @@ impl Flow {
         if self.left == 0 {
             return Poll::Ready(Ok(Step::idle(Next::Ended)));
         }
-        let budget = turn.min(self.left).min(self.most_in_flight);
+        let mut budget = turn.min(self.left).min(self.most_in_flight);
+        // A file takes all that it is given.
+        if past.is_none() {
+            let to = to.and_then(|fd| sink.write_ready(fd)).map(Registered::poll_fd);
+            budget = budget.min(self.headroom.most(to));
+        }
         let (look, last) = ready!(self.look_at_source(
             cx,
             source,
@@ -410,7 +441,9 @@ impl Flow {
                 match ready!(self.settle_source(cx, source, fd))? {
                     // Between a file and another one call does both.
                     Some(Some(file)) => {
-                        self.leave(Some((file, limit.min(budget))), past, last);
+                        let to = to.and_then(|fd| sink.write_ready(fd));
+                        let splices = to.is_some_and(|to| to.poll_fd().is_socket());
+                        self.leave(Some((file, limit.min(budget))), past, last, splices);
                         Step::idle(Next::Again)
                     }
                     Some(None) => Step::idle(Next::ReadSource(limit.min(budget))),
@@ -482,8 +515,9 @@ impl Flow {
     }
 
     /// Has a step made elsewhere.
-    fn leave(&mut self, from: Option<(Past, u64)>, to: Option<Past>, last: bool) {
-        self.away = Some(Away::start(std::mem::take(&mut self.transfer), from, to, last));
+    fn leave(&mut self, from: Option<(Past, u64)>, to: Option<Past>, last: bool, splices: bool) {
+        let transfer = std::mem::take(&mut self.transfer);
+        self.away = Some(Away::start(transfer, from, to, last, splices));
     }
 
     /// Waits for the step that is made elsewhere, and tells the layers what it did.
@@ -500,6 +534,7 @@ impl Flow {
         (self.away, self.waits) = (None, Waits::No);
         let (transfer, step) = back?;
         self.transfer = transfer;
+        self.headroom.saw(&step);
         if step.taken > 0 {
             let told = walk_source::<TokioIo>(source, self.place, &mut |_| step.taken);
             debug_assert!(told.is_ok(), "a descriptor is no buffer");
@@ -545,6 +580,7 @@ impl Flow {
         source: &mut dyn AsyncSource,
     ) -> Poll<Result<Step, Failure>> {
         let mut is_pending = false;
+        self.is_by_hand = true;
         let step = self.transfer.read_with(most, |room| {
             let mut room = ReadBuf::new(room);
             match Pin::new(&mut *source).poll_read(cx, &mut room) {
@@ -570,6 +606,7 @@ impl Flow {
         sink: &mut dyn AsyncSink,
     ) -> Poll<Result<Step, Failure>> {
         let mut is_pending = false;
+        self.is_by_hand = true;
         let step = self.transfer.write_with::<TokioIo>(source, |bytes| {
             match Pin::new(&mut *sink).poll_write(cx, bytes) {
                 Poll::Ready(answer) => answer.map_err(no_would_block),
@@ -695,6 +732,18 @@ impl Flow {
             ready!(self.poll_ready(cx, end, Side::Sink))?;
         }
         let step = self.sampled(read_end, write_end, flat, holds_back, budget);
+        self.headroom.saw(&step);
+        // A hidden end's owner is asked to wait for it.
+        let step = match step.next {
+            Next::WantRead { .. } if read_end.is_some_and(Registered::is_hidden) => {
+                let limit = from.map_or(0, |(_, limit)| limit);
+                Step { next: Next::ReadSource(limit.min(budget).min(BY_OWNER)), ..step }
+            }
+            Next::WantWrite if write_end.is_some_and(Registered::is_hidden) => {
+                Step { next: Next::WriteSink, ..step }
+            }
+            _ => step,
+        };
         if from.is_some() {
             match step.next {
                 Next::WantRead { .. } => self.is_unsure = false,

@@ -17,11 +17,11 @@
 //!   are **cancel-safe**; they have [`Options`] with timeouts and limits, a [`Handle`] for other tasks, and an
 //!   [`Error`] that says which way, which side and what.
 //! - [`Rewind`] puts bytes that were read ahead in front of a stream; [`Opaque`] lets any `AsyncRead` or
-//!   `AsyncWrite` take part, a TLS stream for example; [`Fd`] lets any descriptor, a child's standard output
-//!   for example.
-//! - With the feature `fs`, `tokio::fs::File` is a source and a sink, too: an upload is spliced, and only the file's
-//!   half of it leaves the worker.
-//! - [`Source`] and [`Sink`], with [`ReadReady`] and [`WriteReady`], are for types of your own.
+//!   `AsyncWrite` take part, a TLS stream for example; [`Fd`] lets any descriptor, a serial line for example.
+//! - With the feature `fs`, `tokio::fs::File` is a source and a sink, too: uploads and downloads are spliced, and only
+//!   the file's half of a step leaves the worker. With the feature `process`, so are a child's standard streams.
+//! - [`Source`] and [`Sink`], with [`ReadReady`] and [`WriteReady`], are for types of your own. With the feature
+//!   `conformance` there is a test kit for them.
 //!
 //! Linux only.
 //!
@@ -33,10 +33,19 @@
 //! a writer holds back is flushed before the kernel goes past it, and whenever the source stalls. Everything
 //! else is read and written by its own `poll_read` and `poll_write`.
 //!
+//! Two of tokio's types show too little of themselves, and are read and written like that:
+//!
+//! - `tokio::io::ReadHalf` and `WriteHalf` (of `tokio::io::split`), which hide the stream behind a lock. Use the
+//!   stream's own `split` or `into_split`.
+//! - `BufStream` as a source, since it does not show what it has read ahead. (As a sink it is gone through.) Use
+//!   `BufReader<BufWriter<S>>`, which is the same and shows it.
+//!
 //! # What it holds
 //!
 //! No pipe and no buffer while it waits for its source: a relay's future is two KiB. It keeps a pipe only while
-//! there are bytes in it, and once its sink has been full it takes no more than 64 KiB at a time.
+//! there are bytes in it, and takes no more than 64 KiB at a time of what may have to wait for its sink: more only
+//! for a socket that has said that it has room, and into a file. So a connection whose peer has stalled holds
+//! 64 KiB, in memory, and no pipe.
 
 #![forbid(unsafe_code)]
 
@@ -46,6 +55,8 @@
 struct Readme;
 
 mod away;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod copier;
 mod copy;
 mod ends;
@@ -55,11 +66,13 @@ mod flat;
 mod flow;
 mod foreign;
 mod handle;
+mod headroom;
 mod marker;
 mod opaque;
 mod options;
 mod registered;
 mod relay;
+mod reset;
 mod rewind;
 mod session;
 mod shared;
@@ -77,7 +90,7 @@ pub use fd::Fd;
 pub use handle::Handle;
 pub use marker::TokioIo;
 pub use opaque::Opaque;
-pub use options::{EndPolicy, Options};
+pub use options::{EndPolicy, Options, ResetPolicy};
 pub use registered::Registered;
 pub use relay::{Relay, RelayEnd};
 pub use rewind::Rewind;

@@ -19,6 +19,24 @@ pub enum EndPolicy {
     Close,
 }
 
+/// What follows a reset by the peer of one end: the connection is gone, and what was on its way with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResetPolicy {
+    /// It is reported. The other end is its owner's, who drops it as it is: to its peer that looks like a proper
+    /// end.
+    #[default]
+    Report,
+    /// It is passed on, and reported: the other end's TCP connection is reset when its owner drops it. Before that,
+    /// what was taken from the lost connection is delivered, and all that was delivered has arrived (its peer's
+    /// kernel has acknowledged it), unless that takes longer than the write timeout, or ten seconds if there is
+    /// none.
+    ///
+    /// It needs a runtime with its time driver enabled. Ends that are not TCP, or that can only be read and written
+    /// ([`Opaque`](crate::Opaque)), cannot be reset.
+    PassOn,
+}
+
 /// How a [`Copier`](crate::Copier) or [`Relay`](crate::Relay) goes about its work.
 ///
 /// ```
@@ -47,6 +65,8 @@ pub struct Options {
     pub write_timeout: Option<Duration>,
     /// What follows the end of input of one way of a relay.
     pub end: EndPolicy,
+    /// What follows a reset by the peer of one end.
+    pub reset: ResetPolicy,
     /// The most bytes to take from the first end, and from the second. Then it is as if that end had closed.
     pub limits: (u64, u64),
     /// How long bytes of a bulk sender over TCP may wait for more to come, at most 50 milliseconds: fewer wake-ups
@@ -55,9 +75,11 @@ pub struct Options {
     ///
     /// It works by SO_RCVLOWAT, set for the length of one wait and set back.
     pub coalesce: Option<Duration>,
-    /// How many bytes to move one way before other tasks have their turn; 512 KiB by default.
+    /// How many bytes to move one way before other tasks have their turn; 512 KiB by default. Half as many where an
+    /// end is read or written by its own `poll_` methods, which may do more with them than copy them.
     pub turn: u64,
-    /// The most bytes to have taken and not delivered, each way.
+    /// The most bytes to have taken and not delivered, each way. Whatever it says, no more than 64 KiB are taken of
+    /// what may have to wait for its sink.
     pub most_in_flight: u64,
     /// How large a pipe to splice through, in bytes, see [`zc_linux::Options::pipe_size`].
     pub pipe_size: usize,
@@ -76,6 +98,7 @@ impl Default for Options {
             half_close_timeout: None,
             write_timeout: None,
             end: EndPolicy::default(),
+            reset: ResetPolicy::default(),
             limits: (u64::MAX, u64::MAX),
             coalesce: None,
             turn: TURN,

@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::net::unix::pipe;
 use tokio::net::{TcpStream, UnixStream};
 use zc_core::{PollFd, Side};
+use zc_linux::Kind;
 
 use crate::Fd;
 
@@ -29,6 +30,8 @@ enum Of<'a> {
     Receiver(&'a pipe::Receiver),
     Sender(&'a pipe::Sender),
     Any(&'a (dyn Any + Send + Sync)),
+    /// Only its owner's `poll_` methods wait for it.
+    Hidden(PollFd<'a>),
     /// It is never waited for: its calls are made elsewhere.
     #[cfg(feature = "fs")]
     File(&'a tokio::fs::File),
@@ -60,6 +63,13 @@ impl<'a> Registered<'a> {
         Registered(Of::Any(fd))
     }
 
+    /// A descriptor in non-blocking mode whose owner hides how it is waited for, as tokio's `ChildStdout` does. A
+    /// copy moves bytes past the owner, and where there are none, or no room, it asks the owner's own `poll_read` or
+    /// `poll_write` and waits as that does.
+    pub fn hidden(fd: PollFd<'a>) -> Self {
+        Registered(Of::Hidden(fd))
+    }
+
     /// A file, for whose disk another thread waits.
     #[cfg(feature = "fs")]
     pub fn file(file: &'a tokio::fs::File) -> Self {
@@ -72,6 +82,20 @@ impl<'a> Registered<'a> {
         return matches!(self.0, Of::File(_));
         #[cfg(not(feature = "fs"))]
         false
+    }
+
+    /// Whether only its owner's `poll_` methods wait for it.
+    pub(crate) fn is_hidden(self) -> bool {
+        matches!(self.0, Of::Hidden(_))
+    }
+
+    /// Whether it is a TCP connection, as far as is known: one that can be reset.
+    pub(crate) fn is_tcp(self) -> bool {
+        match self.0 {
+            Of::Tcp(_) => true,
+            Of::Any(fd) => matches!(fd.kind(), Kind::Tcp | Kind::Mptcp),
+            _ => false,
+        }
     }
 
     /// Itself, if `fd` is its descriptor: what a type with a descriptor answers to
@@ -88,6 +112,7 @@ impl<'a> Registered<'a> {
             Of::Receiver(pipe) => PollFd::stream(pipe.as_fd()),
             Of::Sender(pipe) => PollFd::stream(pipe.as_fd()),
             Of::Any(fd) => fd.poll_fd(),
+            Of::Hidden(fd) => fd,
             #[cfg(feature = "fs")]
             Of::File(file) => PollFd::stream(file.as_fd()),
         }
@@ -104,6 +129,8 @@ impl<'a> Registered<'a> {
             (Of::Receiver(pipe), Side::Source) => pipe.poll_read_ready(cx),
             (Of::Sender(pipe), Side::Sink) => pipe.poll_write_ready(cx),
             (Of::Any(fd), as_what) => fd.poll_ready(as_what, cx),
+            // What the call answers, its owner is asked about.
+            (Of::Hidden(_), _) => Poll::Ready(Ok(())),
             #[cfg(feature = "fs")]
             (Of::File(_), _) => Poll::Ready(Ok(())),
             // Only a type that is wrong about its own descriptor comes here; the call will fail.
@@ -125,6 +152,7 @@ impl<'a> Registered<'a> {
             Of::Receiver(pipe) => pipe.try_io(call),
             Of::Sender(pipe) => pipe.try_io(call),
             Of::Any(fd) => fd.try_io(interest, call),
+            Of::Hidden(_) => call(),
             #[cfg(feature = "fs")]
             Of::File(_) => call(),
         };
@@ -173,6 +201,7 @@ impl fmt::Debug for Registered<'_> {
 /// An [`Fd`], whatever it owns.
 trait Any {
     fn poll_fd(&self) -> PollFd<'_>;
+    fn kind(&self) -> Kind;
     fn poll_ready(&self, as_what: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn try_io(
         &self,
@@ -184,6 +213,9 @@ trait Any {
 impl<T: AsFd + AsRawFd> Any for Fd<T> {
     fn poll_fd(&self) -> PollFd<'_> {
         PollFd::of(self)
+    }
+    fn kind(&self) -> Kind {
+        Fd::kind(self)
     }
     fn poll_ready(&self, as_what: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let _guard = match as_what {

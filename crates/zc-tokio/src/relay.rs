@@ -9,7 +9,10 @@ use zc_linux::Report;
 use crate::flow::{Flow, GATHERED, Then, Waits};
 use crate::registered::{LowWater, wait_for_reset};
 use crate::session::Session;
-use crate::{AsyncStream, Direction, EndPolicy, Error, Handle, Options};
+use crate::{
+    AsyncStream, Direction, EndPolicy, Error, Handle, Options, ReadReady, Registered, WriteReady,
+    reset,
+};
 
 /// One of the two ends of a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,6 +93,7 @@ impl Relay {
     fn limit(&mut self) {
         let options = &self.session.options;
         (self.there.left, self.back.left) = options.limits;
+        (self.there.then, self.back.then) = (Then::ShutDown, Then::ShutDown);
         for flow in [&mut self.there, &mut self.back] {
             flow.most_in_flight = options.most_in_flight.max(1);
             flow.trusts_short_reads = options.trusts_short_reads();
@@ -154,7 +158,60 @@ impl Relay {
         B: AsyncStream + ?Sized,
     {
         let (mut a, mut b) = (a, b);
-        if self.there.is_done() && self.back.is_done() {
+        let outcome = self.drive(&mut a, &mut b).await;
+        match outcome {
+            Err(error) if self.session.passes_on(&error) => {
+                Err(self.pass_on(error, &mut a, &mut b).await)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Passes a reset on to the other end, once all that is for that end has arrived there.
+    #[cold]
+    async fn pass_on<A, B>(&mut self, mut error: Error, a: &mut A, b: &mut B) -> Error
+    where
+        A: AsyncStream,
+        B: AsyncStream,
+    {
+        let is_for_b = error.end() == Some(RelayEnd::A);
+        let (there, back) = (self.there.descriptors(), self.back.descriptors());
+        let until = self.session.passes_on_until();
+        let flow = if is_for_b { &mut self.there } else { &mut self.back };
+        flow.cut_off();
+        let arriving = async {
+            // Its error, if there is one, is not the first.
+            let _ = poll_fn(|cx| {
+                let polled = match is_for_b {
+                    true => flow.poll(cx, a, b, u64::MAX),
+                    false => flow.poll(cx, b, a, u64::MAX),
+                };
+                polled.map_err(drop)
+            })
+            .await;
+            let end = match is_for_b {
+                true => registered(b, (back.0, there.1)),
+                false => registered(a, (there.0, back.1)),
+            };
+            reset::until_arrived(end).await;
+        };
+        let _is_late = tokio::time::timeout_at(until, arriving).await;
+        reset::reset_when_dropped(match is_for_b {
+            true => registered(b, (back.0, there.1)),
+            false => registered(a, (there.0, back.1)),
+        });
+        self.session.has_passed_on();
+        self.session.note(&[&self.there, &self.back]);
+        error.counts = self.counts();
+        error
+    }
+
+    async fn drive<A, B>(&mut self, mut a: &mut A, mut b: &mut B) -> Result<(u64, u64), Error>
+    where
+        A: AsyncStream,
+        B: AsyncStream,
+    {
+        if self.there.is_done() && self.back.is_done() && !self.session.was_ended() {
             self.restart();
         }
         self.there.begin();
@@ -273,4 +330,12 @@ impl Relay {
             b_too.or(b).filter(|_| !is_watched(back, there)),
         )
     }
+}
+
+/// An end by its descriptor: that of the way from there, or of the way to there.
+fn registered<S: ReadReady + WriteReady>(
+    end: &S,
+    (from, to): (Option<std::os::fd::RawFd>, Option<std::os::fd::RawFd>),
+) -> Option<Registered<'_>> {
+    from.and_then(|fd| end.read_ready(fd)).or_else(|| to.and_then(|fd| end.write_ready(fd)))
 }

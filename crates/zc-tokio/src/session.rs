@@ -11,7 +11,7 @@ use zc_core::Side;
 use crate::error::Failure;
 use crate::flow::{Flow, Waits};
 use crate::timer::Timer;
-use crate::{Direction, Error, Handle, Operation, Options};
+use crate::{Direction, Error, Handle, Operation, Options, ResetPolicy, reset};
 
 type Progress = Box<dyn FnMut(Direction, u64) + Send>;
 
@@ -34,6 +34,9 @@ pub(crate) struct Session {
     unsure: [Option<Instant>; 2],
     /// A peer that has reset its connection. The kernel tells it once.
     reset: Option<(Direction, Side, i32)>,
+    /// Until when it is to be passed on, and whether it has been.
+    passes_on_until: Option<Instant>,
+    is_passed_on: bool,
 }
 
 /// How long bytes behind urgent data may wait, see [`Flow::is_unsure`].
@@ -58,6 +61,7 @@ impl Session {
     pub(crate) fn restart(&mut self) {
         (self.counts, self.ended, self.last) = ([0; 2], 0, None);
         (self.blocked, self.unsure, self.reset) = ([None; 2], [None; 2], None);
+        (self.passes_on_until, self.is_passed_on) = (None, false);
     }
 
     pub(crate) fn counts(&self) -> (u64, u64) {
@@ -215,10 +219,47 @@ impl Session {
         side: Side,
         error: &io::Error,
     ) -> Error {
-        const ECONNRESET: i32 = 104;
-        let errno = error.raw_os_error().unwrap_or(ECONNRESET);
+        let errno = errno_of(error);
         self.reset = Some((direction, side, errno));
         self.reset_by(direction, side, errno)
+    }
+
+    /// Whether `error` is a reset that is to be passed on. It is from here on, and is said again by every later run.
+    pub(crate) fn passes_on(&mut self, error: &Error) -> bool {
+        if self.options.reset == ResetPolicy::Report || !reset::is_reset(error) {
+            return false;
+        }
+        if let (Some(direction), Some(side)) = (error.direction(), error.side()) {
+            self.reset = Some((direction, side, errno_of(error.io_error())));
+        }
+        !self.is_passed_on
+    }
+
+    /// It has been. (A future that is dropped before leaves it to the next run.)
+    pub(crate) fn has_passed_on(&mut self) {
+        self.is_passed_on = true;
+    }
+
+    /// Until when what was delivered may arrive before a reset is passed on: also if futures that wait for it are
+    /// dropped. (A timeout that is too long for the clock is as good as the longest one.)
+    pub(crate) fn passes_on_until(&mut self) -> Instant {
+        const LONGEST: Duration = Duration::from_secs(86_400);
+        let patience = self.options.write_timeout.unwrap_or(reset::PATIENCE).min(LONGEST);
+        *self.passes_on_until.get_or_insert_with(|| Instant::now() + patience)
+    }
+
+    /// Whether a peer's reset has ended it for good.
+    pub(crate) fn was_ended(&self) -> bool {
+        self.reset.is_some()
+    }
+
+    /// Takes note of what the ways did without a look at the clock's deadlines.
+    pub(crate) fn note(&mut self, flows: &[&Flow]) {
+        if self.take_note(flows)
+            && let Some(handle) = &self.handle
+        {
+            handle.moved(self.counts(), Instant::now());
+        }
     }
 
     fn reset_by(&self, direction: Direction, side: Side, errno: i32) -> Error {
@@ -229,6 +270,11 @@ impl Session {
         let error = io::Error::from_raw_os_error(errno);
         self.error(Some(direction), Failure::new(side, operation, error))
     }
+}
+
+fn errno_of(error: &io::Error) -> i32 {
+    const ECONNRESET: i32 = 104;
+    error.raw_os_error().unwrap_or(ECONNRESET)
 }
 
 impl fmt::Debug for Session {

@@ -1,13 +1,15 @@
 //! Uploads into files and downloads from them.
 
 use std::io::Write;
+use std::os::fd::AsRawFd;
 
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use zc_linux::hook;
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
-use zc_tokio::{Copier, Mechanism};
+use zc_tokio::{Copier, Mechanism, Options, PageSharing, pool};
 
 use crate::kit;
 
@@ -53,10 +55,92 @@ fn a_download() {
         // It has read ahead.
         let mut header = [0; 10];
         file.read_exact(&mut header).await.unwrap();
-        assert_eq!(zc_tokio::copy(&mut file, &mut to).await.unwrap(), LEN as u64 - 10);
+        let mut copier = Copier::new();
+        assert_eq!(copier.run(&mut file, &mut to).await.unwrap(), LEN as u64 - 10);
+        let report = copier.report();
+        assert!(report.moved_by(Mechanism::Splice) > LEN as u64 * 9 / 10, "{report:?}");
         drop(to);
         assert_eq!(header, data[..10]);
         assert_same(&collector.finish(), &data[10..]);
+    });
+}
+
+/// The worker makes the socket's half of a step, and nothing at the file but what settles it.
+#[test]
+fn of_a_download_the_worker_makes_the_sockets_half() {
+    kit::run(async {
+        let (data, (mut named, mut file)) = (data::bytes(2, LEN), empty());
+        named.write_all(&data).unwrap();
+        let (to_peer, mut to) = kit::tcp();
+        let collector = Collector::start(to_peer);
+        let socket = to.as_raw_fd();
+        let recorder = hook::record();
+        zc_tokio::copy(&mut file, &mut to).await.unwrap();
+        let touches = |call: &&hook::Record| call.call.from.or(call.call.to).is_some();
+        for call in recorder.calls().iter().filter(touches) {
+            let of_pipe = |fd: Option<i32>| fd.is_none_or(|fd| is_pipe(fd) || fd == socket);
+            assert!(of_pipe(call.call.from) && of_pipe(call.call.to), "{call:?}");
+        }
+        drop(to);
+        assert_same(&collector.finish(), &data);
+    });
+}
+
+fn is_pipe(fd: i32) -> bool {
+    // One that has been closed since was no file of ours: that one is open.
+    zc_testkit::fds::target(fd).is_none_or(|target| target.starts_with("pipe:"))
+}
+
+/// Pages are not lent where they must not be, small files are read, and a file that has no length.
+#[test]
+fn downloads_that_are_read() {
+    kit::run(async {
+        let read_whole = async |mut file: File, want: &[u8], sharing| {
+            let (to_peer, mut to) = kit::tcp();
+            let collector = Collector::start(to_peer);
+            let mut options = Options::default();
+            options.page_sharing = sharing;
+            let mut copier = Copier::with(options);
+            copier.run(&mut file, &mut to).await.unwrap();
+            assert_eq!(copier.report().moved_by(Mechanism::Splice), 0, "{:?}", copier.report());
+            drop(to);
+            assert_same(&collector.finish(), want);
+        };
+        let (data, (mut named, file)) = (data::bytes(2, LEN), empty());
+        named.write_all(&data).unwrap();
+        read_whole(file, &data, PageSharing::Never).await;
+        let (mut named, file) = empty();
+        named.write_all(&data[..5000]).unwrap();
+        read_whole(file, &data[..5000], PageSharing::default()).await;
+        let version = std::fs::read("/proc/version").unwrap();
+        let file = File::open("/proc/version").await.unwrap();
+        read_whole(file, &version, PageSharing::default()).await;
+    });
+}
+
+/// A peer that takes nothing is not sent more of a file than is held for it; and goes on.
+#[test]
+fn a_stalled_download_holds_little() {
+    kit::run(async {
+        let (data, (mut named, mut file)) = (data::bytes(9, 4 * LEN), empty());
+        named.write_all(&data).unwrap();
+        let (to_peer, to) = zc_testkit::sockets::tight(zc_testkit::sockets::tcp_v4());
+        let mut to = kit::ours_of(to);
+        let mut copier = Copier::new();
+        let mut quiet = 0;
+        // (A thread that is slow to read the file is no stall.)
+        while quiet < 50 || copier.in_flight() == 0 {
+            let before = copier.count();
+            assert!(kit::poll_once(copier.run(&mut file, &mut to)).await.is_none());
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            quiet = if copier.count() == before { quiet + 1 } else { 0 };
+        }
+        assert!(copier.in_flight() <= 64 * 1024, "{copier:?}");
+        assert_eq!(pool::lent(), 0);
+        let collector = Collector::start(to_peer);
+        assert_eq!(copier.run(&mut file, &mut to).await.unwrap(), data.len() as u64);
+        drop(to);
+        assert_same(&collector.finish(), &data);
     });
 }
 

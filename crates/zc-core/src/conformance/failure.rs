@@ -23,6 +23,9 @@ pub enum Property {
     Errors,
     /// A `read` or `write` of no bytes does nothing.
     Empty,
+    /// A type of a runtime is waited for as it says: the descriptor at its bottom is found, and no other, and who
+    /// waits is woken.
+    Readiness,
     /// No panic.
     Panic,
     /// The kit could set up its streams: not the fault of the type.
@@ -39,6 +42,7 @@ impl fmt::Display for Property {
             Property::End => "end",
             Property::Errors => "errors",
             Property::Empty => "empty",
+            Property::Readiness => "readiness",
             Property::Panic => "panic",
             Property::Setup => "setup",
         })
@@ -55,7 +59,9 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(property: Property, at: usize, message: impl Into<String>) -> Self {
+    /// For sibling crates.
+    #[doc(hidden)]
+    pub fn new(property: Property, at: usize, message: impl Into<String>) -> Self {
         Failure { property, at: at as u64, message: message.into(), context: String::new() }
     }
 
@@ -65,7 +71,9 @@ impl Failure {
         self
     }
 
-    pub(super) fn setup(error: &std::io::Error) -> Self {
+    /// For sibling crates.
+    #[doc(hidden)]
+    pub fn setup(error: &std::io::Error) -> Self {
         Failure::new(Property::Setup, 0, format!("no socket pair to test with: {error}"))
     }
 

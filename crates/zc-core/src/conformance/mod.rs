@@ -93,6 +93,7 @@
 //! conformance::assert_source(|stream| body(TcpStream::from(OwnedFd::from(stream))));
 //! ```
 
+mod access;
 mod failure;
 mod script;
 mod sink;
@@ -104,6 +105,9 @@ use std::os::unix::net::UnixStream;
 
 use crate::{Sink, Source};
 
+/// For sibling crates, whose types are read and written in another way.
+#[doc(hidden)]
+pub use access::{AtSink, AtSource, SinkAccess, SourceAccess};
 pub use failure::{Failure, Property};
 pub use sink::SinkKit;
 pub use source::SourceKit;

@@ -7,11 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Count;
+use super::access::SinkAccess;
 use super::failure::{Failure, Property, raise};
 use super::script::{Act, Mode, Script};
 use super::wire::{self, LEN};
-use crate::driver::{retry, walk_sink};
-use crate::{Sink, StdIo};
+use crate::Sink;
+use crate::driver::retry;
 
 /// How large the writes are that make the reference.
 const REFERENCE_WRITE: usize = 4096;
@@ -61,6 +62,14 @@ pub struct SinkKit<'k, S> {
 impl<'k, S: Write + Sink> SinkKit<'k, S> {
     /// Will check the sink that `make` builds over a stream.
     pub fn new(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
+        SinkKit::by(make)
+    }
+}
+
+impl<'k, S: SinkAccess> SinkKit<'k, S> {
+    /// For sibling crates, whose types are not written to by `Write`.
+    #[doc(hidden)]
+    pub fn by(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
         SinkKit { make: Box::new(make), observe: None }
     }
 
@@ -195,7 +204,7 @@ struct Run<S> {
     arrived: Vec<u8>,
 }
 
-impl<S: Write + Sink> Run<S> {
+impl<S: SinkAccess> Run<S> {
     /// Follows the script to the end.
     fn follow(
         &mut self,
@@ -277,7 +286,7 @@ impl<S: Write + Sink> Run<S> {
     /// Some steps of one copy, as an engine makes them: what is held back first, then past it all.
     fn write_past(&mut self, len: usize, steps: usize, went_past: &mut bool) -> Answer {
         let (mut has_descriptor, mut holds) = (false, false);
-        walk_sink::<StdIo>(self.sink(), &Cell::new(0), &mut |end, holds_back| {
+        self.sink().walk(&Cell::new(0), &mut |end, holds_back| {
             (has_descriptor, holds) = (end.is_some(), holds_back);
         });
         if !has_descriptor {
@@ -293,7 +302,7 @@ impl<S: Write + Sink> Run<S> {
                 break;
             }
             let (delivered, mut written) = (Cell::new(0), None);
-            walk_sink::<StdIo>(self.sink(), &delivered, &mut |end, _| {
+            self.sink().walk(&delivered, &mut |end, _| {
                 let Some(end) = end else { return };
                 let answer = wire::write(end.fd.fd(), &bytes);
                 delivered.set(*answer.as_ref().unwrap_or(&0) as u64);
@@ -397,7 +406,7 @@ impl<S: Write + Sink> Run<S> {
         self.receive()?;
         for piece in [REFERENCE_WRITE, 1] {
             loop {
-                match self.jammer.write(&[0; REFERENCE_WRITE][..piece]) {
+                match Write::write(&mut self.jammer, &[0; REFERENCE_WRITE][..piece]) {
                     Ok(n) => self.jam += n,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => return Err(Failure::setup(&error)),

@@ -6,11 +6,12 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Count;
+use super::access::SourceAccess;
 use super::failure::{Failure, Property, raise};
 use super::script::{Act, Mode, Script};
 use super::wire::{self, Feed, LEN};
-use crate::driver::{Bottom, Place, Reach, retry, walk_source};
-use crate::{ReadSource, Source, StdIo};
+use crate::Source;
+use crate::driver::{Bottom, Place, Reach, retry};
 
 /// How large the reads are that make the reference.
 const REFERENCE_READ: usize = 4096;
@@ -37,6 +38,14 @@ pub struct SourceKit<'k, S> {
 impl<'k, S: Read + Source> SourceKit<'k, S> {
     /// Will check the source that `make` builds over a stream.
     pub fn new(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
+        SourceKit::by(make)
+    }
+}
+
+impl<'k, S: SourceAccess> SourceKit<'k, S> {
+    /// For sibling crates, whose types are not read by `Read`.
+    #[doc(hidden)]
+    pub fn by(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
         SourceKit { make: Box::new(make), observe: None }
     }
 
@@ -187,7 +196,7 @@ enum Outcome {
     Broken(String),
 }
 
-impl<'r, S: Read + Source> Run<'r, S> {
+impl<'r, S: SourceAccess> Run<'r, S> {
     /// Follows the script to the end; answers how much of the input is left.
     fn follow(&mut self, observe: Option<&dyn Fn(&S) -> u64>) -> Result<usize, Failure> {
         let mut blocked_at_end = 0;
@@ -487,7 +496,7 @@ impl Reference {
 }
 
 /// One `read`.
-fn read(source: &mut (impl Read + ?Sized), len: usize) -> Outcome {
+fn read(source: &mut impl SourceAccess, len: usize) -> Outcome {
     let mut bytes = vec![0; len];
     match retry(|| source.read(&mut bytes)) {
         Ok(0) => Outcome::Ended(Why::Read),
@@ -505,7 +514,7 @@ fn read(source: &mut (impl Read + ?Sized), len: usize) -> Outcome {
 
 /// Some steps of one copy; the last of them is the only one that may have brought no bytes.
 fn steps_past(
-    source: &mut dyn ReadSource,
+    source: &mut impl SourceAccess,
     len: usize,
     steps: usize,
     seen: &mut Seen,
@@ -522,14 +531,14 @@ fn steps_past(
 
 /// One step, as an engine makes it: buffers first, then the descriptor, then the next of a chain.
 fn step_past(
-    source: &mut dyn ReadSource,
+    source: &mut impl SourceAccess,
     place: &mut Place,
     len: usize,
     seen: &mut Seen,
 ) -> Outcome {
     loop {
         let mut at_link = AtLink::Opaque(len);
-        let walked = walk_source::<StdIo>(source, *place, &mut |reach| {
+        let walked = source.walk(*place, &mut |reach| {
             at_link = look(reach, len);
             match &at_link {
                 AtLink::Done(Outcome::Bytes(bytes, _)) => bytes.len() as u64,

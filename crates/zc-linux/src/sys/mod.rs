@@ -29,7 +29,9 @@ pub(crate) use kernel::{copy_file_range, sendfile, splice};
 pub(crate) use pipes::{pipe, pipe_size, room_in_pipe, set_pipe_size};
 pub(crate) use process::process;
 pub(crate) use read_write::{read_end, read_fd, read_what_is_there, write_end, write_fd};
-pub(crate) use sockets::{Protocol, is_stream, low_water, protocol, room, set_low_water};
+pub(crate) use sockets::{
+    Protocol, is_stream, low_water, protocol, reset_when_closed, room, set_low_water, unsent,
+};
 pub(crate) use stat::{Stat, stat};
 pub(crate) use wait::{is_ready, readiness, wait_readable};
 

@@ -1,6 +1,7 @@
 //! What a socket is, and when it wakes a reader.
 
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{SocketType, sockopt};
@@ -48,8 +49,20 @@ pub(crate) fn is_stream(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 /// About how many bytes a socket takes without waiting.
 pub(crate) fn room(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     let all = ask(Syscall::GetSockOpt, Some(fd), || sockopt::socket_send_buffer_size(fd))?;
+    Ok((all as u64).saturating_sub(unsent(fd)?))
+}
+
+/// How many bytes of a socket's send buffer are in use (`SIOCOUTQ`).
+pub(crate) fn unsent(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     let used = ask(Syscall::Unsent, Some(fd), || raw::unsent(fd))?;
-    Ok((all as u64).saturating_sub(u64::try_from(used).unwrap_or(0)))
+    Ok(u64::try_from(used).unwrap_or(0))
+}
+
+/// Lets close(2) throw away what is unsent and reset the connection (`SO_LINGER` of no time).
+pub(crate) fn reset_when_closed(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let at_once = || sockopt::set_socket_linger(fd, Some(Duration::ZERO));
+    call(Syscall::SetSockOpt, None, Some(fd), 0, |_| at_once().map(|()| 0))?;
+    Ok(())
 }
 
 /// `SO_RCVLOWAT`, in bytes.

@@ -15,6 +15,7 @@ impl Transfer {
     /// Delivers once from what is in flight.
     pub(super) fn deliver(&mut self, to: End<'_>) -> Step {
         if self.flight.is_in_pipe() {
+            self.plan_for_taken(to);
             // Where a failure has brought some of the pipe's bytes into memory, they go first.
             if let Some(plan) = &self.plan
                 && !plan.refuses_splice

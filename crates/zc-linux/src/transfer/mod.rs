@@ -3,11 +3,12 @@
 //! ```text
 //! step       a budget, a fork to look out for, calls to count
 //!  └ walk      one walk down the sink and the source, and then
-//!     ├ deliver   what is in flight already, or
+//!     ├ deliver   what is in flight already (ahead: of a file, taken without a sink), or
 //!     └ between   bytes from descriptor to descriptor, as is meant for this pair of ends (plan, pieces,
 //!                 overlap), by one mechanism (backend)
 //! ```
 
+mod ahead;
 mod between;
 mod deliver;
 pub(crate) mod overlap;
@@ -93,6 +94,8 @@ pub struct Transfer {
     /// How many bytes reads of these ends without a plan have brought: all of them together, and the
     /// largest one.
     unplanned: (u64, u64),
+    /// Whether a step without a sink has taken bytes.
+    took_ahead: bool,
     /// Whether bytes from these ends have been waited for.
     has_gathered: bool,
     /// How many more pieces are kept small, because the sink has been full.
@@ -327,7 +330,7 @@ impl Transfer {
 
     /// The ends change, within one copy: what is known of the old ones no longer holds.
     fn replan(&mut self) {
-        (self.plan, self.ends) = (None, None);
+        (self.plan, self.ends, self.took_ahead) = (None, None, false);
         (self.unplanned, self.has_gathered, self.stalled) = ((0, 0), false, 0);
     }
 

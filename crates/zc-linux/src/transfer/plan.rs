@@ -20,7 +20,7 @@ pub(crate) const SMALL: u64 = 64 * 1024;
 
 /// A file of at most this many bytes goes by read/write: what it shares is not worth a call. (4 KiB on
 /// ext4: a sixth less than by copy_file_range; on btrfs half as much.)
-const TINY: u64 = 8 * 1024;
+pub(crate) const TINY: u64 = 8 * 1024;
 
 /// A socket is read without a plan until this many bytes have come.
 const NOTABLE: u64 = 16 * 1024;
@@ -166,6 +166,22 @@ impl Plan {
     /// to claim for it.
     pub(crate) fn sink_waits(&mut self, to: End<'_>) -> bool {
         *self.sink_waits.get_or_insert_with(|| backend::waits(to))
+    }
+
+    /// For a file's bytes that are on their way to a sink of this kind.
+    pub(crate) fn of_taken(sink: Kind) -> Plan {
+        Plan {
+            source: Kind::File,
+            sink,
+            route: READ_WRITE,
+            piece: u64::MAX,
+            pieces: None,
+            remaining: u64::MAX,
+            extent: Extent::UNKNOWN,
+            trial: u64::MAX,
+            refuses_splice: false,
+            sink_waits: None,
+        }
     }
 
     /// How the next bytes go.

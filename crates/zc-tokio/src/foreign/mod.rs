@@ -1,5 +1,7 @@
 //! What tokio's types say of themselves: one file per family.
 
+#[cfg(feature = "process")]
+mod children;
 #[cfg(feature = "fs")]
 mod files;
 mod memory;

@@ -1,0 +1,51 @@
+//! How much to take at once, so that a way whose sink stalls is left with little.
+
+use zc_core::PollFd;
+use zc_core::driver::{Next, Step};
+
+/// The most that a way holds whose sink has stalled, in bytes: what is taken at a time from a source whose sink
+/// has not said that it has room for more.
+pub(crate) const HELD: u64 = 64 * 1024;
+
+/// After a sink has been full, so many pieces must have gone through before it is asked for its room again.
+const DOUBTS: u8 = 8;
+
+/// What is known of a sink's room.
+///
+/// What has been taken from a socket cannot be put back, so it must not be more than what the sink takes, and
+/// [`HELD`]. To ask for the room takes two calls; that is nothing beside a large piece and much beside a small
+/// one, so only a source that fills its pieces is a reason to.
+#[derive(Debug, Default)]
+pub(crate) struct Headroom {
+    /// How many more bytes the sink is known to take.
+    credit: u64,
+    /// Whether the last piece was a full one.
+    is_bulk: bool,
+    doubts: u8,
+}
+
+impl Headroom {
+    /// How many bytes to take at most for the sink at `to`.
+    pub(crate) fn most(&mut self, to: Option<PollFd<'_>>) -> u64 {
+        if self.credit < HELD
+            && self.is_bulk
+            && self.doubts == 0
+            && let Some(to) = to.filter(PollFd::is_socket)
+        {
+            // A socket's buffer counts more than the bytes: half of it is safe.
+            self.credit = zc_linux::fd::room(to.fd()).map_or(0, |room| room / 2);
+        }
+        self.credit.max(HELD)
+    }
+
+    /// Learns from a step.
+    pub(crate) fn saw(&mut self, step: &Step) {
+        self.credit = self.credit.saturating_sub(step.delivered);
+        if step.full || matches!(step.next, Next::WantWrite) {
+            *self = Headroom { credit: 0, is_bulk: false, doubts: DOUBTS };
+        } else if step.taken > 0 {
+            self.is_bulk = step.taken >= HELD;
+            self.doubts -= u8::from(self.is_bulk && self.doubts > 0);
+        }
+    }
+}

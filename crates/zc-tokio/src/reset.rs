@@ -1,0 +1,40 @@
+//! Passing a reset on.
+
+use std::io;
+use std::time::Duration;
+
+use crate::{Error, Registered};
+
+/// How long what was delivered may take to arrive before the other end is reset, unless a write timeout says.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether `error` is a peer's reset.
+pub(crate) fn is_reset(error: &Error) -> bool {
+    error.end().is_some()
+        && matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        )
+}
+
+/// Waits until the peer has acknowledged all that it was sent. (A socket does not tell, so it is asked, now and
+/// then.) Without a TCP connection there is nothing to wait for.
+pub(crate) async fn until_arrived(end: Option<Registered<'_>>) {
+    const LONGEST: Duration = Duration::from_millis(50);
+    let Some(end) = end.filter(|end| end.is_tcp()) else { return };
+    let mut pause = Duration::from_millis(1);
+    while zc_linux::fd::unsent(end.poll_fd().fd()).is_ok_and(|bytes| bytes > 0) {
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(LONGEST);
+    }
+}
+
+/// Has a TCP connection reset when its owner drops it.
+pub(crate) fn reset_when_dropped(end: Option<Registered<'_>>) {
+    if let Some(end) = end.filter(|end| end.is_tcp()) {
+        // Only a hook can make it fail; then it ends as if this were not asked for.
+        let _ = zc_linux::fd::reset_when_closed(end.poll_fd().fd());
+    }
+}

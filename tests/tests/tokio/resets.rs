@@ -1,0 +1,218 @@
+//! A reset is passed on as one, and nothing that was delivered goes with it.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream as Peer;
+use std::time::Duration;
+
+use zc_testkit::collector::Collector;
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::sockets;
+use zc_tokio::{Copier, Options, Relay, RelayEnd, ResetPolicy, Side};
+
+use crate::kit;
+
+fn passing_on() -> Options {
+    let mut options = Options::default();
+    options.reset = ResetPolicy::PassOn;
+    options
+}
+
+/// All that a peer hears, and how it ends.
+fn hears(mut peer: Peer) -> (Vec<u8>, std::io::Result<usize>) {
+    let mut got = Vec::new();
+    let end = peer.read_to_end(&mut got);
+    (got, end)
+}
+
+/// The server has read nothing when the client resets.
+#[test]
+fn after_all_that_was_delivered() {
+    for (options, is_reset) in [(passing_on(), true), (Options::default(), false)] {
+        kit::run(async move {
+            let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+            let data = data::bytes(1, 50_000);
+            client.write_all(&data).unwrap();
+            let mut relay = Relay::with(options);
+            while relay.counts().0 < data.len() as u64 {
+                assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
+                tokio::task::yield_now().await;
+            }
+            sockets::reset(client);
+            let error = relay.run(&mut a, &mut b).await.unwrap_err();
+            assert_eq!((error.end(), error.counts()), (Some(RelayEnd::A), (50_000, 0)), "{error}");
+            if is_reset {
+                let again = relay.run(&mut a, &mut b).await.unwrap_err();
+                assert!(again.is_disconnect(), "it stays said");
+            }
+            drop((a, b));
+            let (got, end) = hears(server);
+            assert_same(&got, &data);
+            let kind = end.err().map(|error| error.kind());
+            assert_eq!(kind, is_reset.then_some(ErrorKind::ConnectionReset));
+        });
+    }
+}
+
+/// A client that floods until nothing fits, and resets: its peer reads only then.
+async fn floods(relay: &mut Relay, drops: bool) {
+    let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+    client.set_nonblocking(true).unwrap();
+    let chunk = data::bytes(1, 1 << 20);
+    let (mut sent, mut quiet) = (0, 0);
+    while quiet < 20 {
+        quiet += 1;
+        while let Ok(n) = client.write(&chunk[sent % chunk.len()..]) {
+            (sent, quiet) = (sent + n, 0);
+        }
+        assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    sockets::reset(client);
+    let hearing = tokio::task::spawn_blocking(|| hears(server));
+    let error = loop {
+        if !drops {
+            break relay.run(&mut a, &mut b).await.unwrap_err();
+        }
+        match kit::poll_once(relay.run(&mut a, &mut b)).await {
+            Some(outcome) => break outcome.unwrap_err(),
+            None => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    };
+    assert_eq!(error.end(), Some(RelayEnd::A), "{error}");
+    // Also what was in flight by then has been delivered, and counted.
+    assert_eq!((relay.in_flight(), error.counts()), ((0, 0), relay.counts()));
+    drop((a, b));
+    let (got, end) = hearing.await.unwrap();
+    assert_eq!(got.len() as u64, relay.counts().0);
+    for (at, piece) in got.chunks(chunk.len()).enumerate() {
+        assert!(piece == &chunk[..piece.len()], "mebibyte {at}");
+    }
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn after_what_was_in_flight() {
+    for drops in [false, true] {
+        kit::run(async move { floods(&mut Relay::with(passing_on()), drops).await });
+    }
+}
+
+/// A peer that takes nothing puts it off for as long as a write may take, and no longer.
+#[test]
+fn a_peer_that_is_stuck_puts_it_off_and_no_longer() {
+    kit::run(async {
+        let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+        let mut options = passing_on();
+        options.write_timeout = Some(Duration::from_secs(1));
+        let mut relay = Relay::with(options);
+        client.set_nonblocking(true).unwrap();
+        let chunk = data::bytes(1, 1 << 20);
+        // The clock begins with the first poll that finds the sink full; so all is sent before there is any.
+        let mut sent = 0;
+        while let Ok(n) = client.write(&chunk[sent % chunk.len()..]) {
+            sent += n;
+        }
+        sockets::reset(client);
+        let error = relay.run(&mut a, &mut b).await.unwrap_err();
+        assert!(error.is_disconnect() || error.is_timeout(), "{error}");
+        if error.is_timeout() {
+            return; // The sink was full before the reset had come.
+        }
+        let counts = relay.counts().0;
+        drop((a, b));
+        let (got, end) = hears(server);
+        assert!(got.len() as u64 <= counts);
+        assert!(got.chunks(chunk.len()).all(|piece| piece == &chunk[..piece.len()]));
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+/// From either end, through layers, and while the other way has ended already.
+#[test]
+fn from_either_end() {
+    kit::run(async {
+        let ((client, a), (mut server, mut b)) = (kit::tcp(), kit::tcp());
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        server.write_all(b"answer").unwrap();
+        let mut a = tokio::io::BufReader::new(tokio::io::BufWriter::new(a));
+        let mut relay = Relay::with(passing_on());
+        while relay.counts().1 < 6 {
+            assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
+            tokio::task::yield_now().await;
+        }
+        sockets::reset(server);
+        let error = relay.run(&mut a, &mut b).await.unwrap_err();
+        assert_eq!(error.end(), Some(RelayEnd::B), "{error}");
+        drop((a, b));
+        let (got, end) = hears(client);
+        assert_eq!(got, b"answer");
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+/// A relay that was restarted passes on proper ends again.
+#[test]
+fn after_a_restart_an_end_is_an_end() {
+    kit::run(async {
+        let mut relay = Relay::with(passing_on());
+        floods(&mut relay, false).await;
+        relay.restart();
+        let ((client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+        let (talks, answers) = crate::relays::talk(client, b"hello".to_vec(), 5);
+        let listens = Collector::start(server.try_clone().unwrap());
+        let ending = tokio::task::spawn_blocking(move || {
+            let got = listens.finish(); // … to a proper end
+            drop(server);
+            got
+        });
+        assert_eq!(relay.run(&mut a, &mut b).await.unwrap(), (5, 0));
+        assert_eq!(ending.await.unwrap(), b"hello");
+        drop((a, b));
+        talks.finish().unwrap();
+        assert_eq!(answers.finish(), b"");
+    });
+}
+
+#[test]
+fn by_a_copy_to_its_sink_and_to_its_source() {
+    kit::run(async {
+        let ((mut client, mut from), (server, mut to)) = (kit::tcp(), kit::tcp());
+        let mut copier = Copier::with(passing_on());
+        client.write_all(b"some").unwrap();
+        while copier.count() < 4 {
+            assert!(kit::poll_once(copier.run(&mut from, &mut to)).await.is_none());
+            tokio::task::yield_now().await;
+        }
+        sockets::reset(client);
+        let error = copier.run(&mut from, &mut to).await.unwrap_err();
+        assert_eq!(error.side(), Some(Side::Source), "{error}");
+        assert!(copier.run(&mut from, &mut to).await.is_err(), "it stays said");
+        drop((from, to));
+        let (got, end) = hears(server);
+        assert_eq!(got, b"some");
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+
+        let ((client, mut from), (server, mut to)) = (kit::tcp(), kit::tcp());
+        let mut copier = Copier::with(passing_on());
+        assert!(kit::poll_once(copier.run(&mut from, &mut to)).await.is_none());
+        sockets::reset(server);
+        let error = copier.run(&mut from, &mut to).await.unwrap_err();
+        assert_eq!(error.side(), Some(Side::Sink), "{error}");
+        drop((from, to));
+        assert_eq!(hears(client).1.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+/// What is no TCP connection cannot be reset: it is reported, and nothing else.
+#[test]
+fn a_unix_stream_ends_as_ever() {
+    kit::run(async {
+        let ((client, mut a), (mut server, mut b)) = (kit::tcp(), kit::unix());
+        let mut relay = Relay::with(passing_on());
+        assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
+        sockets::reset(client);
+        assert!(relay.run(&mut a, &mut b).await.unwrap_err().is_disconnect());
+        drop((a, b));
+        assert_eq!(server.read_to_end(&mut Vec::new()).unwrap(), 0);
+    });
+}
