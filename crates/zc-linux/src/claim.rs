@@ -110,7 +110,8 @@ impl<'fd> Claim<'fd> {
         }
     }
 
-    fn end(&self) -> End<'fd> {
+    /// The descriptor with the offset of the next byte.
+    pub(crate) fn end(&self) -> End<'fd> {
         End { fd: self.fd, offset: Some(self.start) }
     }
 

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use zc_core::End;
 use zc_core::driver::{Next, Step};
 
+use super::holes::Ahead;
 use super::plan::Plan;
 use super::{Transfer, step_of};
 use crate::backend::{
@@ -99,7 +100,12 @@ impl Transfer {
             }
             let reads_messages = plan.source == Kind::Messages;
             let budget = if reads_messages { u64::MAX } else { budget };
-            let limit = limit.min(plan.most()).min(budget);
+            let most = limit.min(plan.most()).min(budget);
+            let limit = match self.look_ahead(from, to, limit.min(budget)) {
+                Ahead::Data(ahead) => most.min(ahead),
+                Ahead::Passed(step) => return step,
+            };
+            let plan = self.plan.as_ref().expect("made above");
             let way = plan.way();
             if way == Way::ReadWrite {
                 return self.read_and_write(from, to, limit);

@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use zc_core::driver::StepError;
 use zc_core::{End, PollFd};
 
+use super::holes::Holes;
 use super::overlap;
 use super::pieces::Pieces;
 use crate::kind::{Kind, Nature};
@@ -47,6 +48,8 @@ pub(crate) struct Plan {
     trial: u64,
     /// The sink cannot be spliced to.
     pub(crate) refuses_splice: bool,
+    /// Where the source's holes are, if they are to be kept: not often, and a transfer is small.
+    pub(crate) holes: Option<Box<Holes>>,
 }
 
 impl Plan {
@@ -54,7 +57,8 @@ impl Plan {
     #[inline]
     pub(crate) fn pays(from: PollFd<'_>, limit: u64, so_far: u64, options: &Options) -> bool {
         let quiet_socket = from.is_socket() && so_far < NOTABLE;
-        !options.adaptive || limit > SMALL && !quiet_socket
+        let may_have_holes = options.keep_holes && !from.is_socket();
+        !options.adaptive || may_have_holes || limit > SMALL && !quiet_socket
     }
 
     /// Looks at the descriptors. No read from the source has brought more than `largest` bytes.
@@ -90,6 +94,7 @@ impl Plan {
             expected: u64::MAX,
             trial: u64::MAX,
             refuses_splice: false,
+            holes: None,
         };
         if source.kind == Kind::File {
             // A length of 0 says nothing: procfs files have it too. What is not known to be there is not
@@ -106,12 +111,18 @@ impl Plan {
                 plan.trial = SMALL;
             }
         }
+        let keeps_holes = options.keep_holes
+            && (source.kind, sink.kind) == (Kind::File, Kind::File)
+            && !source.is_same_file(&sink)
+            && Holes::are_likely(from);
         // The kernel finds the place of each write by itself, and splices nothing into such a file.
-        if sink.kind == Kind::File
-            && plan.route != READ_WRITE
-            && sys::flags(to.fd.fd()).is_ok_and(|flags| flags.contains(OFlags::APPEND))
-        {
+        let appends = sink.kind == Kind::File
+            && (plan.route != READ_WRITE || keeps_holes)
+            && sys::flags(to.fd.fd()).is_ok_and(|flags| flags.contains(OFlags::APPEND));
+        if appends {
             plan.only_read_write();
+        } else if keeps_holes {
+            plan.holes = Some(Box::new(Holes::new(&source)));
         }
         // Only files have places to read and write at; read/write says so.
         let has_places = |end: End<'_>, kind| end.offset.is_none() || kind == Kind::File;
@@ -155,6 +166,7 @@ impl Plan {
             expected: left,
             trial: u64::MAX,
             refuses_splice: false,
+            holes: None,
         })
     }
 
