@@ -70,6 +70,17 @@ impl<'fd> Claim<'fd> {
         self.len -= n;
     }
 
+    /// The last `n` bytes that were said to have been moved were not.
+    pub(crate) fn back(&mut self, n: u64) {
+        self.start -= n;
+        self.len += n;
+    }
+
+    /// The first `n` bytes, to be moved by themselves. What is left of them is the whole's to give back.
+    fn part(&self, n: u64) -> Self {
+        Claim { fd: self.fd, start: self.start, len: n.min(self.len), is_shared: false }
+    }
+
     /// Gives back what lies beyond the file's `end`, where there is nothing to claim. Others who claim
     /// there find nothing either and give it back like this, so that the offset ends where the file does,
     /// in whatever order.
@@ -88,7 +99,7 @@ impl<'fd> Claim<'fd> {
     ///
     /// Two lseeks are not one. If others write both before the second one and before it is undone, the later
     /// of them writes over the earlier: so this is for errors, which are few.
-    fn give_back(&self) -> bool {
+    pub(crate) fn give_back(&self) -> bool {
         if self.len == 0 || !self.is_shared {
             return true;
         }
@@ -243,6 +254,37 @@ impl Drop for Claim<'_> {
             self.give_back();
         }
     }
+}
+
+/// Moves the first `n` bytes of two ranges by pread and pwrite, as far as the source has them. Nothing is left in
+/// flight: what was read and not written is still the source's range. Returns how many were moved, and the
+/// error that stopped it.
+pub(crate) fn carry(
+    source: &mut Claim<'_>,
+    sink: &mut Claim<'_>,
+    n: u64,
+    flight: &mut Flight,
+) -> (u64, Option<StepError>) {
+    let (mut from, mut to) = (source.part(n), sink.part(n));
+    let error = loop {
+        if flight.buffer.is_empty() {
+            match from.read(flight) {
+                Ok(0) => break None,
+                Ok(_) => {}
+                Err(error) => break Some(error),
+            }
+        }
+        match to.write(flight) {
+            Ok(0) => break None,
+            Ok(_) => {}
+            Err(error) => break Some(error),
+        }
+    };
+    flight.buffer.take();
+    let moved = to.start - sink.start;
+    source.moved(moved);
+    sink.moved(moved);
+    (moved, error)
 }
 
 /// Moves the rest of two ranges of the same length by pread and pwrite, as far as the source has bytes.

@@ -14,8 +14,8 @@ use zc_testkit::cells::{each, joined};
 use zc_testkit::words::{LEN, Shares, shares, words};
 use zc_testkit::{fds, files, raw};
 
-/// How many words the file would have without holes: 2 MiB and a bit.
-const COUNT: u32 = (1 << 18) + 77;
+/// How many words the file would have without holes: half a MiB and a bit.
+const COUNT: u32 = (1 << 16) + 77;
 
 /// A piece of data, and the hole after it, in words: several pages each.
 const PIECE: u32 = 2 * 4096 / LEN as u32;
@@ -128,7 +128,7 @@ fn a_read_before_every_call_of_a_sparse_copy() {
 #[test]
 fn writers_of_one_file() {
     apart(|| {
-        each([0, 1 << 20], |&old| {
+        each([0, 1 << 18], |&old| {
             let _leaks = fds::no_leaks();
             let (file, all, there) = with_holes();
             let again = files::on_disk(b"");
@@ -138,7 +138,7 @@ fn writers_of_one_file() {
             let sink = files::on_disk(&vec![0xff; old]);
             (&sink).rewind().unwrap();
             let line = [b'x'; 999];
-            let lines = 2000;
+            let lines = 500;
             let start = Barrier::new(3);
             thread::scope(|scope| {
                 let (mut same, start) = (&sink, &start);
@@ -178,7 +178,7 @@ fn writers_of_one_file() {
 #[test]
 fn a_write_before_every_call_of_a_sparse_copy() {
     apart(|| {
-        each([0, 3 << 20], |&old| {
+        each([0, 3 << 18], |&old| {
             let _leaks = fds::no_leaks();
             let (file, all, there) = with_holes();
             let sink = files::on_disk(&vec![0xff; old]);
@@ -226,7 +226,7 @@ fn locks_stay() {
         (&file).seek(SeekFrom::Start(0)).unwrap();
         let sink = files::on_disk(b"");
         let report = Copier::new().keep_holes(true).copy(&mut &file, &mut &sink).unwrap();
-        assert!(report.holes() > 1 << 20);
+        assert!(report.holes() > 1 << 18);
         drop(std::mem::ManuallyDrop::into_inner(other));
     });
 }

@@ -7,15 +7,17 @@ use zc_core::End;
 use zc_core::driver::Step;
 
 use super::{Transfer, step_of};
-use crate::backend::{Outcome, hole};
+use crate::backend::Outcome;
+use crate::backend::hole::{self, Sparse};
 use crate::holes::{Extent, look};
 use crate::kind::Nature;
 use crate::report::Mechanism;
 use crate::sys::{self, Identity};
+use crate::table::Way;
 
-/// The most that one step passes over. If others go on in the source at the same moment and the sink takes no
-/// holes, so much is written as zeros at once; and a hole of a TiB is a thousand steps.
-const PIECE: u64 = 1 << 30;
+/// The most of a hole that one step passes over, alone: what is claimed must be moved, if need be by way of
+/// memory, where others go on in the source and the sink then fails.
+const ALONE: u64 = 16 << 30;
 
 /// What is known of a source's holes.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct Holes {
     identity: Identity,
     /// How long the source is known to be.
     known_end: u64,
+    /// The most of a hole to pass over at once.
+    piece: u64,
     /// Where data was seen last. A hole is looked up at each step: what is written there meanwhile must not be
     /// missed.
     data: Range<u64>,
@@ -32,13 +36,13 @@ pub(crate) struct Holes {
 pub(super) enum Ahead {
     /// So many bytes to be moved; of more than those nothing is known.
     Data(u64),
-    /// A hole, which this step has passed over.
+    /// A hole, which this step has passed over, and may have moved some data behind it.
     Passed(Step),
 }
 
 impl Holes {
     pub(crate) fn new(source: &Nature) -> Self {
-        Holes { identity: source.identity, known_end: source.len, data: 0..0 }
+        Holes { identity: source.identity, known_end: source.len, piece: ALONE, data: 0..0 }
     }
 
     /// Whether it is worth while to look for any.
@@ -66,30 +70,36 @@ impl Holes {
 }
 
 impl Transfer {
-    /// Passes over the hole that is next in the source, of which at most `limit` bytes; or says how much data
-    /// comes before one.
+    /// Passes over the hole that is next in the source, and moves what is next to it, together at most `limit`
+    /// bytes; or says how much data comes before a hole.
     pub(super) fn look_ahead(&mut self, from: End<'_>, to: End<'_>, limit: u64) -> Ahead {
-        let Some(holes) = self.plan.as_mut().and_then(|plan| plan.holes.as_mut()) else {
-            return Ahead::Data(u64::MAX);
-        };
+        let Some(plan) = &mut self.plan else { return Ahead::Data(u64::MAX) };
+        let by_kernel = plan.way() == Way::CopyFileRange;
+        let Some(holes) = &mut plan.holes else { return Ahead::Data(u64::MAX) };
         let (start, until) = match holes.at(from) {
             Ok((at, Extent::Data(until))) => return Ahead::Data(until - at),
             Ok((start, Extent::Hole(until))) => (start, until),
             Ok((_, Extent::Nothing)) => return Ahead::Data(u64::MAX),
             Err(_) => return self.fills_holes(),
         };
-        let (source, known_end) = ((from, holes.identity), holes.known_end);
-        let limit = limit.min(until - start).min(PIECE);
+        let source = Sparse { end: from, identity: holes.identity, known_end: holes.known_end };
+        let until = until.min(start + holes.piece);
         let (mut answer, passed) =
-            hole::step(&mut self.flight, source, to, (start, limit), known_end);
+            hole::step(&mut self.flight, source, to, (start, until), limit, by_kernel);
+        if passed.in_company {
+            holes.piece = hole::PIECE;
+        }
         self.report.pass_over(passed.holes);
-        self.report.deliver(Mechanism::CopyFileRange, passed.copied);
-        self.report.deliver(Mechanism::ReadWrite, answer.written);
-        if passed.copied > 0 {
+        if passed.copied > 0 || passed.refused.is_some() {
             self.tries(Mechanism::CopyFileRange);
         }
         if answer.written > 0 || answer.taken > answer.delivered {
             self.tries(Mechanism::ReadWrite);
+        }
+        self.report.deliver(Mechanism::CopyFileRange, passed.copied);
+        self.report.deliver(Mechanism::ReadWrite, answer.written);
+        if let Some(errno) = passed.refused {
+            self.refused(Way::CopyFileRange, errno);
         }
         if let Some(plan) = &mut self.plan {
             plan.took_aside(answer.taken);
