@@ -25,7 +25,7 @@ const HOLE: u32 = 5 * 4096 / LEN as u32;
 fn with_holes() -> (File, Vec<u8>, u32) {
     let mut all = words(COUNT);
     let mut there = 0;
-    let file = files::on_disk(b"");
+    let file = files::empty();
     file.set_len(all.len() as u64).unwrap();
     for start in (0..COUNT).step_by((PIECE + HOLE) as usize) {
         let data = (start + HOLE).min(COUNT);
@@ -35,7 +35,6 @@ fn with_holes() -> (File, Vec<u8>, u32) {
         file.write_all_at(&all[data..end], data as u64).unwrap();
         there += u32::try_from((end - data) / LEN).unwrap();
     }
-    file.sync_all().unwrap();
     (file, all, there)
 }
 
@@ -76,7 +75,7 @@ fn readers_of_one_file() {
                 });
                 let copies = [(); 2].map(|()| {
                     scope.spawn(move || {
-                        let sink = files::on_disk(b"");
+                        let sink = files::empty();
                         start.wait();
                         let mut copier = Copier::new().adaptive(adaptive).keep_holes(true);
                         let report = copier.copy(&mut { same }, &mut &sink).unwrap();
@@ -111,7 +110,7 @@ fn a_read_before_every_call_of_a_sparse_copy() {
                 theirs.borrow_mut().extend(&buf[..n]);
                 Action::Proceed
             });
-            let sink = files::on_disk(b"");
+            let sink = files::empty();
             let mut copier = Copier::new().adaptive(adaptive).keep_holes(true);
             let report = copier.copy(&mut &file, &mut &sink).unwrap();
             drop(guard);
@@ -131,11 +130,11 @@ fn writers_of_one_file() {
         each([0, 1 << 18], |&old| {
             let _leaks = fds::no_leaks();
             let (file, all, there) = with_holes();
-            let again = files::on_disk(b"");
+            let again = files::empty();
             Copier::new().keep_holes(true).copy(&mut &file, &mut &again).unwrap();
             (&again).rewind().unwrap();
             (&file).rewind().unwrap();
-            let sink = files::on_disk(&vec![0xff; old]);
+            let sink = files::holding(&vec![0xff; old]);
             (&sink).rewind().unwrap();
             let line = [b'x'; 999];
             let lines = 500;
@@ -181,7 +180,7 @@ fn a_write_before_every_call_of_a_sparse_copy() {
         each([0, 3 << 18], |&old| {
             let _leaks = fds::no_leaks();
             let (file, all, there) = with_holes();
-            let sink = files::on_disk(&vec![0xff; old]);
+            let sink = files::holding(&vec![0xff; old]);
             (&sink).rewind().unwrap();
             let (mut same, count) = (sink.try_clone().unwrap(), Rc::new(RefCell::new(0)));
             let counted = count.clone();
@@ -215,7 +214,7 @@ fn locks_stay() {
         rustix::fs::fcntl_lock(&file, FlockOperation::LockExclusive).unwrap();
         let locked = || raw::is_locked(&other).unwrap();
         assert!(locked());
-        let sink = files::on_disk(b"");
+        let sink = files::empty();
         let report = Copier::new().keep_holes(true).copy(&mut &file, &mut &sink).unwrap();
         assert_eq!((report.moved(), report.holes()), (all.len() as u64, 0));
         assert!(locked(), "the lock is gone");
@@ -224,7 +223,7 @@ fn locks_stay() {
         rustix::fs::fcntl_lock(&file, FlockOperation::Unlock).unwrap();
         assert!(!locked());
         (&file).seek(SeekFrom::Start(0)).unwrap();
-        let sink = files::on_disk(b"");
+        let sink = files::empty();
         let report = Copier::new().keep_holes(true).copy(&mut &file, &mut &sink).unwrap();
         assert!(report.holes() > 1 << 18);
         drop(std::mem::ManuallyDrop::into_inner(other));
