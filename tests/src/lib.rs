@@ -28,6 +28,7 @@ pub mod signals;
 pub mod skip;
 pub mod soak;
 pub mod sockets;
+pub mod sparse;
 pub mod streams;
 pub mod tally;
 pub mod tool;

@@ -34,6 +34,20 @@ pub fn deny(syscalls: &[libc::c_long], errno: i32) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) })
 }
 
+/// Whether a process has a record lock on `file` that this open file does not own (`F_OFD_GETLK`).
+///
+/// # Errors
+///
+/// Those of fcntl(2).
+pub fn is_locked(file: &File) -> io::Result<bool> {
+    // SAFETY: `flock` is a struct of integers, for which all zeros are a value.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    // SAFETY: the kernel reads and writes the struct, which lives on.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) })?;
+    Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
+}
+
 /// Shuts down the file system of `root` with its journal written and its data not.
 ///
 /// # Errors

@@ -1,48 +1,21 @@
 //! Holes stay holes, wherever they are, and the bytes stay the same.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::fs;
 use std::path::Path;
 
-use zc_testkit::cli::{bytes, run, scratch, zc};
+use zc_testkit::cli::{binary, bytes, run, scratch, zc};
 use zc_testkit::mounts::Mount;
 use zc_testkit::skip::or_skip;
+use zc_testkit::sparse::{LAYOUTS, blocks, make};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
-
-/// Files with data here and there: lengths, and what is where.
-const LAYOUTS: [(u64, &[(u64, u64)]); 8] = [
-    (16 * MIB, &[]),
-    (16 * MIB, &[(0, 5 * KIB)]),
-    (16 * MIB, &[(9 * MIB, MIB + 1)]),
-    (16 * MIB, &[(16 * MIB - 1, 1)]),
-    (16 * MIB + 3, &[(0, 1), (MIB, MIB), (7 * MIB + 7, 300 * KIB), (15 * MIB, MIB)]),
-    (1, &[]),
-    (4097, &[(4096, 1)]),
-    (3 * MIB, &[(0, 3 * MIB)]),
-];
-
-fn make(path: &Path, len: u64, data: &[(u64, u64)]) {
-    let file = File::create(path).unwrap();
-    file.set_len(len).unwrap();
-    for &(at, len) in data {
-        file.write_all_at(&bytes(len as usize, at + 1), at).unwrap();
-    }
-    file.sync_all().unwrap();
-}
-
-fn blocks(path: &Path) -> u64 {
-    // What is not written yet has no blocks on some file systems.
-    File::open(path).unwrap().sync_all().unwrap();
-    fs::metadata(path).unwrap().blocks()
-}
 
 /// Copies every layout in every way in which holes can be kept.
 fn copies(dir: &Path, what: &str) {
     let (from, to) = (dir.join("from"), dir.join("to"));
     for (len, data) in LAYOUTS {
-        make(&from, len, data);
+        make(&from, (len, data));
         let content = fs::read(&from).unwrap();
         for options in [&[][..], &["--in-place"], &["--resume"]] {
             let _ = fs::remove_file(&to);
@@ -82,7 +55,7 @@ fn holes_on_other_file_systems() {
 fn file_system_without_holes() {
     let Some(mount) = or_skip(Mount::fuse(100)) else { return };
     let (from, to) = (mount.path("from"), mount.path("to"));
-    make(&from, 20 * MIB, &[(MIB, MIB)]);
+    make(&from, (20 * MIB, &[(MIB, MIB)]));
     run(zc(["cp"]).args([&from, &to]), b"").expect_success();
     assert!(fs::read(&to).unwrap() == fs::read(&from).unwrap());
 }
@@ -91,7 +64,7 @@ fn file_system_without_holes() {
 fn limits_and_counts() {
     let dir = scratch();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-    make(&from, 64 * MIB, &[(MIB, MIB), (50 * MIB, MIB)]);
+    make(&from, (64 * MIB, &[(MIB, MIB), (50 * MIB, MIB)]));
     let content = fs::read(&from).unwrap();
     for limit in [0, 1, MIB, MIB + 1, 2 * MIB - 1, 40 * MIB + 5, 51 * MIB, 64 * MIB, 65 * MIB] {
         let end = limit.min(64 * MIB) as usize;
@@ -106,8 +79,26 @@ fn limits_and_counts() {
     // A hole is what was expected, too; more is not.
     run(zc(["cp", "--expect", "65M"]).args([&from, &to]), b"")
         .expect_failure(3, &["expected, after 67108864 bytes"]);
-    // To what is no file of ours, zeros go.
+    // To what is no file, zeros go.
     let outcome = run(zc(["cp"]).arg(&from).arg("-"), b"");
     outcome.expect_success();
     assert!(outcome.stdout == content);
+}
+
+/// Files that the shell has opened are files, too; one that is appended to gets zeros.
+#[test]
+fn redirected() {
+    let dir = scratch();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    make(&from, (64 * MIB, &[(MIB, MIB)]));
+    let content = fs::read(&from).unwrap();
+    for (how, holes) in [("<\"$1\" >\"$2\"", true), ("<\"$1\" >>\"$2\"", false)] {
+        let _ = fs::remove_file(&to);
+        let script = format!("\"$0\" cp - - {how}");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &script]).arg(binary()).args([&from, &to]);
+        run(&mut shell, b"").expect_success();
+        assert!(fs::read(&to).unwrap() == content, "{how}");
+        assert_eq!(blocks(&to) * 512 < 2 * MIB, holes, "{how}");
+    }
 }

@@ -34,18 +34,13 @@ impl Account {
 
     pub(crate) fn add(&mut self, report: &Report) {
         self.moved += report.moved();
+        self.holes += report.holes();
         self.calls += report.calls();
         for (part, mechanism) in self.parts.iter_mut().zip(Mechanism::ALL) {
             part.tried |= report.tried(mechanism);
             part.moved += report.moved_by(mechanism);
             part.refused = part.refused.or(report.refused(mechanism));
         }
-    }
-
-    /// Counts a hole that both files have.
-    pub(crate) fn skip(&mut self, hole: u64) {
-        self.moved += hole;
-        self.holes += hole;
     }
 
     /// Each mechanism with what it did, in the order of a chain.

@@ -30,12 +30,7 @@ pub(crate) fn run(args: &Cp) -> Result<Done, Failure> {
     }
     resume::skip(&mut source, sink.offset)?;
     sink.begin()?;
-    let plan = Plan {
-        bounds: args.bounds,
-        resumed: sink.offset,
-        keep_holes: sink.takes_holes,
-        visible: args.output.visible(),
-    };
+    let plan = Plan { bounds: args.bounds, resumed: sink.offset, visible: args.output.visible() };
     let done = transfer::run(&mut copier(), &mut source, &mut sink.end, &plan)?;
     match sink.commit() {
         Ok(()) => Ok(done),

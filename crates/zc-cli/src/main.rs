@@ -34,7 +34,6 @@ mod seconds;
 mod send;
 mod sink;
 mod size;
-mod sparse;
 mod sys;
 mod target;
 mod transfer;

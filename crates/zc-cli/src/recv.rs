@@ -70,12 +70,7 @@ fn write_down(args: &Recv, source: &mut End, mut sink: Sink) -> Result<Done, Fai
         resume::ask(source, sink.offset)?;
     }
     sink.begin()?;
-    let plan = Plan {
-        bounds: args.bounds,
-        resumed: sink.offset,
-        keep_holes: false,
-        visible: args.output.visible(),
-    };
+    let plan = Plan { bounds: args.bounds, resumed: sink.offset, visible: args.output.visible() };
     let done = transfer::run(&mut copier, source, &mut sink.end, &plan)?;
     match sink.commit() {
         Ok(()) => Ok(done),

@@ -5,14 +5,15 @@
 //! something else, and no byte of it gets into the file.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{SeekFrom, fstat, seek};
 use rustix::io::Errno;
 
 use crate::end::End;
 use crate::error::Failure;
-use crate::{sparse, wait};
+use crate::wait;
 
 /// As long as a line with a number can be.
 const LINE: usize = 21;
@@ -25,9 +26,12 @@ pub(crate) fn skip(source: &mut End, offset: u64) -> Result<(), Failure> {
     match seek(&source.fd, SeekFrom::Current(0)) {
         Ok(start) if source.identity.is_some() => {
             let at = start.checked_add(offset);
-            let len = sparse::len(&source.fd).map_err(|error| Failure::io(&what, &error))?;
+            let len = len(&source.fd).map_err(|error| Failure::io(&what, &error))?;
             match at.filter(|&at| at <= len) {
-                Some(at) => sparse::go_to(&source.fd, at).map_err(|e| Failure::io(&what, &e)),
+                Some(at) => match seek(&source.fd, SeekFrom::Start(at)) {
+                    Ok(_) => Ok(()),
+                    Err(errno) => Err(Failure::io(&what, &errno.into())),
+                },
                 None => Err(too_short(&source.about.name)),
             }
         }
@@ -45,6 +49,10 @@ pub(crate) fn skip(source: &mut End, offset: u64) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+fn len(file: impl AsFd) -> io::Result<u64> {
+    Ok(u64::try_from(fstat(file)?.st_size).unwrap_or(0))
 }
 
 /// The receiver's part: says what it has, and hears whether the sender goes on from there.

@@ -43,8 +43,7 @@ pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
     let ours = socket.fd.get_ref().try_clone().map_err(connect)?;
     let answer = Answer::listen(ours, reply).map_err(connect)?;
 
-    let plan =
-        Plan { bounds: args.bounds, resumed, keep_holes: false, visible: args.output.visible() };
+    let plan = Plan { bounds: args.bounds, resumed, visible: args.output.visible() };
     let sent = transfer::run(&mut copier(), &mut source, &mut socket, &plan);
     let mut done = sent.inspect_err(|_| answer.abandon(&socket.fd))?;
     let hint = format!(

@@ -31,8 +31,6 @@ pub(crate) struct Sink {
     pub(crate) identity: Option<(u64, u64)>,
     /// How much of the file is there already.
     pub(crate) offset: u64,
-    /// Whether holes can be left in it: it is a file that this process opened.
-    pub(crate) takes_holes: bool,
 }
 
 impl Sink {
@@ -43,12 +41,11 @@ impl Sink {
                 let end = End::inherited(number, said, Use::Write)?;
                 let file = File::from(end.fd.get_ref().try_clone()?);
                 let (pending, identity) = (Pending::inherited(file, manner.sync), end.identity);
-                return Ok(Sink { end, pending, identity, offset: 0, takes_holes: false });
+                return Ok(Sink { end, pending, identity, offset: 0 });
             }
             let Target { file, pending, old: identity, offset } = Target::open(path, manner)?;
             let end = End::new(file, path.to_string_lossy())?;
-            let takes_holes = end.identity.is_some();
-            Ok(Sink { end, pending, identity, offset, takes_holes })
+            Ok(Sink { end, pending, identity, offset })
         };
         open().map_err(|error| Failure::io(format!("cannot write {}", path.display()), &error))
     }

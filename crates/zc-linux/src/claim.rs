@@ -24,21 +24,21 @@ use crate::sys;
 
 /// How far a source is known to go. What is not known to be there is not claimed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Extent {
+pub(crate) struct KnownEnd {
     /// The length of the file.
-    pub(crate) end: u64,
+    pub(crate) at: u64,
     /// How many bytes there are until then at the most; exactly so many from the first claim on, as long as no
     /// other reader shares the offset. At 0 a read finds the end without a wasted call.
     pub(crate) left: u64,
 }
 
-impl Extent {
+impl KnownEnd {
     /// Of what is no file, or whose length says nothing.
-    pub(crate) const UNKNOWN: Extent = Extent { end: u64::MAX, left: u64::MAX };
+    pub(crate) const NONE: KnownEnd = KnownEnd { at: u64::MAX, left: u64::MAX };
 
     /// Of a file of `len` bytes. Where it stands, the first claim finds out.
     pub(crate) fn of(len: u64) -> Self {
-        Extent { end: len, left: len }
+        KnownEnd { at: len, left: len }
     }
 
     /// Whether the file is known to end where it stands.
@@ -73,10 +73,14 @@ impl<'fd> Claim<'fd> {
 
     /// The next `len` bytes of a source, as far as it is known to go. `Err` is the mechanism's answer: a refusal,
     /// or that there is nothing there.
-    pub(crate) fn of_source(end: End<'fd>, len: u64, extent: &mut Extent) -> Result<Self, Outcome> {
-        let mut claim = Claim::make(end, len.min(extent.left)).map_err(Outcome::Refused)?;
-        claim.clip(extent.end);
-        extent.left = extent.end.saturating_sub(claim.start);
+    pub(crate) fn of_source(
+        end: End<'fd>,
+        len: u64,
+        known_end: &mut KnownEnd,
+    ) -> Result<Self, Outcome> {
+        let mut claim = Claim::make(end, len.min(known_end.left)).map_err(Outcome::Refused)?;
+        claim.clip(known_end.at);
+        known_end.left = known_end.at.saturating_sub(claim.start);
         if claim.len == 0 { Err(Outcome::Nothing) } else { Ok(claim) }
     }
 
@@ -94,6 +98,17 @@ impl<'fd> Claim<'fd> {
     pub(crate) fn moved(&mut self, n: u64) {
         self.start += n;
         self.len -= n;
+    }
+
+    /// The last `n` bytes that were said to have been moved were not.
+    pub(crate) fn back(&mut self, n: u64) {
+        self.start -= n;
+        self.len += n;
+    }
+
+    /// The first `n` bytes, to be moved by themselves. What is left of them is the whole's to give back.
+    fn part(&self, n: u64) -> Self {
+        Claim { fd: self.fd, start: self.start, len: n.min(self.len), is_shared: false }
     }
 
     /// Gives back what lies beyond the file's `end`, where there is nothing to claim. Others who claim
@@ -114,7 +129,7 @@ impl<'fd> Claim<'fd> {
     ///
     /// Two lseeks are not one. If others write both before the second one and before it is undone, the later
     /// of them writes over the earlier: so this is for errors, which are few.
-    fn give_back(&self) -> bool {
+    pub(crate) fn give_back(&self) -> bool {
         if self.len == 0 || !self.is_shared {
             return true;
         }
@@ -136,7 +151,8 @@ impl<'fd> Claim<'fd> {
         }
     }
 
-    fn end(&self) -> End<'fd> {
+    /// The descriptor with the offset of the next byte.
+    pub(crate) fn end(&self) -> End<'fd> {
         End { fd: self.fd, offset: Some(self.start) }
     }
 
@@ -268,6 +284,37 @@ impl Drop for Claim<'_> {
             self.give_back();
         }
     }
+}
+
+/// Moves the first `n` bytes of two ranges by pread and pwrite, as far as the source has them. Nothing is left in
+/// flight: what was read and not written is still the source's range. Returns how many were moved, and the
+/// error that stopped it.
+pub(crate) fn carry(
+    source: &mut Claim<'_>,
+    sink: &mut Claim<'_>,
+    n: u64,
+    flight: &mut Flight,
+) -> (u64, Option<StepError>) {
+    let (mut from, mut to) = (source.part(n), sink.part(n));
+    let error = loop {
+        if flight.buffer.is_empty() {
+            match from.read(flight) {
+                Ok(0) => break None,
+                Ok(_) => {}
+                Err(error) => break Some(error),
+            }
+        }
+        match to.write(flight) {
+            Ok(0) => break None,
+            Ok(_) => {}
+            Err(error) => break Some(error),
+        }
+    };
+    flight.buffer.take();
+    let moved = to.start - sink.start;
+    source.moved(moved);
+    sink.moved(moved);
+    (moved, error)
 }
 
 /// Moves the rest of two ranges of the same length by pread and pwrite, as far as the source has bytes.

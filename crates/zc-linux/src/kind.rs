@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use zc_core::PollFd;
 
-use crate::sys::{self, Protocol, Stat};
+use crate::sys::{self, Identity, Protocol, Stat};
 
 /// What stands behind a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,7 +85,7 @@ impl fmt::Display for Kind {
 pub(crate) struct Nature {
     pub(crate) kind: Kind,
     /// Device and inode, for files.
-    pub(crate) identity: ((u32, u32), u64),
+    pub(crate) identity: Identity,
     /// Length in bytes, for files.
     pub(crate) len: u64,
 }

@@ -11,7 +11,8 @@
 //!     │  ├ kind     what stands behind each of them
 //!     │  ├ table    what is known of such a pair: one row
 //!     │  ├ pieces   what the source is yielding
-//!     │  └ overlap  whether a file is being copied into itself
+//!     │  ├ overlap  whether a file is being copied into itself
+//!     │  └ holes    where a source has holes, if they are to be kept
 //!     ├ flight   keeps what was taken and not yet delivered: in memory, or in a
 //!     │  └ pipe     … from the process's pool
 //!     ├ report   counts what was moved, and how
@@ -38,6 +39,7 @@ mod claim;
 mod coalesce;
 mod fast;
 mod flight;
+mod holes;
 #[cfg(feature = "hook")]
 pub mod hook;
 mod kind;

@@ -44,6 +44,17 @@ pub struct Options {
     /// Whether to go by what is known of the pair of ends and by the size of what the source yields (the
     /// default), or to use the route's first mechanism from the first byte on, whatever it yields.
     pub adaptive: bool,
+    /// Whether a hole of a file becomes a hole of the file it is copied into, where it can be found and made: no
+    /// block is allocated for it, and no byte is moved. What the sink had there is gone, as if zeros had been
+    /// written, and a hole counts as the bytes that a read of it would yield.
+    ///
+    /// Off by default: a copy of blocks that are there cannot run out of space later, when the holes are
+    /// written to. And to find holes without moving an offset that others share, the source is opened once more,
+    /// by its name in /proc, for a few microseconds at a time; who watches the file (inotify(7)) sees that. Where
+    /// it cannot be opened so (no /proc, no permission), where some process has record locks on it (fcntl(2); to
+    /// close it would drop this process's), and where the sink is in append mode or the same file, holes are
+    /// copied as zeros.
+    pub keep_holes: bool,
     /// Whether a step either takes or delivers and never does both, unless one call does: for a driver that
     /// has one side of a step made elsewhere, off a runtime's worker for example. By default it does both.
     pub half_steps: bool,
@@ -58,6 +69,7 @@ impl Default for Options {
             pipe_size: pipe::DEFAULT_SIZE,
             page_sharing: PageSharing::default(),
             adaptive: true,
+            keep_holes: false,
             half_steps: false,
             coalesce: None,
         }

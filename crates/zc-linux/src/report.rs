@@ -62,6 +62,7 @@ pub struct Report {
     moved: u64,
     calls: u64,
     by: [u64; 4],
+    holes: u64,
     tried: [bool; 4],
     refused: [Option<i32>; 4],
 }
@@ -85,7 +86,13 @@ impl Report {
         self.by[mechanism as usize]
     }
 
-    /// The mechanism that delivered the most bytes; `None` if nothing was moved.
+    /// How many of the bytes moved are holes that the sink has now, too: no mechanism has moved those. 0 unless
+    /// [`keep_holes`](crate::Options::keep_holes) is set.
+    pub fn holes(&self) -> u64 {
+        self.holes
+    }
+
+    /// The mechanism that delivered the most bytes; `None` if none delivered any.
     pub fn mechanism(&self) -> Option<Mechanism> {
         Mechanism::ALL
             .into_iter()
@@ -107,6 +114,11 @@ impl Report {
     pub(crate) fn deliver(&mut self, mechanism: Mechanism, bytes: u64) {
         self.moved += bytes;
         self.by[mechanism as usize] += bytes;
+    }
+
+    pub(crate) fn pass_over(&mut self, hole: u64) {
+        self.moved += hole;
+        self.holes += hole;
     }
 
     pub(crate) fn try_with(&mut self, mechanism: Mechanism) {

@@ -154,6 +154,30 @@ impl Copier {
         self
     }
 
+    /// Whether a hole of a file becomes a hole of the file it is copied into. Off by default; see
+    /// [`Options::keep_holes`] for why, and for where it makes no difference.
+    ///
+    /// A hole counts as the bytes that a read of it would yield: in limits, offsets and callbacks.
+    ///
+    /// ```
+    /// use std::os::unix::fs::{FileExt, MetadataExt};
+    /// use zc_std::Copier;
+    ///
+    /// let disk = tempfile::tempfile()?;
+    /// disk.write_all_at(b"the end", 1 << 30)?;
+    ///
+    /// let copy = tempfile::tempfile()?;
+    /// let report = Copier::new().keep_holes(true).copy(&mut &disk, &mut &copy)?;
+    /// assert_eq!(report.moved(), (1 << 30) + 7);
+    /// assert_eq!((report.holes(), copy.metadata()?.blocks() < 1000), (1 << 30, true));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn keep_holes(mut self, keep: bool) -> Self {
+        self.options().keep_holes = keep;
+        self
+    }
+
     /// Lets bytes of a TCP source wait up to `max_delay` for more to come, so that the small writes
     /// of a chatty sender are moved together. Off by default.
     ///

@@ -8,6 +8,9 @@ mod shared_destination;
 /// Of one open file every byte is read once, whoever reads.
 mod shared_source;
 
+/// Holes are looked up and made in company, too.
+mod shared_holes;
+
 /// With a file to itself, a copy leaves its offset where the bytes end.
 mod offsets_alone;
 

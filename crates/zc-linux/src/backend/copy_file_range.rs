@@ -11,19 +11,19 @@
 use zc_core::End;
 
 use super::{Answer, Outcome};
-use crate::claim::{self, Claim, Extent};
+use crate::claim::{self, Claim, KnownEnd};
 use crate::flight::Flight;
 use crate::sys;
 
-/// `extent`: how far the source is known to go.
+/// `known_end`: how far the source is known to go.
 pub(crate) fn step(
     flight: &mut Flight,
     from: End<'_>,
     to: End<'_>,
     limit: u64,
-    extent: &mut Extent,
+    known_end: &mut KnownEnd,
 ) -> Answer {
-    let mut source = match Claim::of_source(from, limit, extent) {
+    let mut source = match Claim::of_source(from, limit, known_end) {
         Ok(claim) => claim,
         Err(outcome) => return outcome.into(),
     };

@@ -9,7 +9,7 @@ use zc_core::End;
 use super::{
     Answer, Outcome, failed, is_full, is_refusal, is_refusal_at_socket, sink_full_or_unclear,
 };
-use crate::claim::{Claim, Extent};
+use crate::claim::{Claim, KnownEnd};
 use crate::flight::Flight;
 use crate::kind::Kind;
 use crate::sys::{self, Syscall};
@@ -17,7 +17,7 @@ use crate::sys::{self, Syscall};
 /// So many bytes are claimed of the file even if the socket has no room for them.
 pub(crate) const LEAST: u64 = 64 * 1024;
 
-/// `waits_for_room`: the sink is in blocking mode, as far as is known. `extent`: how far the source is known to go. sendfile takes a larger request as a promise of
+/// `waits_for_room`: the sink is in blocking mode, as far as is known. `known_end`: how far the source is known to go. sendfile takes a larger request as a promise of
 /// more, and holds back the last segment (kernels 4.1 to 6.4, for up to 200 ms; 6.18 takes a tenth longer).
 pub(crate) fn step(
     flight: &mut Flight,
@@ -25,7 +25,7 @@ pub(crate) fn step(
     (to, kind): (End<'_>, Kind),
     limit: u64,
     waits_for_room: bool,
-    extent: &mut Extent,
+    known_end: &mut KnownEnd,
 ) -> Answer {
     // In blocking mode the call ends when all is sent. Else it sends what there is room for, and what it does
     // not send of its claim has to be read.
@@ -34,7 +34,7 @@ pub(crate) fn step(
         return Outcome::WantWrite.into();
     }
     let most = room.max(LEAST);
-    let mut source = match Claim::of_source(from, limit.min(most), extent) {
+    let mut source = match Claim::of_source(from, limit.min(most), known_end) {
         Ok(claim) => claim,
         Err(outcome) => return outcome.into(),
     };

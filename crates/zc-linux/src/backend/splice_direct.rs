@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use zc_core::End;
 
 use super::{Answer, Outcome, failed, is_full, is_refusal, sink_full_or_unclear};
-use crate::claim::{Claim, Extent};
+use crate::claim::{Claim, KnownEnd};
 use crate::flight::Flight;
 use crate::sys::{self, Syscall};
 
@@ -36,7 +36,7 @@ pub(crate) fn step_from_file(
     from: End<'_>,
     to: End<'_>,
     limit: u64,
-    extent: &mut Extent,
+    known_end: &mut KnownEnd,
 ) -> Answer {
     // Blocking or not, the call ends where the pipe is full.
     let room = sys::room_in_pipe(to.fd.fd()).unwrap_or(LEAST);
@@ -44,7 +44,7 @@ pub(crate) fn step_from_file(
         return Outcome::WantWrite.into();
     }
     let most = room.max(LEAST);
-    let mut source = match Claim::of_source(from, limit.min(most), extent) {
+    let mut source = match Claim::of_source(from, limit.min(most), known_end) {
         Ok(claim) => claim,
         Err(outcome) => return outcome.into(),
     };

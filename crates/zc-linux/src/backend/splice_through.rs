@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use zc_core::{End, Side};
 
 use super::{Answer, Outcome, failed, is_refusal, is_refusal_at_socket};
-use crate::claim::{Claim, Extent};
+use crate::claim::{Claim, KnownEnd};
 use crate::flight::Flight;
 use crate::kind::Kind;
 use crate::pool;
@@ -49,7 +49,7 @@ pub(crate) fn fill(
     flight: &mut Flight,
     (from, kind): (End<'_>, Kind),
     limit: u64,
-    extent: &mut Extent,
+    known_end: &mut KnownEnd,
     pipe_size: usize,
 ) -> Answer {
     let pipe = match flight.pipe(pipe_size) {
@@ -59,7 +59,7 @@ pub(crate) fn fill(
     debug_assert_eq!(pipe.level(), 0, "a pipe that is not empty may be full, and block");
     let fd = from.fd.fd();
     if kind == Kind::File {
-        return fill_from_file(flight, from, limit, extent);
+        return fill_from_file(flight, from, limit, known_end);
     }
     // A splice that waits for its source keeps its pipe all the while. Only half the pipes may be used so.
     if pool::is_scarce() && sys::is_ready(fd, PollFlags::IN | PollFlags::RDHUP) != Ok(true) {
@@ -83,11 +83,16 @@ pub(crate) fn fill(
     }
 }
 
-fn fill_from_file(flight: &mut Flight, from: End<'_>, limit: u64, extent: &mut Extent) -> Answer {
+fn fill_from_file(
+    flight: &mut Flight,
+    from: End<'_>,
+    limit: u64,
+    known_end: &mut KnownEnd,
+) -> Answer {
     let pipe = flight.pipe.as_mut().expect("the caller has one");
     // Each page takes a place, also one of which only a part is wanted: one more than the bytes would need.
     let len = limit.min((pipe.capacity() as u64).saturating_sub(PAGE).max(PAGE));
-    let mut source = match Claim::of_source(from, len, extent) {
+    let mut source = match Claim::of_source(from, len, known_end) {
         Ok(claim) => claim,
         Err(outcome) => return outcome.into(),
     };

@@ -10,6 +10,7 @@
 // 20 to 40 ns each, which small copies notice.
 
 mod files;
+mod holes;
 mod kernel;
 mod pipes;
 mod process;
@@ -25,6 +26,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::io::Errno;
 
 pub(crate) use files::{advance, flags, is_one_open_file, position};
+pub(crate) use holes::{extend, is_locked, next_data, next_hole, punch, reopen};
 pub(crate) use kernel::{copy_file_range, sendfile, splice};
 pub(crate) use pipes::{pipe, pipe_size, room_in_pipe, set_pipe_size};
 pub(crate) use process::process;
@@ -32,7 +34,7 @@ pub(crate) use read_write::{read_end, read_fd, read_what_is_there, write_end, wr
 pub(crate) use sockets::{
     Protocol, is_stream, low_water, protocol, reset_when_closed, room, set_low_water, unsent,
 };
-pub(crate) use stat::{Stat, stat};
+pub(crate) use stat::{Identity, Stat, has_fewer_blocks, stat};
 pub(crate) use wait::{is_ready, readiness, wait_readable};
 
 /// The calls of the table, by the names of their manual pages.
@@ -71,6 +73,16 @@ pub enum Syscall {
     Kcmp,
     /// lseek(2)
     Seek,
+    /// lseek(2) with `SEEK_DATA`
+    SeekData,
+    /// lseek(2) with `SEEK_HOLE`
+    SeekHole,
+    /// fallocate(2)
+    Fallocate,
+    /// openat(2)
+    Open,
+    /// fcntl(2) with `F_OFD_GETLK`
+    GetLock,
     /// poll(2)
     Poll,
     /// getsockopt(2)
@@ -90,12 +102,16 @@ impl Syscall {
             Syscall::CopyFileRange => "copy_file_range",
             Syscall::Sendfile => "sendfile",
             Syscall::Pipe => "pipe2",
-            Syscall::SetPipeSize | Syscall::GetPipeSize | Syscall::GetFlags => "fcntl",
+            Syscall::SetPipeSize | Syscall::GetPipeSize | Syscall::GetFlags | Syscall::GetLock => {
+                "fcntl"
+            }
             Syscall::Kcmp => "kcmp",
             Syscall::Statx => "statx",
             Syscall::Fstat => "fstat",
             Syscall::Unsent | Syscall::Unread => "ioctl",
-            Syscall::Seek => "lseek",
+            Syscall::Seek | Syscall::SeekData | Syscall::SeekHole => "lseek",
+            Syscall::Fallocate => "fallocate",
+            Syscall::Open => "openat",
             Syscall::Poll => "poll",
             Syscall::GetSockOpt => "getsockopt",
             Syscall::SetSockOpt => "setsockopt",

@@ -86,6 +86,18 @@ pub(super) fn is_one_open_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Re
     Ok(answer == 0)
 }
 
+/// Whether some process has a record lock on the file that does not belong to this open file, its own process
+/// included (`F_OFD_GETLK`, [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)).
+pub(super) fn is_locked(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    // SAFETY: `flock` is a struct of integers, for which all zeros are a value. These mean: the whole file.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    let (write, none) = (libc::F_WRLCK, libc::F_UNLCK);
+    lock.l_type = libc::c_short::try_from(write).expect("one of three small numbers");
+    // SAFETY: the kernel reads and writes the struct, which lives on, and keeps no pointer to it.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) })?;
+    Ok(libc::c_int::from(lock.l_type) != none)
+}
+
 /// A number, 0 at first, that is 0 again in a forked child, whatever it was in the parent
 /// (`MADV_WIPEONFORK`, Linux 4.14,
 /// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html)); `None` where the kernel

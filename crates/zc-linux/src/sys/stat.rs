@@ -10,12 +10,14 @@ use rustix::io::Errno;
 
 use super::{Syscall, ask};
 
+/// Device and inode.
+pub(crate) type Identity = ((u32, u32), u64);
+
 /// As much of a descriptor's stat as a copy needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stat {
     pub(crate) kind: FileType,
-    /// Device and inode.
-    pub(crate) identity: ((u32, u32), u64),
+    pub(crate) identity: Identity,
     /// Major and minor number, for a device.
     pub(crate) device: (u32, u32),
     /// Length in bytes, for a file; 0 if it is not known.
@@ -56,4 +58,17 @@ fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
         device: (major(got.st_rdev), minor(got.st_rdev)),
         len: u64::try_from(got.st_size).unwrap_or(0),
     })
+}
+
+/// Whether a file has fewer blocks than its length would need, as one with holes has. A file system that
+/// compresses, or does not tell, may say so of others.
+#[cold]
+pub(crate) fn has_fewer_blocks(fd: BorrowedFd<'_>) -> bool {
+    /// Of stx_blocks, whatever the file system's are.
+    const BLOCK: u64 = 512;
+    let wanted = StatxFlags::SIZE | StatxFlags::BLOCKS;
+    let got =
+        ask(Syscall::Statx, Some(fd), || rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, wanted));
+    // Without statx, whether it has any is looked up at each step.
+    got.map_or(true, |got| got.stx_blocks.saturating_mul(BLOCK) < got.stx_size)
 }

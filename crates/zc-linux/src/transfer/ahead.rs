@@ -8,7 +8,7 @@ use zc_core::{End, PollFd, Side};
 use super::plan::{Plan, TINY};
 use super::{Counted, Transfer, forked, step_of};
 use crate::backend::{Answer, Outcome, read_write, splice_through};
-use crate::claim::Extent;
+use crate::claim::KnownEnd;
 use crate::kind::{Kind, Nature};
 use crate::options::PageSharing;
 use crate::pool;
@@ -77,7 +77,7 @@ impl Transfer {
         }
         self.tries(Mechanism::Splice);
         let (size, flight) = (self.options.pipe_size, &mut self.flight);
-        splice_through::fill(flight, (from, Kind::File), most, &mut Extent::of(len), size)
+        splice_through::fill(flight, (from, Kind::File), most, &mut KnownEnd::of(len), size)
     }
 
     /// What is known of `to`, for bytes that a step without a sink has taken.

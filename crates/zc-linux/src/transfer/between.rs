@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use zc_core::End;
 use zc_core::driver::{Next, Step};
 
+use super::holes::Ahead;
 use super::plan::Plan;
 use super::{Transfer, step_of};
 use crate::backend::{
@@ -99,7 +100,7 @@ impl Transfer {
             && self
                 .plan
                 .as_ref()
-                .is_some_and(|plan| plan.extent.is_at_end() && !plan.is_exhausted())
+                .is_some_and(|plan| plan.known_end.is_at_end() && !plan.is_exhausted())
     }
 
     /// The read that finds the end of a file: a step of its own for it would walk all the layers once more, a
@@ -137,7 +138,12 @@ impl Transfer {
             }
             let reads_messages = plan.source == Kind::Messages;
             let budget = if reads_messages { u64::MAX } else { budget };
-            let limit = limit.min(plan.most()).min(budget);
+            let most = limit.min(plan.most()).min(budget);
+            let limit = match self.look_ahead(from, to, limit.min(budget)) {
+                Ahead::Data(ahead) => most.min(ahead),
+                Ahead::Passed(step) => return step,
+            };
+            let plan = self.plan.as_ref().expect("made above");
             let way = plan.way();
             if way == Way::ReadWrite {
                 return self.read_and_write(from, to, limit);
@@ -186,15 +192,15 @@ impl Transfer {
         let of_file = limit.min(plan.most_of_file());
         let answer = match way {
             Way::CopyFileRange => {
-                copy_file_range::step(flight, from, to, of_file, &mut plan.extent)
+                copy_file_range::step(flight, from, to, of_file, &mut plan.known_end)
             }
             Way::Sendfile => {
                 let waits_for_room = of_file <= sendfile::LEAST || plan.sink_waits(to);
                 let to = (to, plan.sink);
-                sendfile::step(flight, from, to, of_file, waits_for_room, &mut plan.extent)
+                sendfile::step(flight, from, to, of_file, waits_for_room, &mut plan.known_end)
             }
             Way::SpliceDirect if plan.source == Kind::File => {
-                splice_direct::step_from_file(flight, from, to, of_file, &mut plan.extent)
+                splice_direct::step_from_file(flight, from, to, of_file, &mut plan.known_end)
             }
             Way::SpliceDirect => splice_direct::step(from, to, limit),
             Way::SpliceThrough => {
@@ -209,7 +215,7 @@ impl Transfer {
                         flight,
                         (from, plan.source),
                         of_file.min(most).min(room),
-                        &mut plan.extent,
+                        &mut plan.known_end,
                         options.pipe_size,
                     ),
                     Err(errno) => Outcome::NoPipe(errno).into(),

@@ -5,12 +5,13 @@
 //!  └ walk      one walk down the sink and the source, and then
 //!     ├ deliver   what is in flight already (ahead: of a file, taken without a sink), or
 //!     └ between   bytes from descriptor to descriptor, as is meant for this pair of ends (plan, pieces,
-//!                 overlap), by one mechanism (backend)
+//!                 overlap, holes), by one mechanism (backend)
 //! ```
 
 mod ahead;
 mod between;
 mod deliver;
+pub(crate) mod holes;
 pub(crate) mod overlap;
 pub(crate) mod pieces;
 pub(crate) mod plan;

@@ -5,10 +5,11 @@ use rustix::io::Errno;
 use zc_core::driver::StepError;
 use zc_core::{End, PollFd};
 
+use super::holes::Holes;
 use super::overlap;
 use super::pieces::Pieces;
 use crate::backend;
-use crate::claim::Extent;
+use crate::claim::KnownEnd;
 use crate::kind::{Kind, Nature};
 use crate::options::Options;
 use crate::sys;
@@ -41,13 +42,15 @@ pub(crate) struct Plan {
     /// How many more bytes the copy of a file into itself may take.
     remaining: u64,
     /// How far the source is known to go, for a file.
-    pub(crate) extent: Extent,
+    pub(crate) known_end: KnownEnd,
     /// The most to try a way with that is likely to refuse.
     trial: u64,
     /// The sink cannot be spliced to.
     pub(crate) refuses_splice: bool,
     /// The sink is in blocking mode, if it has been asked.
     sink_waits: Option<bool>,
+    /// Where the source's holes are, if they are to be kept: not often, and a transfer is small.
+    pub(crate) holes: Option<Box<Holes>>,
 }
 
 impl Plan {
@@ -55,7 +58,8 @@ impl Plan {
     #[inline]
     pub(crate) fn pays(from: PollFd<'_>, limit: u64, so_far: u64, options: &Options) -> bool {
         let quiet_socket = from.is_socket() && so_far < NOTABLE;
-        !options.adaptive || limit > SMALL && !quiet_socket
+        let may_have_holes = options.keep_holes && !from.is_socket();
+        !options.adaptive || may_have_holes || limit > SMALL && !quiet_socket
     }
 
     /// Looks at the descriptors. No read from the source has brought more than `largest` bytes.
@@ -87,16 +91,17 @@ impl Plan {
             piece: row.piece,
             pieces: None,
             remaining: u64::MAX,
-            extent: Extent::UNKNOWN,
+            known_end: KnownEnd::NONE,
             trial: u64::MAX,
             refuses_splice: false,
             sink_waits: None,
+            holes: None,
         };
         if source.kind == Kind::File {
             // A length of 0 says nothing: procfs files have it too. What is not known to be there is not
             // claimed.
             if source.len > 0 {
-                plan.extent = Extent::of(source.len);
+                plan.known_end = KnownEnd::of(source.len);
             }
             // For so few bytes read/write is right.
             if source.len == 0 || options.adaptive && is_tiny(&source, limit) {
@@ -107,15 +112,20 @@ impl Plan {
                 plan.trial = SMALL;
             }
         }
+        let keeps_holes = options.keep_holes
+            && (source.kind, sink.kind) == (Kind::File, Kind::File)
+            && !source.is_same_file(&sink)
+            && Holes::are_likely(from);
         // The kernel finds the place of each write by itself, and splices nothing into such a file. Where so
         // little is claimed, the refusal costs less than to ask every time.
-        let is_asked = source.kind != Kind::File || plan.extent.left.min(limit) > SMALL;
-        if sink.kind == Kind::File
-            && plan.route != READ_WRITE
-            && is_asked
-            && sys::flags(to.fd.fd()).is_ok_and(|flags| flags.contains(OFlags::APPEND))
-        {
+        let is_asked = source.kind != Kind::File || plan.known_end.left.min(limit) > SMALL;
+        let appends = sink.kind == Kind::File
+            && (plan.route != READ_WRITE && is_asked || keeps_holes)
+            && sys::flags(to.fd.fd()).is_ok_and(|flags| flags.contains(OFlags::APPEND));
+        if appends {
             plan.only_read_write();
+        } else if keeps_holes {
+            plan.holes = Some(Box::new(Holes::new(&source)));
         }
         // Only files have places to read and write at; read/write says so.
         let has_places = |end: End<'_>, kind| end.offset.is_none() || kind == Kind::File;
@@ -130,7 +140,7 @@ impl Plan {
         }
         // Nothing can be shared between devices, so that small files are not worth trying.
         let is_local = source.identity.0 == sink.identity.0;
-        let is_small = plan.extent.left.min(limit) <= SMALL;
+        let is_small = plan.known_end.left.min(limit) <= SMALL;
         let not_worth_it =
             is_tiny(&source, limit) || is_small && sink.kind == Kind::File && !is_local;
         match row.pays {
@@ -155,10 +165,11 @@ impl Plan {
             piece: u64::MAX,
             pieces: None,
             remaining: left,
-            extent: Extent { left, ..Extent::UNKNOWN },
+            known_end: KnownEnd { left, ..KnownEnd::NONE },
             trial: u64::MAX,
             refuses_splice: false,
             sink_waits: None,
+            holes: None,
         })
     }
 
@@ -177,16 +188,18 @@ impl Plan {
             piece: u64::MAX,
             pieces: None,
             remaining: u64::MAX,
-            extent: Extent::UNKNOWN,
+            known_end: KnownEnd::NONE,
             trial: u64::MAX,
             refuses_splice: false,
             sink_waits: None,
+            holes: None,
         }
     }
 
     /// How the next bytes go.
     pub(crate) fn way(&self) -> Way {
-        let reads = self.extent.is_at_end() || self.pieces.as_ref().is_some_and(Pieces::are_small);
+        let reads =
+            self.known_end.is_at_end() || self.pieces.as_ref().is_some_and(Pieces::are_small);
         if reads { Way::ReadWrite } else { self.route[0] }
     }
 
@@ -197,7 +210,7 @@ impl Plan {
 
     /// How many bytes to claim at once at the most.
     pub(crate) fn most_of_file(&self) -> u64 {
-        self.extent.left.min(self.trial)
+        self.known_end.left.min(self.trial)
     }
 
     /// Whether the source may give more.
@@ -218,7 +231,7 @@ impl Plan {
 
     /// A step took `n` bytes in a way that says nothing about the size of the source's pieces.
     pub(crate) fn took_aside(&mut self, n: u64) {
-        self.extent.left = self.extent.left.saturating_sub(n);
+        self.known_end.left = self.known_end.left.saturating_sub(n);
         self.remaining = self.remaining.saturating_sub(n);
     }
 
@@ -238,7 +251,7 @@ impl Plan {
 
     /// There is nothing more where the file was known to end, or others have read it.
     pub(crate) fn found_end(&mut self) {
-        self.extent.left = 0;
+        self.known_end.left = 0;
     }
 
     /// The current way cannot do it: on to the next, if there is one.

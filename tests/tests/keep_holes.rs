@@ -1,0 +1,503 @@
+//! Holes that stay holes, if asked for. The yardstick for bytes, offsets, counts and limits is the same copy
+//! without the option; that for blocks is cp(1).
+
+use std::cell::Cell;
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::LazyLock;
+
+use zc_core::driver::Next;
+use zc_linux::{Options, Transfer};
+use zc_std::hook::{self, Action, Syscall};
+use zc_std::{Copier, Mechanism, Progress};
+use zc_testkit::data::{assert_same, bytes};
+use zc_testkit::mounts::Mount;
+use zc_testkit::skip::or_skip;
+use zc_testkit::sparse::{LAYOUTS, blocks, fill, make};
+use zc_testkit::{child, fds, files};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// How much more a copy may have than cp's: an extent's tail here and there.
+const SLACK: u64 = 2 * 128;
+
+/// What the sink is before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Before {
+    Empty,
+    /// So many bytes of old data.
+    Old(u64),
+    Appending,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    /// Where the source and the sink stand.
+    from: u64,
+    to: u64,
+    before: Before,
+    limit: u64,
+}
+
+const CASES: [Case; 9] = [
+    Case { from: 0, to: 0, before: Before::Empty, limit: u64::MAX },
+    Case { from: 0, to: 0, before: Before::Old(5 * MIB + 5), limit: u64::MAX },
+    Case { from: 0, to: 0, before: Before::Old(17 * MIB), limit: u64::MAX },
+    Case { from: 0, to: 0, before: Before::Appending, limit: u64::MAX },
+    Case { from: 64 * KIB, to: 3 * MIB, before: Before::Old(4 * MIB), limit: u64::MAX },
+    Case { from: 1001, to: 77, before: Before::Old(6 * MIB + 1), limit: u64::MAX },
+    Case { from: 0, to: 20 * MIB + 1, before: Before::Old(1), limit: 8 * MIB + 1 },
+    Case { from: 0, to: 0, before: Before::Empty, limit: 14 * MIB + 13 },
+    Case { from: 3 * MIB + 1, to: 5, before: Before::Old(MIB), limit: 40 * KIB },
+];
+
+/// What sinks have in them before.
+fn old() -> &'static [u8] {
+    static OLD: LazyLock<Vec<u8>> = LazyLock::new(|| bytes(9, 17 * MIB as usize));
+    &OLD
+}
+
+/// Everything that can be seen of a copy from outside.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    moved: u64,
+    left: u64,
+    told: u64,
+    offsets: (u64, u64),
+}
+
+/// By what a copy is driven.
+#[derive(Clone, Copy, Debug)]
+enum Driven {
+    Blocking {
+        adaptive: bool,
+    },
+    /// By steps of so many bytes.
+    Steps(u64),
+}
+
+/// Makes one copy. Returns what is seen of it, and how many bytes the holes had.
+fn copy((from, to): (&Path, &Path), case: Case, driven: Driven, keep: bool) -> (Seen, u64) {
+    let mut source = File::open(from).unwrap();
+    source.seek(SeekFrom::Start(case.from)).unwrap();
+    // A new one: xfs may keep blocks for a file that is written again and again.
+    let _ = fs::remove_file(to);
+    match case.before {
+        Before::Old(len) => fs::write(to, &old()[..len as usize]).unwrap(),
+        Before::Empty | Before::Appending => fs::write(to, b"").unwrap(),
+    }
+    let appends = case.before == Before::Appending;
+    let mut sink = File::options().write(true).append(appends).open(to).unwrap();
+    sink.seek(SeekFrom::Start(case.to)).unwrap();
+    let mut told = 0;
+    let mut limited = Progress::new(&source, |n| told += n).take(case.limit);
+    let report = match driven {
+        Driven::Blocking { adaptive } => {
+            let mut copier = Copier::new().adaptive(adaptive).keep_holes(keep);
+            copier.copy(&mut limited, &mut sink).unwrap()
+        }
+        Driven::Steps(budget) => {
+            let mut options = Options::default();
+            options.keep_holes = keep;
+            let mut transfer = Transfer::new(options);
+            loop {
+                let step = transfer.step(&mut limited, &mut sink, budget);
+                assert!(step.taken <= budget, "{step:?}");
+                match step.next {
+                    Next::Again => {}
+                    Next::Ended => break,
+                    other => panic!("{other:?}"),
+                }
+            }
+            transfer.report().clone()
+        }
+    };
+    let left = limited.limit();
+    let by: u64 = Mechanism::ALL.into_iter().map(|mechanism| report.moved_by(mechanism)).sum();
+    assert_eq!(report.moved(), by + report.holes(), "{report:?}");
+    let offsets = (files::position(&source), files::position(&sink));
+    (Seen { moved: report.moved(), left, told, offsets }, report.holes())
+}
+
+/// Copies every layout in every case, with the option and without it.
+fn copies((source, sink): (&Path, &Path), what: &str) {
+    let (from, to, plain) = (source.join("from"), sink.join("to"), sink.join("plain"));
+    for layout in LAYOUTS {
+        make(&from, layout);
+        for case in CASES {
+            let (want, _) = copy((&from, &plain), case, Driven::Blocking { adaptive: true }, false);
+            let driven = [
+                Driven::Blocking { adaptive: true },
+                Driven::Blocking { adaptive: false },
+                Driven::Steps(700 * KIB),
+            ];
+            for driven in driven {
+                let what = format!("{what} {layout:?} {case:?} {driven:?}");
+                let (got, holes) = copy((&from, &to), case, driven, true);
+                assert_eq!(got, want, "{what}");
+                assert!(fs::read(&to).unwrap() == fs::read(&plain).unwrap(), "{what}");
+                assert!(case.before != Before::Appending || holes == 0, "{what}: {holes}");
+                // To have blocks counted takes a sync each.
+                let all = (case.from, case.to, case.limit) == (0, 0, u64::MAX);
+                if !all || !matches!(driven, Driven::Blocking { adaptive: true }) {
+                    continue;
+                }
+                let (most, now) = (blocks(&plain), blocks(&to));
+                assert!(now <= most + SLACK, "{what}: {now} blocks, {most} without");
+                if case.before == Before::Empty {
+                    let data: u64 = layout.1.iter().map(|(_, len)| len).sum();
+                    // At 64 KiB, the largest blocks.
+                    let tails = layout.1.len() as u64 * 128 * KIB;
+                    assert!(holes <= layout.0 - data, "{what}: {holes}");
+                    assert!(holes + data + tails >= layout.0, "{what}: {holes}");
+                    let most = blocks_by_cp(&from, &sink.join("cp"));
+                    assert!(now <= most + SLACK, "{what}: {now} blocks, {most} by cp");
+                }
+            }
+        }
+    }
+}
+
+fn blocks_by_cp(from: &Path, to: &Path) -> u64 {
+    let _ = fs::remove_file(to);
+    let how = ["--sparse=auto", "--reflink=never"];
+    assert!(Command::new("cp").args(how).args([from, to]).status().unwrap().success());
+    blocks(to)
+}
+
+#[test]
+fn as_without_the_option_and_as_few_blocks_as_cp() {
+    let _leaks = fds::no_leaks();
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    copies((dir.path(), dir.path()), "disk");
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    copies((memory.path(), dir.path()), "memory to disk");
+}
+
+#[test]
+fn on_ext4() {
+    let _leaks = fds::no_leaks();
+    on(Mount::ext4(150));
+}
+
+#[test]
+fn on_tmpfs() {
+    let _leaks = fds::no_leaks();
+    on(Mount::tmpfs(150 * KIB));
+}
+
+#[test]
+fn on_xfs() {
+    let _leaks = fds::no_leaks();
+    on(Mount::xfs(300));
+}
+
+#[test]
+fn on_btrfs() {
+    let _leaks = fds::no_leaks();
+    on(Mount::btrfs(300));
+}
+
+#[test]
+fn on_overlay() {
+    let _leaks = fds::no_leaks();
+    on(Mount::overlay());
+}
+
+fn on(mount: Result<Mount, String>) {
+    let Some(mount) = or_skip(mount) else { return };
+    copies((&mount.root(), &mount.root()), mount.kind());
+}
+
+/// FUSE may know of no holes, and of no fallocate.
+#[test]
+fn where_nothing_is_known_of_holes() {
+    let _leaks = fds::no_leaks();
+    let Some(mount) = or_skip(Mount::fuse(100)) else { return };
+    let (from, to, plain) = (mount.path("from"), mount.path("to"), mount.path("plain"));
+    make(&from, LAYOUTS[4]);
+    for case in CASES {
+        let driven = Driven::Blocking { adaptive: true };
+        let (want, _) = copy((&from, &plain), case, driven, false);
+        assert_eq!(copy((&from, &to), case, driven, true).0, want, "{case:?}");
+        assert!(fs::read(&to).unwrap() == fs::read(&plain).unwrap(), "{case:?}");
+    }
+}
+
+/// A hole, data, a hole: looked up once each, and no byte moved but the data's.
+#[test]
+fn the_calls_it_makes() {
+    let _leaks = fds::no_leaks();
+    use Syscall::{CopyFileRange, Fallocate, GetLock, Open, Read, Seek, SeekData, SeekHole, Statx};
+    let (from, to) = (files::empty(), files::empty());
+    fill(&from, (4 * MIB, &[(MIB, MIB)]));
+    let recorder = hook::record();
+    let report = Copier::new().keep_holes(true).copy(&mut &from, &mut &to).unwrap();
+    let calls: Vec<_> = recorder.calls().iter().map(|record| record.call.syscall).collect();
+    assert_same(&files::contents(&to), &files::contents(&from));
+    assert_eq!(report.calls(), calls.len() as u64);
+    let from_the_first_hole = calls.iter().position(|&call| call == GetLock).unwrap();
+    // What is there; a range claimed, and what of it lies beyond the end given back; the sink's, and how far that
+    // reaches.
+    let hole = [GetLock, Open, Statx, SeekData, Seek, Seek, Seek, Statx];
+    let data = [GetLock, Open, Statx, SeekData, SeekHole, CopyFileRange];
+    // No data beyond it: how long is the file? So far is the sink to reach, without a block.
+    let last = [GetLock, Open, Statx, SeekData, Statx, Fallocate, Fallocate];
+    let end = [Seek, Read];
+    let want = [&hole[..], &data, &last, &end].concat();
+    assert_eq!(calls[from_the_first_hole..], want);
+}
+
+/// A file without holes costs one call more, and one that ends at the limit none to find the end.
+#[test]
+fn a_file_without_holes_is_not_looked_at() {
+    let _leaks = fds::no_leaks();
+    let from = files::holding(&bytes(1, MIB as usize));
+    for keep in [true, false] {
+        let to = files::empty();
+        (&from).rewind().unwrap();
+        let recorder = hook::record();
+        Copier::new().keep_holes(keep).copy(&mut (&from).take(MIB), &mut &to).unwrap();
+        assert!(recorder.calls_to(Syscall::Open).is_empty());
+        assert_eq!(recorder.calls_to(Syscall::Statx).len(), if keep { 3 } else { 2 });
+        assert!(recorder.calls_to(Syscall::Read).is_empty());
+    }
+}
+
+/// Off, nothing of it happens.
+#[test]
+fn off_by_default() {
+    let _leaks = fds::no_leaks();
+    let (from, to) = (files::empty(), files::empty());
+    fill(&from, (MIB, &[]));
+    let recorder = hook::record();
+    let report = Copier::new().copy(&mut &from, &mut &to).unwrap();
+    assert_eq!((report.moved(), report.holes()), (MIB, 0));
+    for syscall in [Syscall::Open, Syscall::SeekData, Syscall::Fallocate, Syscall::GetLock] {
+        assert!(recorder.calls_to(syscall).is_empty());
+    }
+}
+
+/// What cannot be found out, or done, is copied as zeros.
+#[test]
+fn every_refusal() {
+    let _leaks = fds::no_leaks();
+    let from = files::empty();
+    fill(&from, LAYOUTS[4]);
+    let want = files::contents(&from);
+    let refusals = [
+        (Syscall::GetLock, vec![libc::EINVAL, libc::ENOLCK, libc::ENOSYS]),
+        (Syscall::Open, vec![libc::ENOENT, libc::EACCES, libc::EMFILE, libc::EAGAIN, libc::ELOOP]),
+        (Syscall::SeekData, vec![libc::EINVAL, libc::EOPNOTSUPP, libc::ENOSYS, libc::EIO]),
+        (Syscall::SeekHole, vec![libc::EINVAL, libc::EOPNOTSUPP, libc::ENXIO]),
+        (Syscall::Fallocate, vec![libc::EOPNOTSUPP, libc::ENOSYS, libc::EPERM, libc::ENOSPC]),
+    ];
+    for (syscall, errnos) in refusals {
+        for errno in errnos {
+            for before in [&[][..], old()] {
+                let old = before.len();
+                for driven in [Driven::Blocking { adaptive: true }, Driven::Steps(MIB)] {
+                    let to = files::holding(before);
+                    (&to).rewind().unwrap();
+                    (&from).rewind().unwrap();
+                    let _hook = hook::replace(move |call| match call.syscall {
+                        asked if asked == syscall => Action::Fail(errno),
+                        _ => Action::Proceed,
+                    });
+                    let mut options = Options::default();
+                    options.keep_holes = true;
+                    let mut transfer = Transfer::new(options);
+                    let budget = match driven {
+                        Driven::Blocking { .. } => u64::MAX,
+                        Driven::Steps(budget) => budget,
+                    };
+                    loop {
+                        match transfer.step(&mut &from, &mut &to, budget).next {
+                            Next::Again => {}
+                            Next::Ended => break,
+                            other => panic!("{syscall:?} {errno}: {other:?}"),
+                        }
+                    }
+                    let report = transfer.report();
+                    let what = format!("{syscall:?} {errno} {old} {driven:?}: {report:?}");
+                    assert_eq!(report.moved(), want.len() as u64, "{what}");
+                    let got = files::contents(&to);
+                    assert_same(&got[..want.len()], &want);
+                    assert_same(&got[want.len()..], &before[want.len().min(old)..]);
+                    // Beyond the sink's end no fallocate is needed.
+                    let keeps = syscall == Syscall::Fallocate && old == 0;
+                    assert!((report.holes() > 8 * MIB) == keeps, "{what}");
+                    assert_eq!(files::position(&from), want.len() as u64);
+                    assert_eq!(files::position(&to), want.len() as u64);
+                }
+            }
+        }
+    }
+}
+
+/// Each call of a copy fails in turn, once or from then on, in many ways. Whatever comes of it, what is counted
+/// is there; and once nothing fails any more the copy completes.
+#[test]
+fn every_call_fails_in_turn() {
+    let _leaks = fds::no_leaks();
+    let errnos = [libc::EIO, libc::ENOSPC, libc::EBADF, libc::EINVAL, libc::EAGAIN];
+    let from = files::empty();
+    fill(&from, (600 * KIB, &[(0, KIB), (200 * KIB, 60 * KIB), (400 * KIB, 5)]));
+    let (want, old) = (files::contents(&from), bytes(3, 300 * KIB as usize + 7));
+    for (errno, for_good) in errnos.iter().flat_map(|&errno| [(errno, false), (errno, true)]) {
+        for nth in 0.. {
+            let what = format!("call {nth}, {errno}, for good: {for_good}");
+            let to = files::holding(&old);
+            (&to).rewind().unwrap();
+            (&from).rewind().unwrap();
+            let count = Rc::new(Cell::new(0));
+            let counted = Rc::clone(&count);
+            let guard = hook::replace(move |call| {
+                let now = counted.replace(counted.get() + 1);
+                // A claim is given back by lseek, so that always has to work in the end.
+                let goes_on = for_good && call.syscall != Syscall::Seek;
+                let fails = if goes_on { now >= nth } else { now == nth };
+                if fails { Action::Fail(errno) } else { Action::Proceed }
+            });
+            let mut copier = Copier::new().keep_holes(true);
+            let mut limited = (&from).take(u64::MAX);
+            let outcome = copier.copy(&mut limited, &mut &to);
+            drop(guard);
+            let all = nth >= count.get();
+            let mut moved = copier.report().moved();
+            let taken = u64::MAX - limited.limit();
+            assert_eq!(taken, moved + copier.in_flight() as u64, "{what}");
+            assert_eq!(files::position(&from), taken, "{what}");
+            assert_eq!(files::position(&to), moved, "{what}");
+            assert_same(&files::contents(&to)[..moved as usize], &want[..moved as usize]);
+            match outcome {
+                Ok(_) => {}
+                Err(error) => {
+                    assert!(!all, "{error}");
+                    moved += copier.copy(&mut limited, &mut &to).unwrap().moved();
+                }
+            }
+            assert_eq!(moved, want.len() as u64, "{what}");
+            assert_same(&files::contents(&to), &want);
+            if all {
+                break;
+            }
+        }
+    }
+}
+
+/// A disk that fills up in a hole of the source: as with zeros, and then there is room again.
+#[test]
+fn a_full_disk() {
+    let _leaks = fds::no_leaks();
+    let Some(disk) = or_skip(Mount::tmpfs(1024)) else { return };
+    let from = files::empty();
+    fill(&from, (8 * MIB, &[(0, 8 * KIB), (4 * MIB, 8 * KIB)]));
+    let want = files::contents(&from);
+    let full = disk.path("full");
+    let mut hog = File::create(&full).unwrap();
+    let to = File::options().read(true).write(true).create_new(true).open(disk.path("to")).unwrap();
+    // A page is left.
+    while hog.write_all(&[1; 4096]).is_ok() {}
+    hog.set_len(hog.metadata().unwrap().len() / 4096 * 4096 - 4096).unwrap();
+    let mut copier = Copier::new().keep_holes(true);
+    let error = copier.copy(&mut &from, &mut &to).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+    assert_eq!(files::position(&to), error.moved());
+    assert_eq!(files::position(&from), error.moved() + copier.in_flight() as u64);
+    let moved = error.moved() as usize;
+    assert_same(&files::contents(&to)[..moved], &want[..moved]);
+    fs::remove_file(full).unwrap();
+    drop(hog);
+    copier.copy(&mut &from, &mut &to).unwrap();
+    assert_same(&files::contents(&to), &want);
+    assert!(to.metadata().unwrap().blocks() * 512 < MIB);
+}
+
+/// A source that becomes shorter has no holes beyond its end.
+#[test]
+fn a_source_that_is_cut_short() {
+    let _leaks = fds::no_leaks();
+    for at in [Syscall::Open, Syscall::SeekData, Syscall::Fallocate] {
+        let (from, to) = (files::empty(), files::empty());
+        fill(&from, (8 * MIB, &[(0, 8 * KIB)]));
+        let same = from.try_clone().unwrap();
+        let _hook = hook::replace(move |call| {
+            if call.syscall == at {
+                same.set_len(100).unwrap();
+            }
+            Action::Proceed
+        });
+        let report = Copier::new().keep_holes(true).copy(&mut &from, &mut &to).unwrap();
+        let len = to.metadata().unwrap().len();
+        assert_eq!((files::position(&from), report.moved(), files::position(&to)), (len, len, len));
+        // A hole that was there when it was looked up may be in the copy.
+        assert!(len == 100 || len > 8 * KIB && at == Syscall::Fallocate, "{at:?}: {len}");
+        assert_same(&files::contents(&to)[..100], &bytes(1, 100));
+    }
+}
+
+/// What is written into a hole before the copy gets there is copied, also between two steps in one hole.
+#[test]
+fn a_hole_that_is_written_to() {
+    let _leaks = fds::no_leaks();
+    let (from, to) = (files::empty(), files::empty());
+    fill(&from, (8 * MIB, &[]));
+    let mut options = Options::default();
+    options.keep_holes = true;
+    let mut transfer = Transfer::new(options);
+    let first = transfer.step(&mut &from, &mut &to, MIB);
+    assert_eq!((first.taken, first.delivered), (MIB, MIB));
+    fill(&from, (8 * MIB, &[(MIB, 4096), (5 * MIB, 4096)]));
+    while !matches!(transfer.step(&mut &from, &mut &to, MIB).next, Next::Ended) {}
+    assert_same(&files::contents(&to), &files::contents(&from));
+    assert_eq!(transfer.report().moved(), 8 * MIB);
+}
+
+/// A file into itself, beyond its end or within: as without the option.
+#[test]
+fn a_file_into_itself() {
+    let _leaks = fds::no_leaks();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    make(&path, (4 * MIB, &[(MIB, 8 * KIB)]));
+    let content = fs::read(&path).unwrap();
+    let from = File::open(&path).unwrap();
+    let mut to = File::options().write(true).open(&path).unwrap();
+    to.seek(SeekFrom::Start(4 * MIB)).unwrap();
+    let report = Copier::new().keep_holes(true).copy(&mut &from, &mut &to).unwrap();
+    assert_eq!((report.moved(), report.holes()), (4 * MIB, 0));
+    assert_same(&fs::read(&path).unwrap(), &[&content[..], &content].concat());
+
+    to.seek(SeekFrom::Start(2 * MIB)).unwrap();
+    (&from).rewind().unwrap();
+    let error = Copier::new().keep_holes(true).copy(&mut &from, &mut &to).unwrap_err();
+    assert_eq!((error.kind(), error.moved()), (ErrorKind::InvalidInput, 0));
+}
+
+/// A file that may be read through this descriptor only cannot be opened again.
+#[test]
+fn a_file_that_may_not_be_opened() {
+    child::run("a_file_that_may_not_be_opened", "nobody", || {
+        let dir = tempfile::tempdir().unwrap();
+        let path: PathBuf = dir.path().join("from");
+        make(&path, (4 * MIB, &[(MIB, 8 * KIB)]));
+        let from = File::open(&path).unwrap();
+        let to = files::empty();
+        if !rustix::process::geteuid().is_root() {
+            zc_testkit::skip::skip("to give up privileges one needs some");
+            return;
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+        rustix::thread::set_thread_gid(rustix::process::Gid::from_raw(65534)).unwrap();
+        rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65534)).unwrap();
+        let report = Copier::new().keep_holes(true).copy(&mut &from, &mut &to).unwrap();
+        assert_eq!((report.moved(), report.holes()), (4 * MIB, 0));
+        assert_same(&files::contents(&to), &files::contents(&from));
+    });
+}
