@@ -36,16 +36,21 @@ fn nothing_is_lost_under_any_single_fault_or_a_sample_of_more() {
         }
     }
     println!(
-        "{} schedules over {} scenarios, {} faults injected, in {:.1} s",
+        "{} schedules over {} scenarios, {} faults injected, {} acts of others, {} schedules not followed to their \
+         end, in {:.1} s",
         tally.runs,
         scenarios.len(),
         tally.faults,
+        tally.acts,
+        tally.unjudged,
         begun.elapsed().as_secs_f64()
     );
     if let Some(first) = failures.first() {
         panic!("{} scenarios fail, the first like this:\n{first}", failures.len());
     }
     assert!(tally.runs > 50_000, "the explorer explores next to nothing: {tally:?}");
+    assert!(tally.acts > 5_000, "others do next to nothing: {tally:?}");
+    assert!(tally.unjudged < tally.runs / 1_000, "too much is excused: {tally:?}");
 }
 
 #[test]
