@@ -124,7 +124,8 @@ pub enum Mode {
     HalfSteps,
     /// The same, by steps that take no more than this.
     Budget(u64),
-    /// The same, and a child is forked after each step, which steps its copy of the transfer and drops it.
+    /// The same, and a child is forked after each step that leaves bytes in flight; it steps its copy of the
+    /// transfer, and drops it.
     Forks,
     /// The same, by an event loop that is told by level.
     Level,
