@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::{set_socket_send_buffer_size, socket_domain};
+use rustix::pipe::SpliceFlags;
 
 use crate::{pipes, sockets};
 
@@ -100,18 +101,46 @@ pub fn fill(to: impl AsFd) -> usize {
     let was = rustix::fs::fcntl_getfl(&to).expect("an open descriptor");
     let to = nonblocking(to);
     let mut filled = 0;
-    // A page at first, then byte by byte: a socket that refuses the one may take the other.
-    for piece in [4096, 1] {
-        loop {
-            match rustix::io::write(&to, &vec![b'.'; piece]) {
-                Ok(n) => filled += n,
-                Err(Errno::AGAIN) => break,
-                Err(errno) => panic!("a stream that takes bytes: {errno}"),
+    loop {
+        let before = filled;
+        // A page at first, then byte by byte: a socket that refuses the one may take the other.
+        for piece in [4096, 1] {
+            while let Some(n) = taken(rustix::io::write(&to, &vec![b'.'; piece])) {
+                filled += n;
             }
+        }
+        // Before Linux 6.5 a Unix socket to which nothing can be written may still be spliced to.
+        while let Some(n) = splice_a_page(&to) {
+            filled += n;
+        }
+        if filled == before {
+            break;
+        }
+        // TCP goes on sending, and so makes room.
+        if is_tcp(&to) {
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
     rustix::fs::fcntl_setfl(&to, was).expect("an open descriptor");
     filled
+}
+
+/// `None` where there was no room.
+fn taken(answer: Result<usize, Errno>) -> Option<usize> {
+    match answer {
+        Err(Errno::AGAIN) => None,
+        answer => Some(answer.expect("a stream that takes bytes")),
+    }
+}
+
+fn splice_a_page(to: &impl AsFd) -> Option<usize> {
+    let (from, page) = io::pipe().expect("two descriptors");
+    rustix::io::write(&page, &[b'.'; 4096]).expect("room in a new pipe");
+    taken(rustix::pipe::splice(from, None, to, None, 4096, SpliceFlags::NONBLOCK))
+}
+
+fn is_tcp(to: &impl AsFd) -> bool {
+    matches!(socket_domain(to), Ok(AddressFamily::INET | AddressFamily::INET6))
 }
 
 /// How many bytes there are to read.

@@ -7,6 +7,7 @@
 //!   --random N    random schedules per scenario (default: 150)
 //!   --pairs N     pairs of faults in every Nth scenario (default: 3; 0: none)
 //!   --every N     only every Nth scenario (default: 1)
+//!   --shared N    1: only scenarios in which others use the same open files (default: 0)
 //!   --stop N      stop after N scenarios that failed, per worker (default: 0, never)
 //!   --workers N   processes (default: one per core)
 //! ```
@@ -27,6 +28,7 @@ struct Options {
     random: usize,
     pairs: usize,
     every: usize,
+    shared: bool,
     stop: usize,
     workers: usize,
     /// Which of them this process is.
@@ -40,6 +42,7 @@ fn options() -> Options {
         random: 150,
         pairs: 3,
         every: 1,
+        shared: false,
         stop: 0,
         workers: std::thread::available_parallelism().map_or(1, usize::from),
         worker: None,
@@ -62,6 +65,7 @@ fn options() -> Options {
             "--random" => options.random = number,
             "--pairs" => options.pairs = number,
             "--every" => options.every = number.max(1),
+            "--shared" => options.shared = number != 0,
             "--stop" => options.stop = number,
             "--workers" => options.workers = number.max(1),
             "--worker" => options.worker = Some(number),
@@ -86,7 +90,7 @@ fn work(options: &Options, worker: usize) -> ExitCode {
         let cells = tokio::cells().into_iter();
         cells.map(|s| -> Explore { Box::new(move |e, t| tokio::explore(&s, e, t)) }).collect()
     } else {
-        let cells = cells().into_iter();
+        let cells = cells().into_iter().filter(|scenario| scenario.shared || !options.shared);
         cells.map(|s| -> Explore { Box::new(move |e, t| explore(&s, e, t)) }).collect()
     };
     let (mut tally, mut failures) = (Tally::default(), 0);
@@ -107,7 +111,8 @@ fn work(options: &Options, worker: usize) -> ExitCode {
             }
         }
     }
-    println!("{} {} {failures}", tally.runs, tally.faults);
+    let Tally { runs, faults, acts, unjudged } = tally;
+    println!("{runs} {faults} {acts} {unjudged} {failures}");
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -127,16 +132,18 @@ fn lead(options: &Options) -> ExitCode {
         })
         .collect();
 
-    let (mut runs, mut faults, mut failures, mut died) = (0, 0, 0, 0);
+    let (mut all, mut failures, mut died) = (Tally::default(), 0, 0);
     for mut worker in workers {
         let out = worker.stdout.take().expect("piped");
         let last = BufReader::new(out).lines().map_while(Result::ok).last().unwrap_or_default();
         let numbers: Vec<u64> = last.split(' ').filter_map(|n| n.parse().ok()).collect();
         let status = worker.wait().expect("it was started");
         match numbers[..] {
-            [some_runs, some_faults, some_failures] => {
-                runs += some_runs;
-                faults += some_faults;
+            [runs, faults, acts, unjudged, some_failures] => {
+                all.runs += runs;
+                all.faults += faults;
+                all.acts += acts;
+                all.unjudged += unjudged;
                 failures += some_failures;
             }
             _ => {
@@ -145,8 +152,10 @@ fn lead(options: &Options) -> ExitCode {
             }
         }
     }
+    let Tally { runs, faults, acts, unjudged } = all;
     println!(
-        "{runs} schedules, {faults} faults injected, {failures} scenarios failed, in {:.1} s",
+        "{runs} schedules, {faults} faults injected, {failures} scenarios failed, {acts} acts of others, \
+         {unjudged} schedules not followed to their end, in {:.1} s",
         begun.elapsed().as_secs_f64()
     );
     if failures + died == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

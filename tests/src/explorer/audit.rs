@@ -173,6 +173,27 @@ fn explains(record: &Record, error: &CopyError, name: &str) -> bool {
             && error.raw_os_error().is_some()
 }
 
+/// Whether a range of the source that the copy had claimed may have been lost: it could not be read, and
+/// others had gone on from its end.
+pub(crate) fn is_unreadable(calls: &[Record], source: &[RawFd]) -> bool {
+    let fails = |record: &&Record| record.result.is_err() || record.result == Ok(0);
+    calls.iter().filter(fails).any(|record| {
+        record.call.syscall == Syscall::Read
+            && record.call.from.is_some_and(|fd| source.contains(&fd))
+    })
+}
+
+/// Whether a range of the sink that the copy had claimed may be a gap: it could not be written, or what was to
+/// go there not be fetched, and others had gone on from its end.
+pub(crate) fn is_unwritable(calls: &[Record], sink: Option<RawFd>) -> bool {
+    let fails = |record: &&Record| record.result.is_err() || record.result == Ok(0);
+    calls.iter().filter(fails).any(|record| match record.call.syscall {
+        Syscall::Write => record.call.to == sink,
+        Syscall::Read => true,
+        _ => false,
+    })
+}
+
 /// Whether a call said that one of the ends is not ready.
 pub(crate) fn would_wait(record: &Record) -> bool {
     record.result == Err(EAGAIN) || (record.call.syscall, record.result) == (Syscall::Poll, Ok(0))

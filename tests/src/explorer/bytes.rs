@@ -72,6 +72,8 @@ fn scenario(bytes: &mut Bytes<'_>) -> Scenario {
         },
         chunk: bytes.of([0, 16_384, 5000, 2048]),
         waiting: bytes.of([Waiting::Neither, Waiting::Source, Waiting::Sink, Waiting::Both]),
+        // What others do is no part of a schedule here.
+        shared: false,
     }
 }
 

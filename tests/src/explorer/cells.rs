@@ -87,10 +87,14 @@ fn engines() -> Vec<(Engine, usize, usize)> {
         (engine(Mode::HalfSteps, false, 8192), FEW, 0),
         (engine(Mode::Budget(1500), false, 4096), FEW, 0),
         (engine(Mode::Threads, false, 8192), FEW, 5000),
+        (engine(Mode::Forks, false, 8192), FEW, 0),
+        (engine(Mode::Level, true, 8192), RICH, PIECE),
+        (engine(Mode::Edge, false, 8192), FEW, 5000),
+        (engine(Mode::Edge, true, 8192), RICH, PIECE),
     ]
 }
 
-/// All that are explored: cells by wrappings by engines, and the non-blocking ones.
+/// All that are explored: cells by wrappings by engines, and the non-blocking ones and those in company.
 pub fn all() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
     for (sources, source) in SOURCES.into_iter().enumerate() {
@@ -106,6 +110,7 @@ pub fn all() -> Vec<Scenario> {
                         payload,
                         chunk: if source == SourceKind::SeqPacket { 0 } else { chunk },
                         waiting: Waiting::Neither,
+                        shared: false,
                     };
                     // Steps by hand are what the others make, too: a share of the layers with each.
                     if engine.mode.by_hand() && i % 5 != (n + sources) % 5 {
@@ -113,6 +118,16 @@ pub fn all() -> Vec<Scenario> {
                     }
                     if engine.coalesce && source != SourceKind::Tcp {
                         continue;
+                    }
+                    // A share of them in company.
+                    if i % 4 == (n + sources) % 4 || engine.mode.by_hand() && i % 2 == n % 2 {
+                        let shared = Scenario { shared: true, ..bare.clone() };
+                        for waiting in [Waiting::Source, Waiting::Both, Waiting::Sink] {
+                            if i % 3 == n % 3 {
+                                scenarios.push(Scenario { waiting, ..shared.clone() });
+                            }
+                        }
+                        scenarios.push(shared);
                     }
                     if i % 3 == 0 {
                         for waiting in [Waiting::Source, Waiting::Sink, Waiting::Both] {

@@ -8,7 +8,7 @@ use zc_std::hook::Record;
 use super::misbehaviour::any;
 use super::rng::Rng;
 use super::watch::Watch;
-use super::{Faults, Menu, Schedule};
+use super::{Act, Faults, Menu, Misbehaviour, Schedule};
 
 /// Explores what becomes of one subject under faults.
 ///
@@ -57,8 +57,11 @@ pub struct Explorer<'a> {
     name: String,
     subject: &'a mut Subject<'a>,
     watch: Watch,
+    others: Vec<Act>,
     runs: u64,
     fired: u64,
+    acts: u64,
+    unjudged: u64,
 }
 
 /// What is explored: `Err` says what is wrong.
@@ -111,7 +114,16 @@ impl<'a> Explorer<'a> {
     /// An explorer of `subject`, which `name` identifies in reproducers.
     pub fn new(name: impl Into<String>, subject: &'a mut Subject<'a>) -> Self {
         let name = name.into();
-        Explorer { watch: Watch::new(&name), name, subject, runs: 0, fired: 0 }
+        let watch = Watch::new(&name);
+        let others = Vec::new();
+        Explorer { watch, name, subject, others, runs: 0, fired: 0, acts: 0, unjudged: 0 }
+    }
+
+    /// Others may act at each call, so: what they do is part of a schedule as faults are.
+    #[must_use]
+    pub fn among(mut self, others: Vec<Act>) -> Self {
+        self.others = others;
+        self
     }
 
     /// How many schedules were run.
@@ -122,6 +134,16 @@ impl<'a> Explorer<'a> {
     /// How many faults were injected in them.
     pub fn fired(&self) -> u64 {
         self.fired
+    }
+
+    /// How often others acted in them.
+    pub fn acts(&self) -> u64 {
+        self.acts
+    }
+
+    /// How many of the schedules were not followed to their end.
+    pub fn unjudged(&self) -> u64 {
+        self.unjudged
     }
 
     /// Runs one schedule, and returns the calls that were made.
@@ -168,7 +190,9 @@ impl<'a> Explorer<'a> {
         depth: usize,
     ) -> Result<(), Box<Failure>> {
         for (n, seen) in trace.iter().enumerate().skip(from) {
-            for misbehaviour in menu.of(seen) {
+            let others = self.others.iter().copied().map(Misbehaviour::Meanwhile);
+            let all: Vec<_> = menu.of(seen).into_iter().chain(others).collect();
+            for misbehaviour in all {
                 let longer = schedule.with(n, misbehaviour);
                 let disturbed = self.run(&longer)?;
                 if depth > 1 {
@@ -189,7 +213,18 @@ impl<'a> Explorer<'a> {
         for _ in 0..count {
             let (mut schedule, mut n) = (Schedule::default(), rng.below(6));
             for _ in 0..1 + rng.below(longest) {
-                schedule.0.push((n, any(|bound| rng.below(bound))));
+                let point = match self.others.len() {
+                    others @ 1.. if rng.below(2) == 0 => {
+                        // A fork takes as long as ten runs.
+                        let act = match self.others[rng.below(others)] {
+                            Act::Fork if rng.below(8) > 0 => self.others[0],
+                            act => act,
+                        };
+                        Misbehaviour::Meanwhile(act)
+                    }
+                    _ => any(|bound| rng.below(bound)),
+                };
+                schedule.0.push((n, point));
                 n += 1 + if rng.below(2) == 0 { 0 } else { rng.below(5) };
             }
             self.run(&schedule)?;
@@ -205,6 +240,8 @@ impl<'a> Explorer<'a> {
             .unwrap_or_else(|panic| Err(format!("panicked: {}", message(&*panic))));
         self.watch.end();
         self.fired += faults.fired() as u64;
+        self.acts += faults.acts() as u64;
+        self.unjudged += u64::from(faults.is_unjudged());
         (verdict, faults.trace())
     }
 

@@ -1,5 +1,6 @@
 //! The real ends of a copy: what makes them, and what they know of the bytes that went by.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Seek, SeekFrom, Write};
@@ -15,6 +16,7 @@ use zc_std::Fd;
 
 use crate::raw;
 
+use super::company::{Books, Company, without_marks};
 use super::layers::{BoxSink, BoxSource, Memory, Slice};
 use super::scenario::{Scenario, SinkKind, SourceKind};
 
@@ -46,6 +48,10 @@ impl Workshop {
             SourceKind::Proc => std::fs::read(PROC)?,
             _ => payload(scenario.payload),
         };
+        let mut payload = payload;
+        if scenario.shared {
+            without_marks(&mut payload);
+        }
         let mut workshop = Workshop {
             payload,
             source: None,
@@ -88,7 +94,11 @@ impl Workshop {
     }
 
     /// A source with the payload in it, ended after that.
-    pub(crate) fn source(&self, scenario: &Scenario) -> io::Result<SourceEnd<'_>> {
+    pub(crate) fn source(
+        &self,
+        scenario: &Scenario,
+        books: &Rc<Books>,
+    ) -> io::Result<SourceEnd<'_>> {
         let payload = &self.payload[..];
         let now = if scenario.waiting.source() { payload.len() / 2 } else { payload.len() };
         let (first, second) = payload.split_at(self.middle());
@@ -136,13 +146,14 @@ impl Workshop {
                 (From::MemoryThenFile(first, Cell::new(first.len()), file()?), Feeder::None)
             }
         };
-        let end = SourceEnd { from, feeder: RefCell::new(feeder), payload, fed: Cell::new(0) };
+        let (feeder, fed, books) = (RefCell::new(feeder), Rc::default(), Rc::clone(books));
+        let end = SourceEnd { from, feeder, payload, fed, books };
         end.feed(now)?;
         Ok(end)
     }
 
     /// A sink with nothing in it.
-    pub(crate) fn sink(&self, scenario: &Scenario) -> io::Result<SinkEnd<'_>> {
+    pub(crate) fn sink(&self, scenario: &Scenario, books: &Rc<Books>) -> io::Result<SinkEnd<'_>> {
         let waits = scenario.waiting.sink();
         let to = match scenario.sink {
             SinkKind::File | SinkKind::Append | SinkKind::SameFile => {
@@ -182,7 +193,9 @@ impl Workshop {
             }
             SinkKind::Memory => To::Memory(RefCell::default()),
         };
-        Ok(SinkEnd { to, arrived: Rc::default(), buffer: &self.buffer })
+        let (arrived, books) = (Rc::default(), Rc::clone(books));
+        let is_shared = scenario.shared;
+        Ok(SinkEnd { to, arrived, buffer: &self.buffer, books, is_shared })
     }
 }
 
@@ -226,7 +239,8 @@ pub(crate) struct SourceEnd<'a> {
     from: From<'a>,
     feeder: RefCell<Feeder>,
     payload: &'a [u8],
-    fed: Cell<usize>,
+    fed: Rc<Cell<usize>>,
+    books: Rc<Books>,
 }
 
 enum From<'a> {
@@ -281,8 +295,21 @@ impl SourceEnd<'_> {
         if self.fed.get() == self.payload.len() { Ok(()) } else { self.feed(self.payload.len()) }
     }
 
-    /// How many bytes have been taken out of it, by whomever.
+    /// The payload, less what others have read.
+    pub(crate) fn stream(&self) -> Cow<'_, [u8]> {
+        match self.books.read() {
+            0 => self.payload.into(),
+            _ => self.books.own(self.payload).into(),
+        }
+    }
+
+    /// How many bytes have been taken out of it, others apart.
     pub(crate) fn taken(&self) -> io::Result<usize> {
+        let all = self.taken_by_anybody()?;
+        all.checked_sub(self.books.read()).ok_or_else(|| io::Error::other("others took more"))
+    }
+
+    fn taken_by_anybody(&self) -> io::Result<usize> {
         let position = |mut file: &File| {
             Ok::<_, io::Error>(usize::try_from(file.stream_position()?).expect("small files"))
         };
@@ -296,6 +323,34 @@ impl SourceEnd<'_> {
             From::Memory(slice, left) => first(slice, left),
             From::Chain(one, two) => self.fed.get() - waiting(one.as_fd())? - waiting(two.as_fd())?,
             From::MemoryThenFile(slice, left, file) => first(slice, left) + position(file)?,
+        })
+    }
+
+    /// Another user of it and of `sink`.
+    pub(crate) fn company(&self, sink: &SinkEnd<'_>) -> io::Result<Company> {
+        let source = match &self.from {
+            From::Memory(..) | From::Chain(..) | From::MemoryThenFile(..) => None,
+            _ => self.fd(),
+        };
+        let again = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
+        Ok(Company {
+            payload: self.payload.to_vec(),
+            source: source.map(again).transpose()?,
+            sink: sink.as_fd().map(again).transpose()?,
+            fed: (!matches!(self.from, From::File(_))).then(|| Rc::clone(&self.fed)),
+            books: Rc::clone(&self.books),
+        })
+    }
+
+    /// Its descriptor, if it has one and no more.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(match &self.from {
+            From::File(file) => file.as_fd(),
+            From::Tcp(rx) => rx.as_fd(),
+            From::Unix(rx) => rx.as_fd(),
+            From::Pipe(rx) => rx.as_fd(),
+            From::SeqPacket(rx) => rx.as_fd(),
+            From::Memory(..) | From::Chain(..) | From::MemoryThenFile(..) => return None,
         })
     }
 
@@ -357,6 +412,8 @@ pub(crate) struct SinkEnd<'a> {
     /// What has come out at the other end.
     arrived: Rc<RefCell<Vec<u8>>>,
     buffer: &'a RefCell<Vec<u8>>,
+    books: Rc<Books>,
+    is_shared: bool,
 }
 
 enum To<'a> {
@@ -395,14 +452,25 @@ impl SinkEnd<'_> {
 
     /// Its descriptor.
     pub(crate) fn fd(&self) -> Option<RawFd> {
+        self.as_fd().map(|fd| fd.as_raw_fd())
+    }
+
+    /// The same, borrowed.
+    pub(crate) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(match &self.to {
-            To::File(file, _) => file.as_raw_fd(),
-            To::Tcp(out, _) => out.as_raw_fd(),
-            To::Unix(out, _) => out.as_raw_fd(),
-            To::Pipe(out, _) => out.as_raw_fd(),
-            To::SeqPacket(out, _) => out.as_raw_fd(),
+            To::File(file, _) => file.as_fd(),
+            To::Tcp(out, _) => out.as_fd(),
+            To::Unix(out, _) => out.as_fd(),
+            To::Pipe(out, _) => out.as_fd(),
+            To::SeqPacket(out, _) => out.as_fd(),
             To::Memory(_) => return None,
         })
+    }
+
+    /// Whether it says that it is full, and takes a byte all the same.
+    pub(crate) fn has_room(&self) -> bool {
+        let flags = rustix::net::SendFlags::DONTWAIT;
+        matches!(&self.to, To::Unix(out, _) if rustix::net::send(out, b"!", flags).is_ok())
     }
 
     /// Reads what has arrived, and so makes room.
@@ -437,8 +505,16 @@ impl SinkEnd<'_> {
         })
     }
 
-    /// All that has been delivered to it, which should be `expected` bytes.
+    /// All that has been delivered to it, others apart, which should be `expected` bytes.
     pub(crate) fn content(&self, expected: usize) -> io::Result<Vec<u8>> {
+        let content = self.content_of_anybody(expected + self.books.written())?;
+        if !self.is_shared {
+            return Ok(content);
+        }
+        self.books.strip(content).map_err(io::Error::other)
+    }
+
+    fn content_of_anybody(&self, expected: usize) -> io::Result<Vec<u8>> {
         match &self.to {
             To::Memory(vec) => return Ok(vec.borrow().clone()),
             To::File(file, start) => {
@@ -465,6 +541,7 @@ impl SinkEnd<'_> {
     pub(crate) fn misplaced(&self, len: usize) -> io::Result<Option<u64>> {
         let To::File(mut file, start) = self.to else { return Ok(None) };
         let position = file.stream_position()?;
+        let len = len + self.books.written() + self.books.gap();
         Ok((position != start + len as u64).then_some(position))
     }
 }

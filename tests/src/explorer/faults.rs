@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use zc_std::hook::{self, Action, Call, Record, Recorder};
 
-use super::Misbehaviour;
+use super::{Act, Misbehaviour};
 
 /// Which calls misbehave, and how: `(n, misbehaviour)`, where `n` counts the calls from 0.
 ///
@@ -48,6 +48,7 @@ impl fmt::Display for Schedule {
 
 type Forbid = Box<dyn Fn(&Call, Misbehaviour) -> bool>;
 type BeforeCall = Box<dyn FnMut(&Call)>;
+type Others = Box<dyn FnMut(Act) -> Result<bool, String>>;
 
 /// The faults of one run, handed to the subject that is being explored.
 ///
@@ -72,6 +73,12 @@ struct State {
     chunk: Cell<usize>,
     forbid: RefCell<Option<Forbid>>,
     before_call: RefCell<Option<BeforeCall>>,
+    others: RefCell<Option<Others>>,
+    /// How often they have acted.
+    acts: Cell<usize>,
+    /// What went wrong for them.
+    complaint: RefCell<Option<String>>,
+    unjudged: Cell<bool>,
 }
 
 impl State {
@@ -83,7 +90,9 @@ impl State {
             before(call);
         }
         let n = self.calls.replace(self.calls.get() + 1);
-        if let Some(action) = self.fault(n, call) {
+        if let Some(Misbehaviour::Meanwhile(act)) = self.plan.get(&n) {
+            self.act(*act);
+        } else if let Some(action) = self.fault(n, call) {
             self.fired.borrow_mut().push(n);
             return action;
         }
@@ -91,6 +100,15 @@ impl State {
             0 => Action::Proceed,
             chunk if call.from.is_some() && call.len > chunk => Action::Limit(chunk),
             _ => Action::Proceed,
+        }
+    }
+
+    fn act(&self, act: Act) {
+        if let Some(others) = self.others.borrow_mut().as_mut() {
+            match others(act) {
+                Ok(did) => self.acts.set(self.acts.get() + usize::from(did)),
+                Err(wrong) => *self.complaint.borrow_mut() = Some(format!("{act:?}: {wrong}")),
+            }
         }
     }
 
@@ -139,9 +157,36 @@ impl Faults {
         *self.state.before_call.borrow_mut() = Some(Box::new(before));
     }
 
-    /// Drops what [`before_call`](Faults::before_call) was given, and the descriptors it may hold.
+    /// Has `others` act where the schedule says so: it tells whether it could.
+    pub fn others(&self, others: impl FnMut(Act) -> Result<bool, String> + 'static) {
+        *self.state.others.borrow_mut() = Some(Box::new(others));
+    }
+
+    /// Drops what [`before_call`](Faults::before_call) and [`others`](Faults::others) were given, and the
+    /// descriptors it may hold.
     pub fn let_be(&self) {
         *self.state.before_call.borrow_mut() = None;
+        *self.state.others.borrow_mut() = None;
+    }
+
+    /// How often others have acted so far.
+    pub fn acts(&self) -> usize {
+        self.state.acts.get()
+    }
+
+    /// What went wrong for the others, if anything did.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        self.state.complaint.borrow().clone()
+    }
+
+    /// This run is not followed further.
+    pub(crate) fn give_up_judging(&self) {
+        self.state.unjudged.set(true);
+    }
+
+    /// Whether this run was not followed to its end.
+    pub(crate) fn is_unjudged(&self) -> bool {
+        self.state.unjudged.get()
     }
 
     /// All calls made while armed, in the order in which the schedule counts them.

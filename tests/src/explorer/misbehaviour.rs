@@ -78,9 +78,29 @@ pub enum Misbehaviour {
     /// A call that moves no bytes is not made, and gives this answer: a pipe of one page, a sink
     /// that is not ready after all.
     Answer(usize),
+    /// The call is made as it is, and just before it another user of the same open files acts. Only in a
+    /// scenario that is shared.
+    Meanwhile(Act),
 }
 
-use Misbehaviour::{Answer, Fail, Short, Zero};
+/// What another user of the copy's ends does, through duplicates of their descriptors, or a fork.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Act {
+    /// Writes to the sink.
+    Write,
+    /// Copies into the sink, on another thread.
+    CopyIn,
+    /// Reads from the source.
+    Read,
+    /// Copies out of the source, on another thread.
+    CopyOut,
+    /// Moves the offset of the source's file.
+    Skip,
+    /// Forks: the child makes a copy of its own, and exits.
+    Fork,
+}
+
+use Misbehaviour::{Answer, Fail, Meanwhile, Short, Zero};
 
 impl Misbehaviour {
     /// What the hook is to do to `call`; `None` where the call cannot misbehave so.
@@ -90,7 +110,7 @@ impl Misbehaviour {
             Short(n) if moves_bytes(call) && n < call.len => Some(Action::Limit(n)),
             Zero if moves_bytes(call) => Some(Action::Return(0)),
             Answer(n) if answers(call) => Some(Action::Return(n)),
-            Short(_) | Zero | Answer(_) => None,
+            Short(_) | Zero | Answer(_) | Meanwhile(_) => None,
         }
     }
 }
@@ -111,6 +131,7 @@ impl fmt::Display for Misbehaviour {
             Short(n) => write!(f, "Short({n})"),
             Zero => f.write_str("Zero"),
             Answer(n) => write!(f, "Answer({n})"),
+            Meanwhile(act) => write!(f, "Meanwhile(Act::{act:?})"),
         }
     }
 }

@@ -26,8 +26,10 @@ mod audit;
 mod bytes;
 mod cells;
 mod census;
+mod company;
 mod drive;
 mod ends;
+mod event_loop;
 mod faults;
 mod layers;
 mod misbehaviour;
@@ -42,7 +44,7 @@ pub use cells::all as cells;
 pub use census::Census;
 pub use drive::{Explorer, Failure, Subject};
 pub use faults::{Armed, Faults, Schedule};
-pub use misbehaviour::{Menu, Misbehaviour, errno};
+pub use misbehaviour::{Act, Menu, Misbehaviour, errno};
 pub use rng::Rng;
 pub use scenario::{Engine, Mode, Scenario, SinkKind, SinkWrap, SourceKind, SourceWrap, Waiting};
 pub use trial::Trial;
@@ -79,6 +81,11 @@ pub struct Tally {
     pub runs: u64,
     /// Faults injected in them.
     pub faults: u64,
+    /// What others did in them.
+    pub acts: u64,
+    /// Schedules that were not followed to their end, because a fault and what others did there took from a
+    /// shared file what docs/reliability.md says that it may.
+    pub unjudged: u64,
 }
 
 /// Explores one scenario, and adds to `tally`.
@@ -93,10 +100,12 @@ pub fn explore(
 ) -> Result<(), Box<Failure>> {
     let mut trial = Trial::new(scenario);
     let mut subject = |faults: &Faults| trial.run(faults);
-    let mut explorer = Explorer::new(scenario.to_string(), &mut subject);
+    let mut explorer = Explorer::new(scenario.to_string(), &mut subject).among(scenario.acts());
     let outcome = effort.spend(&mut explorer);
     tally.runs += explorer.runs();
     tally.faults += explorer.fired();
+    tally.acts += explorer.acts();
+    tally.unjudged += explorer.unjudged();
     outcome
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Act;
+
 /// One copy: its two ends, what they are wrapped in, and who copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
@@ -21,6 +23,8 @@ pub struct Scenario {
     pub chunk: usize,
     /// Which ends are in non-blocking mode.
     pub waiting: Waiting,
+    /// Others may use the same open files, and fork.
+    pub shared: bool,
 }
 
 /// What the bytes come from.
@@ -120,6 +124,13 @@ pub enum Mode {
     HalfSteps,
     /// The same, by steps that take no more than this.
     Budget(u64),
+    /// The same, and a child is forked after each step that leaves bytes in flight; it steps its copy of the
+    /// transfer, and drops it.
+    Forks,
+    /// The same, by an event loop that is told by level.
+    Level,
+    /// The same, by one that is told by edge.
+    Edge,
 }
 
 impl Mode {
@@ -172,6 +183,7 @@ impl Scenario {
             payload: 3 * 4096 + 123,
             chunk: 0,
             waiting: Waiting::Neither,
+            shared: false,
         }
     }
 
@@ -200,8 +212,33 @@ impl Scenario {
             // Std's `Chain` finds its first end for good in its own `read`, and then never goes
             // back, so what it has is no longer the sum of what its ends have.
             && !(self.is_chain() && self.hides())
+            && (!self.shared || self.can_be_shared())
             && self.above.len() <= 6
             && self.below.len() <= 6
+    }
+
+    /// What others may do in it.
+    pub fn acts(&self) -> Vec<Act> {
+        if !self.shared {
+            return Vec::new();
+        }
+        let mut acts = match self.source {
+            SourceKind::File => vec![Act::Read, Act::CopyOut, Act::Skip],
+            SourceKind::Tcp | SourceKind::Unix | SourceKind::Pipe => vec![Act::Read, Act::CopyOut],
+            SourceKind::SeqPacket => vec![Act::Read],
+            _ => Vec::new(),
+        };
+        if self.sink != SinkKind::Memory {
+            acts.extend([Act::Write, Act::CopyIn]);
+        }
+        acts.push(Act::Fork);
+        acts
+    }
+
+    /// Whether the ends can be shared so that each byte's way can be told.
+    fn can_be_shared(&self) -> bool {
+        let of_one_end = !self.is_chain() && self.source != SourceKind::Proc;
+        of_one_end && self.sink != SinkKind::SameFile
     }
 
     fn is_chain(&self) -> bool {
@@ -251,8 +288,8 @@ impl fmt::Display for Scenario {
         }
         write!(
             f,
-            "], engine: Engine {{ mode: Mode::{mode:?}, adaptive: {adaptive}, pipe_size: {pipe_size}, coalesce: {coalesce} }}, payload: {}, chunk: {}, waiting: Waiting::{:?} }}",
-            self.payload, self.chunk, self.waiting
+            "], engine: Engine {{ mode: Mode::{mode:?}, adaptive: {adaptive}, pipe_size: {pipe_size}, coalesce: {coalesce} }}, payload: {}, chunk: {}, waiting: Waiting::{:?}, shared: {} }}",
+            self.payload, self.chunk, self.waiting, self.shared
         )
     }
 }

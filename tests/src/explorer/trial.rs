@@ -1,6 +1,8 @@
 //! One run of one scenario under one schedule, and everything that must hold after it.
 
 use std::io::{self, Write};
+use std::rc::Rc;
+use std::time::Duration;
 
 use zc_std::driver::{Next, Step, StepError, retry};
 use zc_std::hook::{Call, Record, Syscall};
@@ -8,10 +10,13 @@ use zc_std::{Copier, CopyError, Options, Report, Side, Source, Transfer, pool};
 
 use super::audit;
 use super::census::{Census, bytes_waiting};
+use super::company::Books;
 use super::ends::{SinkEnd, SourceEnd, Workshop};
+use super::event_loop::EventLoop;
 use super::layers::{BoxSink, BoxSource, Meters, Seen, wrap_sink, wrap_source};
 use super::scenario::{Mode, Scenario, SinkWrap, SourceKind, SourceWrap};
 use super::{Faults, Misbehaviour};
+use crate::forked::forked;
 
 /// A scenario, set up to be run again and again: a subject for an
 /// [`Explorer`](super::Explorer).
@@ -85,10 +90,15 @@ fn run(scenario: &Scenario, workshop: &Workshop, faults: &Faults) -> Result<(), 
     pool::clear();
     let before = Census::take();
     {
-        let source_end = workshop.source(scenario).map_err(harness)?;
-        let sink_end = workshop.sink(scenario).map_err(harness)?;
+        let books = Rc::default();
+        let source_end = workshop.source(scenario, &books).map_err(harness)?;
+        let sink_end = workshop.sink(scenario, &books).map_err(harness)?;
         rules(scenario, &source_end, &sink_end, faults);
-        let outcome = copy_it_all(scenario, workshop, faults, &source_end, &sink_end);
+        if scenario.shared {
+            let mut company = source_end.company(&sink_end).map_err(harness)?;
+            faults.others(move |act| company.act(act));
+        }
+        let outcome = copy_it_all(scenario, faults, &source_end, &sink_end, &books);
         faults.let_be();
         outcome?;
     }
@@ -210,6 +220,11 @@ impl Engine {
                 in_flight + step.taken == step.delivered + left,
                 "{in_flight} in flight, then {left}, by {step:?}"
             );
+            // Without, a child's copy of it is like any other.
+            if self.mode == Mode::Forks && left > 0 {
+                let (transfer, patience) = (&mut self.transfer, Duration::from_secs(60));
+                forked(|| in_a_child(transfer, source, sink)).finish_within(patience)?;
+            }
             if self.mode == Mode::Threads {
                 let transfer = std::mem::take(&mut self.transfer);
                 self.transfer = std::thread::spawn(|| transfer).join().expect("no panic");
@@ -269,6 +284,18 @@ impl Engine {
     }
 }
 
+/// What a forked child may do with its copy of a transfer: be told that what is in flight is its parent's, and
+/// drop it.
+fn in_a_child(transfer: &mut Transfer, source: &mut BoxSource<'_>, sink: &mut BoxSink<'_>) {
+    let Step { taken, delivered, next, .. } =
+        transfer.step(source as &mut dyn Source, sink, u64::MAX);
+    let Next::Failed(error) = next else { panic!("in the child, a step says {next:?}") };
+    assert_eq!((taken, delivered), (0, 0), "in the child: {error:?}");
+    assert_eq!(error.into_copy_error(0).syscall(), Some("fork"));
+    assert_eq!(transfer.take_residue(), b"", "they are the parent's");
+    drop(std::mem::take(transfer));
+}
+
 fn plain_copy(source: &mut BoxSource<'_>, sink: &mut BoxSink<'_>) -> Result<Outcome, String> {
     let error = match zc_std::copy(source, sink) {
         Ok(moved) => {
@@ -313,10 +340,10 @@ const STEPS: usize = 1000;
 
 fn copy_it_all(
     scenario: &Scenario,
-    workshop: &Workshop,
     faults: &Faults,
     source_end: &SourceEnd<'_>,
     sink_end: &SinkEnd<'_>,
+    books: &Books,
 ) -> Result<(), String> {
     // A layer that reads or writes by itself should meet faults when it does.
     let (mut source_meters, mut sink_meters) = (Meters::new(), Meters::new());
@@ -331,8 +358,8 @@ fn copy_it_all(
 
     let sockets = [source_end.sockets(), sink_end.sockets()].concat();
     let mut engine = Engine::new(scenario);
-    let ledger = Ledger { scenario, workshop, source_meters, sink_meters, held };
-    let all = scenario.expected(workshop.payload.len());
+    let event_loop = EventLoop::of(engine.mode, source_end, sink_end);
+    let ledger = Ledger { scenario, source_meters, sink_meters, held };
     let (mut delivered, mut low_water_found) = (0, 1);
     let (mut stops, mut steps, mut no_pipe) = (0, 0, None);
     let mut whole_messages = scenario.source == SourceKind::SeqPacket;
@@ -343,10 +370,39 @@ fn copy_it_all(
         let calls = armed.disarm();
         let Outcome { moved, error, report, residue, in_flight, goes_on, over_budget } = outcome?;
         let fired_now = faults.fired() - fired;
+        if let Some(complaint) = faults.complaint() {
+            return Err(complaint);
+        }
+        let real_wait = calls
+            .iter()
+            .enumerate()
+            .any(|(n, record)| audit::would_wait(record) && !faults.injected(first + n));
+        let waits = error.as_ref().filter(|_| real_wait && fired_now == 0);
+        if let Some(error) = waits {
+            // Before anything is received, which makes room.
+            event_loop.check(error, source_end, sink_end)?;
+        }
+        let stream = source_end.stream();
+        let all = scenario.expected(stream.len());
 
         delivered += usize::try_from(moved).map_err(|_| format!("moved {moved} bytes"))?;
-        let taken = ledger.taken(source_end, &source)?;
-        ledger.check_sink(sink_end, &sink, delivered)?;
+        let taken = ledger.taken(source_end, &source);
+        if taken != Ok(delivered + in_flight)
+            && audit::is_unreadable(&calls, &source_end.fds())
+            && faults.acts() > 0
+        {
+            // What others went past could not be read, and not be given back.
+            faults.give_up_judging();
+            return Ok(());
+        }
+        let taken = taken?;
+        let gap = books.gap();
+        ledger.check_sink(sink_end, &sink, &stream[..delivered])?;
+        check!(
+            books.gap() == gap || faults.acts() > 0 && audit::is_unwritable(&calls, sink_end.fd()),
+            "{} bytes of the file are nobody's",
+            books.gap() - gap
+        );
         check!(
             taken == delivered + in_flight,
             "taken from the source: {taken}; delivered: {delivered}; in flight: {in_flight}"
@@ -377,7 +433,7 @@ fn copy_it_all(
         }
         check!(low_water == low_water_found, "SO_RCVLOWAT was left at {low_water}");
         check!(
-            residue.is_empty() || workshop.payload[delivered..taken] == residue,
+            residue.is_empty() || stream[delivered..taken] == residue,
             "the residue is not what comes next"
         );
         let makes = |record: &&Record| {
@@ -418,10 +474,6 @@ fn copy_it_all(
             continue;
         };
         audit.error(&error)?;
-        let real_wait = calls
-            .iter()
-            .enumerate()
-            .any(|(n, record)| audit::would_wait(record) && !faults.injected(first + n));
         check!(
             fired_now > 0
                 || real_wait
@@ -435,6 +487,9 @@ fn copy_it_all(
         // The fault is gone: what was in the way goes away, and the copy goes on.
         sink_end.receive().map_err(harness)?;
         source_end.feed_rest().map_err(harness)?;
+        if real_wait && fired_now == 0 {
+            event_loop.wait(&error)?;
+        }
         let residue = match engine.mode {
             Mode::Plain => residue,
             Mode::TakeResidue => {
@@ -450,7 +505,7 @@ fn copy_it_all(
             Mode::Abandon => {
                 engine = Engine::new(scenario);
                 check!(pool::lent() == 0, "a copier that is no more holds a pipe");
-                workshop.payload[delivered..taken].to_vec()
+                stream[delivered..taken].to_vec()
             }
             _ => Vec::new(),
         };
@@ -459,7 +514,8 @@ fn copy_it_all(
     }
 
     write_all(&mut sink, sink_end, b"")?;
-    ledger.check_sink(sink_end, &sink, all)?;
+    let stream = source_end.stream();
+    ledger.check_sink(sink_end, &sink, &stream[..scenario.expected(stream.len())])?;
     Ok(())
 }
 
@@ -485,7 +541,6 @@ fn write_all(
 /// The books of one run.
 struct Ledger<'a> {
     scenario: &'a Scenario,
-    workshop: &'a Workshop,
     source_meters: Meters,
     sink_meters: Meters,
     /// What each of the sink's layers held before the copy.
@@ -496,6 +551,7 @@ impl Ledger<'_> {
     /// How many bytes came out of the top of the source's layers, each of which accounts for what
     /// came out of the one below.
     fn taken(&self, end: &SourceEnd<'_>, source: &BoxSource<'_>) -> Result<usize, String> {
+        let stream = end.stream();
         let mut passed = end.taken().map_err(harness)?;
         let mut seen = Vec::new();
         source.look(&mut seen);
@@ -512,7 +568,7 @@ impl Ledger<'_> {
                     check!(bytes.len() <= passed, "{passed} bytes read, {} kept", bytes.len());
                     passed -= bytes.len();
                     check!(
-                        self.workshop.payload[passed..].starts_with(bytes),
+                        stream[passed..].starts_with(bytes),
                         "a BufReader keeps other bytes than those at {passed}"
                     );
                 }
@@ -528,12 +584,12 @@ impl Ledger<'_> {
     }
 
     /// That the sink, and the buffers of its layers, have what they held and then the first
-    /// `delivered` bytes of the payload.
+    /// bytes `delivered`.
     fn check_sink(
         &self,
         end: &SinkEnd<'_>,
         sink: &BoxSink<'_>,
-        delivered: usize,
+        delivered: &[u8],
     ) -> Result<(), String> {
         let mut seen = Vec::new();
         sink.look(&mut seen);
@@ -543,7 +599,7 @@ impl Ledger<'_> {
         });
         let buffered: usize = buffers.clone().map(<[u8]>::len).sum();
         let held = self.held.concat();
-        let total = held.len() + delivered;
+        let total = held.len() + delivered.len();
         let mut content = end.content(total.saturating_sub(buffered)).map_err(harness)?;
         let misplaced = end.misplaced(content.len()).map_err(harness)?;
         check!(misplaced.is_none(), "a file of {} bytes stands at {misplaced:?}", content.len());
@@ -567,13 +623,14 @@ impl Ledger<'_> {
         }
         check!(
             content.len() == total,
-            "{delivered} bytes are said to have been delivered, {} after the {} held before are there",
+            "{} bytes are said to have been delivered, {} after the {} held before are there",
+            delivered.len(),
             content.len() as i64 - held.len() as i64,
             held.len()
         );
         check!(content.starts_with(&held), "what was held is not at the beginning");
         check!(
-            content[held.len()..] == self.workshop.payload[..delivered],
+            content[held.len()..] == *delivered,
             "the bytes delivered are not those taken, or not in that order"
         );
         Ok(())

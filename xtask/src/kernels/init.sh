@@ -33,6 +33,12 @@ fi
 # Tests become an ordinary user, who has temporary files, too.
 chmod 1777 /tmp /disk /dev/shm
 
+# Scripts name it so.
+[ -e /bin/sh ] || ln -s busybox /bin/sh
+read -r ZC_TEST_BINARY </zc
+# Seconds; without KVM a test takes thirty times as long.
+export ZC_TEST_BINARY ZC_TEST_PATIENCE=240
+
 read -r directory </directory
 cd "$directory"
 export RUST_BACKTRACE=1

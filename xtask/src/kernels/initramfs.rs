@@ -55,6 +55,10 @@ impl<'a> Initramfs<'a> {
                 Command::new("strip").arg("--strip-debug").arg(&built.path).arg("-o").arg(stripped),
             )?;
         }
+        // Tests would have cargo build it.
+        let tool = executables.iter().find(|built| built.name == "zc" && !built.is_test);
+        let tool = tool.ok_or("the tool was not built")?;
+        self.write("/zc", &format!("{}\n", tool.path.display()), 0o644)?;
         let mut list = String::new();
         for Program { name, options, seconds } in programs {
             let is_it =

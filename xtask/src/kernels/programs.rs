@@ -17,19 +17,20 @@ pub(crate) struct Executable {
 
 /// Builds programs of the test kit, and what they start.
 pub(crate) fn build(root: &Path, programs: &[Program<'_>]) -> Result<Vec<Executable>, Caught> {
-    let mut messages = cargo(root, &["build", "--bins"])?;
+    let mut messages = cargo(root, "zc-testkit", &["build", "--bins"])?;
+    messages += &cargo(root, "zc-cli", &["build"])?;
     let tests = programs.iter().filter(|program| program.options.is_none());
     let names = tests.flat_map(|test| ["--test", test.name]);
     let args: Vec<_> = ["test", "--no-run"].into_iter().chain(names).collect();
     if args.len() > 2 {
-        messages += &cargo(root, &args)?;
+        messages += &cargo(root, "zc-testkit", &args)?;
     }
     Ok(messages.lines().filter_map(executable).collect())
 }
 
-fn cargo(root: &Path, args: &[&str]) -> Result<String, Caught> {
+fn cargo(root: &Path, package: &str, args: &[&str]) -> Result<String, Caught> {
     let mut cargo = Command::new("cargo");
-    cargo.args(args).args(["-p", "zc-testkit", "--message-format=json"]);
+    cargo.args(args).args(["-p", package, "--message-format=json"]);
     output(cargo.current_dir(root))
 }
 

@@ -51,6 +51,7 @@ pub(crate) const PROGRAMS: &[Program<'_>] = &[
     test("kernel_files", 1200),
     test("kernel_space", 900),
     test("kernel_seccomp", 900),
+    test("company", 3000),
     // The explorer's own short form takes half an hour without KVM. A prime, since the scenarios are
     // ordered by their parts, so that each part comes up in its turn.
     Program { name: "explore", options: Some("--every 37 --random 4 --pairs 0"), seconds: 1800 },
@@ -69,6 +70,8 @@ pub(crate) const TOOLS: &[&str] = &[
     "squashfuse",
     "fusermount3",
     "unshare",
+    "fsfreeze",
+    "cat",
 ];
 
 /// What the disk and the tests' mounts need of the kernel, as far as it is not built in.

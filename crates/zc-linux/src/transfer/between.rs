@@ -21,8 +21,8 @@ use crate::table::Way;
 /// live ones could use.
 const PIECE_AFTER_STALL: u64 = 64 * 1024;
 
-/// So much is read to get past urgent data, or because a source that had nothing has something now: what comes
-/// after it can be spliced again.
+/// So much is read of a socket or pipe to get past urgent data, or because a source that had nothing has
+/// something now: what comes after it can be spliced again.
 const PAST_THE_MARK: u64 = 4096;
 
 /// While pipes are scarce, so much is read before a copy asks for one again.
@@ -269,13 +269,11 @@ impl Transfer {
     fn ask_both(&mut self, from: End<'_>, to: End<'_>, limit: u64) -> Step {
         self.flight.release_pipe();
         self.tries(Mechanism::ReadWrite);
-        let is_socket = self.plan.as_ref().is_some_and(|plan| plan.source.is_socket());
-        let taken = if is_socket {
-            let limit = limit.min(PAST_THE_MARK);
-            read_write::take_what_is_there(&mut self.flight.buffer, from, limit)
-        } else {
-            read_write::take(&mut self.flight.buffer, from, limit.min(PIECE_AFTER_STALL))
-        };
+        let source = self.plan.as_ref().map(|plan| plan.source);
+        let is_socket = source.is_some_and(Kind::is_socket);
+        let most = if source == Some(Kind::File) { PIECE_AFTER_STALL } else { PAST_THE_MARK };
+        let take = if is_socket { read_write::take_what_is_there } else { read_write::take };
+        let taken = take(&mut self.flight.buffer, from, limit.min(most));
         if let Some(plan) = &mut self.plan {
             plan.took_aside(taken.taken);
         }
