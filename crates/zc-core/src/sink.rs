@@ -123,7 +123,8 @@ impl<'a, Io> Downstream<'a, Io> {
     }
 
     /// A file from `offset` on, in bytes, as pwrite(2) writes it: the file's own offset is neither used
-    /// nor moved. The layer that says so moves `offset` on as bytes are [given](Sink::given).
+    /// nor moved. The layer that says so moves `offset` on as bytes are [given](Sink::given). A copy into a file
+    /// in append mode, which Linux would write at its end all the same, fails with `InvalidInput`.
     #[inline]
     pub fn fd_at(fd: PollFd<'a>, offset: u64) -> Self {
         Self::new(Drain::Fd(End { fd, offset: Some(offset) }))

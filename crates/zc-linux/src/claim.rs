@@ -13,7 +13,6 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 use zc_core::driver::StepError;
 use zc_core::{End, PollFd, Side};
@@ -68,6 +67,12 @@ impl<'fd> Claim<'fd> {
     pub(crate) fn moved(&mut self, n: u64) {
         self.start += n;
         self.len -= n;
+    }
+
+    /// Whether the offset is a layer's own: nobody else goes on from the range's end, and what is not moved is
+    /// not missed.
+    pub(crate) fn is_private(&self) -> bool {
+        !self.is_shared
     }
 
     /// Gives back what lies beyond the file's `end`, where there is nothing to claim. Others who claim
@@ -193,7 +198,7 @@ impl<'fd> Claim<'fd> {
 
     /// Whether the kernel finds the place of each write by itself, so that there was nothing to claim.
     fn appends(&self) -> bool {
-        self.len > 0 && sys::flags(self.fd.fd()).is_ok_and(|flags| flags.contains(OFlags::APPEND))
+        self.len > 0 && sys::appends(self.fd.fd())
     }
 
     /// Gives back all that is left, whoever else has the file: for an offset that no write goes by.
@@ -255,6 +260,9 @@ pub(crate) fn complete(
         sink.undo();
         let (taken, error) = source.keep(flight);
         return (taken, 0, error);
+    }
+    if source.is_private() && sink.is_private() {
+        return (0, 0, None);
     }
     let (mut taken, mut delivered) = (0, 0);
     let error = loop {

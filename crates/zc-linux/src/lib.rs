@@ -62,9 +62,35 @@ pub mod fd {
     use std::io;
     use std::os::fd::BorrowedFd;
 
+    use zc_core::{End, PollFd};
+
     /// read(2), by way of the table.
     pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
         Ok(crate::sys::read_fd(fd, buf)?)
+    }
+
+    /// pread(2), by way of the table.
+    pub fn read_at(fd: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        Ok(crate::sys::read_end(at(fd, offset), buf)?)
+    }
+
+    /// pwrite(2), by way of the table.
+    pub fn write_at(fd: BorrowedFd<'_>, buf: &[u8], offset: u64) -> io::Result<usize> {
+        Ok(crate::sys::write_end(at(fd, offset), buf)?)
+    }
+
+    /// Where it stands, if it has places to read and write at.
+    pub fn position(fd: BorrowedFd<'_>) -> io::Result<u64> {
+        Ok(crate::sys::position(fd)?)
+    }
+
+    /// Whether it is known to be in append mode.
+    pub fn appends(fd: BorrowedFd<'_>) -> bool {
+        crate::sys::appends(fd)
+    }
+
+    fn at(fd: BorrowedFd<'_>, offset: u64) -> End<'_> {
+        End { fd: PollFd::stream(fd), offset: Some(offset) }
     }
 
     /// `SO_RCVLOWAT`, in bytes.

@@ -20,7 +20,7 @@
 //! - [`Copier`] is the stateful form: options, a [`Report`] of what was done, and copies that can be
 //!   resumed where an error left them.
 //! - [`Progress`] reports bytes as they move, at full speed; [`Opaque`] lets any `Read` or `Write`
-//!   take part; [`Fd`] lets any descriptor.
+//!   take part; [`Fd`] lets any descriptor; [`FileAt`] is a file from an offset of its own on.
 //! - [`Transfer`] is what all of these drive: a state machine whose steps never wait, for event loops.
 //! - [`Source`] and [`Sink`] are for types of your own.
 //! - `hook` and `conformance`, each behind the feature of that name, are for your tests.
@@ -60,6 +60,7 @@ mod copier;
 mod copy;
 mod exact;
 mod fd;
+mod file_at;
 mod opaque;
 mod progress;
 mod read_from;
@@ -68,6 +69,7 @@ pub use copier::Copier;
 pub use copy::copy;
 pub use exact::{copy_at_most, copy_exact};
 pub use fd::Fd;
+pub use file_at::FileAt;
 pub use opaque::Opaque;
 pub use progress::Progress;
 pub use read_from::Kernel;

@@ -24,7 +24,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::io::Errno;
 
-pub(crate) use files::{advance, flags, is_one_open_file, position};
+pub(crate) use files::{advance, appends, flags, is_one_open_file, position};
 pub(crate) use kernel::{copy_file_range, sendfile, splice};
 pub(crate) use pipes::{pipe, pipe_size, room_in_pipe, set_pipe_size};
 pub(crate) use process::process;

@@ -1,6 +1,6 @@
 //! What a transfer means to do for the pair of descriptors at hand.
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use zc_core::driver::StepError;
 use zc_core::{End, PollFd};
@@ -107,10 +107,7 @@ impl Plan {
             }
         }
         // The kernel finds the place of each write by itself, and splices nothing into such a file.
-        if sink.kind == Kind::File
-            && plan.route != READ_WRITE
-            && sys::flags(to.fd.fd()).is_ok_and(|flags| flags.contains(OFlags::APPEND))
-        {
+        if sink.kind == Kind::File && plan.route != READ_WRITE && sys::appends(to.fd.fd()) {
             plan.only_read_write();
         }
         // Only files have places to read and write at; read/write says so.

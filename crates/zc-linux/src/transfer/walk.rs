@@ -37,6 +37,11 @@ impl Transfer {
         budget: u64,
         delivered: &Cell<u64>,
     ) -> Step {
+        if let Some(to) = to
+            && let Err(error) = self.check_places(to)
+        {
+            return Step::failed(error);
+        }
         let must_flush = holds_back && !self.is_flushed;
         if self.in_flight() > 0 {
             return match to {
