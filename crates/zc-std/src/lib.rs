@@ -17,6 +17,7 @@
 //! - [`ReadFrom::read_from`] and [`copy()`] copy until the end of input, or a limit.
 //! - [`copy_exact`] and [`copy_at_most`] know how long the source is to be: a peer that dies ends its
 //!   connection as one that is done does.
+//! - [`copy!`] takes types that have not opted in, too, and [`probe`] is for libraries that say `R: Read`.
 //! - [`Copier`] is the stateful form: options, a [`Report`] of what was done, and copies that can be
 //!   resumed where an error left them.
 //! - [`Progress`] reports bytes as they move, at full speed; [`Opaque`] lets any `Read` or `Write`
@@ -58,10 +59,14 @@ struct Readme;
 
 mod copier;
 mod copy;
+mod copy_macro;
 mod exact;
 mod fd;
 mod file_at;
 mod opaque;
+#[doc(hidden)]
+pub mod pick;
+pub mod probe;
 mod progress;
 mod read_from;
 
