@@ -6,6 +6,7 @@
 //! blocking  a loop around …
 //!  ├ fast     … one read and one write, for frames
 //!  ├ coalesce … a short wait, if asked for, so that small pieces arrive together
+//!  ├ patience … an end of waiting, if asked for: a deadline, a least rate
 //!  └ transfer … the resumable state machine, which never waits. A step goes down both ends, once, and
 //!     ├ plan     … decides what to do for the pair of descriptors at hand, by
 //!     │  ├ kind     what stands behind each of them
@@ -42,6 +43,7 @@ mod flight;
 pub mod hook;
 mod kind;
 mod options;
+mod patience;
 mod pipe;
 pub mod pool;
 mod report;
@@ -49,9 +51,10 @@ mod sys;
 mod table;
 mod transfer;
 
-pub use blocking::{copy, drive};
+pub use blocking::{copy, drive, drive_within};
 pub use kind::Kind;
 pub use options::{Options, PageSharing};
+pub use patience::Patience;
 pub use report::{Mechanism, Report};
 pub use table::route;
 pub use transfer::Transfer;

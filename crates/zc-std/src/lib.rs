@@ -20,7 +20,7 @@
 //! - [`copy!`] takes types that have not opted in, too, and [`probe`] is for libraries that say `R: Read`.
 //! - [`Copier`] is the stateful form: options, a [`Report`] of what was done, and copies that can be
 //!   resumed where an error left them.
-//! - [`Progress`] reports bytes as they move, at full speed; [`Opaque`] lets any `Read` or `Write`
+//! - [`Progress`] reports bytes as they move, at full speed; [`Paced`] limits how fast they do; [`Opaque`] lets any `Read` or `Write`
 //!   take part; [`Fd`] lets any descriptor; [`FileAt`] is a file from an offset of its own on.
 //! - [`Transfer`] is what all of these drive: a state machine whose steps never wait, for event loops.
 //! - [`Source`] and [`Sink`] are for types of your own.
@@ -64,6 +64,7 @@ mod exact;
 mod fd;
 mod file_at;
 mod opaque;
+mod paced;
 #[doc(hidden)]
 pub mod pick;
 pub mod probe;
@@ -76,14 +77,15 @@ pub use exact::{copy_at_most, copy_exact};
 pub use fd::Fd;
 pub use file_at::FileAt;
 pub use opaque::Opaque;
+pub use paced::Paced;
 pub use progress::Progress;
 pub use read_from::Kernel;
 
 #[cfg(feature = "conformance")]
 pub use zc_core::conformance;
 pub use zc_core::{
-    AsRawPollFd, CopyError, Downstream, IsStream, PollFd, ReadFrom, ReadSource, Side, Sink, Source,
-    StdIo, Upstream, WriteSink, driver,
+    AsRawPollFd, CopyError, Downstream, IsStream, Pace, PollFd, ReadFrom, ReadSource, Side, Sink,
+    Source, StdIo, Upstream, WriteSink, driver,
 };
 #[cfg(feature = "hook")]
 pub use zc_linux::hook;

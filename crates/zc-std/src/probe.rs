@@ -56,12 +56,12 @@ use std::sync::Arc;
 
 use crate::{Fd, FileAt, Opaque, ReadSource, Sink, Source, WriteSink};
 
-/// Copies all of `reader` into `writer`, as [`crate::copy`] does: what a probe knows as the source and sink that it
+/// Copies all of `reader` into `writer`, as [`crate::copy()`] does: what a probe knows as the source and sink that it
 /// is, anything else by `read` and `write`.
 ///
 /// # Errors
 ///
-/// Those of [`crate::copy`].
+/// Those of [`crate::copy()`].
 pub fn copy<R: Read + 'static, W: Write + 'static>(
     reader: &mut R,
     writer: &mut W,

@@ -18,7 +18,7 @@
 //!   [`Error`] that says which way, which side and what.
 //! - [`Rewind`] puts bytes that were read ahead in front of a stream; [`Opaque`] lets any `AsyncRead` or
 //!   `AsyncWrite` take part, a TLS stream for example; [`Fd`] lets any descriptor, a child's standard output
-//!   for example.
+//!   for example; [`Paced`] limits how fast bytes pass.
 //! - With the feature `fs`, `tokio::fs::File` is a source and a sink, too: an upload is spliced, and only the file's
 //!   half of it leaves the worker.
 //! - [`Source`] and [`Sink`], with [`ReadReady`] and [`WriteReady`], are for types of your own.
@@ -58,6 +58,7 @@ mod handle;
 mod marker;
 mod opaque;
 mod options;
+mod paced;
 mod registered;
 mod relay;
 mod rewind;
@@ -73,9 +74,10 @@ pub use handle::Handle;
 pub use marker::TokioIo;
 pub use opaque::Opaque;
 pub use options::{EndPolicy, Options};
+pub use paced::Paced;
 pub use registered::Registered;
 pub use relay::{Relay, RelayEnd};
 pub use rewind::Rewind;
 
-pub use zc_core::{Downstream, IsStream, PollFd, Side, Sink, Source, Upstream};
+pub use zc_core::{Downstream, IsStream, Pace, PollFd, Side, Sink, Source, Upstream};
 pub use zc_linux::{Kind, Mechanism, PageSharing, Report, pool};

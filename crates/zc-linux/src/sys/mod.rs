@@ -31,7 +31,7 @@ pub(crate) use process::process;
 pub(crate) use read_write::{read_end, read_fd, read_what_is_there, write_end, write_fd};
 pub(crate) use sockets::{Protocol, is_stream, low_water, protocol, room, set_low_water};
 pub(crate) use stat::{Stat, stat};
-pub(crate) use wait::{is_ready, readiness, wait_readable};
+pub(crate) use wait::{is_ready, readiness, wait_for, wait_readable};
 
 /// The calls of the table, by the names of their manual pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

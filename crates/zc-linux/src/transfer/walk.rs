@@ -76,7 +76,7 @@ impl Transfer {
         must_flush: bool,
         budget: u64,
     ) -> Step {
-        let Reach { bottom, limit, not_before, last } = reach;
+        let Reach { bottom, limit, step_limit, not_before, last } = reach;
         if limit == 0 {
             return self.end_of_link(last);
         }
@@ -88,6 +88,7 @@ impl Transfer {
         if budget == 0 {
             return Step::idle(Next::Again);
         }
+        let budget = budget.min(step_limit);
         let most = limit.min(budget);
         match (bottom, to) {
             (Bottom::Spent, _) => self.end_of_link(last),
