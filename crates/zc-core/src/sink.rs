@@ -45,8 +45,8 @@ use crate::{End, PollFd, StdIo};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has not opted in as a sink of a copy",
     label = "not a `Sink`",
+    note = "a type with a descriptor (`AsFd`), whatever crate it is from, can be copied into as `zc_std::Fd::new(it)?`",
     note = "any `Write` can be copied into as `zc_std::Opaque(writer)`, always correct, never offloaded",
-    note = "any descriptor, a datagram socket's too, can be copied into as `zc_std::Fd::new(owner)?`",
     note = "a type of your own opts in with `impl Sink for …`; a wrapper says `Downstream::through(&mut self.inner)`"
 )]
 pub trait Sink<Io = StdIo> {

@@ -62,8 +62,8 @@ pub enum StdIo {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has not opted in as a source of a copy",
     label = "not a `Source`",
+    note = "a type with a descriptor (`AsFd`), whatever crate it is from, can be copied from as `zc_std::Fd::new(it)?`",
     note = "any `Read` can be copied from as `zc_std::Opaque(reader)`, always correct, never offloaded",
-    note = "any descriptor, a datagram socket's too, can be copied from as `zc_std::Fd::new(owner)?`",
     note = "a type of your own opts in with `impl Source for …`; a wrapper says `Upstream::through(&mut self.inner)`"
 )]
 pub trait Source<Io = StdIo> {

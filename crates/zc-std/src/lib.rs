@@ -43,6 +43,30 @@
 //! process could want. Where read/write is known to be cheaper, a copy uses that instead;
 //! [`Copier::adaptive`] turns it off.
 //!
+//! # Cancelling
+//!
+//! Nothing wakes a copy that waits for a descriptor but the descriptor: shut the socket down, from any thread, and it
+//! returns at once. A copy that keeps moving bytes ends when its source says so ([`copy()`] shows one). It gives up by
+//! itself at a [deadline](Copier::deadline), or on [too slow a source](Copier::least). In every case what has been
+//! taken is delivered, or handed back. Under tokio a dropped future is enough: `zc-tokio` is cancel-safe.
+//!
+//! # Limits
+//!
+//! | of | by |
+//! |---|---|
+//! | how much | `take(n)`, [`copy_exact`], [`copy_at_most`] |
+//! | how fast | [`Paced`] |
+//! | how long, how slow | [`Copier::deadline`], [`Copier::least`] |
+//! | which part of a file | [`FileAt`] |
+//! | memory | 256 KiB a thread, and 32 pipes of 1 MiB a process ([`pool`]); see [`Copier::pipe_size`] |
+//!
+//! # Coming from elsewhere
+//!
+//! The project's docs have a page for those who come from
+//! [`std::io::copy`](https://github.com/zc-rs/zc/blob/main/docs/from-std.md), and one for those who come from
+//! [Go](https://github.com/zc-rs/zc/blob/main/docs/from-go.md). [`Fd`] lists what to do with types of other crates, and
+//! [`probe`] with functions that say `R: Read`.
+//!
 //! # SIGPIPE
 //!
 //! A copy into a socket or pipe whose reader is gone may raise SIGPIPE, even where std's own
@@ -56,6 +80,15 @@
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So do those of the pages for newcomers.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/from-std.md")]
+struct FromStd;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/from-go.md")]
+struct FromGo;
 
 mod copier;
 mod copy;
@@ -84,8 +117,8 @@ pub use read_from::Kernel;
 #[cfg(feature = "conformance")]
 pub use zc_core::conformance;
 pub use zc_core::{
-    AsRawPollFd, CopyError, Downstream, IsStream, Pace, PollFd, ReadFrom, ReadSource, Side, Sink,
-    Source, StdIo, Upstream, WriteSink, driver,
+    AsRawPollFd, CopyError, Custom, Downstream, IsStream, Pace, PollFd, ReadFrom, ReadSource, Side,
+    Sink, Source, StdIo, Upstream, WriteSink, driver,
 };
 #[cfg(feature = "hook")]
 pub use zc_linux::hook;
