@@ -9,7 +9,7 @@
 //! | `R: Read`, the body `copy(&mut Opaque(r), …)` | nothing | none |
 //! | `R: Read + 'static`, the body [`probe::copy`](copy()) | std's types and their stacks | a caller that hands in a *borrowed* reader (`&file`, `&mut stream` for a parameter taken by value) no longer compiles; zc does not show |
 //! | `reader: &mut R` where `R: Read + 'static` | the same | the reference may be short-lived, only what it refers to must be `'static`: most callers compile as before |
-//! | [`R: ReadSource`](crate::ReadSource) | all that has opted in, the callers' own types too | a caller with any other reader wraps it in [`Opaque`](crate::Opaque); zc is part of the public API, and its next major version is one of yours |
+//! | [`R: ReadSource`](ReadSource) | all that has opted in, the callers' own types too | a caller with any other reader wraps it in [`Opaque`]; zc is part of the public API, and its next major version is one of yours |
 //! | both: `save(impl Read)` and `save_from(impl ReadSource)` | by the second | two names for one thing |
 //! | a macro of yours around [`copy!`](crate::copy!) | all that has opted in | the types must be concrete where it is called |
 //!
@@ -35,7 +35,7 @@
 //! # What a probe knows
 //!
 //! - Sources: `File`, `TcpStream` and `UnixStream`, boxed or not; `PipeReader`, `ChildStdout`, `ChildStderr`,
-//!   `Arc<File>`, [`Fd<OwnedFd>`](crate::Fd), [`FileAt<File>`](crate::FileAt), `Box<dyn ReadSource>`. Around each of
+//!   `Arc<File>`, [`Fd<OwnedFd>`](Fd), [`FileAt<File>`](FileAt), `Box<dyn ReadSource>`. Around each of
 //!   them a `Take`, a `BufReader`, or one of each in either order.
 //! - Sinks: `File`, `Arc<File>`, `TcpStream`, `UnixStream`, `PipeWriter`, `ChildStdin`, `Stdout`, `Fd<OwnedFd>`,
 //!   `FileAt<File>`, `Box<dyn WriteSink>`; boxed or not, in a `BufWriter` or not.
