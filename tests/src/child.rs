@@ -20,7 +20,16 @@ const CASE: &str = "ZC_TEST_CASE";
 ///
 /// If the process fails, with what it printed.
 pub fn run(test: &str, case: &str, body: impl FnOnce()) {
-    let Some(output) = spawn(test, case, &[], body) else { return };
+    run_with(test, case, &[], body);
+}
+
+/// [`run`], with `variables` in the process's environment.
+///
+/// # Panics
+///
+/// As for [`run`].
+pub fn run_with(test: &str, case: &str, variables: &[(&str, &OsStr)], body: impl FnOnce()) {
+    let Some(output) = spawn(test, case, variables, body) else { return };
     let text = text(&output);
     assert!(output.status.success(), "case {case} of {test}: {}\n{text}", output.status);
     for line in text.lines().filter(|line| line.starts_with("skipped:")) {

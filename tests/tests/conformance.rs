@@ -78,10 +78,37 @@ mod good_sources {
 
     #[test]
     fn counts() {
-        SourceKit::new(|stream| stream.take(1234)).observe(|take| 1234 - take.limit()).assert();
+        SourceKit::new(|stream| stream.take(1234)).count(|take| 1234 - take.limit()).assert();
         SourceKit::new(|stream| Metered::new(BufReader::with_capacity(50, stream)))
-            .observe(|metered| metered.bytes)
+            .count(|metered| metered.bytes)
             .assert();
+        let moved = std::cell::Cell::new(0);
+        SourceKit::new(|stream| {
+            moved.set(0);
+            Progress::new(stream.take(2000), |n| moved.set(moved.get() + n))
+        })
+        .count(|_| moved.get())
+        .assert();
+    }
+
+    #[test]
+    fn states() {
+        use std::hash::{DefaultHasher, Hasher};
+
+        /// Hashes what is read, and lets nothing past.
+        struct Hashed(UnixStream, DefaultHasher);
+        impl Read for Hashed {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                let n = self.0.read(buf)?;
+                self.1.write(&buf[..n]);
+                Ok(n)
+            }
+        }
+        impl Source for Hashed {}
+        SourceKit::new(|stream| Hashed(stream, DefaultHasher::new()))
+            .observe(|hashed| hashed.1.finish())
+            .assert();
+        SourceKit::new(|stream| stream.take(1234)).observe(|take| take.limit()).assert();
         let moved = std::cell::Cell::new(0);
         SourceKit::new(|stream| {
             moved.set(0);
@@ -241,7 +268,7 @@ mod broken_sources {
     #[test]
     fn limit_that_is_right() {
         conformance::assert_source(limited(true, 1));
-        SourceKit::new(limited(true, 1)).observe(|limited| 1000 - limited.left).assert();
+        SourceKit::new(limited(true, 1)).count(|limited| 1000 - limited.left).assert();
     }
 
     #[test]
@@ -428,8 +455,32 @@ mod broken_sources {
                 Upstream::through(&mut self.0.inner)
             }
         }
-        let kit = SourceKit::new(|s| Forgets(Metered::new(s))).observe(|forgets| forgets.0.bytes);
+        let kit = SourceKit::new(|s| Forgets(Metered::new(s))).count(|forgets| forgets.0.bytes);
         breaks(Property::Count, kit.check());
+    }
+
+    /// A tee that copies what is read, and lets other bytes past it.
+    #[test]
+    fn a_copy_kept_of_what_is_read_alone() {
+        struct Tee(UnixStream, Vec<u8>);
+        impl Read for Tee {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                let n = self.0.read(buf)?;
+                self.1.extend_from_slice(&buf[..n]);
+                Ok(n)
+            }
+        }
+        impl Source for Tee {
+            fn upstream(&mut self) -> Upstream<'_> {
+                Upstream::through(&mut self.0)
+            }
+        }
+        assert!(
+            conformance::source(|stream| Tee(stream, Vec::new())).is_ok(),
+            "its bytes are right"
+        );
+        let kit = SourceKit::new(|stream| Tee(stream, Vec::new())).observe(|tee| tee.1.clone());
+        breaks(Property::State, kit.check());
     }
 
     #[test]
@@ -549,7 +600,7 @@ mod good_sinks {
     #[test]
     fn counts() {
         SinkKit::new(|stream| Metered::new(BufWriter::with_capacity(200, stream)))
-            .observe(|metered| metered.bytes)
+            .count(|metered| metered.bytes)
             .assert();
     }
 
@@ -657,8 +708,36 @@ mod broken_sinks {
                 Downstream::through(&mut self.0.inner)
             }
         }
-        let kit = SinkKit::new(|s| Forgets(Metered::new(s))).observe(|forgets| forgets.0.bytes);
+        let kit = SinkKit::new(|s| Forgets(Metered::new(s))).count(|forgets| forgets.0.bytes);
         breaks(Property::Count, kit.check());
+    }
+
+    #[test]
+    fn a_hash_of_what_is_written_alone() {
+        use std::hash::{DefaultHasher, Hasher};
+
+        struct Hashed(UnixStream, DefaultHasher, bool);
+        impl Write for Hashed {
+            fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+                let n = self.0.write(buf)?;
+                self.1.write(&buf[..n]);
+                Ok(n)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                self.0.flush()
+            }
+        }
+        impl Sink for Hashed {
+            fn downstream(&mut self) -> Downstream<'_> {
+                if self.2 { Downstream::opaque() } else { Downstream::through(&mut self.0) }
+            }
+        }
+        let kit = |opaque| {
+            SinkKit::new(move |stream| Hashed(stream, DefaultHasher::new(), opaque))
+                .observe(|hashed: &Hashed| hashed.1.finish())
+        };
+        kit(true).assert();
+        breaks(Property::State, kit(false).check());
     }
 
     /// It keeps what it was given even when it says that it could not take it.

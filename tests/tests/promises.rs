@@ -101,7 +101,7 @@ const_assert!(size_of::<Buffer>() <= 32);
 const_assert!(size_of::<CopyError>() <= 64);
 const_assert!(size_of::<Report>() <= 112);
 const_assert!(size_of::<Transfer>() <= 384);
-const_assert_eq!(size_of::<Copier>(), size_of::<Transfer>());
+const_assert_eq!(size_of::<Copier>(), size_of::<Transfer>() + size_of::<zc_linux::Patience>());
 
 // An ordinary user's pipes may hold 16384 pages by default (pipe(7)), and one of ours holds 1 MiB: no
 // process uses more than half of them up.

@@ -7,6 +7,7 @@
 //! - [`PollFd`], [`IsStream`] and [`AsRawPollFd`]: a borrowed descriptor, and whether it is a byte
 //!   stream;
 //! - [`ReadFrom`]: `dst.read_from(src)`, what users call and custom destinations implement;
+//! - [`Pace`]: how fast bytes may pass, for layers that limit it;
 //! - [`CopyError`]: how far a failed copy got, and the bytes it could not deliver;
 //! - [`generic`]: the read/write copy that every chain of mechanisms ends in;
 //! - [`driver`]: what engines and drivers need, and users do not.
@@ -62,6 +63,7 @@ mod end;
 mod error;
 mod foreign;
 pub mod generic;
+mod pace;
 mod poll_fd;
 mod read_from;
 mod side;
@@ -70,6 +72,7 @@ mod source;
 
 pub use end::End;
 pub use error::CopyError;
+pub use pace::Pace;
 pub use poll_fd::{AsRawPollFd, IsStream, PollFd};
 pub use read_from::{Custom, ReadFrom};
 pub use side::Side;

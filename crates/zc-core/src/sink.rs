@@ -45,8 +45,8 @@ use crate::{End, PollFd, StdIo};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has not opted in as a sink of a copy",
     label = "not a `Sink`",
+    note = "a type with a descriptor (`AsFd`), whatever crate it is from, can be copied into as `zc_std::Fd::new(it)?`",
     note = "any `Write` can be copied into as `zc_std::Opaque(writer)`, always correct, never offloaded",
-    note = "any descriptor, a datagram socket's too, can be copied into as `zc_std::Fd::new(owner)?`",
     note = "a type of your own opts in with `impl Sink for …`; a wrapper says `Downstream::through(&mut self.inner)`"
 )]
 pub trait Sink<Io = StdIo> {
@@ -123,7 +123,8 @@ impl<'a, Io> Downstream<'a, Io> {
     }
 
     /// A file from `offset` on, in bytes, as pwrite(2) writes it: the file's own offset is neither used
-    /// nor moved. The layer that says so moves `offset` on as bytes are [given](Sink::given).
+    /// nor moved. The layer that says so moves `offset` on as bytes are [given](Sink::given). A copy into a file
+    /// in append mode, which Linux would write at its end all the same, fails with `InvalidInput`.
     #[inline]
     pub fn fd_at(fd: PollFd<'a>, offset: u64) -> Self {
         Self::new(Drain::Fd(End { fd, offset: Some(offset) }))

@@ -62,8 +62,8 @@ pub enum StdIo {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has not opted in as a source of a copy",
     label = "not a `Source`",
+    note = "a type with a descriptor (`AsFd`), whatever crate it is from, can be copied from as `zc_std::Fd::new(it)?`",
     note = "any `Read` can be copied from as `zc_std::Opaque(reader)`, always correct, never offloaded",
-    note = "any descriptor, a datagram socket's too, can be copied from as `zc_std::Fd::new(owner)?`",
     note = "a type of your own opts in with `impl Source for …`; a wrapper says `Upstream::through(&mut self.inner)`"
 )]
 pub trait Source<Io = StdIo> {
@@ -122,6 +122,8 @@ pub struct Upstream<'a, Io = StdIo> {
     pub(crate) origin: Origin<'a, Io>,
     /// At most this many bytes may be taken; `u64::MAX` for no limit.
     pub(crate) limit: u64,
+    /// At most this many bytes may be taken by the next step; `u32::MAX` for no limit. (As many fit no step.)
+    pub(crate) step_limit: u32,
     /// Nothing may be taken before this time.
     pub(crate) not_before: Option<Instant>,
     /// Once it has ended, it never yields another byte.
@@ -148,6 +150,7 @@ impl<Io> std::fmt::Debug for Upstream<'_, Io> {
         f.debug_struct("Upstream")
             .field("origin", &format_args!("{origin}"))
             .field("limit", &self.limit)
+            .field("step_limit", &self.step_limit)
             .field("not_before", &self.not_before)
             .field("ends_for_good", &self.ends_for_good)
             .finish()
@@ -157,7 +160,13 @@ impl<Io> std::fmt::Debug for Upstream<'_, Io> {
 impl<'a, Io> Upstream<'a, Io> {
     #[inline]
     fn new(origin: Origin<'a, Io>) -> Self {
-        Upstream { origin, limit: u64::MAX, not_before: None, ends_for_good: false }
+        Upstream {
+            origin,
+            limit: u64::MAX,
+            step_limit: u32::MAX,
+            not_before: None,
+            ends_for_good: false,
+        }
     }
 
     /// Only `read` knows: the kernel may not go past it.
@@ -205,6 +214,20 @@ impl<'a, Io> Upstream<'a, Io> {
     #[inline]
     pub fn limit(mut self, n: u64) -> Self {
         self.limit = self.limit.min(n);
+        self
+    }
+
+    /// No more than `n` bytes by the next step, at least 1: half of a rate limit, of which
+    /// [`not_before`](Upstream::not_before) is the other. See [`Pace`](crate::Pace).
+    ///
+    /// It says nothing of how many bytes there are, as [`limit`](Upstream::limit) does: the kernel moves what is to
+    /// be long from the first byte on as it moves what is long. Say it beside a `not_before`, too: its time may have
+    /// come when the engine looks. A message is taken whole all the same.
+    #[must_use]
+    #[inline]
+    pub fn step_limit(mut self, n: u64) -> Self {
+        self.step_limit =
+            u32::try_from(n.max(1)).map_or(self.step_limit, |n| n.min(self.step_limit));
         self
     }
 

@@ -1,6 +1,7 @@
 //! The blocking driver: steps until the end.
 
 use std::io::{Read, Write};
+use std::thread;
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -9,6 +10,7 @@ use zc_core::{CopyError, ReadSource, Side, Sink, Source, WriteSink};
 
 use crate::coalesce::Coalesce;
 use crate::fast::{self, Way};
+use crate::patience::{Patience, Watch};
 use crate::sys;
 use crate::transfer::Transfer;
 
@@ -84,9 +86,23 @@ pub fn drive(
     source: &mut dyn ReadSource,
     sink: &mut dyn WriteSink,
 ) -> Result<u64, CopyError> {
+    drive_within(&Patience::default(), transfer, source, sink)
+}
+
+/// [`drive`], for as long as `patience` lasts.
+///
+/// # Errors
+///
+/// As for [`drive`], but not `WouldBlock`; and `TimedOut`, when it is over.
+pub fn drive_within(
+    patience: &Patience,
+    transfer: &mut Transfer,
+    source: &mut dyn ReadSource,
+    sink: &mut dyn WriteSink,
+) -> Result<u64, CopyError> {
     let before = transfer.report().moved();
     let ending = Ending { transfer, calls: sys::calls() };
-    let outcome = run(ending.transfer, source, sink);
+    let outcome = run(patience, ending.transfer, source, sink);
     let moved = ending.transfer.report().moved() - before;
     outcome.map(|()| moved).map_err(|error| error.into_copy_error(moved))
 }
@@ -106,12 +122,20 @@ impl Drop for Ending<'_> {
 }
 
 fn run(
+    patience: &Patience,
     transfer: &mut Transfer,
     source: &mut dyn ReadSource,
     sink: &mut dyn WriteSink,
 ) -> Result<(), StepError> {
     let mut coalesce = transfer.options().coalesce.map(Coalesce::new);
+    let mut watch = Watch::new(patience);
     loop {
+        if let Some(watch) = &mut watch {
+            watch.check()?;
+            if transfer.in_flight() == 0 {
+                watch.wait_for_source(source, transfer.place())?;
+            }
+        }
         // What is in flight does not wait for what may come.
         let mut coalesce = coalesce.as_mut().filter(|_| transfer.in_flight() == 0);
         if let Some(coalesce) = &mut coalesce
@@ -134,17 +158,31 @@ fn run(
             Next::WriteSink => transfer.write_with(source, |bytes| sink.write(bytes)),
             _ => step,
         };
+        if let Some(watch) = &mut watch {
+            watch.saw(step.taken);
+        }
         match step {
             Step { next: Next::Again, .. } => {}
             Step { next: Next::Ended, .. } => return Ok(()),
             Step { next: Next::NotBefore(time), .. } => {
                 transfer.park();
-                std::thread::sleep(time.saturating_duration_since(Instant::now()));
+                match &watch {
+                    Some(watch) => watch.sleep_until(time),
+                    None => thread::sleep(time.saturating_duration_since(Instant::now())),
+                }
             }
+            // It has been waited for, and is again.
+            Step { next: Next::WantRead { .. }, .. } if watch.is_some() => transfer.park(),
             Step { next: Next::WantRead { .. }, .. } => {
                 return Err(would_block(transfer, Side::Source));
             }
-            Step { next: Next::WantWrite, .. } => return Err(would_block(transfer, Side::Sink)),
+            Step { next: Next::WantWrite, .. } => match &watch {
+                Some(watch) => {
+                    transfer.park();
+                    watch.wait_for_sink(sink)?;
+                }
+                None => return Err(would_block(transfer, Side::Sink)),
+            },
             Step { next: Next::Failed(error), .. } => return Err(error),
             Step { next: Next::FlushSink | Next::ReadSource(_) | Next::WriteSink, .. } => {
                 unreachable!("done above")

@@ -13,7 +13,6 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 use zc_core::driver::StepError;
 use zc_core::{End, PollFd, Side};
@@ -109,6 +108,12 @@ impl<'fd> Claim<'fd> {
     /// The first `n` bytes, to be moved by themselves. What is left of them is the whole's to give back.
     fn part(&self, n: u64) -> Self {
         Claim { fd: self.fd, start: self.start, len: n.min(self.len), is_shared: false }
+    }
+
+    /// Whether the offset is a layer's own: nobody else goes on from the range's end, and what is not moved is
+    /// not missed.
+    pub(crate) fn is_private(&self) -> bool {
+        !self.is_shared
     }
 
     /// Gives back what lies beyond the file's `end`, where there is nothing to claim. Others who claim
@@ -235,7 +240,7 @@ impl<'fd> Claim<'fd> {
 
     /// Whether the kernel finds the place of each write by itself, so that there was nothing to claim.
     fn appends(&self) -> bool {
-        self.len > 0 && sys::flags(self.fd.fd()).is_ok_and(|flags| flags.contains(OFlags::APPEND))
+        self.len > 0 && sys::appends(self.fd.fd())
     }
 
     /// Gives back all that is left, whoever else has the file: for an offset that no write goes by.
@@ -328,6 +333,9 @@ pub(crate) fn complete(
         sink.undo();
         let (taken, error) = source.keep(flight);
         return (taken, 0, error);
+    }
+    if source.is_private() && sink.is_private() {
+        return (0, 0, None);
     }
     let (mut taken, mut delivered) = (0, 0);
     let error = loop {

@@ -11,7 +11,7 @@
 use std::io::{self, Read, Write};
 
 use zc_core::driver::{Buffer, StepError, one_layer};
-use zc_core::{CopyError, Side, Sink, Source};
+use zc_core::{CopyError, End, Side, Sink, Source};
 
 use crate::sys;
 use crate::transfer::plan::{self, SMALL};
@@ -27,7 +27,7 @@ pub(crate) enum Way {
 }
 
 /// Reads once and writes once, if that is what the copy will come to: a small limit over a descriptor,
-/// into a descriptor.
+/// into a descriptor. (A sink with an offset of its own has to be looked at first, see `transfer::places`.)
 #[inline(always)]
 pub(crate) fn copy<R, W>(source: &mut R, sink: &mut W, buffer: &mut Buffer) -> Way
 where
@@ -35,7 +35,9 @@ where
     W: Write + Sink,
 {
     let (read, wrote, is_all) = match (one_layer::source(source), one_layer::sink(sink)) {
-        (Some((from, limit)), Some(to)) if 0 < limit && limit <= SMALL => {
+        (Some((from, limit)), Some(to @ End { offset: None, .. }))
+            if 0 < limit && limit <= SMALL =>
+        {
             let read = buffer.fill(limit, |room| Ok(sys::read_end(from, room)?));
             // A file that has given less than was asked for has ended, as a rule. If it is being copied into
             // itself, what comes next is its own tail.

@@ -6,6 +6,7 @@
 //! blocking  a loop around …
 //!  ├ fast     … one read and one write, for frames
 //!  ├ coalesce … a short wait, if asked for, so that small pieces arrive together
+//!  ├ patience … an end of waiting, if asked for: a deadline, a least rate
 //!  └ transfer … the resumable state machine, which never waits. A step goes down both ends, once, and
 //!     ├ plan     … decides what to do for the pair of descriptors at hand, by
 //!     │  ├ kind     what stands behind each of them
@@ -44,6 +45,7 @@ mod holes;
 pub mod hook;
 mod kind;
 mod options;
+mod patience;
 mod pipe;
 pub mod pool;
 mod report;
@@ -51,9 +53,10 @@ mod sys;
 mod table;
 mod transfer;
 
-pub use blocking::{copy, drive};
+pub use blocking::{copy, drive, drive_within};
 pub use kind::Kind;
 pub use options::{Options, PageSharing};
+pub use patience::Patience;
 pub use report::{Mechanism, Report};
 pub use table::route;
 pub use transfer::Transfer;
@@ -64,9 +67,35 @@ pub mod fd {
     use std::io;
     use std::os::fd::BorrowedFd;
 
+    use zc_core::{End, PollFd};
+
     /// read(2), by way of the table.
     pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
         Ok(crate::sys::read_fd(fd, buf)?)
+    }
+
+    /// pread(2), by way of the table.
+    pub fn read_at(fd: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        Ok(crate::sys::read_end(at(fd, offset), buf)?)
+    }
+
+    /// pwrite(2), by way of the table.
+    pub fn write_at(fd: BorrowedFd<'_>, buf: &[u8], offset: u64) -> io::Result<usize> {
+        Ok(crate::sys::write_end(at(fd, offset), buf)?)
+    }
+
+    /// Where it stands, if it has places to read and write at.
+    pub fn position(fd: BorrowedFd<'_>) -> io::Result<u64> {
+        Ok(crate::sys::position(fd)?)
+    }
+
+    /// Whether it is known to be in append mode.
+    pub fn appends(fd: BorrowedFd<'_>) -> bool {
+        crate::sys::appends(fd)
+    }
+
+    fn at(fd: BorrowedFd<'_>, offset: u64) -> End<'_> {
+        End { fd: PollFd::stream(fd), offset: Some(offset) }
     }
 
     /// `SO_RCVLOWAT`, in bytes.

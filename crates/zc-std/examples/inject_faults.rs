@@ -8,10 +8,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 
-use zc_std::hook::{self, Action, Syscall};
+use zc_std::hook::{self, Syscall};
 use zc_std::{Copier, CopyError, ReadSource};
-
-const ENOSPC: i32 = 28;
 
 /// The code under test: stores a message, or nothing of it.
 fn store(source: &mut dyn ReadSource, file: &mut File) -> Result<u64, CopyError> {
@@ -39,10 +37,7 @@ fn short_splices_lose_nothing() -> io::Result<()> {
     let (mut file, mut stream) = (tempfile::tempfile()?, message(b"a message of some length")?);
 
     let recorder = hook::record();
-    let _short = hook::replace(|call| match call.syscall {
-        Syscall::Splice => Action::Limit(5),
-        _ => Action::Proceed,
-    });
+    let _short = hook::short(5).install();
     assert_eq!(store(&mut stream, &mut file).map_err(io::Error::from)?, 24);
 
     assert!(recorder.calls_to(Syscall::Splice).len() >= 10, "five bytes in, five bytes out, …");
@@ -56,15 +51,8 @@ fn short_splices_lose_nothing() -> io::Result<()> {
 fn a_full_disk_leaves_no_half_message() -> io::Result<()> {
     let (mut file, mut stream) = (tempfile::tempfile()?, message(b"a message of some length")?);
 
-    // Room for ten bytes, and then no more: splices into a pipe go on, those out of it fail.
-    let (target, mut room) = (std::os::fd::AsRawFd::as_raw_fd(&file), 10);
-    let _full_disk = hook::replace(move |call| match call.syscall {
-        Syscall::Splice | Syscall::Write if call.to == Some(target) => match room {
-            0 => Action::Fail(ENOSPC),
-            _ => Action::Limit(std::mem::take(&mut room)),
-        },
-        _ => Action::Proceed,
-    });
+    // Room for ten bytes, and then no more, whichever call the engine takes.
+    let _full_disk = hook::full_disk(&file, 10).install();
     let error = store(&mut stream, &mut file).unwrap_err();
 
     assert_eq!(error.kind(), ErrorKind::StorageFull);

@@ -1,9 +1,9 @@
 //! The stateful copy.
 
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use zc_linux::{Options, Transfer};
+use zc_linux::{Options, Patience, Transfer};
 
 use crate::{CopyError, PageSharing, Report, Sink, Source};
 
@@ -86,6 +86,7 @@ use crate::{CopyError, PageSharing, Report, Sink, Source};
 #[derive(Debug, Default)]
 pub struct Copier {
     transfer: Transfer,
+    patience: Patience,
 }
 
 impl Copier {
@@ -117,7 +118,7 @@ impl Copier {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn holding(residue: Vec<u8>) -> Self {
-        Copier { transfer: Transfer::holding(residue) }
+        Copier { transfer: Transfer::holding(residue), ..Copier::default() }
     }
 
     /// How large the pipes to splice through should be, in bytes; by default 1 MiB.
@@ -194,6 +195,49 @@ impl Copier {
         self
     }
 
+    /// When to give up: the copy fails with `TimedOut` once this time has come, or with the next call that
+    /// returns after it. Never, by default.
+    ///
+    /// With a deadline or a [least rate](Copier::least) a copy waits by poll(2), whatever mode its descriptors are in,
+    /// for the deadline at the longest, and does not stop with `WouldBlock`. A sink in blocking mode that takes nothing
+    /// is waited for by the call that writes to it: put a socket in non-blocking mode, or set its
+    /// [write timeout](std::net::TcpStream::set_write_timeout). A `read` or `write` of a type of yours is waited for,
+    /// however long it takes.
+    ///
+    /// What was moved until then is counted by the error, and what is in flight stays here, as after any error:
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Write};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::{Duration, Instant};
+    /// use zc_std::Copier;
+    ///
+    /// let (mut client, mut stream) = UnixStream::pair()?;
+    /// client.write_all(b"half an upl")?; // and then it stays there, and says no more
+    ///
+    /// let mut copier = Copier::new().deadline(Instant::now() + Duration::from_millis(50));
+    /// let error = copier.copy(&mut stream, &mut tempfile::tempfile()?).unwrap_err();
+    /// assert_eq!((error.kind(), error.moved()), (ErrorKind::TimedOut, 11));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn deadline(mut self, time: Instant) -> Self {
+        self.patience.deadline = Some(time);
+        self
+    }
+
+    /// Gives up on a source that yields fewer than `bytes` in every `time` that is spent waiting for it, with
+    /// `TimedOut`: clients that hold a connection open by a byte now and then. Not by default.
+    ///
+    /// Only waiting for the source counts, so that no client is to blame for a slow disk or for a
+    /// [rate limit](crate::Paced). It says nothing about sources that do not wait: files, and types of yours.
+    /// How waiting is done changes as with a [deadline](Copier::deadline).
+    #[must_use]
+    pub fn least(mut self, bytes: u64, time: Duration) -> Self {
+        self.patience.least = Some((bytes, time));
+        self
+    }
+
     /// Copies all of `reader` into `writer`, after what is in flight from an earlier copy.
     ///
     /// Blocks as the two ends do.
@@ -236,7 +280,7 @@ impl Copier {
     {
         // A reference to either is a sized source or sink, whatever it refers to.
         let (mut reader, mut writer) = (reader, writer);
-        zc_linux::drive(&mut self.transfer, &mut reader, &mut writer)?;
+        zc_linux::drive_within(&self.patience, &mut self.transfer, &mut reader, &mut writer)?;
         Ok(self.transfer.report().clone())
     }
 

@@ -30,6 +30,25 @@ use crate::{AsRawPollFd, Downstream, IsStream, Kind, Sink, Source, Upstream};
 /// KiB at a time, or up to its limit if that is less: enough for any UDP datagram, but not for a
 /// longer Unix datagram. A message of no bytes looks like the end of input.
 ///
+/// # Types of other crates
+///
+/// | crate, type | as a source or sink |
+/// |---|---|
+/// | socket2 `Socket`; mio `TcpStream`, `UnixStream`, `pipe::Receiver`, `pipe::Sender` | `Fd::new(socket)?` |
+/// | os_pipe `PipeReader`, `PipeWriter` | `Fd::new(pipe)?` |
+/// | tempfile `tempfile()` | a `File`, as it is; `NamedTempFile`: `Fd::new(&file)?`, or `file.as_file()` |
+/// | nix, rustix: `OwnedFd` | `Fd::new(fd)?` |
+/// | tar `Entry`, zip `ZipFile` | [`Opaque`](crate::Opaque): the reader is somewhere in its archive. Of an entry that is stored as it is, the range by [`FileAt`](crate::FileAt): `FileAt::new(&archive, entry.raw_file_position())?.take(entry.size())`; zip: `data_start()` |
+/// | flate2, zstd, rustls, native-tls | `Opaque`: what they yield is computed |
+/// | hyper, axum bodies | not by this crate: after an upgrade hyper gives back the stream and what it has read ahead (`Upgraded::downcast`), for `zc_tokio::Rewind` |
+/// | tokio | `zc-tokio`, which has an `Fd` of its own |
+///
+/// Descriptors in non-blocking mode, as mio's are, stop a copy with `WouldBlock`. [`Transfer`](crate::Transfer) is for
+/// event loops; [`Copier::deadline`](crate::Copier::deadline) waits.
+///
+/// `Fd` goes past whatever its owner has read ahead or holds back. A `BufReader<Socket>` is to be wrapped from the inside:
+/// `BufReader::new(Fd::new(socket)?)`.
+///
 /// # Standard input
 ///
 /// `std::io::Stdin` reads ahead into a buffer that std hides, so copies from it use read/write. A

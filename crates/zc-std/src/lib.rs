@@ -17,10 +17,11 @@
 //! - [`ReadFrom::read_from`] and [`copy()`] copy until the end of input, or a limit.
 //! - [`copy_exact`] and [`copy_at_most`] know how long the source is to be: a peer that dies ends its
 //!   connection as one that is done does.
+//! - [`copy!`] takes types that have not opted in, too, and [`probe`] is for libraries that say `R: Read`.
 //! - [`Copier`] is the stateful form: options, a [`Report`] of what was done, and copies that can be
 //!   resumed where an error left them.
-//! - [`Progress`] reports bytes as they move, at full speed; [`Opaque`] lets any `Read` or `Write`
-//!   take part; [`Fd`] lets any descriptor.
+//! - [`Progress`] reports bytes as they move, at full speed; [`Paced`] limits how fast they do; [`Opaque`] lets any `Read` or `Write`
+//!   take part; [`Fd`] lets any descriptor; [`FileAt`] is a file from an offset of its own on.
 //! - [`Transfer`] is what all of these drive: a state machine whose steps never wait, for event loops.
 //! - [`Source`] and [`Sink`] are for types of your own.
 //! - `hook` and `conformance`, each behind the feature of that name, are for your tests.
@@ -42,6 +43,30 @@
 //! process could want. Where read/write is known to be cheaper, a copy uses that instead;
 //! [`Copier::adaptive`] turns it off.
 //!
+//! # Cancelling
+//!
+//! Nothing wakes a copy that waits for a descriptor but the descriptor: shut the socket down, from any thread, and it
+//! returns at once. A copy that keeps moving bytes ends when its source says so ([`copy()`] shows one). It gives up by
+//! itself at a [deadline](Copier::deadline), or on [too slow a source](Copier::least). In every case what has been
+//! taken is delivered, or handed back. Under tokio a dropped future is enough: `zc-tokio` is cancel-safe.
+//!
+//! # Limits
+//!
+//! | of | by |
+//! |---|---|
+//! | how much | `take(n)`, [`copy_exact`], [`copy_at_most`] |
+//! | how fast | [`Paced`] |
+//! | how long, how slow | [`Copier::deadline`], [`Copier::least`] |
+//! | which part of a file | [`FileAt`] |
+//! | memory | 256 KiB a thread, and 32 pipes of 1 MiB a process ([`pool`]); see [`Copier::pipe_size`] |
+//!
+//! # Coming from elsewhere
+//!
+//! The project's docs have a page for those who come from
+//! [`std::io::copy`](https://github.com/zc-rs/zc/blob/main/docs/from-std.md), and one for those who come from
+//! [Go](https://github.com/zc-rs/zc/blob/main/docs/from-go.md). [`Fd`] lists what to do with types of other crates, and
+//! [`probe`] with functions that say `R: Read`.
+//!
 //! # SIGPIPE
 //!
 //! A copy into a socket or pipe whose reader is gone may raise SIGPIPE, even where std's own
@@ -56,11 +81,26 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// So do those of the pages for newcomers.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/from-std.md")]
+struct FromStd;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/from-go.md")]
+struct FromGo;
+
 mod copier;
 mod copy;
+mod copy_macro;
 mod exact;
 mod fd;
+mod file_at;
 mod opaque;
+mod paced;
+#[doc(hidden)]
+pub mod pick;
+pub mod probe;
 mod progress;
 mod read_from;
 
@@ -68,15 +108,17 @@ pub use copier::Copier;
 pub use copy::copy;
 pub use exact::{copy_at_most, copy_exact};
 pub use fd::Fd;
+pub use file_at::FileAt;
 pub use opaque::Opaque;
+pub use paced::Paced;
 pub use progress::Progress;
 pub use read_from::Kernel;
 
 #[cfg(feature = "conformance")]
 pub use zc_core::conformance;
 pub use zc_core::{
-    AsRawPollFd, CopyError, Downstream, IsStream, PollFd, ReadFrom, ReadSource, Side, Sink, Source,
-    StdIo, Upstream, WriteSink, driver,
+    AsRawPollFd, CopyError, Custom, Downstream, IsStream, Pace, PollFd, ReadFrom, ReadSource, Side,
+    Sink, Source, StdIo, Upstream, WriteSink, driver,
 };
 #[cfg(feature = "hook")]
 pub use zc_linux::hook;

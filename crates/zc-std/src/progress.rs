@@ -13,6 +13,24 @@ use crate::{Downstream, Sink, Source, Upstream};
 /// between calls. If it panics, the panic unwinds through the copy, and the bytes it was told of have
 /// moved.
 ///
+/// The two differ while bytes are in flight, and after a copy that has failed: what is reported at the source has
+/// been taken, and some of it may be the error's [residue](crate::CopyError::residue). Around the sink it is
+/// what has been delivered, as [`CopyError::moved`](crate::CopyError::moved) counts it. Nothing is reported twice
+/// when the copy is resumed. [`total`](Progress::total) is the sum, of either.
+///
+/// ```
+/// use zc_std::{CopyError, Progress};
+///
+/// let full = std::fs::File::options().write(true).open("/dev/full")?;
+/// let mut source = Progress::new(&b"twelve bytes"[..], |_| {});
+/// let mut sink = Progress::new(full, |_| {});
+/// let error = zc_std::copy(&mut zc_std::Opaque(&mut source), &mut sink).unwrap_err();
+/// let copy = CopyError::from_io(&error).unwrap();
+/// assert_eq!((source.total(), sink.total()), (12, 0)); // taken, delivered
+/// assert_eq!((copy.residue().len(), copy.moved()), (12, 0));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// ```
 /// use std::io::Read;
 /// use zc_std::Progress;
@@ -30,12 +48,13 @@ use crate::{Downstream, Sink, Source, Upstream};
 pub struct Progress<T, F> {
     inner: T,
     report: F,
+    total: u64,
 }
 
 impl<T, F: FnMut(u64)> Progress<T, F> {
     /// Reports what moves through `inner`.
     pub fn new(inner: T, report: F) -> Self {
-        Progress { inner, report }
+        Progress { inner, report, total: 0 }
     }
 
     /// The wrapped source or sink.
@@ -53,8 +72,14 @@ impl<T, F: FnMut(u64)> Progress<T, F> {
         self.inner
     }
 
+    /// How many bytes have been reported: taken from a source, delivered to a sink.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
     fn moved(&mut self, n: u64) {
         if n > 0 {
+            self.total += n;
             (self.report)(n);
         }
     }

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ChildStdin;
 use std::sync::Arc;
 
-use crate::{Fd, Opaque, Progress, ReadFrom, Sink, Source, WriteSink};
+use crate::{Fd, FileAt, Opaque, Progress, ReadFrom, Sink, Source, WriteSink};
 
 /// The [`ReadFrom`] parameter of the types this crate implements it for: copied with the kernel's
 /// help.
@@ -63,6 +63,7 @@ read_from! {
     @[W: Write + Sink] LineWriter<W>;
     @[W: Write] Opaque<W>;
     @[T: AsFd] Fd<T>;
+    @[F: AsFd] FileAt<F>;
     @[W: Write + Sink, F: FnMut(u64)] Progress<W, F>;
 }
 

@@ -127,6 +127,7 @@ enum Look {
     At {
         fd: RawFd,
         limit: u64,
+        step_limit: u64,
     },
     Opaque {
         limit: u64,
@@ -436,7 +437,8 @@ impl Flow {
                 return Poll::Pending;
             }
             Look::Opaque { limit } => Step::idle(Next::ReadSource(limit.min(budget))),
-            Look::At { fd, limit } => {
+            Look::At { fd, limit, step_limit } => {
+                let budget = budget.min(step_limit);
                 self.from = Some(fd);
                 match ready!(self.settle_source(cx, source, fd))? {
                     // Between a file and another one call does both.
@@ -638,16 +640,19 @@ impl Flow {
     ) -> Poll<Result<(Look, bool), Failure>> {
         let mut found = None;
         let walked = walk_source::<TokioIo>(source, self.place, &mut |reach| {
-            let Reach { bottom, limit, not_before, last } = reach;
+            let Reach { bottom, limit, step_limit, not_before, last } = reach;
+            let budget = budget.min(step_limit);
             let look = match bottom {
                 Bottom::Spent => Look::EndOfLink,
                 _ if limit == 0 => Look::EndOfLink,
                 _ if not_before.is_some_and(|time| now() < time) => {
                     Look::NotBefore(not_before.expect("just seen"))
                 }
-                Bottom::Opaque => Look::Opaque { limit },
-                Bottom::Fd(end) if end.offset.is_some() => Look::Opaque { limit },
-                Bottom::Fd(end) => Look::At { fd: end.fd.fd().as_raw_fd(), limit },
+                Bottom::Opaque => Look::Opaque { limit: limit.min(budget) },
+                Bottom::Fd(end) if end.offset.is_some() => {
+                    Look::Opaque { limit: limit.min(budget) }
+                }
+                Bottom::Fd(end) => Look::At { fd: end.fd.fd().as_raw_fd(), limit, step_limit },
                 // A file's writes are made elsewhere, and with a copy.
                 Bottom::Buffered(mut bytes) if is_file => {
                     let read = |room: &mut [u8]| std::io::Read::read(&mut bytes, room);

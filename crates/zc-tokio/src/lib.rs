@@ -17,7 +17,8 @@
 //!   are **cancel-safe**; they have [`Options`] with timeouts and limits, a [`Handle`] for other tasks, and an
 //!   [`Error`] that says which way, which side and what.
 //! - [`Rewind`] puts bytes that were read ahead in front of a stream; [`Opaque`] lets any `AsyncRead` or
-//!   `AsyncWrite` take part, a TLS stream for example; [`Fd`] lets any descriptor, a serial line for example.
+//!   `AsyncWrite` take part, a TLS stream for example; [`Fd`] lets any descriptor, a serial line for example;
+//!   [`Paced`] limits how fast bytes pass.
 //! - With the feature `fs`, `tokio::fs::File` is a source and a sink, too: uploads and downloads are spliced, and only
 //!   the file's half of a step leaves the worker. With the feature `process`, so are a child's standard streams.
 //! - [`Source`] and [`Sink`], with [`ReadReady`] and [`WriteReady`], are for types of your own. With the feature
@@ -70,6 +71,7 @@ mod headroom;
 mod marker;
 mod opaque;
 mod options;
+mod paced;
 mod registered;
 mod relay;
 mod reset;
@@ -91,9 +93,10 @@ pub use handle::Handle;
 pub use marker::TokioIo;
 pub use opaque::Opaque;
 pub use options::{EndPolicy, Options, ResetPolicy};
+pub use paced::Paced;
 pub use registered::Registered;
 pub use relay::{Relay, RelayEnd};
 pub use rewind::Rewind;
 
-pub use zc_core::{Downstream, IsStream, PollFd, Side, Sink, Source, Upstream};
+pub use zc_core::{Downstream, IsStream, Pace, PollFd, Side, Sink, Source, Upstream};
 pub use zc_linux::{Kind, Mechanism, PageSharing, Report, pool};

@@ -218,3 +218,39 @@ fn a_rate_limit_is_waited_for() {
         assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
     });
 }
+
+/// By the paused clock, which only waiting moves on.
+#[test]
+fn a_paced_stream_comes_in_small_portions() {
+    kit::run_paused(async {
+        const RATE: u64 = 1 << 20;
+        let ((mut client, a), (server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let sent = tokio::spawn(async move { client.write_all(&[7; 300_000]).await });
+        let got = tokio::spawn(async move {
+            let (mut server, mut got) = (server, Vec::new());
+            server.read_to_end(&mut got).await.map(|_| got)
+        });
+        let begun = Instant::now();
+        let mut paced = zc_tokio::Paced::new(a, RATE);
+        assert_eq!(Copier::new().run(&mut paced, &mut b).await.unwrap(), 300_000);
+        drop(b);
+        sent.await.unwrap().unwrap();
+        assert_eq!(got.await.unwrap().unwrap(), [7; 300_000]);
+        // All but the first burst had to be waited for.
+        let due = Duration::from_micros((300_000 - RATE / 50) * 1_000_000 / RATE);
+        assert!(begun.elapsed() >= due - Duration::from_millis(21), "{:?}", begun.elapsed());
+    });
+}
+
+/// Also read by others than a copy.
+#[test]
+fn a_paced_stream_waits_in_its_own_read() {
+    kit::run_paused(async {
+        let begun = Instant::now();
+        let pace = zc_tokio::Pace::new(1000).burst(100);
+        let (mut paced, mut got) = (zc_tokio::Paced::with(&[7; 1100][..], pace), Vec::new());
+        assert_eq!(paced.read_to_end(&mut got).await.unwrap(), 1100);
+        assert_eq!(got, [7; 1100]);
+        assert!(begun.elapsed() >= Duration::from_millis(950), "{:?}", begun.elapsed());
+    });
+}

@@ -17,6 +17,8 @@ pub enum Property {
     Buffered,
     /// What went past is counted like what went through.
     Count,
+    /// What went past leaves the type in the state that the same bytes leave it in when they go through.
+    State,
     /// The end of input, or the error in its place, comes where reading meets it, and stays.
     End,
     /// A call that fails with `WouldBlock` has taken nothing, and lost nothing.
@@ -39,6 +41,7 @@ impl fmt::Display for Property {
             Property::Limit => "limit",
             Property::Buffered => "buffered",
             Property::Count => "count",
+            Property::State => "state",
             Property::End => "end",
             Property::Errors => "errors",
             Property::Empty => "empty",

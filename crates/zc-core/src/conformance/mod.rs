@@ -65,6 +65,7 @@
 //! | [`Limit`](Property::Limit) | as many as reading gives; as much of the input is left | no more than writing delivers |
 //! | [`Buffered`](Property::Buffered) | bytes read ahead are shown, and fall by what was consumed | bytes held back go out first |
 //! | [`Count`](Property::Count) | `taken` is counted like `read` | `given` is counted like `write` |
+//! | [`State`](Property::State) | what is observed of it is as after reading | … as after writing |
 //! | [`End`](Property::End) | it ends, or fails, where reading does, and stays ended | |
 //! | [`Errors`](Property::Errors) | `WouldBlock` loses nothing | `WouldBlock` takes nothing |
 //! | [`Empty`](Property::Empty) | an empty `read` does nothing | nor does an empty `write` |
@@ -95,6 +96,7 @@
 
 mod access;
 mod failure;
+mod observe;
 mod script;
 mod sink;
 mod source;
@@ -118,7 +120,7 @@ type Count<'k, S> = Box<dyn Fn(&S) -> u64 + 'k>;
 
 /// Checks the source that `make` builds over a stream.
 ///
-/// To check its counting as well, see [`SourceKit::observe`].
+/// To check its counting and its own state as well, see [`SourceKit::count`] and [`SourceKit::observe`].
 ///
 /// # Errors
 ///
@@ -137,7 +139,7 @@ pub fn source<S: Read + Source>(make: impl FnMut(UnixStream) -> S) -> Result<(),
 
 /// Checks the sink that `make` builds over a stream.
 ///
-/// To check its counting as well, see [`SinkKit::observe`].
+/// To check its counting and its own state as well, see [`SinkKit::count`] and [`SinkKit::observe`].
 ///
 /// # Errors
 ///

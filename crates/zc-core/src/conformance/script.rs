@@ -88,6 +88,17 @@ impl Script {
         act
     }
 
+    /// How many steps it has made.
+    pub(super) fn steps(&self) -> usize {
+        self.log.len()
+    }
+
+    /// The schedule up to its step of that number, to be shown.
+    pub(super) fn up_to(mut self, steps: usize) -> Self {
+        self.log.truncate(steps);
+        self
+    }
+
     /// How many bytes to make available at a time.
     pub(super) fn piece(&mut self) -> usize {
         self.upto(self.largest)

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::Count;
 use super::access::SinkAccess;
 use super::failure::{Failure, Property, raise};
+use super::observe::{Observe, Observed};
 use super::script::{Act, Mode, Script};
 use super::wire::{self, LEN};
 use crate::Sink;
@@ -52,11 +53,12 @@ const JAMS: usize = 6;
 ///     }
 /// }
 ///
-/// SinkKit::new(|stream| Metered { inner: stream, bytes: 0 }).observe(|m| m.bytes).assert();
+/// SinkKit::new(|stream| Metered { inner: stream, bytes: 0 }).count(|m| m.bytes).assert();
 /// ```
 pub struct SinkKit<'k, S> {
     make: Box<dyn FnMut(UnixStream) -> S + 'k>,
-    observe: Option<Count<'k, S>>,
+    count: Option<Count<'k, S>>,
+    observe: Option<Box<dyn Observe<S> + 'k>>,
 }
 
 impl<'k, S: Write + Sink> SinkKit<'k, S> {
@@ -70,14 +72,23 @@ impl<'k, S: SinkAccess> SinkKit<'k, S> {
     /// For sibling crates, whose types are not written to by `Write`.
     #[doc(hidden)]
     pub fn by(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
-        SinkKit { make: Box::new(make), observe: None }
+        SinkKit { make: Box::new(make), count: None, observe: None }
     }
 
     /// Also checks the sink's own count: after every step, `count` must answer how many bytes the
     /// sink has taken so far, in whichever way.
     #[must_use]
-    pub fn observe(mut self, count: impl Fn(&S) -> u64 + 'k) -> Self {
-        self.observe = Some(Box::new(count));
+    pub fn count(mut self, count: impl Fn(&S) -> u64 + 'k) -> Self {
+        self.count = Some(Box::new(count));
+        self
+    }
+
+    /// Also checks the sink's own state, whatever it is: after every step, what `look` sees must be what it sees of a
+    /// sink that as many bytes were written to, and none put past `write`. See
+    /// [`SourceKit::observe`](super::SourceKit::observe).
+    #[must_use]
+    pub fn observe<T: PartialEq + fmt::Debug + 'k>(mut self, look: impl Fn(&S) -> T + 'k) -> Self {
+        self.observe = Some(Box::new(Observed::new(look)));
         self
     }
 
@@ -90,11 +101,14 @@ impl<'k, S: SinkAccess> SinkKit<'k, S> {
         let reference = self.reference()?;
         for script in Script::all(true) {
             let mut run = self.set_up(script).map_err(|error| Failure::setup(&error))?;
-            let outcome =
-                catch_unwind(AssertUnwindSafe(|| run.follow(&reference, self.observe.as_deref())));
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                run.follow(&reference, self.count.as_deref(), self.observe.as_deref_mut())
+            }));
             outcome
                 .unwrap_or_else(|payload| Err(Failure::panicked(run.arrived.len(), &*payload)))
                 .map_err(|failure| failure.during(run.script.to_string()))?;
+            let Run { script, noted, .. } = run;
+            self.compare_with_a_twin(script, &noted)?;
         }
         Ok(())
     }
@@ -121,7 +135,40 @@ impl<'k, S: SinkAccess> SinkKit<'k, S> {
             data: wire::data(),
             accepted: 0,
             arrived: Vec::new(),
+            noted: Vec::new(),
         })
+    }
+
+    /// Compares what was observed with a sink that is only written to, as far as the other had come each time.
+    fn compare_with_a_twin(&mut self, script: Script, noted: &[usize]) -> Result<(), Failure> {
+        let Some(places) = self.observe.as_ref().map(|observe| observe.places()) else {
+            return Ok(());
+        };
+        let ready = Script::all(true).next().expect("there are some");
+        let mut twin = self.set_up(ready).map_err(|error| Failure::setup(&error))?;
+        let observe = self.observe.as_mut().expect("it has noted places");
+        let mut outcome = Ok(());
+        'places: for (number, at) in places.into_iter().enumerate() {
+            while twin.accepted < at {
+                match twin.write(at - twin.accepted) {
+                    Answer::Took(_) => twin.receive()?,
+                    // It says so itself, where it was not a schedule's fault.
+                    _ => break 'places,
+                }
+            }
+            let sink = twin.sink.as_ref().expect("dropped only at the end");
+            if let Err((past, written)) = observe.compare(number, sink) {
+                let message = format!(
+                    "what is observed of it is {past}, and {written} after writing alone: a type that has to \
+                     see the bytes must say `Downstream::opaque`, one that counts them must do so in `given`"
+                );
+                let failure = Failure::new(Property::State, at, message);
+                outcome = Err(failure.during(script.up_to(noted[number]).to_string()));
+                break;
+            }
+        }
+        observe.forget();
+        outcome
     }
 
     /// What `write` alone delivers.
@@ -202,6 +249,8 @@ struct Run<S> {
     accepted: usize,
     /// What has come out at the far end.
     arrived: Vec<u8>,
+    /// How many steps it had made at each note of what is observed.
+    noted: Vec<usize>,
 }
 
 impl<S: SinkAccess> Run<S> {
@@ -209,7 +258,8 @@ impl<S: SinkAccess> Run<S> {
     fn follow(
         &mut self,
         reference: &Reference,
-        observe: Option<&dyn Fn(&S) -> u64>,
+        count: Option<&dyn Fn(&S) -> u64>,
+        mut observe: Option<&mut (dyn Observe<S> + '_)>,
     ) -> Result<(), Failure> {
         let (mut largest, mut jams) = (usize::MAX, 0);
         while self.accepted < LEN {
@@ -241,7 +291,11 @@ impl<S: SinkAccess> Run<S> {
                 }
                 Answer::Broken(message) => return Err(self.failure(Property::Order, message)),
             }
-            self.check_count(observe)?;
+            self.check_count(count)?;
+            if let (Some(observe), Some(sink)) = (&mut observe, &self.sink) {
+                observe.note(self.accepted, sink);
+                self.noted.push(self.script.steps());
+            }
         }
         if let Err(error) = retry(|| self.sink().flush())
             && reference.refused.is_none()
@@ -379,9 +433,9 @@ impl<S: SinkAccess> Run<S> {
         ))
     }
 
-    fn check_count(&self, observe: Option<&dyn Fn(&S) -> u64>) -> Result<(), Failure> {
-        let (Some(observe), Some(sink)) = (observe, &self.sink) else { return Ok(()) };
-        let (counted, taken) = (observe(sink), self.accepted as u64);
+    fn check_count(&self, count: Option<&dyn Fn(&S) -> u64>) -> Result<(), Failure> {
+        let (Some(count), Some(sink)) = (count, &self.sink) else { return Ok(()) };
+        let (counted, taken) = (count(sink), self.accepted as u64);
         if counted == taken {
             return Ok(());
         }

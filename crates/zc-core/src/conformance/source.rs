@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::Count;
 use super::access::SourceAccess;
 use super::failure::{Failure, Property, raise};
+use super::observe::{Observe, Observed};
 use super::script::{Act, Mode, Script};
 use super::wire::{self, Feed, LEN};
 use crate::Source;
@@ -28,11 +29,12 @@ const PATIENCE: usize = 8;
 /// use std::io::Read;
 /// use zc_core::conformance::SourceKit;
 ///
-/// SourceKit::new(|stream| stream.take(777)).observe(|take| 777 - take.limit()).assert();
+/// SourceKit::new(|stream| stream.take(777)).count(|take| 777 - take.limit()).assert();
 /// ```
 pub struct SourceKit<'k, S> {
     make: Box<dyn FnMut(UnixStream) -> S + 'k>,
-    observe: Option<Count<'k, S>>,
+    count: Option<Count<'k, S>>,
+    observe: Option<Box<dyn Observe<S> + 'k>>,
 }
 
 impl<'k, S: Read + Source> SourceKit<'k, S> {
@@ -46,14 +48,53 @@ impl<'k, S: SourceAccess> SourceKit<'k, S> {
     /// For sibling crates, whose types are not read by `Read`.
     #[doc(hidden)]
     pub fn by(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
-        SourceKit { make: Box::new(make), observe: None }
+        SourceKit { make: Box::new(make), count: None, observe: None }
     }
 
     /// Also checks the source's own count: after every step, `count` must answer how many bytes the
     /// source has given out so far, in whichever way.
     #[must_use]
-    pub fn observe(mut self, count: impl Fn(&S) -> u64 + 'k) -> Self {
-        self.observe = Some(Box::new(count));
+    pub fn count(mut self, count: impl Fn(&S) -> u64 + 'k) -> Self {
+        self.count = Some(Box::new(count));
+        self
+    }
+
+    /// Also checks the source's own state, whatever it is: a hash, a line number, what it has copied elsewhere. After
+    /// every step, what `look` sees must be what it sees of a source of which as many bytes were read, and none
+    /// taken past `read`.
+    ///
+    /// Look at what depends on the bytes alone, and not at what depends on how they came, as a buffer does.
+    ///
+    /// ```
+    /// use std::hash::{DefaultHasher, Hasher};
+    /// use std::io::{self, Read};
+    /// use zc_core::conformance::{Property, SourceKit};
+    /// use zc_core::{Source, Upstream};
+    ///
+    /// struct Hashed<S>(S, DefaultHasher);
+    ///
+    /// impl<S: Read> Read for Hashed<S> {
+    ///     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+    ///         let n = self.0.read(buf)?;
+    ///         self.1.write(&buf[..n]);
+    ///         Ok(n)
+    ///     }
+    /// }
+    ///
+    /// impl<S: Source> Source for Hashed<S> {
+    ///     fn upstream(&mut self) -> Upstream<'_> {
+    ///         // Wrong: what it does not read, it cannot hash. It would have to be `Upstream::opaque()`.
+    ///         Upstream::through(&mut self.0)
+    ///     }
+    /// }
+    ///
+    /// let kit = SourceKit::new(|stream| Hashed(stream, DefaultHasher::new()));
+    /// let failure = kit.observe(|hashed| hashed.1.finish()).check().unwrap_err();
+    /// assert_eq!(failure.property(), Property::State);
+    /// ```
+    #[must_use]
+    pub fn observe<T: PartialEq + fmt::Debug + 'k>(mut self, look: impl Fn(&S) -> T + 'k) -> Self {
+        self.observe = Some(Box::new(Observed::new(look)));
         self
     }
 
@@ -69,13 +110,17 @@ impl<'k, S: SourceAccess> SourceKit<'k, S> {
         for script in Script::all(false) {
             let mut run = self.set_up(script).map_err(|error| Failure::setup(&error))?;
             run.reference = Some(&reference);
-            let outcome = catch_unwind(AssertUnwindSafe(|| run.follow(self.observe.as_deref())));
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                run.follow(self.count.as_deref(), self.observe.as_deref_mut())
+            }));
             let outcome = outcome
                 .unwrap_or_else(|payload| Err(Failure::panicked(run.got.len(), payload.as_ref())));
             let context = run.script.to_string();
             let left = outcome.map_err(|failure| failure.during(context.clone()))?;
             seen.also(run.seen);
             lefts.push((left, run.script.is_all_past(), context));
+            let Run { script, noted, .. } = run;
+            self.compare_with_a_twin(script, &noted)?;
         }
         reference.compare_left(seen, lefts)
     }
@@ -101,9 +146,42 @@ impl<'k, S: SourceAccess> SourceKit<'k, S> {
             feed,
             script,
             got: Vec::new(),
+            noted: Vec::new(),
             seen: Seen::default(),
             reference: None,
         })
+    }
+
+    /// Compares what was observed with a source that is only read from, as far as the other had come each time.
+    fn compare_with_a_twin(&mut self, script: Script, noted: &[usize]) -> Result<(), Failure> {
+        let Some(places) = self.observe.as_ref().map(|observe| observe.places()) else {
+            return Ok(());
+        };
+        let ready = Script::all(false).next().expect("there are some");
+        let mut twin = self.set_up(ready).map_err(|error| Failure::setup(&error))?;
+        let observe = self.observe.as_mut().expect("it has noted places");
+        let mut outcome = Ok(());
+        'places: for (number, at) in places.into_iter().enumerate() {
+            while twin.got.len() < at {
+                match read(&mut twin.source, at - twin.got.len()) {
+                    Outcome::Bytes(bytes, _) => twin.got.extend(bytes),
+                    // It says so itself, where it was not a schedule's fault.
+                    _ => break 'places,
+                }
+                twin.feed.feed_all().map_err(|error| Failure::setup(&error))?;
+            }
+            if let Err((past, read)) = observe.compare(number, &twin.source) {
+                let message = format!(
+                    "what is observed of it is {past}, and {read} after reading alone: a type that has to see \
+                     the bytes must say `Upstream::opaque`, one that counts them must do so in `taken`"
+                );
+                let failure = Failure::new(Property::State, at, message);
+                outcome = Err(failure.during(script.up_to(noted[number]).to_string()));
+                break;
+            }
+        }
+        observe.forget();
+        outcome
     }
 
     /// What `read` alone gives.
@@ -166,6 +244,8 @@ struct Run<'r, S> {
     feed: Feed,
     script: Script,
     got: Vec<u8>,
+    /// How many steps it had made at each note of what is observed.
+    noted: Vec<usize>,
     seen: Seen,
     reference: Option<&'r Reference>,
 }
@@ -198,7 +278,11 @@ enum Outcome {
 
 impl<'r, S: SourceAccess> Run<'r, S> {
     /// Follows the script to the end; answers how much of the input is left.
-    fn follow(&mut self, observe: Option<&dyn Fn(&S) -> u64>) -> Result<usize, Failure> {
+    fn follow(
+        &mut self,
+        count: Option<&dyn Fn(&S) -> u64>,
+        mut observe: Option<&mut (dyn Observe<S> + '_)>,
+    ) -> Result<usize, Failure> {
         let mut blocked_at_end = 0;
         loop {
             let outcomes = match self.script.next() {
@@ -244,7 +328,12 @@ impl<'r, S: SourceAccess> Run<'r, S> {
                     }
                 }
             }
-            self.check_count(observe)?;
+            self.check_count(count)?;
+            // What reading on at the end does to it is its own affair.
+            if let Some(observe) = observe.as_mut().filter(|_| !over) {
+                observe.note(self.got.len(), &self.source);
+                self.noted.push(self.script.steps());
+            }
             if over {
                 return self.feed.left().map_err(|error| Failure::setup(&error));
             }
@@ -448,9 +537,9 @@ impl<'r, S: SourceAccess> Run<'r, S> {
         ))
     }
 
-    fn check_count(&self, observe: Option<&dyn Fn(&S) -> u64>) -> Result<(), Failure> {
-        let Some(observe) = observe else { return Ok(()) };
-        let (counted, given) = (observe(&self.source), self.got.len() as u64);
+    fn check_count(&self, count: Option<&dyn Fn(&S) -> u64>) -> Result<(), Failure> {
+        let Some(count) = count else { return Ok(()) };
+        let (counted, given) = (count(&self.source), self.got.len() as u64);
         if counted == given {
             return Ok(());
         }

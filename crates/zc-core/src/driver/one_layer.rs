@@ -29,18 +29,26 @@ use crate::sink::{Downstream, Drain, Sink};
 use crate::source::{Origin, Source, Upstream};
 
 /// The descriptor that `source` comes down to, and how many bytes its limits let through; `None` if there
-/// are more layers, bytes buffered or a time to wait for.
+/// are more layers, bytes buffered, or a rate to keep to.
 #[inline(always)]
 pub fn source<S: Source>(source: &mut S) -> Option<(End<'_>, u64)> {
     if !source.buffered().is_empty() {
         return None;
     }
-    let Upstream { origin, limit, not_before: None, .. } = source.upstream() else { return None };
+    let Upstream { origin, limit, step_limit: u32::MAX, not_before: None, .. } = source.upstream()
+    else {
+        return None;
+    };
     match origin {
         Origin::Fd(end) => Some((end, limit)),
         Origin::Through(inner) if inner.buffered().is_empty() => {
-            let Upstream { origin: Origin::Fd(end), limit: own, not_before: None, .. } =
-                inner.upstream()
+            let Upstream {
+                origin: Origin::Fd(end),
+                limit: own,
+                step_limit: u32::MAX,
+                not_before: None,
+                ..
+            } = inner.upstream()
             else {
                 return None;
             };

@@ -45,6 +45,8 @@ pub struct Reach<'a> {
     pub bottom: Bottom<'a>,
     /// How many may be taken at most, by all limits on the way; `u64::MAX` for no limit.
     pub limit: u64,
+    /// How many may be taken by this step at most; `u64::MAX` for no limit.
+    pub step_limit: u64,
     /// Before this time none may be taken.
     pub not_before: Option<Instant>,
     /// Whether no link of a chain comes after this one.
@@ -91,9 +93,9 @@ pub fn walk_source<Io>(
     take: &mut dyn FnMut(Reach<'_>) -> u64,
 ) -> Result<(), StepError> {
     let mut skip = place.ended;
-    let above = Above { limit: u64::MAX, not_before: None, last: true };
+    let above = Above { limit: u64::MAX, step_limit: u64::MAX, not_before: None, last: true };
     if !descend(source, &mut skip, above, &Cell::new(0), take)? {
-        take(Reach { bottom: Bottom::Spent, limit: 0, not_before: None, last: true });
+        take(Above { limit: 0, ..above }.reach(Bottom::Spent));
     }
     Ok(())
 }
@@ -102,14 +104,15 @@ pub fn walk_source<Io>(
 #[derive(Clone, Copy)]
 struct Above {
     limit: u64,
+    step_limit: u64,
     not_before: Option<Instant>,
     last: bool,
 }
 
 impl Above {
     fn reach(self, bottom: Bottom<'_>) -> Reach<'_> {
-        let Above { limit, not_before, last } = self;
-        Reach { bottom, limit, not_before, last }
+        let Above { limit, step_limit, not_before, last } = self;
+        Reach { bottom, limit, step_limit, not_before, last }
     }
 }
 
@@ -142,8 +145,12 @@ fn descend<Io>(
         return take_buffered(source, above, taken, take).map(|()| true);
     }
     let tell = Tell { layer: source, taken };
-    let Upstream { origin, limit, not_before, ends_for_good: _ } = tell.layer.upstream();
+    let Upstream { origin, limit, step_limit, not_before, ends_for_good: _ } =
+        tell.layer.upstream();
     above.limit = above.limit.min(limit);
+    if step_limit < u32::MAX {
+        above.step_limit = above.step_limit.min(step_limit.into());
+    }
     above.not_before = above.not_before.max(not_before);
     // Nothing that lies deeper changes anything any more: this is where a framed copy ends.
     if above.limit == 0 && above.last {

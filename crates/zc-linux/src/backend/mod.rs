@@ -86,6 +86,14 @@ impl Answer {
         rest: Claim<'_>,
         flight: &mut Flight,
     ) -> Self {
+        if rest.is_private() {
+            // It may be short for another reason than that the sink is full; the next step finds out.
+            let outcome = match outcome {
+                Outcome::Moved { drained, .. } => Outcome::Moved { drained, full: false },
+                outcome => outcome,
+            };
+            return Answer { taken: n, delivered, written: 0, outcome };
+        }
         let (more, outcome) = match outcome {
             // Nothing was moved, and nothing but the claim was made.
             Outcome::Refused(_) if n == 0 => (rest.give_back_or_keep(flight), outcome),

@@ -12,6 +12,11 @@ pub(crate) fn flags(fd: BorrowedFd<'_>) -> Result<rustix::fs::OFlags, Errno> {
     ask(Syscall::GetFlags, Some(fd), || rustix::fs::fcntl_getfl(fd))
 }
 
+/// Whether a file is known to be in append mode.
+pub(crate) fn appends(fd: BorrowedFd<'_>) -> bool {
+    flags(fd).is_ok_and(|flags| flags.contains(rustix::fs::OFlags::APPEND))
+}
+
 /// The offset of a file, in bytes.
 pub(crate) fn position(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     ask(Syscall::Seek, Some(fd), || rustix::fs::seek(fd, SeekFrom::Current(0)))

@@ -25,7 +25,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::io::Errno;
 
-pub(crate) use files::{advance, flags, is_one_open_file, position};
+pub(crate) use files::{advance, appends, flags, is_one_open_file, position};
 pub(crate) use holes::{extend, is_locked, next_data, next_hole, punch, reopen};
 pub(crate) use kernel::{copy_file_range, sendfile, splice};
 pub(crate) use pipes::{pipe, pipe_size, room_in_pipe, set_pipe_size};
@@ -35,7 +35,7 @@ pub(crate) use sockets::{
     Protocol, is_stream, low_water, protocol, reset_when_closed, room, set_low_water, unsent,
 };
 pub(crate) use stat::{Identity, Stat, has_fewer_blocks, stat};
-pub(crate) use wait::{is_ready, readiness, wait_readable};
+pub(crate) use wait::{is_ready, readiness, wait_for, wait_readable};
 
 /// The calls of the table, by the names of their manual pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

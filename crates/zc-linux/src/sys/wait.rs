@@ -28,12 +28,22 @@ pub(crate) fn is_ready(fd: BorrowedFd<'_>, events: PollFlags) -> Result<bool, Er
 
 /// Waits until `fd` is readable, has ended or failed, or `deadline` has come, if there is one.
 pub(crate) fn wait_readable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<bool, Errno> {
+    wait_for(fd, PollFlags::IN | PollFlags::RDHUP, deadline)
+}
+
+/// Waits until some of `events` are there, or the other end is gone, or there is an error, or `deadline` has come, if
+/// there is one. `false`: it has come.
+pub(crate) fn wait_for(
+    fd: BorrowedFd<'_>,
+    events: PollFlags,
+    deadline: Option<Instant>,
+) -> Result<bool, Errno> {
     let n = call(Syscall::Poll, Some(fd), None, 0, |_| {
         // Taken anew each time, since a signal must not start the wait over.
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         // More seconds than a timespec holds are as good as no timeout.
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN | PollFlags::RDHUP)];
+        let mut fds = [PollFd::from_borrowed_fd(fd, events)];
         poll(&mut fds, timeout.as_ref())
     })?;
     Ok(n > 0)

@@ -14,6 +14,7 @@ mod deliver;
 pub(crate) mod holes;
 pub(crate) mod overlap;
 pub(crate) mod pieces;
+mod places;
 pub(crate) mod plan;
 mod walk;
 
@@ -107,6 +108,8 @@ pub struct Transfer {
     /// byte goes there that no plan looks after.
     has_compared: bool,
     must_compare: bool,
+    /// The sink that is known to have its bytes where its layers say.
+    has_places: Option<RawFd>,
     report: Report,
     /// The mechanism of the last call that was to move bytes.
     last_tried: Option<Mechanism>,
@@ -152,7 +155,7 @@ impl Transfer {
     /// Readies it for other ends. Bytes in flight stay, and are delivered first; nothing else is kept.
     pub fn restart(&mut self) {
         self.place = Place::default();
-        self.has_compared = false;
+        (self.has_compared, self.has_places) = (false, None);
         self.replan();
         self.resume();
     }

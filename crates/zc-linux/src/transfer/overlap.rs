@@ -2,7 +2,6 @@
 
 use std::io;
 
-use rustix::fs::OFlags;
 use zc_core::driver::StepError;
 use zc_core::{End, Side};
 
@@ -19,7 +18,7 @@ use crate::sys;
 pub(crate) fn check(from: End<'_>, to: End<'_>, len: u64, limit: u64) -> Result<u64, StepError> {
     let (source, sink) = (from.fd.fd(), to.fd.fd());
     let start = position(from, Side::Source)?;
-    let appends = sys::flags(sink).is_ok_and(|flags| flags.contains(OFlags::APPEND));
+    let appends = sys::appends(sink);
     let target = if appends { len } else { position(to, Side::Sink)? };
 
     let bytes = len.saturating_sub(start).min(limit);

@@ -1,6 +1,6 @@
 //! What a transfer means to do for the pair of descriptors at hand.
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use zc_core::driver::StepError;
 use zc_core::{End, PollFd};
@@ -121,7 +121,7 @@ impl Plan {
         let is_asked = source.kind != Kind::File || plan.known_end.left.min(limit) > SMALL;
         let appends = sink.kind == Kind::File
             && (plan.route != READ_WRITE && is_asked || keeps_holes)
-            && sys::flags(to.fd.fd()).is_ok_and(|flags| flags.contains(OFlags::APPEND));
+            && sys::appends(to.fd.fd());
         if appends {
             plan.only_read_write();
         } else if keeps_holes {

@@ -37,6 +37,11 @@ impl Transfer {
         budget: u64,
         delivered: &Cell<u64>,
     ) -> Step {
+        if let Some(to) = to
+            && let Err(error) = self.check_places(to)
+        {
+            return Step::failed(error);
+        }
         let must_flush = holds_back && !self.is_flushed;
         if self.in_flight() > 0 {
             return match to {
@@ -71,7 +76,7 @@ impl Transfer {
         must_flush: bool,
         budget: u64,
     ) -> Step {
-        let Reach { bottom, limit, not_before, last } = reach;
+        let Reach { bottom, limit, step_limit, not_before, last } = reach;
         if limit == 0 {
             return self.end_of_link(last);
         }
@@ -83,6 +88,7 @@ impl Transfer {
         if budget == 0 {
             return Step::idle(Next::Again);
         }
+        let budget = budget.min(step_limit);
         let most = limit.min(budget);
         match (bottom, to) {
             (Bottom::Spent, _) => self.end_of_link(last),

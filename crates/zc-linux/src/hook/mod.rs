@@ -8,14 +8,23 @@
 //! ```
 //! use zc_linux::hook::{self, Action, Syscall};
 //!
+//! let file = std::fs::File::create("/dev/null")?;
 //! let recorder = hook::record();
-//! let _full_disk = hook::replace(|call| match call.syscall {
-//!     Syscall::Write => Action::Fail(28), // ENOSPC
+//! let _full_disk = hook::full_disk(&file, 1 << 20).install();
+//! // … copy into `file`, and assert on the error and on `recorder.calls()`.
+//! # assert!(recorder.calls().is_empty());
+//! let _no_pipes = hook::replace(|call| match call.syscall {
+//!     Syscall::Pipe => Action::Fail(24), // EMFILE
 //!     _ => Action::Proceed,
 //! });
-//! // … copy something, and assert on `recorder.calls()`.
-//! # assert!(recorder.calls().is_empty());
+//! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! [`full_disk`], [`fails()`] and [`short`] are ready-made. [`every_thread()`] is for programs that copy on threads of their
+//! own.
+
+mod every_thread;
+mod faults;
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
@@ -25,6 +34,8 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 pub use crate::sys::Syscall;
+pub use every_thread::{EveryThread, ProcessGuard, VARIABLE, every_thread};
+pub use faults::{Fault, Installed, fails, full_disk, short};
 
 /// A system call about to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +82,12 @@ impl Record {
 }
 
 type Hook = dyn FnMut(&Call) -> Action;
+type Observer = dyn FnMut(&Record);
 
 #[derive(Clone)]
 enum Layer {
     Hook(Rc<RefCell<Hook>>),
-    Recorder(Rc<RefCell<Vec<Record>>>),
+    Observer(Rc<RefCell<Observer>>),
 }
 
 thread_local! {
@@ -124,7 +136,15 @@ pub fn replace(hook: impl FnMut(&Call) -> Action + 'static) -> Guard {
 #[must_use = "dropping the recorder ends the recording"]
 pub fn record() -> Recorder {
     let records = Rc::new(RefCell::new(Vec::new()));
-    Recorder { _guard: Guard::install(Layer::Recorder(Rc::clone(&records))), records }
+    let list = Rc::clone(&records);
+    Recorder { _guard: observe(move |record| list.borrow_mut().push(*record)), records }
+}
+
+/// Shows `observer` every call that the engine has made on this thread, with its outcome, until the guard is dropped.
+///
+/// A call that the engine makes while the observer itself is running bypasses that observer.
+pub fn observe(observer: impl FnMut(&Record) + 'static) -> Guard {
+    Guard::install(Layer::Observer(Rc::new(RefCell::new(observer))))
 }
 
 /// What [`record`] returns: the calls so far.
@@ -172,10 +192,14 @@ pub(crate) fn intercept(
         })
         .ok()
         .flatten();
-    let Some(layers) = layers else { return real(len) };
+    let process = every_thread::met();
+    if layers.is_none() && process.is_none() {
+        return real(len);
+    }
+    let layers = layers.unwrap_or_default();
 
     let asked = Call { syscall, from, to, len };
-    let answer = match decide(asked, &layers) {
+    let answer = match decide(asked, &layers, process.as_ref()) {
         Ok(answer) => answer,
         // read(2) of 0 bytes returns at once; recv(2) of 0 bytes waits until there are some.
         Err(0) if len > 0 => Ok(0),
@@ -183,17 +207,24 @@ pub(crate) fn intercept(
     };
     let record = Record { call: asked, result: answer.map_err(Errno::raw_os_error) };
     for (_, layer) in &layers {
-        if let Layer::Recorder(records) = layer
-            && let Ok(mut records) = records.try_borrow_mut()
+        if let Layer::Observer(observer) = layer
+            && let Ok(mut observer) = observer.try_borrow_mut()
         {
-            records.push(record);
+            observer(&record);
         }
+    }
+    if let Some(process) = process {
+        process.observe(&record);
     }
     answer
 }
 
 /// The answer, if a hook gives one; else how many bytes the real call may move.
-fn decide(mut call: Call, layers: &[(u64, Layer)]) -> Result<Result<usize, Errno>, usize> {
+fn decide(
+    mut call: Call,
+    layers: &[(u64, Layer)],
+    process: Option<&every_thread::Met>,
+) -> Result<Result<usize, Errno>, usize> {
     for (_, layer) in layers.iter().rev() {
         let Layer::Hook(hook) = layer else { continue };
         let Ok(mut hook) = hook.try_borrow_mut() else { continue };
@@ -204,5 +235,9 @@ fn decide(mut call: Call, layers: &[(u64, Layer)]) -> Result<Result<usize, Errno
             Action::Return(n) => return Ok(Ok(n)),
         }
     }
-    Err(call.len)
+    match process.and_then(|process| process.decide(&mut call)) {
+        Some(Action::Fail(errno)) => Ok(Err(Errno::from_raw_os_error(errno))),
+        Some(Action::Return(n)) => Ok(Ok(n)),
+        _ => Err(call.len),
+    }
 }

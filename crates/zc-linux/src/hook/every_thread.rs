@@ -1,0 +1,160 @@
+//! Hooks that reach every thread of the process.
+//!
+//! What a program under test copies on threads of its own (a runtime's workers, a pool), hooks of the test's thread do
+//! not see. These do, and so they must not reach production by accident. The feature `hook` is no protection: any
+//! crate of the program may turn it on for all. So two things are asked for besides: a call of [`every_thread`], and
+//! that whoever starts the process has set [`VARIABLE`] in its environment. Without it the call fails, and
+//! nothing is hooked.
+
+use std::cell::Cell;
+use std::env;
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Action, Call, Record};
+
+/// The environment variable that has to be `1`, for example in the `[env]` of a test's `.cargo/config.toml`.
+pub const VARIABLE: &str = "ZC_HOOK_EVERY_THREAD";
+
+type Hook = dyn FnMut(&Call) -> Action + Send;
+type Observer = dyn FnMut(&Record) + Send;
+
+#[derive(Clone)]
+enum Layer {
+    Hook(Arc<Mutex<Hook>>),
+    Observer(Arc<Mutex<Observer>>),
+}
+
+static LAYERS: Mutex<Vec<(u64, Layer)>> = Mutex::new(Vec::new());
+/// How many there are, so that a process without any does not take the lock.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// This thread is in one of these hooks. What the hook itself copies bypasses them all.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The leave to hook every thread of the process.
+///
+/// # Errors
+///
+/// `PermissionDenied` if [`VARIABLE`] is not set to `1`.
+///
+/// ```
+/// use zc_linux::hook;
+///
+/// if let Ok(everywhere) = hook::every_thread() {
+///     let _slow = everywhere.replace(|_| hook::Action::Proceed);
+/// }
+/// ```
+pub fn every_thread() -> io::Result<EveryThread> {
+    if env::var_os(VARIABLE).is_some_and(|value| value == "1") {
+        return Ok(EveryThread(()));
+    }
+    let what = format!("to hook every thread of a process, start it with {VARIABLE}=1");
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
+}
+
+/// The leave to hook every thread of the process, from [`every_thread`].
+#[derive(Debug)]
+pub struct EveryThread(());
+
+impl EveryThread {
+    /// As [`replace`](super::replace), for all threads. They are asked after the hooks of the thread itself, one
+    /// thread at a time.
+    pub fn replace(&self, hook: impl FnMut(&Call) -> Action + Send + 'static) -> ProcessGuard {
+        ProcessGuard::install(Layer::Hook(Arc::new(Mutex::new(hook))))
+    }
+
+    /// As [`observe`](super::observe), for all threads.
+    pub fn observe(&self, observer: impl FnMut(&Record) + Send + 'static) -> ProcessGuard {
+        ProcessGuard::install(Layer::Observer(Arc::new(Mutex::new(observer))))
+    }
+}
+
+/// Undoes a hook of [`EveryThread`] when dropped, on whatever thread. A call that is being made meanwhile may still
+/// meet it.
+#[derive(Debug)]
+#[must_use = "dropping the guard takes the hook away"]
+pub struct ProcessGuard {
+    id: u64,
+}
+
+impl ProcessGuard {
+    fn install(layer: Layer) -> ProcessGuard {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let mut layers = locked(&LAYERS);
+        layers.push((id, layer));
+        COUNT.store(layers.len(), Ordering::Release);
+        ProcessGuard { id }
+    }
+}
+
+impl Drop for ProcessGuard {
+    fn drop(&mut self) {
+        let mut layers = locked(&LAYERS);
+        let at = layers.iter().position(|(id, _)| *id == self.id);
+        let layer = at.map(|at| layers.remove(at));
+        COUNT.store(layers.len(), Ordering::Release);
+        // Outside the lock: the hook may own things whose drop copies bytes.
+        drop(layers);
+        drop(layer);
+    }
+}
+
+/// The hooks of the process as one call meets them.
+pub(super) struct Met(Vec<(u64, Layer)>);
+
+pub(super) fn met() -> Option<Met> {
+    if COUNT.load(Ordering::Acquire) == 0 || INSIDE.try_with(Cell::get).unwrap_or(true) {
+        return None;
+    }
+    Some(Met(locked(&LAYERS).clone()))
+}
+
+impl Met {
+    /// What they make of a call, the innermost first; `Proceed` and `Limit` as how many bytes it may move.
+    pub(super) fn decide(&self, call: &mut Call) -> Option<Action> {
+        let _inside = Inside::enter();
+        for (_, layer) in self.0.iter().rev() {
+            let Layer::Hook(hook) = layer else { continue };
+            match locked(hook)(call) {
+                Action::Proceed => {}
+                Action::Limit(n) => call.len = call.len.min(n),
+                action => return Some(action),
+            }
+        }
+        None
+    }
+
+    pub(super) fn observe(&self, record: &Record) {
+        let _inside = Inside::enter();
+        for (_, layer) in &self.0 {
+            if let Layer::Observer(observer) = layer {
+                locked(observer)(record);
+            }
+        }
+    }
+}
+
+struct Inside;
+
+impl Inside {
+    fn enter() -> Inside {
+        INSIDE.set(true);
+        Inside
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.set(false);
+    }
+}
+
+/// A hook that has panicked on one thread goes on for the others.
+fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,285 @@
+//! Sources that are slow on purpose, and those that are too slow: by a clock of the test's own, by counted bytes and
+//! steps, and never by the time that something took.
+
+use std::cell::Cell;
+use std::io::{BufReader, ErrorKind, Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use zc_std::driver::{Next, Step};
+use zc_std::hook::{self, Syscall};
+use zc_std::{Copier, Fd, Opaque, Options, Pace, Paced, Side, Transfer, pool};
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::streams::{Stream, fill, nonblocking};
+use zc_testkit::{fds, files, sockets, trace};
+
+const LEN: usize = 300_000;
+const LONG: Duration = Duration::from_secs(3600);
+
+/// A transfer that splices from the first byte on.
+fn transfer() -> Transfer {
+    let mut options = Options::default();
+    options.adaptive = false;
+    Transfer::new(options)
+}
+
+// ---- Rates --------------------------------------------------------------------------------------
+
+/// Steps until the end by a clock that is set to each time the transfer names. Returns what each step took.
+fn run_by(now: &Cell<Instant>, mut step: impl FnMut() -> Step) -> Vec<u64> {
+    let mut taken = Vec::new();
+    loop {
+        let step = step();
+        taken.extend((step.taken > 0).then_some(step.taken));
+        match step.next {
+            Next::Again => {}
+            Next::NotBefore(time) => {
+                assert!(time > now.get(), "or a driver would spin");
+                now.set(time);
+            }
+            Next::Ended => return taken,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_paced_stream_is_spliced_in_small_portions() {
+    const RATE: u64 = 2 << 20;
+    for stream in Stream::ALL {
+        let _leaks = fds::no_leaks();
+        let data = data::bytes(1, LEN);
+        let (to, from) = stream.open();
+        let feeder = zc_testkit::feeder::Feeder::pieces(
+            zc_testkit::streams::Plain(to),
+            data.clone(),
+            100_000,
+        );
+        let (from, file) = (Fd::new(from).unwrap(), files::empty());
+        // Ahead of the engine's own clock, which is never to find that a time has come already.
+        let begun = Instant::now() + LONG;
+        let now = Cell::new(begun);
+        let mut source = Paced::with_clock(from, Pace::new(RATE), || now.get()).take(LEN as u64);
+        let (mut transfer, mut sink) = (transfer(), &file);
+        let recorder = hook::record();
+        let taken = run_by(&now, || transfer.step(&mut source, &mut sink, u64::MAX));
+        assert!(
+            taken.iter().all(|&n| n <= RATE / 50),
+            "a burst is what passes in 20 ms: {taken:?}"
+        );
+        assert_eq!(taken.iter().sum::<u64>(), LEN as u64);
+        assert_eq!(source.limit(), 0);
+        // Neither faster than the rate, but for the first burst, nor much slower.
+        let millis = (now.get() - begun).as_millis() as u64;
+        let due = (LEN as u64 - RATE / 50) * 1000 / RATE;
+        assert!((due - 21..due + 21).contains(&millis), "{millis} of {due}");
+        assert_eq!(trace::moved_by(&recorder.calls(), Syscall::Splice), 2 * LEN as u64);
+        assert_same(&files::contents(&file), &data);
+        feeder.finish().unwrap();
+    }
+}
+
+#[test]
+fn whatever_the_layers_no_step_takes_more_than_its_portion() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(2, LEN);
+    let pace = || Pace::new(1000).burst(100);
+    let now = Cell::new(Instant::now() + LONG);
+    let clock = || now.get();
+    let check = |taken: Vec<u64>, all: u64| {
+        assert!(taken.iter().all(|&n| n <= 100), "{taken:?}");
+        assert_eq!(taken.iter().sum::<u64>(), all);
+    };
+    let file = files::holding(&data);
+    for adaptive in [true, false] {
+        let mut options = Options::default();
+        options.adaptive = adaptive;
+        let mut transfer = Transfer::new(options);
+        let (out, at) = (files::empty(), zc_std::FileAt::new(&file, 7).unwrap());
+        let mut source = Paced::with_clock(at, pace(), clock).take(1000);
+        check(run_by(&now, || transfer.step(&mut source, &mut &out, u64::MAX)), 1000);
+        assert_same(&files::contents(&out), &data[7..1007]);
+    }
+    // What a buffer below has is paced, too, and what one above has is not: it has passed.
+    let mut buffered = BufReader::with_capacity(500, &file);
+    buffered.read_exact(&mut [0; 10]).unwrap();
+    let mut transfer = transfer();
+    let out = files::empty();
+    let mut source = Paced::with_clock(buffered, pace(), clock).take(1000);
+    check(run_by(&now, || transfer.step(&mut source, &mut &out, u64::MAX)), 1000);
+    assert_same(&files::contents(&out), &data[10..1010]);
+}
+
+/// The engine looks at its own clock after the layer has: by then the time may have come that the layer names.
+#[test]
+fn a_time_that_has_come_meanwhile_lets_no_more_through() {
+    let _leaks = fds::no_leaks();
+    let file = files::holding(&data::bytes(6, LEN));
+    // Behind the engine's.
+    let behind = Instant::now().checked_sub(Duration::from_secs(5));
+    let now = Cell::new(behind.expect("the machine has run for so long"));
+    let mut source = Paced::with_clock(&file, Pace::new(1000).burst(100), || now.get());
+    let (mut transfer, out) = (transfer(), files::empty());
+    for most in [100, 50, 50, 50] {
+        let step = transfer.step(&mut source, &mut &out, u64::MAX);
+        assert!(step.taken <= most, "{step:?}");
+    }
+}
+
+/// By the blocking driver, and by its own `read`: all comes, and between the portions no pipe is held.
+#[test]
+fn a_blocking_copy_sleeps_without_a_pipe() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(3, LEN);
+    let (mut client, server) = sockets::tcp_v4();
+    let asked = Cell::new(0_u32);
+    let clock = || {
+        asked.set(asked.get() + 1);
+        Instant::now()
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| client.write_all(&data).unwrap());
+        let pace = Pace::new(30 << 20).burst(64 << 10);
+        let mut source = Paced::with_clock(&server, pace, clock).take(LEN as u64);
+        let (file, mut copier) = (files::empty(), Copier::new().adaptive(false));
+        let report = copier.copy(&mut source, &mut &file).unwrap();
+        assert_eq!(
+            (report.moved(), report.mechanism()),
+            (LEN as u64, Some(zc_std::Mechanism::Splice))
+        );
+        assert!(asked.get() >= 8, "portions of at most 64 KiB");
+        assert_eq!(pool::lent(), 0);
+        assert_same(&files::contents(&file), &data);
+    });
+    let mut read = Vec::new();
+    Paced::new(&data[..], 100 << 20).read_to_end(&mut read).unwrap();
+    assert_same(&read, &data);
+    let mut out = Vec::new();
+    zc_std::copy(&mut Opaque(Paced::new(&data[..], 100 << 20)), &mut out).unwrap();
+    assert_same(&out, &data);
+}
+
+#[test]
+fn a_paced_source_conforms() {
+    let _leaks = fds::no_leaks();
+    zc_std::conformance::assert_source(|stream| Paced::new(stream, u64::MAX));
+}
+
+// ---- Deadlines ----------------------------------------------------------------------------------
+
+/// A peer that has sent some and then says nothing, whatever the mode of its descriptor.
+#[test]
+fn a_deadline_ends_the_wait_for_a_silent_peer() {
+    for stream in Stream::ALL {
+        for (blocking, adaptive) in [(true, true), (true, false), (false, true), (false, false)] {
+            let _leaks = fds::no_leaks();
+            let (to, from) = stream.open();
+            let from = if blocking { from } else { nonblocking(from) };
+            rustix::io::write(&to, b"half an upl").unwrap();
+            let (mut from, file) = (Fd::new(from).unwrap(), files::empty());
+            let mut limited = (&mut from).take(100);
+            let deadline = Instant::now() + Duration::from_millis(20);
+            let mut copier = Copier::new().adaptive(adaptive).deadline(deadline);
+            let error = copier.copy(&mut limited, &mut &file).unwrap_err();
+            assert_eq!((error.kind(), error.moved()), (ErrorKind::TimedOut, 11), "{error}");
+            assert_eq!((limited.limit(), copier.in_flight()), (89, 0));
+            assert_eq!(error.waits_for(), None);
+
+            // The copier still knows where it was.
+            rustix::io::write(&to, b"oad").unwrap();
+            drop(to);
+            let mut copier = copier.deadline(Instant::now() + LONG);
+            assert_eq!(copier.resume(&mut limited, &mut &file).unwrap().moved(), 3);
+            assert_same(&files::contents(&file), b"half an upload");
+        }
+    }
+}
+
+#[test]
+fn a_deadline_that_has_passed_takes_nothing() {
+    let _leaks = fds::no_leaks();
+    let (source, file) = (files::holding(b"all there"), files::empty());
+    let error = Copier::new().deadline(Instant::now()).copy(&mut &source, &mut &file).unwrap_err();
+    assert_eq!((error.kind(), error.moved()), (ErrorKind::TimedOut, 0));
+    assert_eq!(files::position(&source), 0);
+}
+
+#[test]
+fn a_deadline_ends_the_wait_for_a_full_sink_and_for_a_rate() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(4, LEN);
+    let (to, reader) = Stream::Tcp.open();
+    let to = nonblocking(to);
+    let filled = fill(&to);
+    let mut sink = Fd::new(to).unwrap();
+    let mut source = &data[..];
+    let deadline = Instant::now() + Duration::from_millis(20);
+    let error = Copier::new().deadline(deadline).copy(&mut source, &mut sink).unwrap_err();
+    assert_eq!((error.kind(), error.side()), (ErrorKind::TimedOut, Some(Side::Sink)), "{error}");
+    assert_eq!(LEN - source.len(), error.moved() as usize);
+    drop((reader, filled));
+
+    let mut source = Paced::with(&data[..], Pace::new(1).burst(10));
+    let mut out = Vec::new();
+    let deadline = Instant::now() + Duration::from_millis(20);
+    let error = Copier::new().deadline(deadline).copy(&mut source, &mut out).unwrap_err();
+    assert_eq!((error.kind(), error.moved()), (ErrorKind::TimedOut, out.len() as u64));
+}
+
+/// With a deadline in the future a copy waits by itself where it would have stopped with `WouldBlock`.
+#[test]
+fn with_a_deadline_a_copy_waits_for_descriptors_in_non_blocking_mode() {
+    for least in [false, true] {
+        let _leaks = fds::no_leaks();
+        let data = data::bytes(5, 3 << 20);
+        let ((mut client, from), (to, mut server)) = (sockets::tcp_v4(), sockets::unix());
+        let (mut from, mut to) = (nonblocking(from), nonblocking(to));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                client.write_all(&data).unwrap();
+                drop(client);
+            });
+            let reader = scope.spawn(|| {
+                let mut got = Vec::new();
+                server.read_to_end(&mut got).unwrap();
+                got
+            });
+            let copier = Copier::new().adaptive(false);
+            let mut copier =
+                if least { copier.least(1, LONG) } else { copier.deadline(Instant::now() + LONG) };
+            assert_eq!(copier.copy(&mut from, &mut to).unwrap().moved(), data.len() as u64);
+            drop(to);
+            assert_same(&reader.join().unwrap(), &data);
+        });
+    }
+}
+
+// ---- Least rates --------------------------------------------------------------------------------
+
+#[test]
+fn a_source_that_gives_too_little_is_given_up_on() {
+    let _leaks = fds::no_leaks();
+    let (mut client, mut server) = sockets::tcp_v4();
+    client.write_all(b"drip").unwrap();
+    let mut copier = Copier::new().least(1 << 20, Duration::from_millis(20));
+    let file = files::empty();
+    let error = copier.copy(&mut server, &mut &file).unwrap_err();
+    assert_eq!((error.kind(), error.side()), (ErrorKind::TimedOut, Some(Side::Source)));
+    assert_eq!((error.moved(), files::contents(&file).len()), (4, 4));
+    assert!(error.to_string().contains("of 1048576 at least"), "{error}");
+}
+
+/// What is there already is never waited for, and no rate is asked of it, however slow the sink.
+#[test]
+fn a_source_that_is_there_is_fast_enough() {
+    let _leaks = fds::no_leaks();
+    let (mut client, mut server) = sockets::unix();
+    client.write_all(&[7; 50_000]).unwrap();
+    drop(client);
+    let mut copier = Copier::new().least(u64::MAX, LONG);
+    let mut slow = zc_std::Progress::new(files::empty(), |_| thread::yield_now());
+    assert_eq!(copier.copy(&mut server, &mut slow).unwrap().moved(), 50_000);
+    // Nor of files, which do not wait.
+    let mut source = files::holding(&[7; 50_000]);
+    assert_eq!(copier.copy(&mut source, &mut slow).unwrap().moved(), 50_000);
+}
