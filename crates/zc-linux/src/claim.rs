@@ -13,6 +13,7 @@
 
 use std::os::fd::BorrowedFd;
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use zc_core::driver::StepError;
 use zc_core::{End, PollFd, Side};
@@ -210,7 +211,7 @@ impl<'fd> Claim<'fd> {
     /// Fills what was not moved of a sink's range with the bytes in flight, which are as many. Returns how many
     /// bytes that were, and the error that left a gap if others have gone on from the range's end.
     pub(crate) fn fill(mut self, flight: &mut Flight) -> (u64, Option<StepError>) {
-        if self.appends() {
+        if self.appends(false) {
             self.undo();
             return (0, None);
         }
@@ -238,9 +239,11 @@ impl<'fd> Claim<'fd> {
         if self.give_back() { (0, None) } else { self.fill(flight) }
     }
 
-    /// Whether the kernel finds the place of each write by itself, so that there was nothing to claim.
-    fn appends(&self) -> bool {
-        self.len > 0 && sys::appends(self.fd.fd())
+    /// Whether the kernel finds the place of each write by itself, so that there was nothing to claim. `seems_to`:
+    /// what is believed if it will not say.
+    fn appends(&self, seems_to: bool) -> bool {
+        let flags = || sys::flags(self.fd.fd());
+        self.len > 0 && flags().map_or(seems_to, |flags| flags.contains(OFlags::APPEND))
     }
 
     /// Gives back all that is left, whoever else has the file: for an offset that no write goes by.
@@ -323,13 +326,15 @@ pub(crate) fn carry(
 }
 
 /// Moves the rest of two ranges of the same length by pread and pwrite, as far as the source has bytes.
-/// Returns how many were taken and delivered, and the error that stopped it.
+/// Returns how many were taken and delivered, and the error that stopped it. `refused`: by what copy_file_range
+/// would not; of a file in append mode EBADF.
 pub(crate) fn complete(
     mut source: Claim<'_>,
     mut sink: Claim<'_>,
+    refused: Option<Errno>,
     flight: &mut Flight,
 ) -> (u64, u64, Option<StepError>) {
-    if sink.appends() {
+    if sink.appends(refused == Some(Errno::BADF)) {
         sink.undo();
         let (taken, error) = source.keep(flight);
         return (taken, 0, error);

@@ -41,7 +41,8 @@ pub(crate) fn step(
         };
     source.moved(moved);
     sink.moved(moved);
-    let (taken, written, error) = claim::complete(source, sink, flight);
+    let refused = if let Outcome::Refused(errno) = outcome { Some(errno) } else { None };
+    let (taken, written, error) = claim::complete(source, sink, refused, flight);
     Answer {
         taken: moved + taken,
         delivered: moved + written,

@@ -86,7 +86,7 @@ pub(crate) fn step(
         (source.give_back_or_keep(flight), 0, outcome)
     } else {
         // What is left goes as zeros, or has an error to tell.
-        let (taken, more, error) = claim::complete(source, sink, flight);
+        let (taken, more, error) = claim::complete(source, sink, passed.refused, flight);
         (taken, more, error.map_or(outcome, Outcome::Failed))
     };
     let (taken, delivered) = (moved + taken, moved + more);
