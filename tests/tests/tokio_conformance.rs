@@ -208,7 +208,7 @@ impl<const FAULT: u8> WriteReady for Faulty<FAULT> {
 
 #[test]
 fn good_sources_pass() {
-    SourceKit::new(wrap::<NONE>).observe(|wrapper| wrapper.bytes).assert();
+    SourceKit::new(wrap::<NONE>).count(|wrapper| wrapper.bytes).assert();
     conformance::assert_source(|stream| stream);
     conformance::assert_source(|stream| BufReader::with_capacity(300, stream).take(5000));
     conformance::assert_source(|stream| AsyncReadExt::chain(&b"header"[..], stream));
@@ -216,12 +216,12 @@ fn good_sources_pass() {
     conformance::assert_source(|stream| stream.into_split().0);
     conformance::assert_source(BufStream::new);
     conformance::assert_source(Opaque);
-    SourceKit::new(|stream| stream.take(777)).observe(|take: &Take<_>| 777 - take.limit()).assert();
+    SourceKit::new(|stream| stream.take(777)).count(|take: &Take<_>| 777 - take.limit()).assert();
 }
 
 #[test]
 fn good_sinks_pass() {
-    SinkKit::new(wrap::<NONE>).observe(|wrapper| wrapper.bytes).assert();
+    SinkKit::new(wrap::<NONE>).count(|wrapper| wrapper.bytes).assert();
     conformance::assert_sink(|stream| stream);
     conformance::assert_sink(|stream| BufWriter::with_capacity(300, stream));
     conformance::assert_sink(|stream| BufReader::new(BufWriter::new(stream)));
@@ -235,13 +235,13 @@ fn is_found<const FAULT: u8>(source: Option<Property>, sink: Option<Property>) {
     if let Some(want) = source {
         let kit = SourceKit::new(wrap::<FAULT>);
         // What it has read ahead it does not count.
-        let kit = if FAULT == READS_AHEAD { kit } else { kit.observe(|wrapper| wrapper.bytes) };
+        let kit = if FAULT == READS_AHEAD { kit } else { kit.count(|wrapper| wrapper.bytes) };
         let failure = kit.check().expect_err("something is wrong with it");
         assert_eq!(failure.property(), want, "source: {failure}");
         assert!(failure.at() <= LEN as u64);
     }
     if let Some(want) = sink {
-        let kit = SinkKit::new(wrap::<FAULT>).observe(|wrapper| wrapper.bytes);
+        let kit = SinkKit::new(wrap::<FAULT>).count(|wrapper| wrapper.bytes);
         let failure = kit.check().expect_err("something is wrong with it");
         assert_eq!(failure.property(), want, "sink: {failure}");
     }

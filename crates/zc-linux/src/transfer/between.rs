@@ -109,6 +109,9 @@ impl Transfer {
         self.flight.release_pipe();
         self.tries(Mechanism::ReadWrite);
         let plan = self.plan.as_mut().expect("it has just been followed");
+        // The layer that has an offset of its own hears only after the step how far that has come.
+        let offset = from.offset.map(|offset| offset.saturating_add(step.taken));
+        let from = End { offset, ..from };
         let more = read_write::take(&mut self.flight.buffer, from, left.min(plan.most()));
         plan.took(more.taken);
         step.taken += more.taken;

@@ -56,7 +56,7 @@
 //!
 //! // In a `#[test]`, and not in a `#[tokio::test]`: the kit has a runtime of its own.
 //! conformance::SourceKit::new(|stream| Metered { inner: stream, bytes: 0 })
-//!     .observe(|metered| metered.bytes)
+//!     .count(|metered| metered.bytes)
 //!     .assert();
 //! ```
 //!
@@ -80,7 +80,7 @@ pub use zc_core::conformance::{Failure, LEN, Property};
 
 /// Checks the source that `make` builds over a stream.
 ///
-/// To check its counting as well, see [`SourceKit::observe`].
+/// To check its counting as well, see [`SourceKit::count`].
 ///
 /// # Errors
 ///
@@ -99,7 +99,7 @@ pub fn source<S: AsyncSource>(make: impl FnMut(UnixStream) -> S) -> Result<(), F
 
 /// Checks the sink that `make` builds over a stream.
 ///
-/// To check its counting as well, see [`SinkKit::observe`].
+/// To check its counting as well, see [`SinkKit::count`].
 ///
 /// # Errors
 ///

@@ -34,20 +34,20 @@ const BOTTOMLESS: usize = 4 << 20;
 /// ```
 pub struct SinkKit<'k, S> {
     make: Box<Make<'k, S>>,
-    observe: Option<Count<'k, S>>,
+    count: Option<Count<'k, S>>,
 }
 
 impl<'k, S: AsyncSink> SinkKit<'k, S> {
     /// Will check the sink that `make` builds over a stream.
     pub fn new(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
-        SinkKit { make: Box::new(make), observe: None }
+        SinkKit { make: Box::new(make), count: None }
     }
 
     /// Also checks the sink's own count: after every step, `count` must answer how many bytes the
     /// sink has taken so far, in whichever way.
     #[must_use]
-    pub fn observe(mut self, count: impl Fn(&S) -> u64 + 'k) -> Self {
-        self.observe = Some(Box::new(count));
+    pub fn count(mut self, count: impl Fn(&S) -> u64 + 'k) -> Self {
+        self.count = Some(Box::new(count));
         self
     }
 
@@ -70,8 +70,8 @@ impl<'k, S: AsyncSink> SinkKit<'k, S> {
             Polled { sink, kit: Rc::clone(&kit) }
         };
         let mut schedules = zc_core::conformance::SinkKit::by(built);
-        if let Some(count) = &self.observe {
-            schedules = schedules.observe(move |polled: &Polled<S>| count(&polled.sink));
+        if let Some(count) = &self.count {
+            schedules = schedules.count(move |polled: &Polled<S>| count(&polled.sink));
         }
         schedules.check()?;
         kit.found()

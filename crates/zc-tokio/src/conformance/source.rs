@@ -27,24 +27,24 @@ type Count<'k, S> = Box<dyn Fn(&S) -> u64 + 'k>;
 /// use tokio::io::AsyncReadExt;
 /// use zc_tokio::conformance::SourceKit;
 ///
-/// SourceKit::new(|stream| stream.take(777)).observe(|take| 777 - take.limit()).assert();
+/// SourceKit::new(|stream| stream.take(777)).count(|take| 777 - take.limit()).assert();
 /// ```
 pub struct SourceKit<'k, S> {
     make: Box<Make<'k, S>>,
-    observe: Option<Count<'k, S>>,
+    count: Option<Count<'k, S>>,
 }
 
 impl<'k, S: AsyncSource> SourceKit<'k, S> {
     /// Will check the source that `make` builds over a stream.
     pub fn new(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
-        SourceKit { make: Box::new(make), observe: None }
+        SourceKit { make: Box::new(make), count: None }
     }
 
     /// Also checks the source's own count: after every step, `count` must answer how many bytes the
     /// source has given out so far, in whichever way.
     #[must_use]
-    pub fn observe(mut self, count: impl Fn(&S) -> u64 + 'k) -> Self {
-        self.observe = Some(Box::new(count));
+    pub fn count(mut self, count: impl Fn(&S) -> u64 + 'k) -> Self {
+        self.count = Some(Box::new(count));
         self
     }
 
@@ -66,8 +66,8 @@ impl<'k, S: AsyncSource> SourceKit<'k, S> {
             Polled { source, kit: Rc::clone(&kit) }
         };
         let mut schedules = zc_core::conformance::SourceKit::by(built);
-        if let Some(count) = &self.observe {
-            schedules = schedules.observe(move |polled: &Polled<S>| count(&polled.source));
+        if let Some(count) = &self.count {
+            schedules = schedules.count(move |polled: &Polled<S>| count(&polled.source));
         }
         schedules.check()?;
         kit.found()
