@@ -6,7 +6,7 @@ use zc_core::driver::{Next, Step, StepError};
 use zc_core::{End, PollFd, Side};
 
 use super::plan::{Plan, TINY};
-use super::{Counted, Transfer, forked, step_of};
+use super::{Transfer, step_of};
 use crate::backend::{Answer, Outcome, read_write, splice_through};
 use crate::claim::KnownEnd;
 use crate::kind::{Kind, Nature};
@@ -25,42 +25,38 @@ impl Transfer {
     ///
     /// [`Next::Ended`]: the file has. It blocks for as long as the disk takes.
     pub fn take_from_file(&mut self, file: PollFd<'_>, most: u64) -> Step {
-        if !self.flight.is_ours() {
-            return Step::failed(forked());
-        }
-        debug_assert_eq!(self.in_flight(), 0, "what is in flight goes first");
-        let calls = sys::calls();
-        let counted = Counted { transfer: self, calls };
-        let transfer = &mut *counted.transfer;
-        let from = End { fd: file, offset: None };
-        let splices = transfer.options.page_sharing != PageSharing::Never
-            && !pool::is_scarce()
-            && !transfer.plan.as_ref().is_some_and(|plan| plan.refuses_splice);
-        if splices {
-            let answer = transfer.splice_from_file(from, most);
+        self.counted(|transfer| {
+            debug_assert_eq!(transfer.in_flight(), 0, "what is in flight goes first");
+            let from = End { fd: file, offset: None };
+            let splices = transfer.options.page_sharing != PageSharing::Never
+                && !pool::is_scarce()
+                && !transfer.plan.as_ref().is_some_and(|plan| plan.refuses_splice);
+            if splices {
+                let answer = transfer.splice_from_file(from, most);
+                match answer.outcome {
+                    Outcome::Moved { .. } | Outcome::Failed(_) => {
+                        transfer.took_ahead = true;
+                        return step_of(answer, 1);
+                    }
+                    Outcome::Refused(errno) | Outcome::NoPipe(errno) => {
+                        transfer.report.refuse(Mechanism::Splice, errno);
+                    }
+                    // Only a read that returned 0 is the end of input.
+                    _ => {}
+                }
+                transfer.flight.release_pipe();
+                // What a claim could not give back.
+                if answer.taken > 0 {
+                    return Step::moved(answer.taken, 0, Next::Again);
+                }
+            }
+            transfer.tries(Mechanism::ReadWrite);
+            let answer = read_write::take(&mut transfer.flight.buffer, from, most);
             match answer.outcome {
-                Outcome::Moved { .. } | Outcome::Failed(_) => {
-                    transfer.took_ahead = true;
-                    return step_of(answer, 1);
-                }
-                Outcome::Refused(errno) | Outcome::NoPipe(errno) => {
-                    transfer.report.refuse(Mechanism::Splice, errno);
-                }
-                // Only a read that returned 0 is the end of input.
-                _ => {}
+                Outcome::Nothing => Step::idle(Next::Ended),
+                outcome => step_of(Answer { outcome, ..answer }, 1),
             }
-            transfer.flight.release_pipe();
-            // What a claim could not give back.
-            if answer.taken > 0 {
-                return Step::moved(answer.taken, 0, Next::Again);
-            }
-        }
-        transfer.tries(Mechanism::ReadWrite);
-        let answer = read_write::take(&mut transfer.flight.buffer, from, most);
-        match answer.outcome {
-            Outcome::Nothing => Step::idle(Next::Ended),
-            outcome => step_of(Answer { outcome, ..answer }, 1),
-        }
+        })
     }
 
     fn splice_from_file(&mut self, from: End<'_>, most: u64) -> Answer {

@@ -247,28 +247,24 @@ impl Transfer {
         sink: &mut (dyn Sink<Io> + '_),
         budget: u64,
     ) -> Step {
-        if !self.flight.is_ours() {
-            return Step::failed(forked());
-        }
-        let calls = sys::calls();
-        let counted = Counted { transfer: self, calls };
-        let transfer = &mut *counted.transfer;
-        let mut step = transfer.walk(source, sink, budget);
-        if transfer.must_compare {
-            (transfer.must_compare, transfer.has_compared) = (false, true);
-            step = if has_sink_in_it(source, sink) {
-                Step::failed(overlap::read_ahead())
-            } else {
-                transfer.walk(source, sink, budget)
-            };
-        }
-        if !matches!(step.next, Next::Again) {
-            transfer.is_flushed = false;
-        }
-        if matches!(step.next, Next::WantWrite) {
-            transfer.stalled = STALL_MEMORY;
-        }
-        step
+        self.counted(|transfer| {
+            let mut step = transfer.walk(source, sink, budget);
+            if transfer.must_compare {
+                (transfer.must_compare, transfer.has_compared) = (false, true);
+                step = if has_sink_in_it(source, sink) {
+                    Step::failed(overlap::read_ahead())
+                } else {
+                    transfer.walk(source, sink, budget)
+                };
+            }
+            if !matches!(step.next, Next::Again) {
+                transfer.is_flushed = false;
+            }
+            if matches!(step.next, Next::WantWrite) {
+                transfer.stalled = STALL_MEMORY;
+            }
+            step
+        })
     }
 
     /// Takes bytes by the source's own `read`, as [`Next::ReadSource`] asks for: calls `read` once with room
@@ -280,27 +276,23 @@ impl Transfer {
         most: u64,
         mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
     ) -> Step {
-        if !self.flight.is_ours() {
-            return Step::failed(forked());
-        }
-        let calls = sys::calls();
-        let counted = Counted { transfer: self, calls };
-        let transfer = &mut *counted.transfer;
-        // What is in a pipe comes before it.
-        if let Err(errno) = transfer.flight.land() {
-            return Step::failed(StepError::new("read", errno));
-        }
-        // Where a source is read and bypassed in turn (a header, a body), each turn has its own plan.
-        transfer.replan();
-        transfer.tries(Mechanism::ReadWrite);
-        let answer = read_write::took(transfer.flight.buffer.fill(most, &mut read));
-        // The sink may hold these back, and a descriptor may come next.
-        transfer.is_flushed = false;
-        match answer.outcome {
-            Outcome::Nothing => Step::idle(Next::Ended),
-            // A type's own `read` may give less than it has.
-            outcome => Step { drained: false, ..step_of(Answer { outcome, ..answer }, 1) },
-        }
+        self.counted(|transfer| {
+            // What is in a pipe comes before it.
+            if let Err(errno) = transfer.flight.land() {
+                return Step::failed(StepError::new("read", errno));
+            }
+            // Where a source is read and bypassed in turn (a header, a body), each turn has its own plan.
+            transfer.replan();
+            transfer.tries(Mechanism::ReadWrite);
+            let answer = read_write::took(transfer.flight.buffer.fill(most, &mut read));
+            // The sink may hold these back, and a descriptor may come next.
+            transfer.is_flushed = false;
+            match answer.outcome {
+                Outcome::Nothing => Step::idle(Next::Ended),
+                // A type's own `read` may give less than it has.
+                outcome => Step { drained: false, ..step_of(Answer { outcome, ..answer }, 1) },
+            }
+        })
     }
 
     /// Delivers bytes by the sink's own `write`, as [`Next::WriteSink`] asks for: calls `write` once, with
@@ -311,25 +303,32 @@ impl Transfer {
         source: &mut (dyn Source<Io> + '_),
         mut write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> Step {
+        self.counted(|transfer| {
+            transfer.is_flushed = false;
+            transfer.tries(Mechanism::ReadWrite);
+            if transfer.in_flight() == 0 {
+                return transfer.write_buffered(source, &mut write);
+            }
+            if let Err(errno) = transfer.flight.land() {
+                return Step::failed(StepError::new("read", errno));
+            }
+            let offered = transfer.flight.buffer.len();
+            let answer = read_write::gave(transfer.flight.buffer.drain(&mut write), offered);
+            transfer.report.deliver(Mechanism::ReadWrite, answer.delivered);
+            // A type's own `write` may take less than it could.
+            Step { full: false, ..step_of(answer, 1) }
+        })
+    }
+
+    /// Makes one step, with what is in flight if that is this process's, and counts its calls.
+    #[inline(always)]
+    fn counted(&mut self, step: impl FnOnce(&mut Transfer) -> Step) -> Step {
         if !self.flight.is_ours() {
             return Step::failed(forked());
         }
         let calls = sys::calls();
         let counted = Counted { transfer: self, calls };
-        let transfer = &mut *counted.transfer;
-        transfer.is_flushed = false;
-        transfer.tries(Mechanism::ReadWrite);
-        if transfer.in_flight() == 0 {
-            return transfer.write_buffered(source, &mut write);
-        }
-        if let Err(errno) = transfer.flight.land() {
-            return Step::failed(StepError::new("read", errno));
-        }
-        let offered = transfer.flight.buffer.len();
-        let answer = read_write::gave(transfer.flight.buffer.drain(&mut write), offered);
-        transfer.report.deliver(Mechanism::ReadWrite, answer.delivered);
-        // A type's own `write` may take less than it could.
-        Step { full: false, ..step_of(answer, 1) }
+        step(counted.transfer)
     }
 
     /// The ends change, within one copy: what is known of the old ones no longer holds.
