@@ -303,23 +303,8 @@ pub(crate) fn carry(
     n: u64,
     flight: &mut Flight,
 ) -> (u64, Option<StepError>) {
-    let (mut from, mut to) = (source.part(n), sink.part(n));
-    let error = loop {
-        if flight.buffer.is_empty() {
-            match from.read(flight) {
-                Ok(0) => break None,
-                Ok(_) => {}
-                Err(error) => break Some(error),
-            }
-        }
-        match to.write(flight) {
-            Ok(0) => break None,
-            Ok(_) => {}
-            Err(error) => break Some(error),
-        }
-    };
+    let (_, moved, error) = pass(&mut source.part(n), &mut sink.part(n), flight);
     flight.buffer.take();
-    let moved = to.start - sink.start;
     source.moved(moved);
     sink.moved(moved);
     (moved, error)
@@ -342,14 +327,22 @@ pub(crate) fn complete(
     if source.is_private() && sink.is_private() {
         return (0, 0, None);
     }
+    let (taken, delivered, error) = pass(&mut source, &mut sink, flight);
+    sink.give_back();
+    (taken + source.give_back_or_keep(flight), delivered, error)
+}
+
+/// Reads from one range and writes into the other, until one of them has ended, or the file is shorter. Returns
+/// how many bytes were taken and delivered, and the error that stopped it.
+fn pass(
+    source: &mut Claim<'_>,
+    sink: &mut Claim<'_>,
+    flight: &mut Flight,
+) -> (u64, u64, Option<StepError>) {
     let (mut taken, mut delivered) = (0, 0);
     let error = loop {
-        if source.len() == 0 && flight.buffer.is_empty() {
-            break None;
-        }
         if flight.buffer.is_empty() {
             match source.read(flight) {
-                // The file has become shorter meanwhile.
                 Ok(0) => break None,
                 Ok(n) => taken += n,
                 Err(error) => break Some(error),
@@ -361,7 +354,5 @@ pub(crate) fn complete(
             Err(error) => break Some(error),
         }
     };
-    sink.give_back();
-    taken += source.give_back_or_keep(flight);
     (taken, delivered, error)
 }
