@@ -79,7 +79,7 @@ impl Transfer {
     /// What is known of `to`, for bytes that a step without a sink has taken.
     pub(super) fn plan_for_taken(&mut self, to: End<'_>) {
         if self.took_ahead && self.plan.is_none() {
-            self.plan = Some(Plan::of_taken(Nature::of(to.fd).kind));
+            self.plan = Some(Plan::reading(Kind::File, Nature::of(to.fd).kind));
             self.ends = Some((NO_FD, to.fd.fd().as_raw_fd()));
         }
     }

@@ -84,19 +84,8 @@ impl Plan {
             _ => Nature::of(to.fd),
         };
         let row = table::row(source.kind, sink.kind, options.page_sharing);
-        let mut plan = Plan {
-            source: source.kind,
-            sink: sink.kind,
-            route: row.route,
-            piece: row.piece,
-            pieces: None,
-            remaining: u64::MAX,
-            known_end: KnownEnd::NONE,
-            trial: u64::MAX,
-            refuses_splice: false,
-            sink_waits: None,
-            holes: None,
-        };
+        let plain = Plan::reading(source.kind, sink.kind);
+        let mut plan = Plan { route: row.route, piece: row.piece, ..plain };
         if source.kind == Kind::File {
             // A length of 0 says nothing: procfs files have it too. What is not known to be there is not
             // claimed.
@@ -159,17 +148,9 @@ impl Plan {
     pub(crate) fn of_own_tail(from: End<'_>, to: End<'_>) -> Option<Plan> {
         let left = left_of_same_file(from, to).ok().flatten()?;
         Some(Plan {
-            source: Kind::File,
-            sink: Kind::File,
-            route: READ_WRITE,
-            piece: u64::MAX,
-            pieces: None,
             remaining: left,
             known_end: KnownEnd { left, ..KnownEnd::NONE },
-            trial: u64::MAX,
-            refuses_splice: false,
-            sink_waits: None,
-            holes: None,
+            ..Plan::reading(Kind::File, Kind::File)
         })
     }
 
@@ -179,10 +160,10 @@ impl Plan {
         *self.sink_waits.get_or_insert_with(|| backend::waits(to))
     }
 
-    /// For a file's bytes that are on their way to a sink of this kind.
-    pub(crate) fn of_taken(sink: Kind) -> Plan {
+    /// By read/write from end to end, of which nothing more is known.
+    pub(crate) fn reading(source: Kind, sink: Kind) -> Plan {
         Plan {
-            source: Kind::File,
+            source,
             sink,
             route: READ_WRITE,
             piece: u64::MAX,
