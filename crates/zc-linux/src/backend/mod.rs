@@ -171,11 +171,19 @@ fn is_full(to: End<'_>) -> bool {
     !waits(to) && sys::is_ready(to.fd.fd(), PollFlags::OUT) == Ok(false)
 }
 
-/// What a call from a file to `to` means by EAGAIN: that the sink is full, unless poll knows of room.
-fn sink_full_or_unclear(to: End<'_>) -> Outcome {
-    match sys::is_ready(to.fd.fd(), PollFlags::OUT) {
-        Ok(false) => Outcome::WantWrite,
-        _ => Outcome::Unclear,
+/// What a call that lends a file's pages to `to` means by this errno.
+fn not_lent(to: End<'_>, syscall: Syscall, errno: Errno, is_refusal: fn(Errno) -> bool) -> Outcome {
+    match errno {
+        // No room in the file's own file system: before Linux 5.18 a hole of a tmpfs file is given pages when
+        // it is lent.
+        Errno::NOSPC => Outcome::Refused(errno),
+        // The sink is full, unless poll knows of room: some file systems in user space answer a read so.
+        Errno::AGAIN => match sys::is_ready(to.fd.fd(), PollFlags::OUT) {
+            Ok(false) => Outcome::WantWrite,
+            _ => Outcome::Unclear,
+        },
+        errno if is_refusal(errno) => Outcome::Refused(errno),
+        errno => failed(None, syscall, errno),
     }
 }
 

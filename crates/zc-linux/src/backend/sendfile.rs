@@ -3,12 +3,9 @@
 //! It lends the page cache's pages instead of copying them: until the peer has read them, a write to the
 //! file changes them.
 
-use rustix::io::Errno;
 use zc_core::End;
 
-use super::{
-    Answer, Outcome, failed, is_full, is_refusal, is_refusal_at_socket, sink_full_or_unclear,
-};
+use super::{Answer, Outcome, is_full, is_refusal, is_refusal_at_socket, not_lent};
 use crate::claim::{Claim, KnownEnd};
 use crate::flight::Flight;
 use crate::kind::Kind;
@@ -17,8 +14,9 @@ use crate::sys::{self, Syscall};
 /// So many bytes are claimed of the file even if the socket has no room for them.
 pub(crate) const LEAST: u64 = 64 * 1024;
 
-/// `waits_for_room`: the sink is in blocking mode, as far as is known. `known_end`: how far the source is known to go. sendfile takes a larger request as a promise of
-/// more, and holds back the last segment (kernels 4.1 to 6.4, for up to 200 ms; 6.18 takes a tenth longer).
+/// `waits_for_room`: the sink is in blocking mode, as far as is known. `known_end`: how far the source is known
+/// to go. sendfile takes a larger request as a promise of more, and holds back the last segment (kernels 4.1 to
+/// 6.4, for up to 200 ms; 6.18 takes a tenth longer).
 pub(crate) fn step(
     flight: &mut Flight,
     from: End<'_>,
@@ -46,13 +44,7 @@ pub(crate) fn step(
         Ok(n) if (n as u64) < asked => (n as u64, Outcome::Moved { drained: false, full: true }),
         // It took all that it had room for. To ask now costs less than another step that finds it full.
         Ok(n) => (n as u64, Outcome::Moved { drained: false, full: asked == room && is_full(to) }),
-        // No room in the file's own file system: before Linux 5.18 a hole of a tmpfs file is given pages when
-        // it is sent.
-        Err(errno @ Errno::NOSPC) => (0, Outcome::Refused(errno)),
-        // Some file systems in user space answer a read so.
-        Err(Errno::AGAIN) => (0, sink_full_or_unclear(to)),
-        Err(errno) if is_refusal(errno) => (0, Outcome::Refused(errno)),
-        Err(errno) => (0, failed(None, Syscall::Sendfile, errno)),
+        Err(errno) => (0, not_lent(to, Syscall::Sendfile, errno, is_refusal)),
     };
     source.moved(moved);
     Answer::from_claim((moved, moved), outcome, source, flight)

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use zc_core::End;
 
-use super::{Answer, Outcome, failed, is_full, is_refusal, sink_full_or_unclear};
+use super::{Answer, Outcome, failed, is_full, is_refusal, not_lent};
 use crate::claim::{Claim, KnownEnd};
 use crate::flight::Flight;
 use crate::sys::{self, Syscall};
@@ -53,12 +53,7 @@ pub(crate) fn step_from_file(
     let (moved, outcome) = match sys::splice((from, Some(offset)), (to.fd.fd(), None), len) {
         Ok(0) => (0, Outcome::Nothing),
         Ok(n) => (n as u64, Outcome::Moved { drained: false, full: false }),
-        // Before Linux 5.18 a hole of a tmpfs file is given pages when it is spliced.
-        Err(errno @ Errno::NOSPC) => (0, Outcome::Refused(errno)),
-        // Some file systems in user space answer a read so.
-        Err(Errno::AGAIN) => (0, sink_full_or_unclear(to)),
-        Err(errno) if is_refusal(errno) => (0, Outcome::Refused(errno)),
-        Err(errno) => (0, failed(None, Syscall::Splice, errno)),
+        Err(errno) => (0, not_lent(to, Syscall::Splice, errno, is_refusal)),
     };
     source.moved(moved);
     Answer::from_claim((moved, moved), outcome, source, flight)
