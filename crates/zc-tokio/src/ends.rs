@@ -144,3 +144,23 @@ macro_rules! forward {
 }
 
 forward!(&mut S, Box<S>);
+
+/// Waits where what `get_ref` and `get_mut` give does.
+macro_rules! ready_as_inner {
+    ($($trait:ident::$method:ident, $settle:ident: [$($bound:ident)*] $ty:ident;)*) => {$(
+        impl<T: $($bound +)* $trait> $trait for $ty<T> {
+            fn $method(&self, fd: std::os::fd::RawFd) -> Option<$crate::Registered<'_>> {
+                self.get_ref().$method(fd)
+            }
+            fn $settle(
+                &mut self,
+                cx: &mut std::task::Context<'_>,
+                settling: &mut $crate::Settling,
+            ) -> std::task::Poll<std::io::Result<bool>> {
+                self.get_mut().$settle(cx, settling)
+            }
+        }
+    )*};
+}
+
+pub(crate) use ready_as_inner;

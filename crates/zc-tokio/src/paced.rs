@@ -1,15 +1,15 @@
 //! A rate limit, at full speed.
 
 use std::io;
-use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
+use crate::ends::ready_as_inner;
 use crate::timer::Timer;
-use crate::{Pace, ReadReady, Registered, Settling, Source, Upstream};
+use crate::{Pace, ReadReady, Source, Upstream};
 
 /// Lets bytes through no faster than so many a second, and keeps the fast path.
 ///
@@ -69,17 +69,8 @@ impl<Io, S: Source<Io>> Source<Io> for Paced<S> {
     }
 }
 
-impl<S: ReadReady> ReadReady for Paced<S> {
-    fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-        self.inner.read_ready(fd)
-    }
-    fn settle_source(
-        &mut self,
-        cx: &mut Context<'_>,
-        settling: &mut Settling,
-    ) -> Poll<io::Result<bool>> {
-        self.inner.settle_source(cx, settling)
-    }
+ready_as_inner! {
+    ReadReady::read_ready, settle_source: [] Paced;
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {

@@ -1,13 +1,13 @@
 //! A stream some of whose bytes have been read already.
 
 use std::io;
-use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{Downstream, ReadReady, Registered, Settling, Sink, Source, Upstream, WriteReady};
+use crate::ends::ready_as_inner;
+use crate::{Downstream, ReadReady, Sink, Source, Upstream, WriteReady};
 
 /// A stream with bytes that were read ahead of it: they come first, and then those of the stream, as fast as
 /// without.
@@ -86,30 +86,9 @@ impl<Io, T: Sink<Io>> Sink<Io> for Rewind<T> {
     }
 }
 
-impl<T: ReadReady> ReadReady for Rewind<T> {
-    fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-        self.inner.read_ready(fd)
-    }
-    fn settle_source(
-        &mut self,
-        cx: &mut Context<'_>,
-        settling: &mut Settling,
-    ) -> Poll<io::Result<bool>> {
-        self.inner.settle_source(cx, settling)
-    }
-}
-
-impl<T: WriteReady> WriteReady for Rewind<T> {
-    fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-        self.inner.write_ready(fd)
-    }
-    fn settle_sink(
-        &mut self,
-        cx: &mut Context<'_>,
-        settling: &mut Settling,
-    ) -> Poll<io::Result<bool>> {
-        self.inner.settle_sink(cx, settling)
-    }
+ready_as_inner! {
+    ReadReady::read_ready, settle_source: [] Rewind;
+    WriteReady::write_ready, settle_sink: [] Rewind;
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Rewind<T> {

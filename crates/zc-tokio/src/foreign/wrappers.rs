@@ -1,36 +1,15 @@
 //! Tokio's wrappers: limits, chains and buffers.
 
-use std::io;
 use std::os::fd::RawFd;
 use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use tokio::io::{
     AsyncBufRead, AsyncRead, AsyncWrite, BufReader, BufStream, BufWriter, Chain, Join, Take,
 };
 
 use super::opaque_source;
-use crate::{
-    Downstream, ReadReady, Registered, Settling, Sink, Source, TokioIo, Upstream, WriteReady,
-};
-
-/// Waits where what it wraps does.
-macro_rules! ready_as_inner {
-    ($($trait:ident::$method:ident, $settle:ident: [$($bound:ident)*] $ty:ident;)*) => {$(
-        impl<T: $($bound +)* $trait> $trait for $ty<T> {
-            fn $method(&self, fd: RawFd) -> Option<Registered<'_>> {
-                self.get_ref().$method(fd)
-            }
-            fn $settle(
-                &mut self,
-                cx: &mut Context<'_>,
-                settling: &mut Settling,
-            ) -> Poll<io::Result<bool>> {
-                self.get_mut().$settle(cx, settling)
-            }
-        }
-    )*};
-}
+use crate::ends::ready_as_inner;
+use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, WriteReady};
 
 ready_as_inner! {
     ReadReady::read_ready, settle_source: [AsyncRead] Take;
