@@ -11,6 +11,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::raw;
+use crate::skip::or_skip;
 
 const PREFIX: &str = "zc-mount-";
 
@@ -31,6 +32,23 @@ impl Mount {
         let mount = Mount::prepare("tmpfs")?;
         run("mount", &["-t", "tmpfs", "-o", &format!("size={kib}k"), "zc", &mount.at()])?;
         Ok(mount)
+    }
+
+    /// One of each kind that can be written to; those that cannot be had are skipped.
+    ///
+    /// # Panics
+    ///
+    /// As [`or_skip`].
+    pub fn writable() -> Vec<Mount> {
+        let mounts = [
+            Mount::ext4(32),
+            Mount::tmpfs(32 << 10),
+            Mount::overlay(),
+            Mount::xfs(320),
+            Mount::btrfs(256),
+            Mount::fuse(32),
+        ];
+        mounts.into_iter().filter_map(or_skip).collect()
     }
 
     /// An ext4 of `mib` MiB in a loop image.

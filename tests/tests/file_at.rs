@@ -333,17 +333,9 @@ fn threads_share_one_open_file() {
 #[test]
 fn on_real_file_systems() {
     let _alone = serial();
-    let mounts = [
-        Mount::ext4(32),
-        Mount::tmpfs(32 << 10),
-        Mount::overlay(),
-        Mount::xfs(320),
-        Mount::btrfs(256),
-        Mount::fuse(32),
-    ];
     let data = data::bytes(12, (1 << 20) + 4097);
     let n = data.len() as u64;
-    for mount in mounts.into_iter().filter_map(or_skip) {
+    for mount in Mount::writable() {
         let file = OpenOptions::new()
             .read(true)
             .write(true)

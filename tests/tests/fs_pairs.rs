@@ -15,18 +15,6 @@ const FAR: u64 = 1 << 40;
 /// No multiple of any block, and more than one pipe.
 const LEN: usize = (1 << 20) + 4097;
 
-fn writable() -> Vec<Mount> {
-    let mounts = [
-        Mount::ext4(32),
-        Mount::tmpfs(32 << 10),
-        Mount::overlay(),
-        Mount::xfs(320),
-        Mount::btrfs(256),
-        Mount::fuse(32),
-    ];
-    mounts.into_iter().filter_map(or_skip).collect()
-}
-
 fn create(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path).unwrap()
 }
@@ -73,7 +61,7 @@ fn copy_between(name: &str, from: &Path, to: &Path, sent: &[u8]) {
 #[test]
 fn every_pair_of_writable_file_systems() {
     let _alone = alone();
-    let (mounts, sent) = (writable(), pattern(LEN));
+    let (mounts, sent) = (Mount::writable(), pattern(LEN));
     for from in &mounts {
         fs::write(from.path("source"), &sent).unwrap();
         for to in &mounts {
@@ -87,7 +75,7 @@ fn every_pair_of_writable_file_systems() {
 fn sockets_to_and_from_every_file_system() {
     let _alone = alone();
     let sent = pattern(LEN);
-    for mount in &writable() {
+    for mount in &Mount::writable() {
         for wire in Wire::ALL {
             for adaptive in [true, false] {
                 let name = format!("{wire:?} to {}", mount.kind());
@@ -130,7 +118,7 @@ fn read_only_file_systems_to_every_writable_one() {
     let content = tempfile::tempdir().unwrap();
     fs::write(content.path().join("source"), &sent).unwrap();
     let sources = [Mount::squashfs(content.path()), Mount::squashfuse(content.path())];
-    let writable = writable();
+    let writable = Mount::writable();
     for from in sources.into_iter().filter_map(or_skip) {
         for to in &writable {
             let name = format!("{} to {}", from.kind(), to.kind());
@@ -159,7 +147,7 @@ fn procfs_and_sysfs_to_every_writable_file_system() {
         "/sys/kernel/mm/transparent_hugepage/enabled",
         "/sys/devices/system/cpu/possible",
     ];
-    let writable = writable();
+    let writable = Mount::writable();
     for path in stable {
         let Ok(want) = fs::read(path) else {
             skip(&format!("{path} is not here"));

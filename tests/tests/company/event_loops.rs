@@ -51,6 +51,27 @@ fn read_slowly(from: &OwnedFd) -> Vec<u8> {
     got
 }
 
+/// Copies between two ends whose peers keep each other waiting, and returns what came out.
+fn pass(
+    data: &[u8],
+    (to, from): (OwnedFd, OwnedFd),
+    (out, into): (OwnedFd, OwnedFd),
+    (how, adaptive): ((Told, Threads), bool),
+) -> Vec<u8> {
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| write_by_bursts(to, data));
+        let reader = scope.spawn(|| read_slowly(&into));
+        let mut source = Fd::new(from).unwrap();
+        let mut sink = Fd::new(out).unwrap();
+        let mut copier = Copier::new().adaptive(adaptive);
+        let moved = copy_all(how, &mut copier, &mut source, &mut sink).unwrap();
+        assert_eq!((moved, copier.in_flight()), (LEN as u64, 0));
+        joined(writer);
+        drop(sink);
+        joined(reader)
+    })
+}
+
 /// Every pair of streams, with a sender and a receiver that keep each other waiting.
 #[test]
 fn between_streams() {
@@ -61,18 +82,8 @@ fn between_streams() {
             let _leaks = fds::no_leaks();
             let ((to, from), (out, into)) = (source.open(), sink.open());
             narrow(&out);
-            let got = thread::scope(|scope| {
-                let writer = scope.spawn(|| write_by_bursts(to, &data));
-                let reader = scope.spawn(|| read_slowly(&into));
-                let mut source = Fd::new(nonblocking(from)).unwrap();
-                let mut sink = Fd::new(nonblocking(out)).unwrap();
-                let mut copier = Copier::new().adaptive(adaptive);
-                let moved = copy_all(how, &mut copier, &mut source, &mut sink).unwrap();
-                assert_eq!((moved, copier.in_flight()), (LEN as u64, 0));
-                joined(writer);
-                drop(sink);
-                joined(reader)
-            });
+            let (from, out) = (nonblocking(from), nonblocking(out));
+            let got = pass(&data, (to, from), (out, into), (how, adaptive));
             assert_same(&got, &data);
         });
     });
@@ -146,20 +157,10 @@ fn with_one_side_that_blocks() {
             let _leaks = fds::no_leaks();
             let ((to, from), (out, into)) = (source.open(), sink.open());
             narrow(&out);
-            let got = thread::scope(|scope| {
-                let writer = scope.spawn(|| write_by_bursts(to, &data));
-                let reader = scope.spawn(|| read_slowly(&into));
-                let mode = |end, blocks| if blocks { end } else { nonblocking(end) };
-                let mut source = Fd::new(mode(from, source_blocks)).unwrap();
-                let mut sink = Fd::new(mode(out, !source_blocks)).unwrap();
-                let mut copier = Copier::new().adaptive(adaptive);
-                let how = (Told::ByLevel, Threads::One);
-                let moved = copy_all(how, &mut copier, &mut source, &mut sink).unwrap();
-                assert_eq!((moved, copier.in_flight()), (LEN as u64, 0));
-                joined(writer);
-                drop(sink);
-                joined(reader)
-            });
+            let mode = |end, blocks| if blocks { end } else { nonblocking(end) };
+            let (from, out) = (mode(from, source_blocks), mode(out, !source_blocks));
+            let how = (Told::ByLevel, Threads::One);
+            let got = pass(&data, (to, from), (out, into), (how, adaptive));
             assert_same(&got, &data);
         });
     });

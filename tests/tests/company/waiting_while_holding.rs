@@ -221,10 +221,7 @@ fn the_sources_pipe() {
             let (to, from) = sink.open();
             fill(&to);
             rustix::io::write(&writer, &[b'x'; 50_000]).unwrap();
-            // Both ends stay in blocking mode for the copy: the others have an open file of their own.
-            let [theirs, ours] =
-                [(&writer, "w"), (&reader, "r")].map(|(end, mode)| again(end, mode));
-            let (theirs, ours) = (nonblocking(theirs), nonblocking(ours));
+            let (theirs, ours) = others(&writer, &reader);
             while_it_waits(
                 || {
                     let mut sink = Fd::new(to).unwrap();
@@ -251,9 +248,7 @@ fn the_pipe_that_a_tool_reads() {
             let (to, from) = sink.open();
             fill(&to);
             rustix::io::write(&writer, &[b'x'; 50_000]).unwrap();
-            let [theirs, ours] =
-                [(&writer, "w"), (&reader, "r")].map(|(end, mode)| again(end, mode));
-            let (theirs, ours) = (nonblocking(theirs), nonblocking(ours));
+            let (theirs, ours) = others(&writer, &reader);
             while_the_tool_waits(
                 (reader, to),
                 move || use_the_pipe(theirs, ours),
@@ -266,6 +261,11 @@ fn the_pipe_that_a_tool_reads() {
             );
         });
     });
+}
+
+/// What others have of a pipe: open files of their own, in non-blocking mode. The copy's stay in blocking mode.
+fn others(writer: &OwnedFd, reader: &OwnedFd) -> (OwnedFd, OwnedFd) {
+    (nonblocking(again(writer, "w")), nonblocking(again(reader, "r")))
 }
 
 /// The same pipe, opened anew.
