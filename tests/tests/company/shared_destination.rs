@@ -250,7 +250,10 @@ fn processes_of_a_shell() {
             std::fs::write(&path, thread_of(writer, LEN)).unwrap();
             path.display().to_string()
         });
-        let script = "( { sleep 0.5; cat $1; } | $ZC cp - - & { sleep 0.5; cat $2; } | $ZC cp - - & cat $3 & \
+        // The last one reads a pipe: from file to file cat uses copy_file_range (coreutils 9.1) or sendfile (busybox)
+        // on the shared offset, and writes over what printf wrote.
+        let script = "( { sleep 0.5; cat $1; } | $ZC cp - - & { sleep 0.5; cat $2; } | $ZC cp - - & \
+                        cat $3 | cat & \
                         i=0; while [ $i -lt 200 ]; do printf '\\201\\202\\203'; i=$((i+1)); done & \
                         wait )";
         let file = files::on_disk(b"");
