@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use rustix::event::PollFlags;
 use rustix::net::{SendFlags, send};
 use zc_std::driver::Next;
+use zc_std::hook::{self, Syscall};
 use zc_std::{Copier, Side, Transfer};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::wait::wait_for;
@@ -54,6 +55,37 @@ fn a_transfer_gets_past_it() {
         }
     }
     assert_same(&files::contents(&file), &data);
+}
+
+/// Splice answers EAGAIN for want of bytes as it does ahead of urgent data. Which it is costs no read, so
+/// that an idle moment costs an event loop one cheap call.
+#[test]
+fn a_source_without_it_is_not_read_to_learn_so() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(3, SIDE);
+    let (mut client, server) = sockets::tcp_v4();
+    client.write_all(&data).unwrap();
+    while rustix::io::ioctl_fionread(&server).unwrap() < SIDE as u64 {
+        std::thread::yield_now();
+    }
+    server.set_nonblocking(true).unwrap();
+    let file = files::empty();
+    let recorder = hook::record();
+    let (mut transfer, mut moved) = (Transfer::default(), 0);
+    loop {
+        let step = transfer.step(&mut &server, &mut &file, u64::MAX);
+        moved += step.delivered;
+        match step.next {
+            Next::Again => {}
+            Next::WantRead { .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(moved, SIDE as u64);
+    assert_same(&files::contents(&file), &data);
+    let last = recorder.calls().split_off(recorder.calls().len() - 2);
+    assert_eq!((last[0].call.syscall, last[0].result), (Syscall::Splice, Err(libc::EAGAIN)));
+    assert_eq!((last[1].call.syscall, last[1].result), (Syscall::AtMark, Ok(0)));
 }
 
 #[test]

@@ -75,8 +75,12 @@ pub(crate) fn fill(
         }
         // TCP also answers EAGAIN ahead of urgent data, however many bytes follow (tcp_splice_read,
         // still so in Linux 6.18). A driver that waited for the socket then would be told at once, again
-        // and again.
-        Err(Errno::AGAIN) if matches!(kind, Kind::Tcp | Kind::Mptcp) => Outcome::Unclear.into(),
+        // and again; or never, by an edge that is past. (MPTCP does not say where its mark is.)
+        Err(Errno::AGAIN)
+            if matches!(kind, Kind::Tcp | Kind::Mptcp) && sys::is_at_mark(fd) != Ok(false) =>
+        {
+            Outcome::Unclear.into()
+        }
         Err(Errno::AGAIN) => Outcome::WantRead.into(),
         Err(errno) if is_refusal(errno) => Outcome::Refused(errno).into(),
         Err(errno) => failed(Some(Side::Source), Syscall::Splice, errno).into(),

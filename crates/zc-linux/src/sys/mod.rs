@@ -32,7 +32,8 @@ pub(crate) use pipes::{pipe, pipe_size, room_in_pipe, set_pipe_size};
 pub(crate) use process::process;
 pub(crate) use read_write::{read_end, read_fd, read_what_is_there, write_end, write_fd};
 pub(crate) use sockets::{
-    Protocol, is_stream, low_water, protocol, reset_when_closed, room, set_low_water, unsent,
+    Protocol, is_at_mark, is_stream, low_water, protocol, reset_when_closed, room, set_low_water,
+    unsent,
 };
 pub(crate) use stat::{Identity, Stat, has_fewer_blocks, stat};
 pub(crate) use wait::{is_ready, readiness, wait_for, wait_readable};
@@ -67,6 +68,8 @@ pub enum Syscall {
     Fstat,
     /// ioctl(2) with `SIOCOUTQ`
     Unsent,
+    /// ioctl(2) with `SIOCATMARK`
+    AtMark,
     /// ioctl(2) with `FIONREAD`
     Unread,
     /// kcmp(2)
@@ -108,7 +111,7 @@ impl Syscall {
             Syscall::Kcmp => "kcmp",
             Syscall::Statx => "statx",
             Syscall::Fstat => "fstat",
-            Syscall::Unsent | Syscall::Unread => "ioctl",
+            Syscall::Unsent | Syscall::AtMark | Syscall::Unread => "ioctl",
             Syscall::Seek | Syscall::SeekData | Syscall::SeekHole => "lseek",
             Syscall::Fallocate => "fallocate",
             Syscall::Open => "openat",

@@ -68,6 +68,17 @@ pub(super) fn unsent(fd: BorrowedFd<'_>) -> Result<libc::c_int, Errno> {
     Ok(bytes)
 }
 
+/// Whether a TCP socket's next byte is its urgent one (`SIOCATMARK`, see
+/// [sockatmark(3)](https://man7.org/linux/man-pages/man3/sockatmark.3.html)).
+pub(super) fn is_at_mark(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    /// From linux/sockios.h.
+    const SIOCATMARK: libc::Ioctl = 0x8905;
+    let mut is_there: libc::c_int = 0;
+    // SAFETY: the kernel writes one int, which lives on.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), SIOCATMARK, &raw mut is_there) })?;
+    Ok(is_there != 0)
+}
+
 /// Whether two descriptors are one open file, duplicates of each other
 /// ([kcmp(2)](https://man7.org/linux/man-pages/man2/kcmp.2.html)).
 ///

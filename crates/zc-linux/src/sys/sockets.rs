@@ -52,6 +52,11 @@ pub(crate) fn room(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     Ok((all as u64).saturating_sub(unsent(fd)?))
 }
 
+/// Whether urgent data is next, which splice does not go past. It takes no lock of the socket's.
+pub(crate) fn is_at_mark(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    ask(Syscall::AtMark, Some(fd), || raw::is_at_mark(fd))
+}
+
 /// How many bytes of a socket's send buffer are in use (`SIOCOUTQ`).
 pub(crate) fn unsent(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     let used = ask(Syscall::Unsent, Some(fd), || raw::unsent(fd))?;
