@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 use zc_std::hook::{self, Action, Syscall};
-use zc_std::{Copier, Mechanism, PageSharing, Progress, pool};
+use zc_std::{Copier, FileAt, Mechanism, PageSharing, Progress, Report, pool};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
@@ -51,31 +51,29 @@ fn pipes_are_as_large_as_the_copier_says() {
     assert_eq!(pool::idle(), 3, "one of each size");
 }
 
-/// Whoever watches a copy between files hears of it every 64 MiB.
-#[test]
-fn between_files_at_most_64_mib() {
-    const MOST: u64 = 64 << 20;
-    const LEN: u64 = 2 * MOST + (2 << 20);
+/// How many bytes [`between_files`] copies.
+const LEN: u64 = (128 << 20) + (2 << 20);
+
+/// Copies a file of zeros with a few marks by `copy`, which must move `most` bytes at a time, and tell so.
+fn between_files(most: u64, copy: impl FnOnce(&File, &File, &mut dyn FnMut(u64)) -> Report) {
     /// Where the file has other bytes than zeros: where calls end and begin, and at its end.
-    const MARKS: [u64; 5] = [0, MOST - 4, MOST, 2 * MOST - 2, LEN - 4];
+    const MARKS: [u64; 6] = [0, (1 << 20) - 2, (64 << 20) - 4, 64 << 20, (128 << 20) - 2, LEN - 4];
 
     let _leaks = fds::no_leaks();
-    let (from, mut to) = (files::empty(), files::empty());
+    let (from, to) = (files::empty(), files::empty());
     from.set_len(LEN).unwrap();
     for mark in MARKS {
         from.write_all_at(b"mark", mark).unwrap();
     }
     let mut told = Vec::new();
-    let mut source = Progress::new((&from).take(LEN), |n| told.push(n));
     let recorder = hook::record();
-    let report = Copier::new().adaptive(false).copy(&mut source, &mut to).unwrap();
-    assert_eq!(source.get_ref().limit(), 0);
+    let report = copy(&from, &to, &mut |n| told.push(n));
 
     assert_eq!((report.moved(), report.moved_by(Mechanism::CopyFileRange)), (LEN, LEN));
     let calls = recorder.calls_to(Syscall::CopyFileRange);
-    assert!(calls.iter().all(|record| record.call.len as u64 <= MOST), "{calls:?}");
+    assert_eq!(calls.iter().map(|record| record.call.len as u64).max(), Some(most), "{calls:?}");
     assert_eq!(told.iter().sum::<u64>(), LEN);
-    assert!(told.iter().all(|&n| n <= MOST), "{told:?}");
+    assert!(told.iter().all(|&n| n <= most), "{told:?}");
 
     // A MiB at a time: that a file of zeros is one need not be held in memory.
     let (mut got, mut want) = (vec![0; 1 << 20], vec![0; 1 << 20]);
@@ -90,6 +88,32 @@ fn between_files_at_most_64_mib() {
         to.read_exact_at(&mut bytes, mark).unwrap();
         assert_eq!(&bytes, b"mark", "at {mark}");
     }
+}
+
+/// A MiB is claimed at a time, where that costs nothing.
+#[test]
+fn of_a_file_that_stands_somewhere_a_mib() {
+    between_files(1 << 20, |from, mut to, tell| {
+        let mut source = Progress::new(from.take(LEN), tell);
+        let report = Copier::new().adaptive(false).copy(&mut source, &mut to).unwrap();
+        assert_eq!(source.get_ref().limit(), 0);
+        assert_eq!([from, to].map(files::position), [LEN, LEN]);
+        report
+    });
+}
+
+/// Where no offset is moved, a progress bar hears of the copy often enough.
+#[test]
+fn of_places_in_a_file_at_most_64_mib() {
+    between_files(64 << 20, |from, to, tell| {
+        let place = FileAt::new(from, 0).unwrap();
+        let mut source = Progress::new(place.take(LEN), tell);
+        let mut sink = FileAt::new(to, 0).unwrap();
+        let report = Copier::new().adaptive(false).copy(&mut source, &mut sink).unwrap();
+        assert_eq!((source.get_ref().limit(), sink.offset()), (0, LEN));
+        assert_eq!([from, to].map(files::position), [0, 0]);
+        report
+    });
 }
 
 /// Half of what a pipe holds by default at a time, between a pipe and a file, so that both ends of it

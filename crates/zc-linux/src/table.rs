@@ -74,6 +74,11 @@ pub(crate) struct Row {
 /// with other things to do has its budget.
 const FILE_PIECE: u64 = 64 << 20;
 
+/// The most that one call moves between two files where it shares nothing, and the offset of one of them is the
+/// open file's: it stands at the end of the piece while the call lasts, and stays there if the process is killed.
+/// The claims of two such pieces take 0.8 µs, the copy 150 µs and more.
+pub(crate) const CLAIMED_PIECE: u64 = 1 << 20;
+
 /// The most that one sendfile sends. Into a blocking socket the call lasts until all of it is sent, which
 /// over a slow link is long for a caller that watches the progress.
 ///

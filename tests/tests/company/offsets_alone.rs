@@ -1,10 +1,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 
 use zc_std::Side;
 use zc_std::hook::{self, Action};
 use zc_std::{Copier, Fd};
-use zc_testkit::apart::apart;
+use zc_testkit::apart::{apart, apart_with_the_tool};
 use zc_testkit::cells::{each, pairs};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
@@ -12,7 +13,7 @@ use zc_testkit::feeder::Feeder;
 use zc_testkit::mounts::Mount;
 use zc_testkit::skip::or_skip;
 use zc_testkit::streams::{Plain, Stream, narrow, nonblocking};
-use zc_testkit::{fds, files};
+use zc_testkit::{fds, files, tool};
 
 const LEN: usize = (1 << 20) + 1001;
 /// Where the files stand at the beginning.
@@ -243,6 +244,34 @@ fn after_every_call_that_fails_or_falls_short() {
                 drop(source);
                 drop(feeder);
             }
+        });
+    });
+}
+
+/// A copy that is killed gives nothing back. How far its offsets stand beyond what it wrote is what others lose by
+/// it: a MiB at most, where the file system shares no blocks.
+#[test]
+fn after_a_copy_that_was_killed() {
+    const MOST: u64 = 1 << 20;
+    // Not zeros: the tool would leave holes.
+    let all = vec![b'a'; 96 << 20];
+    apart_with_the_tool(|| {
+        let ends = [files::empty as fn() -> File, || files::on_disk(b"")];
+        each(pairs(&ends, &[4_u64, 5, 6, 7]), |(empty, mib)| {
+            let _leaks = fds::no_leaks();
+            let (source, sink) = (empty(), empty());
+            source.write_all_at(&all, 0).unwrap();
+            let written = || sink.metadata().unwrap().len();
+            let tool = tool::copies(source.try_clone().unwrap(), sink.try_clone().unwrap());
+            while written() < mib << 20 {
+                std::thread::yield_now();
+            }
+            drop(tool);
+            for file in [&source, &sink] {
+                let beyond = files::position(file) - written();
+                assert!(beyond <= MOST, "{beyond} bytes beyond {}", written());
+            }
+            assert_same(&files::contents(&sink), &all[..written() as usize]);
         });
     });
 }

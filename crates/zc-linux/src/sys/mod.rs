@@ -35,7 +35,7 @@ pub(crate) use sockets::{
     Protocol, is_at_mark, is_stream, low_water, protocol, reset_when_closed, room, set_low_water,
     unsent,
 };
-pub(crate) use stat::{Identity, Stat, has_fewer_blocks, stat};
+pub(crate) use stat::{Identity, Stat, has_fewer_blocks, shares_no_blocks, stat};
 pub(crate) use wait::{is_ready, readiness, wait_for, wait_readable};
 
 /// The calls of the table, by the names of their manual pages.
@@ -66,6 +66,8 @@ pub enum Syscall {
     Statx,
     /// fstat(2), where statx will not do
     Fstat,
+    /// fstatfs(2)
+    Fstatfs,
     /// ioctl(2) with `SIOCOUTQ`
     Unsent,
     /// ioctl(2) with `SIOCATMARK`
@@ -111,6 +113,7 @@ impl Syscall {
             Syscall::Kcmp => "kcmp",
             Syscall::Statx => "statx",
             Syscall::Fstat => "fstat",
+            Syscall::Fstatfs => "fstatfs",
             Syscall::Unsent | Syscall::AtMark | Syscall::Unread => "ioctl",
             Syscall::Seek | Syscall::SeekData | Syscall::SeekHole => "lseek",
             Syscall::Fallocate => "fallocate",

@@ -5,7 +5,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{AtFlags, FileType, StatxFlags, major, minor};
+use rustix::fs::{AtFlags, FileType, FsWord, StatxFlags, major, minor};
 use rustix::io::Errno;
 
 use super::{Syscall, ask};
@@ -71,4 +71,14 @@ pub(crate) fn has_fewer_blocks(fd: BorrowedFd<'_>) -> bool {
         ask(Syscall::Statx, Some(fd), || rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, wanted));
     // Without statx, whether it has any is looked up at each step.
     got.map_or(true, |got| got.stx_blocks.saturating_mul(BLOCK) < got.stx_size)
+}
+
+/// Whether a file's file system is known to copy within itself byte by byte, whatever the size of the pieces.
+/// (Btrfs and xfs share blocks, NFS and SMB have their server copy; of others, FUSE among them, it is not known.)
+#[cold]
+pub(crate) fn shares_no_blocks(fd: BorrowedFd<'_>) -> bool {
+    /// Of ext2, ext3 and ext4, and of tmpfs, by statfs(2).
+    const THESE: [FsWord; 2] = [0xef53, 0x0102_1994];
+    let got = ask(Syscall::Fstatfs, Some(fd), || rustix::fs::fstatfs(fd));
+    got.is_ok_and(|got| THESE.contains(&got.f_type))
 }

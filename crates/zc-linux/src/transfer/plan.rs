@@ -100,6 +100,11 @@ impl Plan {
             if source.identity.0 != sink.identity.0 && sink.kind == Kind::File {
                 plan.trial = SMALL;
             }
+            let claims = from.offset.is_none() || to.offset.is_none();
+            let is_long = plan.known_end.left.min(limit) > table::CLAIMED_PIECE;
+            if sink.kind == Kind::File && claims && is_long && sys::shares_no_blocks(to.fd.fd()) {
+                plan.piece = table::CLAIMED_PIECE;
+            }
         }
         let keeps_holes = options.keep_holes
             && (source.kind, sink.kind) == (Kind::File, Kind::File)
