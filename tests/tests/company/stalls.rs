@@ -1,9 +1,13 @@
+use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
+use rustix::net::{SendFlags, send};
 use rustix::pipe::fcntl_getpipe_size;
 use zc_std::Side;
+use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Fd, Mechanism, pool};
 use zc_testkit::apart::apart;
 use zc_testkit::cells::{each, pairs};
@@ -12,7 +16,7 @@ use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::streams::{Plain, Stream, narrow, nonblocking};
 use zc_testkit::wait::is_ready;
-use zc_testkit::{fds, heap};
+use zc_testkit::{fds, files, heap, sockets};
 
 /// A copy whose receiver does not read.
 struct Stalled {
@@ -196,6 +200,55 @@ fn a_copy_without_bytes_in_flight_holds_nothing() {
                 assert_eq!(pipes_hold(&ours), 0);
             },
         );
+    });
+}
+
+/// Nor does one while a read tells why a splice has found nothing, or while what that read has brought waits for a
+/// sink: both may be for long.
+#[test]
+fn a_read_in_front_of_urgent_data_holds_nothing() {
+    apart(|| {
+        each([true, false], |&adaptive| {
+            let _leaks = fds::no_leaks();
+            let (mut client, server) = sockets::tcp_v4();
+            server.set_nonblocking(true).unwrap();
+            let data = data::bytes(4, 30_000);
+            client.write_all(&data).unwrap();
+            assert_eq!(send(&client, b"!", SendFlags::OOB), Ok(1));
+            client.write_all(b"and more").unwrap();
+            let all = data.len() + 8;
+            // What is behind the urgent byte is not counted.
+            while rustix::io::ioctl_fionread(&server).unwrap() < data.len() as u64 {
+                std::thread::yield_now();
+            }
+            drop(client);
+            let file = files::empty();
+            let held = Rc::new(Cell::new(0));
+            let seen = Rc::clone(&held);
+            let reads = Rc::new(Cell::new(0));
+            let made = Rc::clone(&reads);
+            let watch = hook::replace(move |call| {
+                if matches!(call.syscall, Syscall::Read | Syscall::Write) {
+                    made.set(made.get() + 1);
+                    seen.set(seen.get().max(pool::lent()));
+                }
+                Action::Proceed
+            });
+            let mut copier = Copier::new().adaptive(adaptive);
+            let mut moved = 0;
+            while let Err(error) = copier.resume(&mut &server, &mut &file).map(|report| {
+                moved += report.moved();
+            }) {
+                assert_eq!(error.waits_for(), Some(Side::Source), "{error}");
+                moved += error.moved();
+                zc_testkit::wait::wait_for(&server, rustix::event::PollFlags::IN);
+            }
+            drop(watch);
+            assert_eq!(moved, all as u64);
+            assert_same(&files::contents(&file), &[&data[..], b"and more"].concat());
+            assert!(reads.get() > 0, "nothing was read in front of urgent data");
+            assert_eq!(held.get(), 0, "pipes that were held while it read or wrote");
+        });
     });
 }
 
