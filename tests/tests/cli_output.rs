@@ -55,7 +55,7 @@ fn json(outcome: &Outcome) -> Value {
 /// The part of `object` about one mechanism.
 fn mechanism<'a>(object: &'a Value, name: &str) -> &'a Value {
     let mechanisms = object["mechanisms"].as_array().unwrap();
-    assert_eq!(mechanisms.len(), 4);
+    assert_eq!(mechanisms.len(), 5);
     mechanisms.iter().find(|mechanism| mechanism["name"] == name).unwrap()
 }
 

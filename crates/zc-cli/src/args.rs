@@ -80,9 +80,9 @@ JSON:
     residue     bytes taken from the source and not delivered
     seconds     how long the copy took, without waiting for a connection
     calls       system calls the copy made
-    mechanism   what moved most bytes: copy_file_range, sendfile, splice or
-                read/write
-    mechanisms  for each of the four: name, tried, moved, and the errno,
+    mechanism   what moved most bytes: copy_file_range, sendfile, discard,
+                splice or read/write
+    mechanisms  for each of the five: name, tried, moved, and the errno,
                 errno_name and errno_text with which it gave way to the next
     replied     bytes that the peer sent back (send)
     unacknowledged

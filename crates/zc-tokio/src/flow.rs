@@ -845,10 +845,10 @@ fn not_now_if(is_so: bool) -> io::Result<()> {
 /// The sink's descriptor, and whether one of its layers may hold bytes back.
 fn look_at_sink(sink: &mut dyn AsyncSink) -> (Option<RawFd>, bool) {
     let mut found = (None, false);
-    walk_sink::<TokioIo>(sink, &Cell::new(0), &mut |end, holds_back| {
+    walk_sink::<TokioIo>(sink, &Cell::new(0), &mut |end, manner| {
         // tokio knows of no descriptor that has an offset.
         let end = end.filter(|end| end.offset.is_none());
-        found = (end.map(|end| end.fd.fd().as_raw_fd()), holds_back);
+        found = (end.map(|end| end.fd.fd().as_raw_fd()), manner.holds_back);
     });
     if found.0.is_some_and(|fd| sink.write_ready(fd).is_none()) {
         found.0 = None;
