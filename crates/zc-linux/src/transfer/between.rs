@@ -211,7 +211,7 @@ impl Transfer {
                 let to = (to, plan.sink);
                 sendfile::step(flight, from, to, of_file, waits_for_room, &mut plan.known_end)
             }
-            Way::Discard => discard::step(&mut flight.buffer, from, limit),
+            Way::Discard => discard::step(from, limit),
             Way::SpliceDirect if plan.source == Kind::File => {
                 splice_direct::step_from_file(flight, from, to, of_file, &mut plan.known_end)
             }

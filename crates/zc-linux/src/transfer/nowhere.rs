@@ -20,17 +20,20 @@ impl Transfer {
         // A read may have to wait; an earlier copy may have left a pipe here.
         self.flight.release_pipe();
         if self.plan.is_none() && Plan::pays(from.fd, limit, self.unplanned.0, &self.options) {
-            self.plan = Some(Plan::to_nowhere(from));
+            self.plan = Some(Plan::to_nowhere(from, &self.options));
         }
         let (discards, reads_messages) = match &self.plan {
             Some(plan) => (plan.way() == Way::Discard, plan.source == Kind::Messages),
-            None => (discard::suits(from), !from.fd.is_stream()),
+            None => (self.options.discard && discard::suits(from), !from.fd.is_stream()),
         };
         // A message is read whole, whatever the budget.
         let most = if reads_messages { limit } else { limit.min(budget) };
         if discards {
             self.tries(Mechanism::Discard);
-            let answer = discard::step(&mut self.flight.buffer, from, most);
+            let answer = match &self.plan {
+                Some(_) => discard::step(from, most),
+                None => discard::unasked(&mut self.flight.buffer, from, most),
+            };
             let Outcome::Refused(errno) = answer.outcome else {
                 return self.dropped(Mechanism::Discard, answer, most);
             };

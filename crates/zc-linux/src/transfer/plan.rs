@@ -122,7 +122,9 @@ impl Plan {
             plan.holes = Some(Box::new(Holes::new(&source)));
         }
         // Only files have places to read and write at; read/write says so.
-        if plan.route[0] == Way::Discard && !(can_discard(from) && sys::is_written_to(to.fd.fd())) {
+        if plan.route[0] == Way::Discard
+            && !(options.discard && can_discard(from) && sys::is_written_to(to.fd.fd()))
+        {
             plan.next_way();
         }
         let has_places = |end: End<'_>, kind| end.offset.is_none() || kind == Kind::File;
@@ -151,9 +153,10 @@ impl Plan {
     }
 
     /// For a copy of which nothing is kept.
-    pub(crate) fn to_nowhere(from: End<'_>) -> Plan {
+    pub(crate) fn to_nowhere(from: End<'_>, options: &Options) -> Plan {
         let kind = Nature::of(from.fd).kind;
-        let discards = kind == Kind::Tcp && from.offset.is_none() && can_discard(from);
+        let discards =
+            options.discard && kind == Kind::Tcp && from.offset.is_none() && can_discard(from);
         let route = if discards { &[Way::Discard, Way::ReadWrite] } else { READ_WRITE };
         Plan { route, ..Plan::reading(kind, Kind::Null) }
     }
