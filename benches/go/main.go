@@ -2,7 +2,7 @@
 //
 // It is started with the path for its Unix socket, prints the address of its TCP listener and its
 // version, and then serves rounds: one line in, "ready" out, "go" in, and out again how many bytes
-// moved, and how many nanoseconds that took by the wall and on the processors.
+// moved, how many nanoseconds that took by the wall and on the processors, and what was allocated.
 package main
 
 import (
@@ -34,7 +34,8 @@ func main() {
 	}
 }
 
-// round copies once: from-kind, path, to-kind, address, frame (0: until the end of input), copies.
+// round copies once: from-kind, path, to-kind, address, frame (0: until the end of input), copies, and by which
+// way: "new", or "old" for the one that io.Copy went before its ends had short cuts to offer.
 func round(words []string, tcp, unix net.Listener, orders *bufio.Scanner) error {
 	from, err := source(words[0], words[1], tcp, unix)
 	if err != nil {
@@ -48,30 +49,42 @@ func round(words []string, tcp, unix net.Listener, orders *bufio.Scanner) error 
 	defer to.Close()
 	frame, _ := strconv.ParseInt(words[4], 10, 64)
 	copies, _ := strconv.Atoi(words[5])
+	old := words[6] == "old"
 
 	fmt.Println("ready")
 	orders.Scan()
 	var moved int64
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	wall, cpu := time.Now(), cpuTime()
 	for range copies {
-		n, err := copyOnce(to, from, frame, copies)
+		n, err := copyOnce(to, from, frame, copies, old)
 		moved += n
 		if err != nil {
 			return err
 		}
 	}
 	cpu = cpuTime() - cpu
-	fmt.Println(moved, time.Since(wall).Nanoseconds(), cpu)
+	took := time.Since(wall).Nanoseconds()
+	runtime.ReadMemStats(&after)
+	fmt.Println(moved, took, cpu, after.Mallocs-before.Mallocs, after.TotalAlloc-before.TotalAlloc)
 	return nil
 }
 
-func copyOnce(to io.Writer, from io.Reader, frame int64, copies int) (int64, error) {
-	if frame > 0 {
-		return io.Copy(to, &io.LimitedReader{R: from, N: frame})
-	}
-	if copies > 1 {
+// onlyReader and onlyWriter hide all else that an end can do, WriterTo and ReaderFrom among it.
+type onlyReader struct{ io.Reader }
+type onlyWriter struct{ io.Writer }
+
+func copyOnce(to io.Writer, from io.Reader, frame int64, copies int, old bool) (int64, error) {
+	if frame == 0 && copies > 1 {
 		rewind(from)
 		rewind(to)
+	}
+	if old {
+		to, from = onlyWriter{to}, onlyReader{from}
+	}
+	if frame > 0 {
+		return io.Copy(to, &io.LimitedReader{R: from, N: frame})
 	}
 	return io.Copy(to, from)
 }

@@ -17,7 +17,7 @@ use crate::clock::{self, Took};
 use crate::ends::End;
 use crate::peer::{self, Peer};
 use crate::subjects::Subject;
-use crate::subjects::go::Go;
+use crate::subjects::go::{Go, GoPath};
 
 /// What one round of one subject came to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -162,25 +162,27 @@ impl Arena {
     /// # Errors
     ///
     /// As for [`round`](Arena::round).
-    pub fn go_round(&mut self, cell: &Cell) -> io::Result<Sample> {
+    pub fn go_round(&mut self, cell: &Cell, path: GoPath) -> io::Result<Sample> {
         self.empty(cell)?;
         let go = self.go.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let go_unix = self.tmpfs.path().join("go");
-        let (tcp, path) = (go.tcp.clone(), go_unix.display().to_string());
-        let from = self.order_sender(cell, &tcp, &path)?;
+        let (tcp, unix) = (go.tcp.clone(), go_unix.display().to_string());
+        let from = self.order_sender(cell, &tcp, &unix)?;
         let to = self.order_drain(cell)?;
         let (from_kind, to_kind) = (go_kind(cell.from), go_kind(cell.to));
         let (frame, copies) = (cell.frame.unwrap_or(0), cell.copies);
         let go = self.go.as_mut().expect("seen above");
-        go.round(&format!("{from_kind} {from} {to_kind} {to} {frame} {copies}"))?;
+        let path = path.name();
+        go.round(&format!("{from_kind} {from} {to_kind} {to} {frame} {copies} {path}"))?;
         go.ready()?;
         if cell.from.has_peer() {
             self.sender.go()?;
         }
         let outcome = go.go();
-        let took = outcome.as_ref().map_or_else(|_| Took::default(), |(_, took)| *took);
-        let peers = self.settle(cell, outcome.map(|(moved, _)| moved))?;
-        Ok(Sample { took, allocated: Allocated::default(), peers })
+        let (took, allocated) =
+            outcome.as_ref().map_or_else(|_| Default::default(), |&(_, took, all)| (took, all));
+        let peers = self.settle(cell, outcome.map(|(moved, ..)| moved))?;
+        Ok(Sample { took, allocated, peers })
     }
 
     /// Empties a destination that is not to be overwritten in place. Where blocks are shared, what the last subject left in the destination (blocks shared, or
@@ -212,6 +214,7 @@ impl Arena {
                 End::Tcp(stream)
             }
             Place::Unix => End::Unix(UnixStream::connect(&path)?),
+            Place::Sink => End::Sink(io::sink()),
             _ => End::File(OpenOptions::new().write(true).open(path)?),
         };
         Ok((from, to))
@@ -245,6 +248,7 @@ impl Arena {
             Place::Tcp | Place::Unix => self.drain.address(cell.to),
             Place::Pipe => self.fifo_to.display().to_string(),
             Place::Null => return Ok("/dev/null".to_owned()),
+            Place::Sink => return Ok(String::new()),
             Place::New => return self.file(Place::New, "new", 0),
             place => return self.file(place, "to", 0),
         };

@@ -16,6 +16,8 @@ pub enum Place {
     Pipe,
     /// /dev/null.
     Null,
+    /// `std::io::sink()`.
+    Sink,
     /// A file on ext4, overwritten in place so that allocating pages does not drown the signal.
     Ext4,
     /// A file on ext4 that is empty at first, as that of an upload is.
@@ -36,6 +38,7 @@ impl Place {
             Place::Unix => "unix",
             Place::Pipe => "pipe",
             Place::Null => "null",
+            Place::Sink => "sink",
             Place::Ext4 => "ext4",
             Place::New => "new",
             Place::Tmpfs => "tmpfs",
@@ -115,21 +118,27 @@ pub fn all(bulk: Bulk) -> Vec<Cell> {
     to_file(&mut cells, bulk);
     to_new_file(&mut cells, bulk);
     relay(&mut cells, bulk);
+    to_nowhere(&mut cells, bulk);
     framed(&mut cells, bulk);
     from_file(&mut cells, bulk);
     pipes(&mut cells, bulk);
     cells
 }
 
-/// The seed's table: one long copy of messages of each size, into /dev/null.
+/// The seed's table: one long copy of messages of each size, into /dev/null; and the same into a file, where the
+/// bytes have to be moved.
 fn seed(cells: &mut Vec<Cell>, bulk: Bulk) {
-    for from in [Place::Tcp, Place::Unix] {
-        for chunk in (0..=10).map(|k| KIB << k) {
-            cells.push(Cell {
-                name: format!("seed-{}/{}", from.name(), Size(chunk)),
-                quick: matches!(chunk >> 10, 1 | 32 | 1024),
-                ..stream("seed", from, Place::Null, chunk, bulk)
-            });
+    for (group, prefix, to) in
+        [("seed", "seed", Place::Null), ("seed into ext4", "seed-ext4", Place::Ext4)]
+    {
+        for from in [Place::Tcp, Place::Unix] {
+            for chunk in (0..=10).map(|k| KIB << k) {
+                cells.push(Cell {
+                    name: format!("{prefix}-{}/{}", from.name(), Size(chunk)),
+                    quick: to == Place::Null && matches!(chunk >> 10, 1 | 32 | 1024),
+                    ..stream(group, from, to, chunk, bulk)
+                });
+            }
         }
     }
 }
@@ -183,10 +192,17 @@ fn relay(cells: &mut Vec<Cell>, bulk: Bulk) {
     }
 }
 
+/// One long copy to where nothing is kept. (Into /dev/null it is among those from a socket to a file.)
+fn to_nowhere(cells: &mut Vec<Cell>, bulk: Bulk) {
+    for chunk in [256, KIB, 4 * KIB, 16 * KIB, 64 * KIB, 128 * KIB, MIB] {
+        cells.push(stream("to nowhere", Place::Tcp, Place::Sink, chunk, bulk));
+    }
+}
+
 /// Copies of a few bytes each, one after the other on one connection whose sender is ahead.
 fn framed(cells: &mut Vec<Cell>, bulk: Bulk) {
-    use Place::{Ext4, Null, Tcp, Unix};
-    for (from, to) in [(Tcp, Ext4), (Unix, Ext4), (Tcp, Null), (Tcp, Tcp)] {
+    use Place::{Ext4, Null, Sink, Tcp, Unix};
+    for (from, to) in [(Tcp, Ext4), (Unix, Ext4), (Tcp, Null), (Tcp, Sink), (Tcp, Tcp)] {
         for frame in [64, 256, KIB, 4 * KIB, 16 * KIB, 64 * KIB] {
             let copies = (bulk.0 >> 11).min(2 * bulk.0 / frame);
             cells.push(Cell {

@@ -15,6 +15,8 @@ pub enum End {
     Unix(UnixStream),
     /// A regular file, a FIFO, or a device.
     File(File),
+    /// Nowhere. It has no descriptor, and is copied into only.
+    Sink(io::Sink),
 }
 
 impl End {
@@ -27,7 +29,7 @@ impl End {
         match self {
             End::Tcp(stream) => stream.set_nonblocking(true),
             End::Unix(stream) => stream.set_nonblocking(true),
-            End::File(_) => Ok(()),
+            End::File(_) | End::Sink(_) => Ok(()),
         }
     }
 
@@ -54,6 +56,7 @@ impl AsFd for End {
             End::Tcp(stream) => stream.as_fd(),
             End::Unix(stream) => stream.as_fd(),
             End::File(file) => file.as_fd(),
+            End::Sink(_) => unreachable!("the loops that can do this cell ask for none"),
         }
     }
 }
@@ -67,12 +70,14 @@ macro_rules! with_ends {
             (End::Tcp($f), End::Tcp($t)) => $body,
             (End::Tcp($f), End::Unix($t)) => $body,
             (End::Tcp($f), End::File($t)) => $body,
+            (End::Tcp($f), End::Sink($t)) => $body,
             (End::Unix($f), End::Tcp($t)) => $body,
             (End::Unix($f), End::Unix($t)) => $body,
             (End::Unix($f), End::File($t)) => $body,
             (End::File($f), End::Tcp($t)) => $body,
             (End::File($f), End::Unix($t)) => $body,
             (End::File($f), End::File($t)) => $body,
+            (from, to) => unreachable!("no cell is from {from:?} to {to:?}"),
         }
     }};
 }

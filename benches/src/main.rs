@@ -16,7 +16,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use zc_benches::arena::{Arena, Sample};
-use zc_benches::cells::{self, Bulk, Cell};
+use zc_benches::cells::{self, Bulk, Cell, Place};
+use zc_benches::subjects::go::GoPath;
 use zc_benches::subjects::{self, Role, Subject};
 use zc_benches::{alloc, peer, relays, scale};
 
@@ -113,7 +114,7 @@ impl Options {
 /// Somebody to be measured.
 enum Runner {
     Here(Box<dyn Subject>),
-    Go,
+    Go(GoPath),
 }
 
 fn run(options: &Options) -> Result<(), String> {
@@ -168,8 +169,12 @@ fn run_cell(arena: &mut Arena, cell: &Cell, rounds: usize, options: &Options) {
         .into_iter()
         .map(|(name, role, subject)| (name, role, Runner::Here(subject)))
         .collect();
-    if arena.go_version().is_some() {
-        runners.push(("go", Role::Subject, Runner::Go));
+    // Go's writers have descriptors, or are Go's own.
+    if arena.go_version().is_some() && cell.to != Place::Sink {
+        runners.push(("go", Role::Subject, Runner::Go(GoPath::New)));
+        if cell.group.starts_with("seed") {
+            runners.push(("go-old", Role::Subject, Runner::Go(GoPath::Old)));
+        }
     }
     runners.retain(|(name, role, _)| options.wants(name, *role));
     runners.retain_mut(|(name, _, runner)| match once(arena, cell, runner) {
@@ -204,6 +209,6 @@ fn run_cell(arena: &mut Arena, cell: &Cell, rounds: usize, options: &Options) {
 fn once(arena: &mut Arena, cell: &Cell, runner: &mut Runner) -> io::Result<Sample> {
     match runner {
         Runner::Here(subject) => arena.round(cell, subject.as_mut()),
-        Runner::Go => arena.go_round(cell),
+        Runner::Go(path) => arena.go_round(cell, *path),
     }
 }

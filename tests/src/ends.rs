@@ -49,6 +49,8 @@ pub enum To {
     Fifo,
     /// /dev/null, whose bytes nobody can check.
     Null,
+    /// `std::io::sink()`, the same without a descriptor.
+    Sink,
     /// A terminal in raw mode.
     Tty,
     /// A `Write` and nothing more.
@@ -176,6 +178,7 @@ impl To {
                 let file = File::options().write(true).open("/dev/null").expect("/dev is mounted");
                 Taker { fd: Some(file.as_raw_fd()), sink: Box::new(file), got: Got::Nothing }
             }
+            To::Sink => Taker { fd: None, sink: Box::new(io::sink()), got: Got::Nothing },
             To::Plain => {
                 let memory = Memory::default();
                 let got = Got::Memory(memory.clone());

@@ -8,8 +8,14 @@ use zc_std::hook::{Record, Syscall};
 use crate::fds;
 
 /// The calls that can move bytes.
-pub const MOVERS: [Syscall; 5] =
-    [Syscall::Read, Syscall::Write, Syscall::Splice, Syscall::CopyFileRange, Syscall::Sendfile];
+pub const MOVERS: [Syscall; 6] = [
+    Syscall::Read,
+    Syscall::Write,
+    Syscall::Discard,
+    Syscall::Splice,
+    Syscall::CopyFileRange,
+    Syscall::Sendfile,
+];
 
 /// Only the calls that can move bytes.
 pub fn movers(calls: &[Record]) -> Vec<Record> {

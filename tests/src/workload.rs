@@ -104,13 +104,15 @@ fn fault(random: &mut Random, call: &Call) -> Action {
             1 => Action::Fail(EINTR),
             _ => Action::Fail(random.pick(&[EAGAIN, EIO, ENOMEM, ENOSPC])),
         },
-        Syscall::Splice | Syscall::CopyFileRange | Syscall::Sendfile => match random.below(4) {
-            0 | 1 => short,
-            2 => Action::Fail(EINTR),
-            _ => Action::Fail(random.pick(&[
-                EAGAIN, EINVAL, ENOSYS, EPERM, EXDEV, EIO, EBADF, EOPNOTSUPP, ENOMEM, ENOSPC,
-            ])),
-        },
+        Syscall::Splice | Syscall::CopyFileRange | Syscall::Sendfile | Syscall::Discard => {
+            match random.below(4) {
+                0 | 1 => short,
+                2 => Action::Fail(EINTR),
+                _ => Action::Fail(random.pick(&[
+                    EAGAIN, EINVAL, ENOSYS, EPERM, EXDEV, EIO, EBADF, EOPNOTSUPP, ENOMEM, ENOSPC,
+                ])),
+            }
+        }
         _ => Action::Fail(random.pick(&[EINTR, EMFILE, EPERM, EINVAL, ENOMEM])),
     }
 }

@@ -24,8 +24,18 @@ const SOURCES: [From; 8] = [
     From::Plain,
 ];
 
-const SINKS: [To; 9] =
-    [To::File, To::Tcp4, To::Tcp6, To::Unix, To::Pipe, To::Fifo, To::Null, To::Tty, To::Plain];
+const SINKS: [To; 10] = [
+    To::File,
+    To::Tcp4,
+    To::Tcp6,
+    To::Unix,
+    To::Pipe,
+    To::Fifo,
+    To::Null,
+    To::Sink,
+    To::Tty,
+    To::Plain,
+];
 
 /// A file of procfs or sysfs claims a length of 0 or of a page, and is neither.
 #[test]

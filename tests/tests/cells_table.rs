@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use zc_std::Mechanism::{self, CopyFileRange, ReadWrite, Sendfile, Splice};
+use zc_std::Mechanism::{self, CopyFileRange, Discard, ReadWrite, Sendfile, Splice};
 use zc_std::hook::{self, Record, Syscall};
 use zc_std::{Copier, PageSharing};
 use zc_testkit::data::{self, assert_same};
@@ -10,33 +10,36 @@ use zc_testkit::ends::{From, Giver, Taker, To};
 use zc_testkit::{fds, trace};
 
 /// The columns of the tables.
-const COLUMNS: [&[To]; 5] = [
+const COLUMNS: [&[To]; 6] = [
     &[To::File],
     &[To::Tcp4, To::Tcp6, To::Unix],
     &[To::Pipe, To::Fifo],
     &[To::Null],
+    &[To::Sink],
     &[To::Tty, To::Plain],
 ];
 
 const FILE: &[From] = &[From::File];
-const SOCKET: &[From] = &[From::Tcp4, From::Tcp6, From::Unix];
+const TCP: &[From] = &[From::Tcp4, From::Tcp6];
+const UNIX: &[From] = &[From::Unix];
 const PIPE: &[From] = &[From::Pipe, From::Fifo];
 const OTHER: &[From] = &[From::Tty, From::Plain];
 
-type Row = (&'static [From], [Mechanism; 5]);
+type Row = (&'static [From], [Mechanism; 6]);
 
 /// The chain table: the first mechanism of each cell.
 #[rustfmt::skip]
 mod table {
     use super::*;
-    //  from \ to              file           TCP, Unix  pipe, FIFO  /dev/null  anything else
-    pub(super) const FILES:   Row = (FILE,   [CopyFileRange, Sendfile,  ReadWrite,  Sendfile,  ReadWrite]);
-    pub(super) const SOCKETS: Row = (SOCKET, [Splice,        Splice,    Splice,     Splice,    ReadWrite]);
-    pub(super) const PIPES:   Row = (PIPE,   [Splice,        Splice,    Splice,     Splice,    ReadWrite]);
-    pub(super) const OTHERS:  Row = (OTHER,  [ReadWrite,     ReadWrite, ReadWrite,  ReadWrite, ReadWrite]);
+    //  from \ to              file           TCP, Unix  pipe, FIFO  /dev/null  io::sink() anything else
+    pub(super) const FILES:   Row = (FILE,   [CopyFileRange, Sendfile,  ReadWrite,  Sendfile,  ReadWrite, ReadWrite]);
+    pub(super) const TCPS:    Row = (TCP,    [Splice,        Splice,    Splice,     Discard,   Discard,   ReadWrite]);
+    pub(super) const UNIXES:  Row = (UNIX,   [Splice,        Splice,    Splice,     Splice,    ReadWrite, ReadWrite]);
+    pub(super) const PIPES:   Row = (PIPE,   [Splice,        Splice,    Splice,     Splice,    ReadWrite, ReadWrite]);
+    pub(super) const OTHERS:  Row = (OTHER,  [ReadWrite,     ReadWrite, ReadWrite,  ReadWrite, ReadWrite, ReadWrite]);
     // The first row again, with other wishes about page sharing.
-    pub(super) const NEVER:   Row = (FILE,   [CopyFileRange, ReadWrite, ReadWrite,  ReadWrite, ReadWrite]);
-    pub(super) const ALWAYS:  Row = (FILE,   [CopyFileRange, Sendfile,  Splice,     Sendfile,  ReadWrite]);
+    pub(super) const NEVER:   Row = (FILE,   [CopyFileRange, ReadWrite, ReadWrite,  ReadWrite, ReadWrite, ReadWrite]);
+    pub(super) const ALWAYS:  Row = (FILE,   [CopyFileRange, Sendfile,  Splice,     Sendfile,  ReadWrite, ReadWrite]);
 }
 
 #[test]
@@ -56,7 +59,8 @@ fn from_a_file_always_sharing_pages() {
 
 #[test]
 fn from_a_socket() {
-    check_row(table::SOCKETS, PageSharing::default());
+    check_row(table::TCPS, PageSharing::default());
+    check_row(table::UNIXES, PageSharing::default());
 }
 
 #[test]
@@ -169,6 +173,10 @@ impl Cell {
                 assert_eq!(trace::pairs(calls, Syscall::Sendfile), between);
                 none(&[Syscall::CopyFileRange, Syscall::Splice, Syscall::Write]);
             }
+            Discard if moved > 0 => {
+                assert_eq!(trace::pairs(calls, Syscall::Discard), [(giver.fd, None)].into());
+                none(&[Syscall::Read, Syscall::Splice, Syscall::Pipe, Syscall::Write]);
+            }
             Splice if moved > 0 && self.needs_no_pipe() => {
                 assert_eq!(trace::pairs(calls, Syscall::Splice), between);
                 none(&[Syscall::Pipe, Syscall::Write]);
@@ -178,7 +186,13 @@ impl Cell {
                 trace::assert_spliced_through_a_pipe(calls, from, to);
                 none(&[Syscall::Write]);
             }
-            _ => none(&[Syscall::CopyFileRange, Syscall::Sendfile, Syscall::Splice, Syscall::Pipe]),
+            _ => none(&[
+                Syscall::CopyFileRange,
+                Syscall::Sendfile,
+                Syscall::Discard,
+                Syscall::Splice,
+                Syscall::Pipe,
+            ]),
         }
     }
 
@@ -188,7 +202,8 @@ impl Cell {
             assert_eq!(trace::moved_from(calls, from), moved, "{self:?}");
         }
         if let Some(to) = taker.fd {
-            assert_eq!(trace::moved_to(calls, to), moved, "{self:?}");
+            let discarded = trace::moved_by(calls, Syscall::Discard);
+            assert_eq!(trace::moved_to(calls, to) + discarded, moved, "{self:?}");
         }
     }
 

@@ -16,6 +16,9 @@ const KIB: usize = 1 << 10;
 /// The bare loops that can do this cell.
 pub fn of(cell: &Cell) -> Vec<(&'static str, Box<dyn Subject>)> {
     let mut loops: Vec<(&'static str, Box<dyn Subject>)> = Vec::new();
+    if cell.to == Place::Sink {
+        return vec![("recv-trunc", Box::new(RecvTrunc::default()))];
+    }
     loops.push(("rw-64K", Box::new(ReadWrite::new(64 * KIB))));
     if cell.frame.is_none_or(|n| n > 64 * KIB as u64) {
         loops.push(("rw-256K", Box::new(ReadWrite::new(256 * KIB))));
@@ -50,7 +53,7 @@ pub fn of(cell: &Cell) -> Vec<(&'static str, Box<dyn Subject>)> {
         }
     }
     if from_socket && cell.to == Place::Null {
-        loops.push(("recv-trunc", Box::new(RecvTrunc { buffer: vec![0; 1024 * KIB] })));
+        loops.push(("recv-trunc", Box::new(RecvTrunc::default())));
     }
     loops
 }
@@ -173,6 +176,12 @@ impl Subject for Sendfile {
 /// them all the same). Nothing moves bytes to /dev/null for less.
 struct RecvTrunc {
     buffer: Vec<u8>,
+}
+
+impl Default for RecvTrunc {
+    fn default() -> Self {
+        RecvTrunc { buffer: vec![0; 1024 * KIB] }
+    }
 }
 
 impl Subject for RecvTrunc {

@@ -1,4 +1,5 @@
-//! Go's `io.Copy`, in a process of its own (`benches/go/main.go`).
+//! Go's `io.Copy`, in a process of its own (`benches/go/main.go`): as it is, and as it was before it knew of
+//! splice, a loop of reads and writes.
 //!
 //! It accepts, opens and dials its ends itself, since Go takes its fast paths only for descriptors
 //! that its own runtime has opened; the sender and the drain are the same as everybody's. Its CPU
@@ -9,8 +10,28 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use crate::alloc::Allocated;
 use crate::clock::Took;
 use crate::peer::line;
+
+/// Which of Go's ways is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoPath {
+    /// With `io.ReaderFrom` and `io.WriterTo` hidden, so that `io.Copy` finds neither.
+    Old,
+    /// As it is.
+    New,
+}
+
+impl GoPath {
+    /// The word in an order.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            GoPath::Old => "old",
+            GoPath::New => "new",
+        }
+    }
+}
 
 /// The running program.
 #[derive(Debug)]
@@ -61,19 +82,21 @@ impl Go {
         }
     }
 
-    /// Lets it copy, and says how many bytes moved and what it took.
+    /// Lets it copy, and says how many bytes moved, what it took and what its runtime has allocated.
     ///
     /// # Errors
     ///
     /// What it met.
-    pub fn go(&mut self) -> io::Result<(u64, Took)> {
+    pub fn go(&mut self) -> io::Result<(u64, Took, Allocated)> {
         self.order("go")?;
         let answer = line(&mut self.answers)?;
         let bad = || io::Error::other(answer.clone());
         let mut words = answer.split(' ').map(str::parse::<u64>);
         let mut next = || words.next().and_then(Result::ok).ok_or_else(bad);
         let (moved, wall, cpu) = (next()?, next()?, next()?);
-        Ok((moved, Took { wall: Duration::from_nanos(wall), cpu: Duration::from_nanos(cpu) }))
+        let allocated = Allocated { calls: next()?, bytes: next()? };
+        let took = Took { wall: Duration::from_nanos(wall), cpu: Duration::from_nanos(cpu) };
+        Ok((moved, took, allocated))
     }
 
     fn order(&mut self, order: &str) -> io::Result<()> {

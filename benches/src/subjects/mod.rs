@@ -62,10 +62,14 @@ pub fn local(cell: &Cell) -> Vec<Entry> {
         ("generic", Role::Subject, Box::new(generic::Generic::default())),
     ];
     if cell.frame.is_none()
+        && cell.to != Place::Sink
         && [cell.from, cell.to].iter().any(|end| matches!(end, Place::Tcp | Place::Unix))
     {
         all.push(("zc-loop", Role::Subject, Box::new(zc::Loop)));
         all.push(("bare-loop", Role::Subject, Box::new(bare_loop::BareLoop::new(cell))));
+    }
+    if (cell.from, cell.to, cell.frame) == (Place::Tcp, Place::Null, None) {
+        all.push(("zc-splice", Role::Subject, Box::new(zc::Splicing)));
     }
     if cell.from == Place::Tcp && cell.frame.is_none() && cell.chunk <= 16 << 10 {
         all.push(("zc-coalesce", Role::Subject, Box::new(zc::Coalescing)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use zc_std::driver::Next;
-use zc_std::{Copier, ReadFrom, Sink, Source, Transfer};
+use zc_std::{Copier, Options, ReadFrom, Sink, Source, Transfer};
 
 use super::Subject;
 use crate::ends::{End, with_ends};
@@ -36,7 +36,7 @@ impl Subject for Loop {
 
     fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
         let limit = limit.unwrap_or(u64::MAX);
-        with_ends!(&*from, &*to, |f, t| event_loop(&mut f.take(limit), &mut &*t, f, t))
+        with_ends!(&*from, &*to, |f, t| event_loop(&mut f.take(limit), &mut &*t, &*from, &*to))
     }
 }
 
@@ -71,6 +71,19 @@ fn event_loop(
             transfer.park();
         }
         poll(&mut [wanted], None)?;
+    }
+}
+
+/// A copy into the null device that moves the bytes there all the same, as it would anywhere else.
+pub(super) struct Splicing;
+
+impl Subject for Splicing {
+    fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
+        let limit = limit.unwrap_or(u64::MAX);
+        let mut options = Options::default();
+        options.discard = false;
+        let mut copier = Copier::with(options);
+        with_ends!(from, to, |from, to| { Ok(copier.copy(&mut (&*from).take(limit), to)?.moved()) })
     }
 }
 

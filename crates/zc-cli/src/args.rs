@@ -80,9 +80,9 @@ JSON:
     residue     bytes taken from the source and not delivered
     seconds     how long the copy took, without waiting for a connection
     calls       system calls the copy made
-    mechanism   what moved most bytes: copy_file_range, sendfile, splice or
-                read/write
-    mechanisms  for each of the four: name, tried, moved, and the errno,
+    mechanism   what moved most bytes: copy_file_range, sendfile, discard,
+                splice or read/write
+    mechanisms  for each of the five: name, tried, moved, and the errno,
                 errno_name and errno_text with which it gave way to the next
     replied     bytes that the peer sent back (send)
     unacknowledged
@@ -97,14 +97,15 @@ JSON:
 );
 
 const DEMO: &str = "\
-Nothing leaves the machine. The uploads of the two take turns; each is compared, byte for byte, with
-what was sent. CPU time is that of the receiving thread; the sender is another process.
+Nothing leaves the machine. The uploads take turns; each is compared, byte for byte, with what was
+sent. CPU time is that of the receiving thread (Go: the process); the sender is another process.
 
 JSON:
   ok, exit, command, error as for the other commands, and on success
     size, rounds, file_system, verified
-    results  one object for each transport (tcp, unix) and method (std, zc): transport, method,
-             seconds, bytes_per_second, cpu_seconds, calls; medians of the rounds";
+    results  one object for each transport (tcp, unix) and method (std, loop, go, zc): transport,
+             method, seconds, bytes_per_second, cpu_seconds, calls (null for go); medians of the
+             rounds";
 
 /// Receives, sends and copies bytes, with the kernel doing the moving.
 #[derive(Debug, Parser)]
@@ -301,6 +302,9 @@ pub(crate) struct Demo {
     /// Where to put the file that is uploaded into [default: $TMPDIR, or /var/tmp]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    /// The Go toolchain, to compare with Go's io.Copy, too
+    #[arg(long, value_name = "PATH")]
+    pub(crate) go: Option<PathBuf>,
     /// Print the figures as one JSON object
     #[arg(long)]
     pub(crate) json: bool,

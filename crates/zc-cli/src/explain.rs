@@ -77,6 +77,7 @@ fn obstacle(mechanism: Mechanism, (from, to): (Kind, Kind)) -> Option<&'static s
         (Mechanism::CopyFileRange, ..) => "it copies from file to file only",
         (Mechanism::Sendfile, Kind::File, _) => "it goes to sockets only",
         (Mechanism::Sendfile, ..) => "it reads from files only",
+        (Mechanism::Discard, ..) => "it drops what TCP has for the null device only",
         (Mechanism::Splice, Kind::File, Kind::Pipe) => "the pipe would share the file's pages",
         (Mechanism::Splice, Kind::File, _) => "from a file there are better ways",
         (Mechanism::Splice, Kind::Other | Kind::Null | Kind::Messages, _) => {

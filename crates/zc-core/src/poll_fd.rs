@@ -56,6 +56,13 @@ pub trait IsStream: AsFd {
     fn is_socket(&self) -> bool {
         false
     }
+
+    /// Whether the descriptor is taken for a TCP connection, as one of `std::net` is: then what is to be dropped
+    /// is not copied, from the first byte on. To be wrong does no harm.
+    #[inline]
+    fn is_tcp(&self) -> bool {
+        false
+    }
 }
 
 impl<T: IsStream + ?Sized> IsStream for &T {
@@ -66,6 +73,10 @@ impl<T: IsStream + ?Sized> IsStream for &T {
     #[inline]
     fn is_socket(&self) -> bool {
         (**self).is_socket()
+    }
+    #[inline]
+    fn is_tcp(&self) -> bool {
+        (**self).is_tcp()
     }
 }
 
@@ -86,13 +97,19 @@ pub struct PollFd<'fd> {
     fd: BorrowedFd<'fd>,
     is_stream: bool,
     is_socket: bool,
+    is_tcp: bool,
 }
 
 impl<'fd> PollFd<'fd> {
     /// The descriptor of `owner`.
     #[inline]
     pub fn of<T: IsStream + ?Sized>(owner: &'fd T) -> Self {
-        PollFd { fd: owner.as_fd(), is_stream: owner.is_stream(), is_socket: owner.is_socket() }
+        PollFd {
+            fd: owner.as_fd(),
+            is_stream: owner.is_stream(),
+            is_socket: owner.is_socket(),
+            is_tcp: owner.is_tcp(),
+        }
     }
 
     /// A descriptor that is a byte stream, of an owner of another crate's type, which cannot say so itself.
@@ -100,13 +117,13 @@ impl<'fd> PollFd<'fd> {
     /// To make one is the promise of [`IsStream`].
     #[inline]
     pub fn stream(fd: BorrowedFd<'fd>) -> Self {
-        PollFd { fd, is_stream: true, is_socket: false }
+        PollFd { fd, is_stream: true, is_socket: false, is_tcp: false }
     }
 
     /// The same for a stream socket, see [`IsStream::is_socket`].
     #[inline]
     pub fn socket(fd: BorrowedFd<'fd>) -> Self {
-        PollFd { fd, is_stream: true, is_socket: true }
+        PollFd { fd, is_stream: true, is_socket: true, is_tcp: false }
     }
 
     /// Whether bytes may be cut and joined anywhere; when not, one read is one message.
@@ -119,6 +136,12 @@ impl<'fd> PollFd<'fd> {
     #[inline]
     pub fn is_socket(&self) -> bool {
         self.is_socket
+    }
+
+    /// Whether the owner takes it for a socket that speaks TCP; it may be another all the same.
+    #[inline]
+    pub fn is_tcp(&self) -> bool {
+        self.is_socket && self.is_tcp
     }
 
     /// The descriptor, for as long as its owner is borrowed.

@@ -86,6 +86,7 @@ pub struct Downstream<'a, Io = StdIo> {
 
 pub(crate) enum Drain<'a, Io> {
     Opaque,
+    Nowhere,
     Fd(End<'a>),
     Through(&'a mut (dyn Sink<Io> + 'a)),
 }
@@ -94,6 +95,7 @@ impl<Io> std::fmt::Debug for Downstream<'_, Io> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let drain = match self.drain {
             Drain::Opaque => "Opaque",
+            Drain::Nowhere => "Nowhere",
             Drain::Fd(_) => "Fd",
             Drain::Through(_) => "Through",
         };
@@ -114,6 +116,13 @@ impl<'a, Io> Downstream<'a, Io> {
     #[inline]
     pub fn opaque() -> Self {
         Self::new(Drain::Opaque)
+    }
+
+    /// Nowhere: every byte is taken, and dropped, as by [`std::io::sink`]. The kernel need not copy what nobody
+    /// will see.
+    #[inline]
+    pub fn nowhere() -> Self {
+        Self::new(Drain::Nowhere)
     }
 
     /// A descriptor: writing to it is the same as calling `write`.

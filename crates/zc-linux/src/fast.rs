@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use zc_core::driver::{Buffer, StepError, one_layer};
 use zc_core::{CopyError, End, Side, Sink, Source};
 
+use crate::backend::discard;
 use crate::sys;
 use crate::transfer::plan::{self, SMALL};
 
@@ -34,6 +35,9 @@ where
     R: Read + Source,
     W: Write + Sink,
 {
+    if one_layer::is_nowhere(sink) {
+        return drop_bytes(source, sink, buffer);
+    }
     let (read, wrote, is_all) = match (one_layer::source(source), one_layer::sink(sink)) {
         (Some((from, limit)), Some(to @ End { offset: None, .. }))
             if 0 < limit && limit <= SMALL =>
@@ -64,6 +68,27 @@ where
             let is_all = is_all || matches!(one_layer::source(source), Some((_, 0)));
             if is_all && buffer.is_empty() { Way::Done(moved) } else { Way::Begun(moved) }
         }
+    }
+}
+
+/// Takes once, if there is nowhere for the bytes to go.
+#[inline(always)]
+fn drop_bytes<R, W>(source: &mut R, sink: &mut W, buffer: &mut Buffer) -> Way
+where
+    R: Read + Source,
+    W: Write + Sink,
+{
+    let taken = match one_layer::source(source) {
+        Some((from, limit)) if 0 < limit && limit <= SMALL => discard::once(buffer, from, limit),
+        _ => return Way::Begun(0),
+    };
+    let moved = taken.as_ref().map_or(0, |&n| n as u64);
+    one_layer::tell(source, sink, moved, moved);
+    match taken {
+        Err(error) => Way::Failed(error.into_copy_error(0)),
+        Ok(0) => Way::Done(0),
+        Ok(_) if matches!(one_layer::source(source), Some((_, 0))) => Way::Done(moved),
+        Ok(_) => Way::Begun(moved),
     }
 }
 

@@ -44,6 +44,9 @@ pub struct Options {
     /// Whether to go by what is known of the pair of ends and by the size of what the source yields (the
     /// default), or to use the route's first mechanism from the first byte on, whatever it yields.
     pub adaptive: bool,
+    /// Whether what goes to the null device or to a sink that keeps nothing may be dropped where it is (the
+    /// default), or is moved as if somebody wanted it: to measure what that costs.
+    pub discard: bool,
     /// Whether a hole of a file becomes a hole of the file it is copied into, where it can be found and made: no
     /// block is allocated for it, and no byte is moved. What the sink had there is gone, as if zeros had been
     /// written, and a hole counts as the bytes that a read of it would yield.
@@ -69,6 +72,7 @@ impl Default for Options {
             pipe_size: pipe::DEFAULT_SIZE,
             page_sharing: PageSharing::default(),
             adaptive: true,
+            discard: true,
             keep_holes: false,
             half_steps: false,
             coalesce: None,

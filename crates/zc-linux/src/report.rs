@@ -8,7 +8,7 @@ use std::fmt;
 /// use zc_linux::Mechanism;
 ///
 /// let names = Mechanism::ALL.map(|mechanism| mechanism.to_string());
-/// assert_eq!(names, ["copy_file_range", "sendfile", "splice", "read/write"]);
+/// assert_eq!(names, ["copy_file_range", "sendfile", "discard", "splice", "read/write"]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -17,6 +17,8 @@ pub enum Mechanism {
     CopyFileRange,
     /// sendfile(2): file to socket, lending it pages of the page cache.
     Sendfile,
+    /// recv(2) with `MSG_TRUNC`: TCP to the null device, or to a sink that keeps nothing, without a copy of a byte.
+    Discard,
     /// splice(2): directly from pipe to pipe, or from a file into one; otherwise through a pipe of our own.
     Splice,
     /// read(2) and write(2), through memory; on what is known to be a socket recv(2) and send(2).
@@ -25,8 +27,13 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// Every mechanism, in the order of a chain.
-    pub const ALL: [Mechanism; 4] =
-        [Mechanism::CopyFileRange, Mechanism::Sendfile, Mechanism::Splice, Mechanism::ReadWrite];
+    pub const ALL: [Mechanism; 5] = [
+        Mechanism::CopyFileRange,
+        Mechanism::Sendfile,
+        Mechanism::Discard,
+        Mechanism::Splice,
+        Mechanism::ReadWrite,
+    ];
 }
 
 impl fmt::Display for Mechanism {
@@ -34,6 +41,7 @@ impl fmt::Display for Mechanism {
         f.pad(match self {
             Mechanism::CopyFileRange => "copy_file_range",
             Mechanism::Sendfile => "sendfile",
+            Mechanism::Discard => "discard",
             Mechanism::Splice => "splice",
             Mechanism::ReadWrite => "read/write",
         })
@@ -61,10 +69,10 @@ impl fmt::Display for Mechanism {
 pub struct Report {
     moved: u64,
     calls: u64,
-    by: [u64; 4],
+    by: [u64; Mechanism::ALL.len()],
     holes: u64,
-    tried: [bool; 4],
-    refused: [Option<i32>; 4],
+    tried: [bool; Mechanism::ALL.len()],
+    refused: [Option<i32>; Mechanism::ALL.len()],
 }
 
 impl Report {

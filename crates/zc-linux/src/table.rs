@@ -14,6 +14,8 @@ use crate::report::Mechanism;
 pub(crate) enum Way {
     CopyFileRange,
     Sendfile,
+    /// Taken from TCP, and dropped.
+    Discard,
     /// One splice from end to end, one of which is a pipe.
     SpliceDirect,
     /// Two splices, with a pipe of our own between them.
@@ -26,6 +28,7 @@ impl Way {
         match self {
             Way::CopyFileRange => Mechanism::CopyFileRange,
             Way::Sendfile => Mechanism::Sendfile,
+            Way::Discard => Mechanism::Discard,
             Way::SpliceDirect | Way::SpliceThrough => Mechanism::Splice,
             Way::ReadWrite => Mechanism::ReadWrite,
         }
@@ -97,7 +100,7 @@ const READ_WRITE: Row = Row { route: &[Way::ReadWrite], piece: u64::MAX, pays: P
 
 pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
     use Kind::{File, Mptcp, Null, Pipe, Stream, Tcp};
-    use Way::{CopyFileRange, ReadWrite, Sendfile, SpliceDirect, SpliceThrough};
+    use Way::{CopyFileRange, Discard, ReadWrite, Sendfile, SpliceDirect, SpliceThrough};
 
     // What comes from a socket or pipe may be pages of a file, too: of the sender's, if it used sendfile on
     // this machine. A file system copies what is spliced into it.
@@ -121,6 +124,8 @@ pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
         (File, Pipe) => (&[ReadWrite], PIPE_PIECE, Pay::Always),
         // MPTCP copies every byte into the pipe.
         (Mptcp, Null) => (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Never),
+        // The size of the pieces decides what comes after Discard, which costs less than a read of any size.
+        (Tcp, Null) => (&[Discard, SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&USUAL)),
         (Tcp | Mptcp | Stream, File | Null) => {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&USUAL))
         }

@@ -95,6 +95,21 @@ impl Copier {
         Self::default()
     }
 
+    /// A copier that goes about its work as `options` say, those included that have no method here.
+    ///
+    /// ```
+    /// use zc_std::{Copier, Options};
+    ///
+    /// let mut options = Options::default();
+    /// options.discard = false;
+    /// # let (mut source, mut sink) = (&b"abc"[..], std::io::sink());
+    /// assert_eq!(Copier::with(options).copy(&mut source, &mut sink)?.moved(), 3);
+    /// # Ok::<(), zc_std::CopyError>(())
+    /// ```
+    pub fn with(options: Options) -> Self {
+        Copier { transfer: Transfer::new(options), ..Copier::default() }
+    }
+
     /// A copier with `residue` in flight, to be delivered before anything else: resumes where a plain
     /// copy failed.
     ///

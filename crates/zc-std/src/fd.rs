@@ -115,6 +115,9 @@ impl<T: AsFd> IsStream for Fd<T> {
     fn is_socket(&self) -> bool {
         self.kind.is_socket()
     }
+    fn is_tcp(&self) -> bool {
+        self.kind == Kind::Tcp
+    }
 }
 
 impl<T: AsFd> Read for Fd<T> {

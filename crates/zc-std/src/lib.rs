@@ -30,15 +30,17 @@
 //!
 //! # What moves what
 //!
-//! | from \\ to | regular file | TCP, Unix stream | pipe | anything else |
-//! |---|---|---|---|---|
-//! | regular file | copy_file_range, then splice through a pipe | sendfile | read/write; splice on request | read/write |
-//! | TCP, Unix stream | splice through a pipe | splice through a pipe | splice through a pipe | read/write |
-//! | pipe, FIFO | splice through a pipe | splice through a pipe | splice | read/write |
-//! | anything else (tty, procfs, device, datagram, any `Read`) | read/write | read/write | read/write | read/write |
+//! | from \\ to | regular file | TCP, Unix stream | pipe | /dev/null | anything else |
+//! |---|---|---|---|---|---|
+//! | regular file | copy_file_range, then splice through a pipe | sendfile | read/write; splice on request | sendfile | read/write |
+//! | TCP | splice through a pipe | splice through a pipe | splice through a pipe | discard | read/write |
+//! | Unix stream | splice through a pipe | splice through a pipe | splice through a pipe | splice through a pipe | read/write |
+//! | pipe, FIFO | splice through a pipe | splice through a pipe | splice | splice | read/write |
+//! | anything else (tty, procfs, device, datagram, any `Read`) | read/write | read/write | read/write | read/write | read/write |
 //!
 //! Every cell ends in read/write: when a mechanism refuses, the next one continues from the same
-//! byte. `/dev/null` as a destination counts as a socket does, and takes what a pipe has by one splice.
+//! byte. To discard is to receive with `MSG_TRUNC`: TCP drops the bytes, and copies none. [`std::io::sink()`] as a
+//! destination discards what TCP has, too, and has all else read: a request's body is drained by either.
 //! "Through a pipe" is through one of our own: whatever a call waits for, it holds nothing that another
 //! process could want. Where read/write is known to be cheaper, a copy uses that instead;
 //! [`Copier::adaptive`] turns it off.

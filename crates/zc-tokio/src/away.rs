@@ -59,7 +59,7 @@ impl Away {
                 None => (FlatSource::nowhere(), u64::MAX),
             };
             let to = to.as_deref().map(PollFd::of);
-            let mut sink = FlatSink { to, holds_back: false };
+            let mut sink = FlatSink { to, holds_back: false, is_nowhere: false };
             let step = transfer.step::<TokioIo>(&mut source, &mut sink, budget);
             (transfer, step)
         });

@@ -85,6 +85,9 @@ impl<T: AsFd + AsRawFd> IsStream for Fd<T> {
     fn is_socket(&self) -> bool {
         self.kind.is_socket()
     }
+    fn is_tcp(&self) -> bool {
+        self.kind == Kind::Tcp
+    }
 }
 
 impl<T: AsFd + AsRawFd> Source<TokioIo> for Fd<T> {

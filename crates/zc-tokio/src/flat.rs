@@ -50,17 +50,23 @@ impl Source<TokioIo> for FlatSource<'_> {
     }
 }
 
-/// Where bytes go to: a descriptor, or the sink's own `poll_write`.
+/// Where bytes go to: a descriptor, nowhere, or the sink's own `poll_write`.
 #[derive(Debug)]
 pub(crate) struct FlatSink<'a> {
     pub(crate) to: Option<PollFd<'a>>,
     /// Whether one of its layers may hold bytes back.
     pub(crate) holds_back: bool,
+    /// Whether it has no descriptor and keeps nothing.
+    pub(crate) is_nowhere: bool,
 }
 
 impl Sink<TokioIo> for FlatSink<'_> {
     fn downstream(&mut self) -> Downstream<'_, TokioIo> {
-        let downstream = self.to.map_or_else(Downstream::opaque, Downstream::fd);
+        let downstream = match self.to {
+            Some(fd) => Downstream::fd(fd),
+            None if self.is_nowhere => Downstream::nowhere(),
+            None => Downstream::opaque(),
+        };
         if self.holds_back { downstream.flush_first() } else { downstream }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, ReadBuf};
 use zc_core::Side;
-use zc_core::driver::{Bottom, Next, Place, Reach, Step, walk_sink, walk_source};
+use zc_core::driver::{Bottom, Manner, Next, Place, Reach, Step, walk_sink, walk_source};
 use zc_linux::{Options, Transfer};
 
 use crate::away::{Away, Past};
@@ -58,6 +58,8 @@ pub(crate) struct Flow {
     delivered: u64,
     /// Whether the sink may hold back bytes that nobody has flushed.
     is_unflushed: bool,
+    /// Whether the sink keeps nothing, and has no descriptor.
+    is_nowhere: bool,
     /// Whether a read that brought less than it asked for is taken for the last one. It is not where urgent data
     /// ended it, or a descriptor that was passed along; so the source has to be looked at again some time.
     pub(crate) trusts_short_reads: bool,
@@ -154,6 +156,7 @@ impl Flow {
             headroom: Headroom::default(),
             delivered: 0,
             is_unflushed: true,
+            is_nowhere: false,
             trusts_short_reads: false,
             is_unsure: false,
             must_look: Cell::new(false),
@@ -400,8 +403,8 @@ impl Flow {
         if self.away.is_some() {
             return self.come_back(cx, source, sink);
         }
-        let (to, holds_back) = look_at_sink(sink);
-        self.to = to;
+        let (to, Manner { holds_back, is_nowhere }) = look_at_sink(sink);
+        (self.to, self.is_nowhere) = (to, is_nowhere);
         let (to, past) = ready!(self.settle_sink(cx, sink, to))?;
         if past.is_some() && holds_back && self.is_unflushed {
             ready!(self.flush(cx, sink))?;
@@ -760,7 +763,7 @@ impl Flow {
             let told = walk_source::<TokioIo>(source, self.place, &mut |_| step.taken);
             debug_assert!(told.is_ok(), "a descriptor is no buffer");
         }
-        if write_end.is_some() {
+        if write_end.is_some() || self.is_nowhere {
             tell_sink(sink, step.delivered);
         }
         Poll::Ready(Ok(step))
@@ -797,7 +800,8 @@ impl Flow {
         holds_back: bool,
         budget: u64,
     ) -> Step {
-        let mut sink = FlatSink { to: write_end.map(Registered::poll_fd), holds_back };
+        let is_nowhere = self.is_nowhere;
+        let mut sink = FlatSink { to: write_end.map(Registered::poll_fd), holds_back, is_nowhere };
         let (transfer, trusts) = (&mut self.transfer, self.trusts_short_reads);
         let mut step = None;
         let mut take = || {
@@ -842,13 +846,13 @@ fn not_now_if(is_so: bool) -> io::Result<()> {
     if is_so { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
 }
 
-/// The sink's descriptor, and whether one of its layers may hold bytes back.
-fn look_at_sink(sink: &mut dyn AsyncSink) -> (Option<RawFd>, bool) {
-    let mut found = (None, false);
-    walk_sink::<TokioIo>(sink, &Cell::new(0), &mut |end, holds_back| {
+/// The sink's descriptor, and how else it takes bytes.
+fn look_at_sink(sink: &mut dyn AsyncSink) -> (Option<RawFd>, Manner) {
+    let mut found = (None, Manner::default());
+    walk_sink::<TokioIo>(sink, &Cell::new(0), &mut |end, manner| {
         // tokio knows of no descriptor that has an offset.
         let end = end.filter(|end| end.offset.is_none());
-        found = (end.map(|end| end.fd.fd().as_raw_fd()), holds_back);
+        found = (end.map(|end| end.fd.fd().as_raw_fd()), manner);
     });
     if found.0.is_some_and(|fd| sink.write_ready(fd).is_none()) {
         found.0 = None;

@@ -31,7 +31,7 @@ impl Audit<'_> {
     /// Whether the source was read and said that it had ended.
     pub(crate) fn source_said_end(&self) -> bool {
         self.calls.iter().any(|record| {
-            record.call.syscall == Syscall::Read
+            matches!(record.call.syscall, Syscall::Read | Syscall::Discard)
                 && record.result == Ok(0)
                 && record.call.from.is_some_and(|fd| self.source.contains(&fd))
         })
@@ -62,16 +62,19 @@ impl Audit<'_> {
         let syscall = match mechanism {
             Mechanism::CopyFileRange => Syscall::CopyFileRange,
             Mechanism::Sendfile => Syscall::Sendfile,
+            Mechanism::Discard => Syscall::Discard,
             Mechanism::Splice => Syscall::Splice,
             _ => Syscall::Write,
         };
         let calls = || self.calls.iter().filter(|record| record.call.syscall == syscall);
         let moved = report.moved_by(mechanism);
         if syscall != Syscall::Write || direct && self.sink.is_some() {
-            let delivered: usize = calls()
-                .filter(|record| record.call.to.is_some() && record.call.to == self.sink)
-                .map(Record::moved)
-                .sum();
+            // What is discarded is delivered where it was taken.
+            let delivers = |record: &&Record| {
+                syscall == Syscall::Discard
+                    || record.call.to.is_some() && record.call.to == self.sink
+            };
+            let delivered: usize = calls().filter(delivers).map(Record::moved).sum();
             check!(
                 moved == delivered as u64,
                 "{mechanism} delivered {delivered} bytes, {moved} reported"
@@ -105,7 +108,7 @@ impl Audit<'_> {
         let raw = error.raw_os_error();
         check!(error.kind() != io::ErrorKind::Interrupted, "interrupted: {error}");
         check!(
-            ["read", "write", "flush", "splice", "sendfile", "lseek"].contains(&name),
+            ["read", "recv", "write", "flush", "splice", "sendfile", "lseek"].contains(&name),
             "{name} cannot fail a copy: {error}"
         );
         if let Some(errno) = raw {
@@ -138,7 +141,7 @@ impl Audit<'_> {
         let is_socket = |fd: Option<RawFd>| fd.is_some_and(|fd| self.sockets.contains(&fd));
         match record.call.syscall {
             Syscall::CopyFileRange => true,
-            Syscall::Splice | Syscall::Sendfile => {
+            Syscall::Splice | Syscall::Sendfile | Syscall::Discard => {
                 let at_socket = is_socket(record.call.from) || is_socket(record.call.to);
                 let refusals = if at_socket { &REFUSALS_AT_SOCKETS[..] } else { &REFUSALS[..] };
                 refusals.contains(&errno)

@@ -16,7 +16,7 @@ const SOURCES: [SourceKind; 9] = [
     SourceKind::MemoryThenFile,
 ];
 
-const SINKS: [SinkKind; 8] = [
+const SINKS: [SinkKind; 10] = [
     SinkKind::File,
     SinkKind::Append,
     SinkKind::Tcp,
@@ -25,6 +25,8 @@ const SINKS: [SinkKind; 8] = [
     SinkKind::SeqPacket,
     SinkKind::Memory,
     SinkKind::SameFile,
+    SinkKind::Null,
+    SinkKind::Nowhere,
 ];
 
 /// Layers above a source of `payload` bytes, and below a sink. The first is bare.

@@ -77,6 +77,7 @@ impl Workshop {
                 Some(file)
             }
             SinkKind::SameFile => workshop.source.as_ref().map(reopen).transpose()?,
+            SinkKind::Null => Some(File::options().write(true).open("/dev/null")?),
             _ => None,
         };
         if scenario.sink == SinkKind::Tcp {
@@ -192,6 +193,8 @@ impl Workshop {
                 To::SeqPacket(out, Rc::new(arrived))
             }
             SinkKind::Memory => To::Memory(RefCell::default()),
+            SinkKind::Null => To::Null(self.sink.as_ref().expect("made with the workshop")),
+            SinkKind::Nowhere => To::Nowhere,
         };
         let (arrived, books) = (Rc::default(), Rc::clone(books));
         let is_shared = scenario.shared;
@@ -424,6 +427,8 @@ enum To<'a> {
     Pipe(PipeWriter, PipeReader),
     SeqPacket(OwnedFd, Rc<OwnedFd>),
     Memory(RefCell<Vec<u8>>),
+    Null(&'a File),
+    Nowhere,
 }
 
 impl SinkEnd<'_> {
@@ -447,6 +452,9 @@ impl SinkEnd<'_> {
             To::Pipe(out, _) => Box::new(Fd::new(out)?),
             To::SeqPacket(out, _) => Box::new(Fd::new(out)?),
             To::Memory(vec) => Box::new(Memory(vec)),
+            To::Null(file) if by_table => Box::new(Fd::new(*file)?),
+            To::Null(file) => Box::new(*file),
+            To::Nowhere => Box::new(io::sink()),
         })
     }
 
@@ -463,8 +471,14 @@ impl SinkEnd<'_> {
             To::Unix(out, _) => out.as_fd(),
             To::Pipe(out, _) => out.as_fd(),
             To::SeqPacket(out, _) => out.as_fd(),
-            To::Memory(_) => return None,
+            To::Null(file) => file.as_fd(),
+            To::Memory(_) | To::Nowhere => return None,
         })
+    }
+
+    /// Whether what it is given can be looked at.
+    pub(crate) fn keeps(&self) -> bool {
+        !matches!(self.to, To::Null(_) | To::Nowhere)
     }
 
     /// Whether it says that it is full, and takes a byte all the same.
@@ -479,7 +493,7 @@ impl SinkEnd<'_> {
         let mut buffer = self.buffer.borrow_mut();
         loop {
             let n = match &self.to {
-                To::File(..) | To::Memory(_) => return Ok(()),
+                To::File(..) | To::Memory(_) | To::Null(_) | To::Nowhere => return Ok(()),
                 To::Tcp(_, peer) => rustix::net::recv(peer, &mut buffer[..], RecvFlags::DONTWAIT),
                 To::Unix(_, peer) => rustix::net::recv(peer, &mut buffer[..], RecvFlags::DONTWAIT),
                 To::Pipe(_, peer) => rustix::io::read(peer, &mut buffer[..]).map(|n| (n, n)),
@@ -531,7 +545,7 @@ impl SinkEnd<'_> {
                     std::thread::yield_now();
                 }
             }
-            To::Unix(..) | To::Pipe(..) | To::SeqPacket(..) => {}
+            To::Unix(..) | To::Pipe(..) | To::SeqPacket(..) | To::Null(_) | To::Nowhere => {}
         }
         self.receive()?;
         Ok(self.arrived.borrow().clone())

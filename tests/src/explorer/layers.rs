@@ -127,6 +127,10 @@ impl Write for Memory<'_> {
 
 impl Sink for Memory<'_> {}
 
+impl SinkLayer for std::io::Sink {
+    fn look(&self, _: &mut Vec<Seen>) {}
+}
+
 impl SinkLayer for Memory<'_> {
     fn look(&self, _: &mut Vec<Seen>) {}
 }

@@ -61,6 +61,10 @@ pub enum SinkKind {
     SeqPacket,
     /// A `Vec`.
     Memory,
+    /// /dev/null.
+    Null,
+    /// `std::io::sink()`.
+    Nowhere,
     /// The file that is also the source, past its end. Only with [`SourceKind::File`].
     SameFile,
 }
@@ -228,7 +232,7 @@ impl Scenario {
             SourceKind::SeqPacket => vec![Act::Read],
             _ => Vec::new(),
         };
-        if self.sink != SinkKind::Memory {
+        if !matches!(self.sink, SinkKind::Memory | SinkKind::Null | SinkKind::Nowhere) {
             acts.extend([Act::Write, Act::CopyIn]);
         }
         acts.push(Act::Fork);

@@ -11,6 +11,7 @@ mod holding;
 mod kit;
 mod layers;
 mod matrix;
+mod nowhere;
 mod pipes;
 mod relays;
 mod resets;

@@ -9,10 +9,12 @@
 //! ```
 //!
 //! A cell is FROM-TO/SIZE; SIZE is what the sender writes at a time, or how long a file is.
-//! `seed-*` cells are the table of the change in Go that zc began with, long copies into /dev/null;
-//! `framed-*` cells copy `take(SIZE)` again and again on one connection; `*-new` cells copy to a file
+//! `seed-*` cells are the table of the change in Go that zc began with, long copies into /dev/null, and `seed-ext4-*`
+//! the same into a file; `framed-*` cells copy `take(SIZE)` again and again on one connection; `*-new` cells copy to a file
 //! that is empty at first, all others overwrite theirs in place. Subjects are zc, std, generic
-//! (32 KiB), go, zc-loop (an event loop, where a socket is), zc-coalesce (where writes are small) and the bare loops
+//! (32 KiB), go, go-old (in the seed's table: with `io.ReaderFrom` and `io.WriterTo` hidden, as before the change),
+//! zc-loop (an event loop, where a socket is), zc-splice (TCP into /dev/null: moved, not dropped), zc-coalesce (where
+//! writes are small) and the bare loops
 //! (rw-64K, splice-256K, …), which together are called floor; the best of them by CPU time is *the*
 //! floor of a cell.
 //!
@@ -35,6 +37,7 @@ mod plot;
 mod relays;
 mod report;
 mod samples;
+mod seed;
 mod stats;
 mod table;
 

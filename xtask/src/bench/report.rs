@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::plot;
 use super::samples::{Cell, Metric, Run};
+use super::seed;
 use super::stats::{Spread, geomean};
 use super::table::{self, RELAY};
 
@@ -198,7 +199,7 @@ fn capitalised(word: &str) -> String {
 
 /// Each target, whether it is met, and where it is not.
 pub(crate) fn verdicts(run: &Run) -> Vec<String> {
-    let mut out = vec![seed(run)];
+    let mut out = seed::verdicts(run);
     let bulk_to_ext4 = |cell: &Cell| {
         ["64K", "128K", "1M"].iter().any(|size| {
             cell.name == format!("tcp-ext4/{size}") || cell.name == format!("unix-ext4/{size}")
@@ -238,33 +239,6 @@ pub(crate) fn verdicts(run: &Run) -> Vec<String> {
     out.push(target_of(run, "Go, small writes, coalescing: CPU", coalescing, Cpu, 0.2, small));
     out.extend(super::relays::verdicts(run));
     out
-}
-
-/// The seed's table is judged as a whole.
-fn seed(run: &Run) -> String {
-    let cells = run.cells.iter().filter(|cell| cell.group == "seed");
-    let rows: Vec<_> =
-        cells.filter_map(|cell| Some((cell.ratio("generic", Metric::Wall)?, cell))).collect();
-    let Some(mean) = geomean(rows.iter().map(|row| row.0.median)) else {
-        return "seed's table: not measured".to_owned();
-    };
-    let allocations: u64 =
-        rows.iter().filter_map(|row| row.1.subject("zc")).map(|zc| zc.allocated().0).sum();
-    let bound =
-        geomean(rows.iter().filter_map(|(_, cell)| {
-            Some(cell.ratio_of("moving", "generic", Metric::Wall)?.median)
-        }));
-    let bound = bound.map_or(String::new(), |bound| {
-        format!("; the best bare loops that move the bytes come to {}", percent(bound, Metric::Cpu))
-    });
-    let met = mean <= 1.0 - 0.255 && allocations == 0;
-    format!(
-        "{}: seed's table, {} rows: time {}, throughput {}, {allocations} allocations (target -25.5%, +34.3%, 0; aim -40%, +60%){bound}",
-        if met { "met" } else { "NOT MET" },
-        rows.len(),
-        percent(mean, Metric::Cpu),
-        percent(mean, Metric::Wall),
-    )
 }
 
 fn target(

@@ -102,10 +102,16 @@ pub(crate) fn summary(run: &Run) -> String {
 /// The group of cells that have subjects of their own.
 pub(crate) const RELAY: &str = "relay";
 
+/// Whether a group of cells is the seed's table.
+pub(crate) fn is_seed(group: &str) -> bool {
+    group.starts_with("seed")
+}
+
 /// What zc is held against.
 pub(crate) fn bases(group: &str) -> &'static [&'static str] {
     match group {
         RELAY => &["tokio-8K", "tokio-64K", "splice2", "go", "haproxy*"],
+        _ if is_seed(group) => &["generic", "std", "go-old", "go", "floor"],
         _ => &["generic", "std", "go", "floor"],
     }
 }

@@ -13,6 +13,10 @@ pub(crate) enum Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     Std,
+    /// A loop of reads and writes, as anyone would write it.
+    Loop,
+    /// Go's `io.Copy`.
+    Go,
     Zc,
 }
 
@@ -29,12 +33,18 @@ impl Transport {
 }
 
 impl Method {
-    pub(crate) const ALL: [Method; 2] = [Method::Std, Method::Zc];
+    /// All that are compared. zc comes last, for the others to be seen before it.
+    pub(crate) fn all(with_go: bool) -> impl Iterator<Item = Method> {
+        let all = [Method::Std, Method::Loop, Method::Go, Method::Zc];
+        all.into_iter().filter(move |&method| with_go || method != Method::Go)
+    }
 
     /// Its name in JSON.
     pub(crate) fn id(self) -> &'static str {
         match self {
             Method::Std => "std",
+            Method::Loop => "loop",
+            Method::Go => "go",
             Method::Zc => "zc",
         }
     }
@@ -53,6 +63,8 @@ impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Method::Std => "std::io::copy",
+            Method::Loop => "a 64 KiB loop",
+            Method::Go => "Go's io.Copy",
             Method::Zc => "zc",
         })
     }

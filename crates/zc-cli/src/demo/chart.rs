@@ -10,10 +10,10 @@ use crate::size::{group, show};
 /// How long the longest bar is.
 const WIDTH: usize = 36;
 
-/// A quantity of which both methods have some.
+/// A quantity of which each method has some, if anybody can tell.
 struct Quantity {
     name: &'static str,
-    of: fn(&Figures, u64) -> f64,
+    of: fn(&Figures, u64) -> Option<f64>,
     show: fn(f64) -> String,
     /// What zc is ahead by: its share of the other's, or the other way round.
     more_is_better: bool,
@@ -22,28 +22,29 @@ struct Quantity {
 const QUANTITIES: [Quantity; 3] = [
     Quantity {
         name: "throughput",
-        of: |figures, size| size as f64 / figures.seconds,
+        of: |figures, size| Some(size as f64 / figures.seconds),
         show: |rate| format!("{} MiB/s", group((rate / f64::from(1 << 20)).round() as u64)),
         more_is_better: true,
     },
     Quantity {
         name: "CPU seconds",
-        of: |figures, _| figures.cpu_seconds,
+        of: |figures, _| Some(figures.cpu_seconds),
         show: |seconds| format!("{seconds:.4}"),
         more_is_better: false,
     },
     Quantity {
         name: "system calls",
-        of: |figures, _| figures.calls as f64,
+        of: |figures, _| Some(figures.calls? as f64),
         show: |calls| group(calls as u64),
         more_is_better: false,
     },
 ];
 
 impl Quantity {
-    /// By how much zc is ahead; less than 1 if it is behind.
-    fn ratio(&self, std: f64, zc: f64) -> String {
-        let (more, less) = if self.more_is_better { (zc, std) } else { (std, zc) };
+    /// By how much zc is ahead of another; less than 1 if it is behind.
+    fn ratio(&self, other: Option<f64>, zc: Option<f64>) -> String {
+        let (Some(other), Some(zc)) = (other, zc) else { return "-".into() };
+        let (more, less) = if self.more_is_better { (zc, other) } else { (other, zc) };
         match more / less {
             ratio if !ratio.is_finite() => "-".into(),
             ratio if ratio < 10.0 => format!("{ratio:.1}x"),
@@ -73,24 +74,33 @@ fn heading(findings: &Findings) -> String {
 }
 
 fn table(text: &mut String, findings: &Findings) {
-    let _ = write!(text, "\n{:23}", "");
+    let _ = write!(text, "\n{:35}", "");
     for quantity in &QUANTITIES {
         let _ = write!(text, "{:>15}", quantity.name);
     }
     text.push('\n');
     for transport in Transport::ALL {
-        let [std, zc] = Method::ALL.map(|method| findings.of(transport, method));
         let mut row = |head: String, cell: &dyn Fn(&Quantity) -> String| {
-            let _ = write!(text, "  {head:21}");
+            let _ = write!(text, "  {head:33}");
             for quantity in &QUANTITIES {
                 let _ = write!(text, "{:>15}", cell(quantity));
             }
             text.push('\n');
         };
         let value = |quantity: &Quantity, figures| (quantity.of)(figures, findings.size);
-        row(format!("{transport:6}{}", Method::Std), &|q| (q.show)(value(q, std)));
-        row(format!("{:6}{}", "", Method::Zc), &|q| (q.show)(value(q, zc)));
-        row(format!("{:6}better by", ""), &|q| q.ratio(value(q, std), value(q, zc)));
+        let zc = findings.of(transport, Method::Zc);
+        let cells = || findings.cells.iter().filter(|cell| cell.transport == transport);
+        for (at, cell) in cells().enumerate() {
+            let transport = if at == 0 { transport.to_string() } else { String::new() };
+            row(format!("{transport:6}{}", cell.method), &|q| {
+                value(q, &cell.figures).map_or("-".into(), q.show)
+            });
+        }
+        for Cell { method, figures, .. } in cells().filter(|cell| cell.method != Method::Zc) {
+            row(format!("{:6}better than {method}", ""), &|q| {
+                q.ratio(value(q, figures), value(q, zc))
+            });
+        }
     }
 }
 
@@ -99,18 +109,19 @@ fn bars(text: &mut String, findings: &Findings) {
         let better = if quantity.more_is_better { "more" } else { "less" };
         let _ = writeln!(text, "\n  {} ({better} is better)", quantity.name);
         let value = |cell: &Cell| (quantity.of)(&cell.figures, findings.size);
-        let longest = findings.cells.iter().map(value).fold(0.0, f64::max);
+        let longest = findings.cells.iter().filter_map(value).fold(0.0, f64::max);
         for cell in &findings.cells {
             let transport = match cell.method {
                 Method::Std => cell.transport.to_string(),
-                Method::Zc => String::new(),
+                _ => String::new(),
             };
-            let bar = bar(value(cell) / longest);
-            let mut shown = (quantity.show)(value(cell));
+            let Some(amount) = value(cell) else { continue };
+            let bar = bar(amount / longest);
+            let mut shown = (quantity.show)(amount);
             if cell.method == Method::Zc {
                 let std = findings.of(cell.transport, Method::Std);
                 let std = (quantity.of)(std, findings.size);
-                let _ = write!(shown, "  ({})", quantity.ratio(std, value(cell)));
+                let _ = write!(shown, "  ({})", quantity.ratio(std, Some(amount)));
             }
             let _ = writeln!(text, "  {transport:6}{:15}{bar} {shown}", cell.method);
         }

@@ -1,8 +1,9 @@
-//! `zc demo`: the same uploads with `std::io::copy` and with zc, side by side.
+//! `zc demo`: the same uploads with `std::io::copy`, a loop, zc, and Go if there is a toolchain, side by side.
 
 mod cell;
 mod chart;
 mod figures;
+mod go;
 mod pattern;
 mod place;
 mod sender;
@@ -20,6 +21,7 @@ use crate::output::{self, print_json};
 use crate::say::say;
 use cell::{Method, Transport};
 use figures::{Figures, Run};
+use go::Go;
 use place::Place;
 
 /// Uploads together bring about this much, for each method and transport: enough for steady
@@ -85,29 +87,32 @@ pub(crate) fn sender(args: &DemoSender) -> ExitCode {
     }
 }
 
-/// Makes all uploads, taking turns so that whatever else the machine does falls on both alike.
+/// Makes all uploads, taking turns so that whatever else the machine does falls on all alike.
 fn compare(args: &Demo) -> Result<Findings, Failure> {
     let size = args.size;
     let rounds = rounds(size);
     let place = Place::new(args.dir.as_deref(), size)?;
-    let bar = bar(rounds);
+    let go = args.go.as_deref().map(Go::build).transpose()?;
+    let methods: Vec<Method> = Method::all(go.is_some()).collect();
+    let bar = bar(methods.len(), rounds);
     let mut seeds = 1..;
     let mut seed = || seeds.next().expect("no end of seeds");
 
     let mut cells = Vec::new();
     for transport in Transport::ALL {
-        let mut runs = Method::ALL.map(|_| Vec::<Run>::new());
+        let mut runs = vec![Vec::<Run>::new(); methods.len()];
         for _ in 0..rounds {
-            for (method, runs) in Method::ALL.into_iter().zip(&mut runs) {
+            for (&method, runs) in methods.iter().zip(&mut runs) {
                 bar.set_message(format!("{transport}, {method}"));
-                runs.push(upload::timed(transport, method, &place.file, size, seed())?);
+                let by = (method, go.as_ref());
+                runs.push(upload::timed(transport, by, &place.file, size, seed())?);
                 bar.inc(1);
             }
         }
         bar.set_message(format!("{transport}, counting calls"));
         let counted = upload::counted(transport, &place.file, size, seed())?;
         bar.inc(1);
-        for (method, runs) in Method::ALL.into_iter().zip(runs) {
+        for (&method, runs) in methods.iter().zip(runs) {
             let figures = Figures::of(&runs, counted);
             cells.push(Cell { transport, method, figures });
         }
@@ -122,8 +127,8 @@ fn rounds(size: u64) -> usize {
     (rounds - (rounds + 1) % 2) as usize
 }
 
-fn bar(rounds: usize) -> ProgressBar {
-    let steps = Transport::ALL.len() * (Method::ALL.len() * rounds + 1);
+fn bar(methods: usize, rounds: usize) -> ProgressBar {
+    let steps = Transport::ALL.len() * (methods * rounds + 1);
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}");
     ProgressBar::new(steps as u64).with_style(style.expect("a valid template"))
 }

@@ -10,6 +10,7 @@ use zc_std::{CopyError, Source};
 
 use super::cell::{Method, Transport};
 use super::figures::Run;
+use super::go::Go;
 use super::pattern::Pattern;
 use super::sender::{Stream, Upload};
 use crate::copier::copier;
@@ -19,14 +20,17 @@ use crate::wait;
 /// Uploads with `method`, against the clock.
 pub(crate) fn timed(
     transport: Transport,
-    method: Method,
+    (method, go): (Method, Option<&Go>),
     file: &File,
     size: u64,
     seed: u64,
 ) -> Result<Run, Failure> {
-    upload(transport, method, file, size, seed, |stream| match stream {
-        Stream::Tcp(stream) => measure(method, stream, file),
-        Stream::Unix(stream) => measure(method, stream, file),
+    upload(transport, method, file, size, seed, |stream| match (stream, go) {
+        (stream, Some(go)) if method == Method::Go => {
+            go.copy(stream.as_fd().try_clone_to_owned()?, file)
+        }
+        (Stream::Tcp(stream), _) => measure(method, stream, file),
+        (Stream::Unix(stream), _) => measure(method, stream, file),
     })
 }
 
@@ -74,7 +78,7 @@ fn upload<T>(
                 Some(error) => Failure::copy(what, error, error.residue().len()),
                 None => Failure::io(what, &error),
             };
-            // Both methods write from the start of the file on.
+            // All methods write from the start of the file on.
             Err(failure.after(file.stream_position().unwrap_or(0)))
         }
     }
@@ -89,12 +93,38 @@ where
     wait::readable(&stream, None)?;
     let (cpu, started) = (thread_cpu(), Instant::now());
     let calls = match method {
-        Method::Std => io::copy(&mut stream, &mut file).map(|_| 0)?,
-        Method::Zc => copier().copy(&mut stream, &mut file)?.calls(),
+        Method::Std | Method::Go => io::copy(&mut stream, &mut file).map(|_| None)?,
+        Method::Loop => Some(read_and_write(&mut stream, &mut file)?),
+        Method::Zc => Some(copier().copy(&mut stream, &mut file)?.calls()),
     };
     let (seconds, cpu_seconds) =
         (started.elapsed().as_secs_f64(), (thread_cpu() - cpu).as_secs_f64());
     Ok(Run { method, seconds, cpu_seconds, calls })
+}
+
+/// Reads 64 KiB at a time and writes them, and says how many calls that took.
+fn read_and_write(from: &mut impl Read, to: &mut impl Write) -> io::Result<u64> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut calls = 0;
+    loop {
+        calls += 1;
+        let n = match from.read(&mut buffer) {
+            Ok(0) => return Ok(calls),
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let mut written = 0;
+        while written < n {
+            calls += 1;
+            match to.write(&buffer[written..n]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => written += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 /// The CPU time of the copying thread, in user space and in the kernel.

@@ -3,14 +3,14 @@
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 
-use crate::driver::{Place, Reach, StepError, walk_sink, walk_source};
+use crate::driver::{Manner, Place, Reach, StepError, walk_sink, walk_source};
 use crate::{End, Sink, Source, StdIo};
 
 /// What a walk down a source calls at its bottom.
 pub type AtSource<'v> = dyn FnMut(Reach<'_>) -> u64 + 'v;
 
 /// What a walk down a sink calls at its bottom.
-pub type AtSink<'v> = dyn FnMut(Option<End<'_>>, bool) + 'v;
+pub type AtSink<'v> = dyn FnMut(Option<End<'_>>, Manner) + 'v;
 
 /// A source, as the kit sees it. It is not blocked by any call.
 pub trait SourceAccess {

@@ -340,8 +340,8 @@ impl<S: SinkAccess> Run<S> {
     /// Some steps of one copy, as an engine makes them: what is held back first, then past it all.
     fn write_past(&mut self, len: usize, steps: usize, went_past: &mut bool) -> Answer {
         let (mut has_descriptor, mut holds) = (false, false);
-        self.sink().walk(&Cell::new(0), &mut |end, holds_back| {
-            (has_descriptor, holds) = (end.is_some(), holds_back);
+        self.sink().walk(&Cell::new(0), &mut |end, manner| {
+            (has_descriptor, holds) = (end.is_some(), manner.holds_back);
         });
         if !has_descriptor {
             return self.write(len);

@@ -125,6 +125,22 @@ impl Buffer {
         Ok(n)
     }
 
+    /// Reads once, as [`fill`](Buffer::fill) does, and forgets what came: nobody wants it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`fill`](Buffer::fill).
+    #[inline(always)]
+    pub fn drop_some(
+        &mut self,
+        limit: u64,
+        read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<(usize, bool)> {
+        let (n, drained) = self.fill(limit, read)?;
+        self.end -= n;
+        Ok((n, drained))
+    }
+
     /// Takes all bytes out.
     pub fn take(&mut self) -> Vec<u8> {
         let bytes = self.bytes().to_vec();

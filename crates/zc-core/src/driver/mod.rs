@@ -14,7 +14,7 @@ mod source_walk;
 mod step;
 
 pub use buffer::{Buffer, retry, write_once};
-pub use sink_walk::walk_sink;
+pub use sink_walk::{Manner, walk_sink};
 pub use source_walk::{Bottom, Place, Reach, each_descriptor, walk_source};
 pub use step::{Next, Step, StepError};
 

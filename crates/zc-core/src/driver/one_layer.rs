@@ -67,6 +67,12 @@ pub fn sink<S: Sink>(sink: &mut S) -> Option<End<'_>> {
     }
 }
 
+/// Whether `sink` is nothing but a place where bytes are dropped ([`Downstream::nowhere`]).
+#[inline(always)]
+pub fn is_nowhere<S: Sink>(sink: &mut S) -> bool {
+    matches!(sink.downstream(), Downstream { drain: Drain::Nowhere, flush_first: false })
+}
+
 /// `taken` bytes were taken at the bottom of such a source, and `delivered` of them delivered to such a
 /// sink: tells every layer of both.
 ///

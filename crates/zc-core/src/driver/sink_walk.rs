@@ -10,9 +10,8 @@ use crate::sink::{Downstream, Drain, Sink};
 /// layer on the way, from the inside out, how many bytes were `delivered` to the descriptor: what `give`
 /// has put into that cell.
 ///
-/// `give` learns the descriptor (`None`: the sink can only be written to), and whether some layer on the
-/// way may hold bytes back: then the sink is flushed before bytes go past it. Every layer is told even if
-/// `give` or one of them panics.
+/// `give` learns the descriptor (`None`: there is none), and how else the sink takes bytes. Every layer is told
+/// even if `give` or one of them panics.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -23,8 +22,8 @@ use crate::sink::{Downstream, Drain, Sink};
 /// let mut sink = BufWriter::new(writer);
 /// sink.write_all(b"header")?;
 ///
-/// walk_sink(&mut sink, &Cell::new(0), &mut |end, holds_back| {
-///     assert!(end.is_some() && holds_back);
+/// walk_sink(&mut sink, &Cell::new(0), &mut |end, manner| {
+///     assert!(end.is_some() && manner.holds_back);
 /// });
 /// sink.flush()?; // now an engine may write to the descriptor
 /// # let mut header = [0; 6];
@@ -35,9 +34,19 @@ use crate::sink::{Downstream, Drain, Sink};
 pub fn walk_sink<Io>(
     sink: &mut (dyn Sink<Io> + '_),
     delivered: &Cell<u64>,
-    give: &mut dyn FnMut(Option<End<'_>>, bool),
+    give: &mut dyn FnMut(Option<End<'_>>, Manner),
 ) {
     descend(sink, false, delivered, give);
+}
+
+/// How a sink takes bytes, its descriptor apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// Some layer may hold bytes back: the sink is flushed before others go past it.
+    pub holds_back: bool,
+    /// Below all layers nothing is kept ([`Downstream::nowhere`]). Without that and without a descriptor, the
+    /// sink can only be written to.
+    pub is_nowhere: bool,
 }
 
 /// Tells its layer how many bytes were delivered, when the layers below have been told or one of them
@@ -60,14 +69,16 @@ fn descend<Io>(
     sink: &mut (dyn Sink<Io> + '_),
     holds_back: bool,
     delivered: &Cell<u64>,
-    give: &mut dyn FnMut(Option<End<'_>>, bool),
+    give: &mut dyn FnMut(Option<End<'_>>, Manner),
 ) {
     let tell = Tell { layer: sink, delivered };
     let Downstream { drain, flush_first } = tell.layer.downstream();
     let holds_back = holds_back || flush_first;
+    let manner = Manner { holds_back, is_nowhere: false };
     match drain {
         Drain::Through(inner) => descend(inner, holds_back, delivered, give),
-        Drain::Fd(end) => give(Some(end), holds_back),
-        Drain::Opaque => give(None, holds_back),
+        Drain::Fd(end) => give(Some(end), manner),
+        Drain::Nowhere => give(None, Manner { is_nowhere: true, ..manner }),
+        Drain::Opaque => give(None, manner),
     }
 }

@@ -1,12 +1,12 @@
 //! Sources and sinks in memory.
 //!
 //! A source in memory is a buffer with nothing behind it, so its bytes are written from where they
-//! lie. Sinks in memory are written to.
+//! lie. Sinks in memory are written to. What has no memory drops what it is given, and says so.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, Cursor, Empty, Repeat};
 
-use crate::{Sink, Source, Upstream};
+use crate::{Downstream, Sink, Source, Upstream};
 
 impl Source for &[u8] {
     fn upstream(&mut self) -> Upstream<'_> {
@@ -57,7 +57,21 @@ impl Sink for Cursor<&mut Vec<u8>> {}
 impl Sink for Cursor<&mut [u8]> {}
 impl Sink for Cursor<Box<[u8]>> {}
 impl<const N: usize> Sink for Cursor<[u8; N]> {}
-impl Sink for Empty {}
-impl Sink for &Empty {}
-impl Sink for std::io::Sink {}
-impl Sink for &std::io::Sink {}
+
+macro_rules! nowhere {
+    ($($ty:ty;)*) => {$(
+        impl Sink for $ty {
+            #[inline]
+            fn downstream(&mut self) -> Downstream<'_> {
+                Downstream::nowhere()
+            }
+        }
+    )*};
+}
+
+nowhere! {
+    Empty;
+    &Empty;
+    std::io::Sink;
+    &std::io::Sink;
+}

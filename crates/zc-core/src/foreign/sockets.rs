@@ -9,19 +9,23 @@ use super::{fd_sink, fd_source};
 use crate::IsStream;
 
 macro_rules! socket {
-    ($($ty:ty;)*) => {$(
+    ($($ty:ty: $is_tcp:literal;)*) => {$(
         impl IsStream for $ty {
             #[inline]
             fn is_socket(&self) -> bool {
                 true
+            }
+            #[inline]
+            fn is_tcp(&self) -> bool {
+                $is_tcp
             }
         }
     )*};
 }
 
 socket! {
-    TcpStream;
-    UnixStream;
+    TcpStream: true;
+    UnixStream: false;
 }
 
 fd_source! {

@@ -6,6 +6,7 @@
 //! when a socket has told it once and forgotten it.
 
 pub(crate) mod copy_file_range;
+pub(crate) mod discard;
 pub(crate) mod hole;
 pub(crate) mod read_write;
 pub(crate) mod sendfile;

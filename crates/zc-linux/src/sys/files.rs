@@ -17,6 +17,15 @@ pub(crate) fn appends(fd: BorrowedFd<'_>) -> bool {
     flags(fd).is_ok_and(|flags| flags.contains(rustix::fs::OFlags::APPEND))
 }
 
+/// Whether a descriptor is known to be open for writing.
+pub(crate) fn is_written_to(fd: BorrowedFd<'_>) -> bool {
+    use rustix::fs::OFlags;
+    flags(fd).is_ok_and(|flags| {
+        let mode = flags & OFlags::RWMODE;
+        mode == OFlags::WRONLY || mode == OFlags::RDWR
+    })
+}
+
 /// The offset of a file, in bytes.
 pub(crate) fn position(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     ask(Syscall::Seek, Some(fd), || rustix::fs::seek(fd, SeekFrom::Current(0)))

@@ -25,15 +25,15 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::io::Errno;
 
-pub(crate) use files::{advance, appends, flags, is_one_open_file, position};
+pub(crate) use files::{advance, appends, flags, is_one_open_file, is_written_to, position};
 pub(crate) use holes::{extend, is_locked, next_data, next_hole, punch, reopen};
 pub(crate) use kernel::{copy_file_range, sendfile, splice};
 pub(crate) use pipes::{pipe, pipe_size, room_in_pipe, set_pipe_size};
 pub(crate) use process::process;
-pub(crate) use read_write::{read_end, read_fd, read_what_is_there, write_end, write_fd};
+pub(crate) use read_write::{discard, read_end, read_fd, read_what_is_there, write_end, write_fd};
 pub(crate) use sockets::{
-    Protocol, is_at_mark, is_stream, low_water, protocol, reset_when_closed, room, set_low_water,
-    unsent,
+    Protocol, has_protocol_above, is_at_mark, is_stream, low_water, protocol, reset_when_closed,
+    room, set_low_water, unsent,
 };
 pub(crate) use stat::{Identity, Stat, has_fewer_blocks, shares_no_blocks, stat};
 pub(crate) use wait::{is_ready, readiness, wait_for, wait_readable};
@@ -48,6 +48,8 @@ pub enum Syscall {
     Read,
     /// write(2) or pwrite(2); on what is known to be a socket its equal, send(2), without SIGPIPE
     Write,
+    /// recv(2) with `MSG_TRUNC`, of a stream socket: its bytes are taken and dropped
+    Discard,
     /// splice(2)
     Splice,
     /// copy_file_range(2)
@@ -103,6 +105,7 @@ impl Syscall {
         match self {
             Syscall::Read => "read",
             Syscall::Write => "write",
+            Syscall::Discard => "recv",
             Syscall::Splice => "splice",
             Syscall::CopyFileRange => "copy_file_range",
             Syscall::Sendfile => "sendfile",

@@ -16,19 +16,30 @@ fn len_of_int() -> libc::socklen_t {
 
 /// `SO_RCVLOWAT`, see [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
 pub(super) fn low_water(fd: BorrowedFd<'_>) -> Result<libc::c_int, Errno> {
+    let (value, _) = option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT)?;
+    Ok(value)
+}
+
+/// Whether a socket has a `TCP_ULP`. Its value is a name, of which an int has the beginning; without one its
+/// length is 0.
+pub(super) fn has_protocol_above(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let (_, len) = option(fd, libc::IPPROTO_TCP, libc::TCP_ULP)?;
+    Ok(len > 0)
+}
+
+/// An option's value, as far as an int holds it, and how long the kernel says that is.
+fn option(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+) -> Result<(libc::c_int, libc::socklen_t), Errno> {
     let mut value: libc::c_int = 0;
     let mut len = len_of_int();
     // SAFETY: the kernel writes at most `len` bytes to `value`, which is that long and lives on.
     let answer = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVLOWAT,
-            (&raw mut value).cast(),
-            &raw mut len,
-        )
+        libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len)
     };
-    check(answer).map(|()| value)
+    check(answer).map(|()| (value, len))
 }
 
 /// Sets `SO_RCVLOWAT`.

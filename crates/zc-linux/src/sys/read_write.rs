@@ -53,6 +53,18 @@ pub(crate) fn read_end(end: End<'_>, buf: &mut [u8]) -> Result<usize, Errno> {
     })
 }
 
+/// recv(2) with `MSG_TRUNC`, of a stream socket: takes at most as many bytes as `room` has, and drops them. TCP
+/// copies none of them and leaves `room` as it is (Linux 2.4, tcp(7)); other streams do not know the flag, or
+/// fill `room` all the same. So it is always given, and what they do there is no matter.
+#[inline(always)]
+pub(crate) fn discard(fd: BorrowedFd<'_>, room: &mut [u8]) -> Result<usize, Errno> {
+    call(Syscall::Discard, Some(fd), None, room.len(), |len| {
+        let (_, n) = rustix::net::recv(fd, &mut room[..len], RecvFlags::TRUNC)?;
+        // Of a message it says how long it was: that of a socket that is no stream after all.
+        Ok(n.min(len))
+    })
+}
+
 /// Writes to an end of a transfer.
 #[inline(always)]
 pub(crate) fn write_end(end: End<'_>, buf: &[u8]) -> Result<usize, Errno> {

@@ -40,6 +40,15 @@ pub(crate) fn protocol(fd: BorrowedFd<'_>) -> Result<Protocol, Errno> {
     })
 }
 
+/// Whether the bytes of a TCP connection are another protocol's, which the kernel speaks (`TCP_ULP`): TLS
+/// (Linux 4.13) for one, whose records are no bytes of the stream. Kernels before know no such option.
+pub(crate) fn has_protocol_above(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    match ask(Syscall::GetSockOpt, Some(fd), || raw::has_protocol_above(fd)) {
+        Err(Errno::NOPROTOOPT) => Ok(false),
+        answer => answer,
+    }
+}
+
 /// Whether a socket is of type `SOCK_STREAM`: one getsockopt(2).
 pub(crate) fn is_stream(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     let kind = ask(Syscall::GetSockOpt, Some(fd), || sockopt::socket_type(fd))?;

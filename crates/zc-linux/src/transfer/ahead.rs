@@ -1,12 +1,12 @@
 //! Bytes of a file, for a sink that is not there: the driver has a file's half of a step made elsewhere.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 
 use zc_core::driver::{Next, Step, StepError};
 use zc_core::{End, PollFd, Side};
 
 use super::plan::{Plan, TINY};
-use super::{Transfer, step_of};
+use super::{NO_FD, Transfer, step_of};
 use crate::backend::{Answer, Outcome, read_write, splice_through};
 use crate::claim::KnownEnd;
 use crate::kind::{Kind, Nature};
@@ -14,9 +14,6 @@ use crate::options::PageSharing;
 use crate::pool;
 use crate::report::Mechanism;
 use crate::sys;
-
-/// In place of the source's descriptor, which a step with a sink does not see.
-const NO_FD: RawFd = -1;
 
 impl Transfer {
     /// Takes at most `most` bytes of a file, from its offset on, and delivers none: they are in flight after it.

@@ -1,6 +1,6 @@
 //! Bytes from descriptor to descriptor, with nothing in flight before.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use rustix::io::Errno;
 use zc_core::End;
@@ -10,7 +10,7 @@ use super::holes::Ahead;
 use super::plan::Plan;
 use super::{Transfer, step_of};
 use crate::backend::{
-    Answer, Outcome, copy_file_range, read_write, sendfile, splice_direct, splice_through,
+    Answer, Outcome, copy_file_range, discard, read_write, sendfile, splice_direct, splice_through,
 };
 use crate::kind::Kind;
 use crate::pool;
@@ -39,12 +39,7 @@ impl Transfer {
     #[inline(always)]
     pub(super) fn between(&mut self, from: End<'_>, to: End<'_>, limit: u64, budget: u64) -> Step {
         let ends = (from.fd.fd().as_raw_fd(), to.fd.fd().as_raw_fd());
-        // A source of several files and sockets goes from one to the next by itself. What was planned for
-        // one kind of descriptor may lend another's pages unasked.
-        if self.ends.replace(ends).is_some_and(|before| before != ends) {
-            self.replan();
-            self.ends = Some(ends);
-        }
+        self.meets(ends);
         // What is not read at once may be a file that is being copied into itself, which a plan finds out.
         let at_once = limit <= budget || from.fd.is_socket();
         if self.plan.is_none()
@@ -56,6 +51,18 @@ impl Transfer {
             return self.unplanned(from, to, most);
         }
         self.as_planned(from, to, limit, budget)
+    }
+
+    /// These are the descriptors of the next step.
+    ///
+    /// A source of several files and sockets goes from one to the next by itself. What was planned for one kind of
+    /// descriptor may lend another's pages unasked.
+    #[inline(always)]
+    pub(super) fn meets(&mut self, ends: (RawFd, RawFd)) {
+        if self.ends.replace(ends).is_some_and(|before| before != ends) {
+            self.replan();
+            self.ends = Some(ends);
+        }
     }
 
     /// Reads and writes once. Small copies come by the thousand, and their cost is the way to the two calls
@@ -160,6 +167,8 @@ impl Transfer {
                 Outcome::Moved { .. } if at_once => {
                     return self.deliver_taken(answer.taken, to);
                 }
+                // It is a read, whose 0 is the end of input.
+                Outcome::Nothing if way == Way::Discard => return Step::idle(Next::Ended),
                 // Only a read that returned 0 is the end of input.
                 Outcome::Nothing if plan.source == Kind::File => plan.found_end(),
                 Outcome::Nothing => plan.only_read_write(),
@@ -202,6 +211,7 @@ impl Transfer {
                 let to = (to, plan.sink);
                 sendfile::step(flight, from, to, of_file, waits_for_room, &mut plan.known_end)
             }
+            Way::Discard => discard::step(from, limit),
             Way::SpliceDirect if plan.source == Kind::File => {
                 splice_direct::step_from_file(flight, from, to, of_file, &mut plan.known_end)
             }
@@ -320,7 +330,7 @@ impl Transfer {
     }
 
     /// How many bytes of this source are worth waiting for, of `limit`.
-    fn worth(&self, limit: u64) -> u64 {
+    pub(super) fn worth(&self, limit: u64) -> u64 {
         let worth = if self.unplanned.1 >= BULK { HANDFUL } else { 1 };
         worth.min(limit)
     }

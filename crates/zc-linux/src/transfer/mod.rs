@@ -4,6 +4,7 @@
 //! step       a budget, a fork to look out for, calls to count
 //!  └ walk      one walk down the sink and the source, and then
 //!     ├ deliver   what is in flight already (ahead: of a file, taken without a sink), or
+//!     ├ nowhere   bytes of a descriptor, for a sink that keeps none, or
 //!     └ between   bytes from descriptor to descriptor, as is meant for this pair of ends (plan, pieces,
 //!                 overlap, holes), by one mechanism (backend)
 //! ```
@@ -12,6 +13,7 @@ mod ahead;
 mod between;
 mod deliver;
 pub(crate) mod holes;
+mod nowhere;
 pub(crate) mod overlap;
 pub(crate) mod pieces;
 mod places;
@@ -31,6 +33,9 @@ use crate::options::Options;
 use crate::report::{Mechanism, Report};
 use crate::sys;
 use plan::Plan;
+
+/// In place of a descriptor that a step does not see, or that is not there.
+const NO_FD: RawFd = -1;
 
 /// After the sink has been full, small pieces are taken until so many have gone through without filling it
 /// again.
@@ -224,6 +229,7 @@ impl Transfer {
             (Some(Mechanism::Splice), _) => "splice",
             (Some(Mechanism::Sendfile), _) => "sendfile",
             (Some(Mechanism::CopyFileRange), _) => "copy_file_range",
+            (Some(Mechanism::Discard), Side::Source) => "recv",
             (_, Side::Source) => "read",
             (_, Side::Sink) => "write",
         }

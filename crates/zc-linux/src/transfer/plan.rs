@@ -122,6 +122,11 @@ impl Plan {
             plan.holes = Some(Box::new(Holes::new(&source)));
         }
         // Only files have places to read and write at; read/write says so.
+        if plan.route[0] == Way::Discard
+            && !(options.discard && can_discard(from) && sys::is_written_to(to.fd.fd()))
+        {
+            plan.next_way();
+        }
         let has_places = |end: End<'_>, kind| end.offset.is_none() || kind == Kind::File;
         if !has_places(from, source.kind) || !has_places(to, sink.kind) {
             plan.only_read_write();
@@ -145,6 +150,15 @@ impl Plan {
             Pay::FromPiecesOf(size) => plan.pieces = Some(Pieces::new(size, largest)),
         }
         Ok(plan)
+    }
+
+    /// For a copy of which nothing is kept.
+    pub(crate) fn to_nowhere(from: End<'_>, options: &Options) -> Plan {
+        let kind = Nature::of(from.fd).kind;
+        let discards =
+            options.discard && kind == Kind::Tcp && from.offset.is_none() && can_discard(from);
+        let route = if discards { &[Way::Discard, Way::ReadWrite] } else { READ_WRITE };
+        Plan { route, ..Plan::reading(kind, Kind::Null) }
     }
 
     /// For a file that is being copied into itself by read and write: no more than it had before the next
@@ -186,7 +200,8 @@ impl Plan {
     pub(crate) fn way(&self) -> Way {
         let reads =
             self.known_end.is_at_end() || self.pieces.as_ref().is_some_and(Pieces::are_small);
-        if reads { Way::ReadWrite } else { self.route[0] }
+        // What is dropped is of no size.
+        if reads && self.route[0] != Way::Discard { Way::ReadWrite } else { self.route[0] }
     }
 
     /// How many bytes to move at once at the most.
@@ -263,6 +278,11 @@ impl Plan {
 
 fn is_tiny(source: &Nature, limit: u64) -> bool {
     source.len > 0 && source.len.min(limit) <= TINY
+}
+
+/// Whether the bytes of `from`, which speaks TCP, may be dropped where they are.
+fn can_discard(from: End<'_>) -> bool {
+    sys::has_protocol_above(from.fd.fd()) == Ok(false)
 }
 
 /// Whether both are descriptors of one file.

@@ -12,6 +12,16 @@ use crate::backend::{Answer, Outcome, read_write};
 use crate::report::Mechanism;
 use crate::sys;
 
+/// Where the bytes of a step go, below all of the sink's layers.
+#[derive(Clone, Copy)]
+enum To<'a> {
+    Fd(End<'a>),
+    /// They are dropped.
+    Nowhere,
+    /// To the sink's own `write`, and only it knows.
+    Writer,
+}
+
 impl Transfer {
     /// One walk down both ends, and what is done there.
     pub(super) fn walk<Io>(
@@ -22,22 +32,27 @@ impl Transfer {
     ) -> Step {
         let delivered = Cell::new(0);
         let mut step = Step::idle(Next::Again);
-        walk_sink(sink, &delivered, &mut |to, holds_back| {
-            step = self.step_into(source, (to, holds_back), budget, &delivered);
+        walk_sink(sink, &delivered, &mut |end, manner| {
+            let to = match end {
+                Some(end) => To::Fd(end),
+                None if manner.is_nowhere => To::Nowhere,
+                None => To::Writer,
+            };
+            step = self.step_into(source, (to, manner.holds_back), budget, &delivered);
         });
         step
     }
 
-    /// A step into the sink's descriptor `to`, where some layer may hold bytes back. Bytes that go there
+    /// A step into `to`, where some layer may hold bytes back. Bytes that go there past the sink's own `write`
     /// are counted in `delivered` as soon as they have gone, in case a layer of the source panics.
     fn step_into<Io>(
         &mut self,
         source: &mut (dyn Source<Io> + '_),
-        (to, holds_back): (Option<End<'_>>, bool),
+        (to, holds_back): (To<'_>, bool),
         budget: u64,
         delivered: &Cell<u64>,
     ) -> Step {
-        if let Some(to) = to
+        if let To::Fd(to) = to
             && let Err(error) = self.check_places(to)
         {
             return Step::failed(error);
@@ -46,10 +61,15 @@ impl Transfer {
         if self.in_flight() > 0 {
             return match to {
                 // Whatever went the sink's own way before, this comes after it.
-                None => Step::idle(Next::WriteSink),
-                Some(_) if must_flush && self.flight.pipe.is_none() => Step::idle(Next::WriteSink),
-                Some(_) if must_flush => Step::idle(Next::FlushSink),
-                Some(to) => {
+                To::Writer => Step::idle(Next::WriteSink),
+                _ if must_flush && self.flight.pipe.is_none() => Step::idle(Next::WriteSink),
+                _ if must_flush => Step::idle(Next::FlushSink),
+                To::Nowhere => {
+                    let step = self.drop_in_flight();
+                    delivered.set(step.delivered);
+                    step
+                }
+                To::Fd(to) => {
                     let step = self.deliver(to);
                     delivered.set(step.delivered);
                     step
@@ -60,7 +80,7 @@ impl Transfer {
         let walked = walk_source(source, self.place, &mut |reach| {
             step = self.step_from(reach, to, must_flush, budget);
             // What went to a `write` of the sink's, it has counted itself.
-            if to.is_some() {
+            if !matches!(to, To::Writer) {
                 delivered.set(step.delivered);
             }
             step.taken
@@ -69,13 +89,7 @@ impl Transfer {
     }
 
     /// A step from where the source's next bytes are, with nothing in flight.
-    fn step_from(
-        &mut self,
-        reach: Reach<'_>,
-        to: Option<End<'_>>,
-        must_flush: bool,
-        budget: u64,
-    ) -> Step {
+    fn step_from(&mut self, reach: Reach<'_>, to: To<'_>, must_flush: bool, budget: u64) -> Step {
         let Reach { bottom, limit, step_limit, not_before, last } = reach;
         if limit == 0 {
             return self.end_of_link(last);
@@ -93,7 +107,7 @@ impl Transfer {
         match (bottom, to) {
             (Bottom::Spent, _) => self.end_of_link(last),
             // A source that is read, or has read ahead, may have the sink's own file in it.
-            (Bottom::Opaque | Bottom::Buffered(_), Some(to))
+            (Bottom::Opaque | Bottom::Buffered(_), To::Fd(to))
                 if !self.has_compared && !to.fd.is_socket() =>
             {
                 self.must_compare = true;
@@ -101,11 +115,17 @@ impl Transfer {
             }
             // It may yield byte by byte, which a buffering sink is there to make up for: no flush.
             (Bottom::Opaque, _) => Step::idle(Next::ReadSource(most)),
-            (_, Some(_)) if must_flush => Step::idle(Next::FlushSink),
-            (Bottom::Buffered(_), None) => Step::idle(Next::WriteSink),
-            (Bottom::Buffered(bytes), Some(to)) => self.write_past(bytes, to, most),
-            (Bottom::Fd(from), Some(to)) => {
-                let step = self.between(from, to, limit, budget);
+            (_, To::Fd(_) | To::Nowhere) if must_flush => Step::idle(Next::FlushSink),
+            (Bottom::Buffered(_), To::Writer) => Step::idle(Next::WriteSink),
+            (Bottom::Buffered(bytes), To::Fd(to)) => self.write_past(bytes, to, most),
+            (Bottom::Buffered(bytes), To::Nowhere) => {
+                self.drop_buffered(most.min(bytes.len() as u64))
+            }
+            (Bottom::Fd(from), To::Fd(_) | To::Nowhere) => {
+                let step = match to {
+                    To::Fd(to) => self.between(from, to, limit, budget),
+                    _ => self.drop_from(from, limit, budget),
+                };
                 match step.next {
                     Next::Ended => Step { next: self.end_of_link(last).next, ..step },
                     _ => step,
@@ -113,7 +133,7 @@ impl Transfer {
             }
             // A user's `write` may panic. By then the layers that this read went past must have been told
             // of it, so the write waits for the next step.
-            (Bottom::Fd(from), None) => {
+            (Bottom::Fd(from), To::Writer) => {
                 self.tries(Mechanism::ReadWrite);
                 let answer = read_write::take(&mut self.flight.buffer, from, most);
                 match answer.outcome {

@@ -190,9 +190,9 @@ impl<S: AsyncSink> SinkAccess for Polled<S> {
 
     fn walk(&mut self, delivered: &Cell<u64>, visit: &mut AtSink<'_>) {
         let mut at = None;
-        walk_sink::<TokioIo>(&mut self.sink, delivered, &mut |end, holds_back| {
+        walk_sink::<TokioIo>(&mut self.sink, delivered, &mut |end, manner| {
             at = end.map(|end| end.fd.fd().as_raw_fd());
-            visit(end, holds_back);
+            visit(end, manner);
         });
         if let Some(at) = at {
             let find = |fd| self.sink.write_ready(fd);

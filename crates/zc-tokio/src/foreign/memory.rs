@@ -1,11 +1,12 @@
-//! Sources and sinks in memory. A source in memory is a buffer with nothing behind it; a sink is written to.
+//! Sources and sinks in memory. A source in memory is a buffer with nothing behind it; a sink is written to, unless it
+//! keeps nothing.
 
 use std::io::{BufRead, Cursor};
 
 use tokio::io::{DuplexStream, Empty, ReadHalf, Repeat, SimplexStream, WriteHalf};
 
 use super::{opaque_sink, opaque_source};
-use crate::{ReadReady, Source, TokioIo, Upstream};
+use crate::{Downstream, ReadReady, Sink, Source, TokioIo, Upstream, WriteReady};
 
 impl Source<TokioIo> for &[u8] {
     fn upstream(&mut self) -> Upstream<'_, TokioIo> {
@@ -57,9 +58,23 @@ opaque_sink! {
     Cursor<&mut Vec<u8>>;
     Cursor<&mut [u8]>;
     Cursor<Box<[u8]>>;
-    Empty;
-    tokio::io::Sink;
     DuplexStream;
     SimplexStream;
     @[T] WriteHalf<T>;
+}
+
+macro_rules! nowhere {
+    ($($ty:ty;)*) => {$(
+        impl Sink<TokioIo> for $ty {
+            fn downstream(&mut self) -> Downstream<'_, TokioIo> {
+                Downstream::nowhere()
+            }
+        }
+        impl WriteReady for $ty {}
+    )*};
+}
+
+nowhere! {
+    Empty;
+    tokio::io::Sink;
 }
