@@ -7,6 +7,8 @@ use std::{fs, io};
 
 use crate::Outcome;
 
+mod elsewhere;
+
 /// One command, with the environment it wants.
 struct Check {
     command: &'static str,
@@ -72,22 +74,40 @@ pub(crate) fn run() -> Outcome {
     let patches = mutations(&root.join("tests/mutations"))?;
     let applies = patches.iter().map(|patch| (format!("{APPLIES}{patch}"), [].as_slice()));
     let checks = CHECKS.iter().map(|check| (check.command.to_owned(), check.env));
-    for (command, env) in applies.chain(checks) {
-        println!("\n$ {command}");
-        let mut words = command.split(' ');
-        let program = words.next().expect("no command is empty");
-        let status = Command::new(program)
-            .args(words)
-            .envs(env.iter().copied())
-            .current_dir(root)
-            .status()
-            .map_err(|error| format!("`{command}`: {error}"))?;
-        if !status.success() {
-            return Err(format!("`{command}`: {status}").into());
-        }
+    for (command, env) in applies {
+        run_one(root, &command, env)?;
     }
-    let count = patches.len() + CHECKS.len();
+    let elsewhere = elsewhere::run(root)?;
+    for (command, env) in checks {
+        run_one(root, &command, env)?;
+    }
+    let count = patches.len() + CHECKS.len() + elsewhere.checks;
     println!("\nci: {count} checks in {} s", start.elapsed().as_secs());
+    println!("ci: checked with {}", elsewhere.checked.join(", "));
+    // The last line, so that nobody takes for checked what was not.
+    match elsewhere.missing.as_slice() {
+        [] => println!("ci: nothing was left out"),
+        missing => println!("ci: NOT checked, for want of it: {}", missing.join(", ")),
+    }
+    Ok(())
+}
+
+/// Runs one command, and says how long it took.
+fn run_one(root: &Path, command: &str, env: &[(&str, &str)]) -> Outcome {
+    println!("\n$ {command}");
+    let start = Instant::now();
+    let mut words = command.split(' ');
+    let program = words.next().expect("no command is empty");
+    let status = Command::new(program)
+        .args(words)
+        .envs(env.iter().copied())
+        .current_dir(root)
+        .status()
+        .map_err(|error| format!("`{command}`: {error}"))?;
+    if !status.success() {
+        return Err(format!("`{command}`: {status}").into());
+    }
+    println!("({:.1} s)", start.elapsed().as_secs_f64());
     Ok(())
 }
 

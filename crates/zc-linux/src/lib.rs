@@ -31,7 +31,8 @@
 
 #![deny(unsafe_code)]
 
-#[cfg(not(target_os = "linux"))]
+// Android's kernel is Linux.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 compile_error!("zc-linux is the Linux engine of zc, and there is none for another system");
 
 mod backend;
