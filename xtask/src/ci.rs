@@ -24,6 +24,9 @@ const fn doc(command: &'static str) -> Check {
     Check { command, env: &[("RUSTDOCFLAGS", "-D warnings")] }
 }
 
+/// zc-std's copy by read and write, in place of the engine.
+const PORTABLE: &[(&str, &str)] = &[("RUSTFLAGS", "--cfg zc_portable")];
+
 /// In the order of how soon they fail. The last is the README's test command.
 const CHECKS: &[Check] = &[
     check("cargo fmt --all --check"),
@@ -52,6 +55,15 @@ const CHECKS: &[Check] = &[
     doc("cargo doc --no-deps --all-features -p zc-core -p zc-linux -p zc-std -p zc-tokio"),
     doc("cargo doc --no-deps -p zc-core -p zc-linux -p zc-std -p zc-tokio"),
     doc("cargo doc --workspace --no-deps --all-features --document-private-items"),
+    // What other Unixes copy by, on this one.
+    Check {
+        command: "cargo clippy -p zc-std --target-dir target/portable --tests -- -D warnings",
+        env: PORTABLE,
+    },
+    Check {
+        command: "cargo test -q -p zc-std --target-dir target/portable --test everywhere",
+        env: PORTABLE,
+    },
     check("cargo run -p zc-std --example custom_destination"),
     check("cargo run -p zc-std --example metering_source"),
     check("cargo run -p zc-std --example upload_server"),

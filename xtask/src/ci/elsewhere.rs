@@ -52,17 +52,23 @@ const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere {
         name: "aarch64-apple-darwin",
         fetch: "rustup target add aarch64-apple-darwin",
-        checks: &["cargo check -q --locked --target aarch64-apple-darwin -p zc-core"],
+        checks: &[
+            "cargo check -q --locked --target aarch64-apple-darwin -p zc-std --features conformance",
+        ],
     },
     Elsewhere {
         name: "x86_64-apple-darwin",
         fetch: "rustup target add x86_64-apple-darwin",
-        checks: &["cargo check -q --locked --target x86_64-apple-darwin -p zc-core"],
+        checks: &[
+            "cargo check -q --locked --target x86_64-apple-darwin -p zc-std --features conformance",
+        ],
     },
     Elsewhere {
         name: "x86_64-unknown-freebsd",
         fetch: "rustup target add x86_64-unknown-freebsd",
-        checks: &["cargo check -q --locked --target x86_64-unknown-freebsd -p zc-core"],
+        checks: &[
+            "cargo check -q --locked --target x86_64-unknown-freebsd -p zc-std --features conformance",
+        ],
     },
 ];
 
