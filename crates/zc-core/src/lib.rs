@@ -54,6 +54,7 @@
 //! # assert_eq!((m.bytes, &out[..]), (3, &b"abc"[..]));
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 // One error that says it, and nothing after it: hence the `cfg` of each module.

@@ -29,6 +29,7 @@
 //!
 //! [`route`] is the table of the project's README as a function.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
 // Android's kernel is Linux.

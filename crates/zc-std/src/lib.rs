@@ -77,6 +77,7 @@
 //! splice and sendfile, which a copy may call instead, have no such flag. Rust programs ignore that
 //! signal unless they ask otherwise, and then the copy fails with `BrokenPipe` as it should.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 /// The README's examples compile.
@@ -86,11 +87,11 @@ struct Readme;
 
 /// So do those of the pages for newcomers.
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/from-std.md")]
+#[doc = include_str!("../docs/from-std.md")]
 struct FromStd;
 
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/from-go.md")]
+#[doc = include_str!("../docs/from-go.md")]
 struct FromGo;
 
 // What moves the bytes; the rest of the crate does not know which it is.

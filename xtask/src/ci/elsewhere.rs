@@ -106,7 +106,39 @@ pub(super) fn run(root: &Path) -> Result<Outcome, Box<dyn Error>> {
     } else {
         outcome.missing.push("x86_64-pc-windows-gnu");
     }
+    if_installed(root, &mut outcome)?;
     Ok(outcome)
+}
+
+/// Checks by tools that take minutes to build: they run where they are installed.
+fn if_installed(root: &Path, outcome: &mut Outcome) -> Result<(), Box<dyn Error>> {
+    if has(root, &["cargo", "deny", "--version"]) {
+        run_one(root, "cargo deny check licenses bans sources", &[])?;
+        outcome.checks += 1;
+        outcome.checked.push("cargo-deny");
+    } else {
+        outcome.missing.push("cargo-deny (licences)");
+    }
+    let tag = Command::new("git")
+        .args(["describe", "--tags", "--abbrev=0"])
+        .current_dir(root)
+        .output()?;
+    if !tag.status.success() {
+        println!("there is no tag yet whose API could be compared");
+    } else if has(root, &["cargo", "semver-checks", "--version"]) {
+        let tag = String::from_utf8(tag.stdout)?;
+        run_one(root, &format!("cargo semver-checks --baseline-rev {}", tag.trim()), &[])?;
+        outcome.checks += 1;
+        outcome.checked.push("cargo-semver-checks");
+    } else {
+        outcome.missing.push("cargo-semver-checks");
+    }
+    Ok(())
+}
+
+fn has(root: &Path, command: &[&str]) -> bool {
+    let output = Command::new(command[0]).args(&command[1..]).current_dir(root).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// That a build for Windows fails with one error, ours. `false`: the target cannot be fetched.
