@@ -7,6 +7,8 @@ use std::{fs, io};
 
 use crate::Outcome;
 
+mod elsewhere;
+
 /// One command, with the environment it wants.
 struct Check {
     command: &'static str,
@@ -22,12 +24,16 @@ const fn doc(command: &'static str) -> Check {
     Check { command, env: &[("RUSTDOCFLAGS", "-D warnings")] }
 }
 
+/// zc-std's copy by read and write, in place of the engine.
+const PORTABLE: &[(&str, &str)] = &[("RUSTFLAGS", "--cfg zc_portable")];
+
 /// In the order of how soon they fail. The last is the README's test command.
 const CHECKS: &[Check] = &[
     check("cargo fmt --all --check"),
-    // What would be published is complete. The index is known by now, so it needs no network.
+    // What would be published is complete: each crate is built from its package alone, over the packages of the
+    // others. The index is known by now, so it needs no network.
     check(
-        "cargo package -q -p zc-core -p zc-linux -p zc-std -p zc-tokio -p zc-cli --no-verify --allow-dirty --offline",
+        "cargo package -q -p zc-core -p zc-linux -p zc-std -p zc-tokio -p zc-cli --allow-dirty --offline",
     ),
     check("cargo clippy --workspace --all-targets --all-features -- -D warnings"),
     // Each library alone, as its users build it: features are not unified with the tests'.
@@ -50,6 +56,15 @@ const CHECKS: &[Check] = &[
     doc("cargo doc --no-deps --all-features -p zc-core -p zc-linux -p zc-std -p zc-tokio"),
     doc("cargo doc --no-deps -p zc-core -p zc-linux -p zc-std -p zc-tokio"),
     doc("cargo doc --workspace --no-deps --all-features --document-private-items"),
+    // What other Unixes copy by, on this one.
+    Check {
+        command: "cargo clippy -p zc-std --target-dir target/portable --tests -- -D warnings",
+        env: PORTABLE,
+    },
+    Check {
+        command: "cargo test -q -p zc-std --target-dir target/portable --test everywhere",
+        env: PORTABLE,
+    },
     check("cargo run -p zc-std --example custom_destination"),
     check("cargo run -p zc-std --example metering_source"),
     check("cargo run -p zc-std --example upload_server"),
@@ -72,22 +87,40 @@ pub(crate) fn run() -> Outcome {
     let patches = mutations(&root.join("tests/mutations"))?;
     let applies = patches.iter().map(|patch| (format!("{APPLIES}{patch}"), [].as_slice()));
     let checks = CHECKS.iter().map(|check| (check.command.to_owned(), check.env));
-    for (command, env) in applies.chain(checks) {
-        println!("\n$ {command}");
-        let mut words = command.split(' ');
-        let program = words.next().expect("no command is empty");
-        let status = Command::new(program)
-            .args(words)
-            .envs(env.iter().copied())
-            .current_dir(root)
-            .status()
-            .map_err(|error| format!("`{command}`: {error}"))?;
-        if !status.success() {
-            return Err(format!("`{command}`: {status}").into());
-        }
+    for (command, env) in applies {
+        run_one(root, &command, env)?;
     }
-    let count = patches.len() + CHECKS.len();
+    let elsewhere = elsewhere::run(root)?;
+    for (command, env) in checks {
+        run_one(root, &command, env)?;
+    }
+    let count = patches.len() + CHECKS.len() + elsewhere.checks;
     println!("\nci: {count} checks in {} s", start.elapsed().as_secs());
+    println!("ci: checked with {}", elsewhere.checked.join(", "));
+    // The last line, so that nobody takes for checked what was not.
+    match elsewhere.missing.as_slice() {
+        [] => println!("ci: nothing was left out"),
+        missing => println!("ci: NOT checked, for want of it: {}", missing.join(", ")),
+    }
+    Ok(())
+}
+
+/// Runs one command, and says how long it took.
+fn run_one(root: &Path, command: &str, env: &[(&str, &str)]) -> Outcome {
+    println!("\n$ {command}");
+    let start = Instant::now();
+    let mut words = command.split(' ');
+    let program = words.next().expect("no command is empty");
+    let status = Command::new(program)
+        .args(words)
+        .envs(env.iter().copied())
+        .current_dir(root)
+        .status()
+        .map_err(|error| format!("`{command}`: {error}"))?;
+    if !status.success() {
+        return Err(format!("`{command}`: {status}").into());
+    }
+    println!("({:.1} s)", start.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -54,27 +54,53 @@
 //! # assert_eq!((m.bytes, &out[..]), (3, &b"abc"[..]));
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "conformance")]
+// One error that says it, and nothing after it: hence the `cfg` of each module.
+#[cfg(not(unix))]
+compile_error!(
+    "zc copies between descriptors, and so needs a Unix: Linux, Android, macOS, FreeBSD"
+);
+
+#[cfg(all(unix, feature = "conformance"))]
 pub mod conformance;
+#[cfg(unix)]
 pub mod driver;
+#[cfg(unix)]
 mod end;
+#[cfg(unix)]
 mod error;
+#[cfg(unix)]
 mod foreign;
+#[cfg(unix)]
 pub mod generic;
+#[cfg(unix)]
 mod pace;
+#[cfg(unix)]
 mod poll_fd;
+#[cfg(unix)]
 mod read_from;
+#[cfg(unix)]
 mod side;
+#[cfg(unix)]
 mod sink;
+#[cfg(unix)]
 mod source;
 
+#[cfg(unix)]
 pub use end::End;
+#[cfg(unix)]
 pub use error::CopyError;
+#[cfg(unix)]
 pub use pace::Pace;
+#[cfg(unix)]
 pub use poll_fd::{AsRawPollFd, IsStream, PollFd};
+#[cfg(unix)]
 pub use read_from::{Custom, ReadFrom};
+#[cfg(unix)]
 pub use side::Side;
+#[cfg(unix)]
 pub use sink::{Downstream, Sink, WriteSink};
+#[cfg(unix)]
 pub use source::{ReadSource, Source, StdIo, Upstream};

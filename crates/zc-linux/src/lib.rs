@@ -29,9 +29,11 @@
 //!
 //! [`route`] is the table of the project's README as a function.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
-#[cfg(not(target_os = "linux"))]
+// Android's kernel is Linux.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 compile_error!("zc-linux is the Linux engine of zc, and there is none for another system");
 
 mod backend;

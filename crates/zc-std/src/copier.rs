@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use zc_linux::{Options, Patience, Transfer};
+use crate::engine::{self, Options, Patience, Transfer};
 
 use crate::{CopyError, PageSharing, Report, Sink, Source};
 
@@ -295,7 +295,7 @@ impl Copier {
     {
         // A reference to either is a sized source or sink, whatever it refers to.
         let (mut reader, mut writer) = (reader, writer);
-        zc_linux::drive_within(&self.patience, &mut self.transfer, &mut reader, &mut writer)?;
+        engine::drive_within(&self.patience, &mut self.transfer, &mut reader, &mut writer)?;
         Ok(self.transfer.report().clone())
     }
 

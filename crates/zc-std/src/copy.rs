@@ -93,5 +93,5 @@ where
 {
     // A reference to either is a sized source or sink, whatever it refers to.
     let (mut reader, mut writer) = (reader, writer);
-    Ok(zc_linux::copy(&mut reader, &mut writer)?)
+    Ok(crate::engine::copy(&mut reader, &mut writer)?)
 }

@@ -122,13 +122,13 @@ impl<T: AsFd> IsStream for Fd<T> {
 
 impl<T: AsFd> Read for Fd<T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        zc_linux::fd::read(self.as_fd(), buf)
+        crate::engine::fd::read(self.as_fd(), buf)
     }
 }
 
 impl<T: AsFd> Write for Fd<T> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        zc_linux::fd::write(self.as_fd(), buf)
+        crate::engine::fd::write(self.as_fd(), buf)
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())

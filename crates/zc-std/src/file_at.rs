@@ -74,8 +74,8 @@ impl<F: AsFd> FileAt<F> {
     ///
     /// `NotSeekable` for a pipe, a socket or a terminal.
     pub fn new(file: F, offset: u64) -> io::Result<Self> {
-        zc_linux::fd::position(file.as_fd())?;
-        let appends = zc_linux::fd::appends(file.as_fd());
+        crate::engine::fd::position(file.as_fd())?;
+        let appends = crate::engine::fd::appends(file.as_fd());
         Ok(FileAt { file, offset, appends })
     }
 
@@ -106,7 +106,7 @@ impl<F: AsFd> FileAt<F> {
 
 impl<F: AsFd> Read for FileAt<F> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = zc_linux::fd::read_at(self.file.as_fd(), buf, self.offset)?;
+        let n = crate::engine::fd::read_at(self.file.as_fd(), buf, self.offset)?;
         self.moved(n as u64);
         Ok(n)
     }
@@ -118,7 +118,7 @@ impl<F: AsFd> Write for FileAt<F> {
             let what = "the file is in append mode, and would be written at its end";
             return Err(io::Error::new(ErrorKind::InvalidInput, what));
         }
-        let n = zc_linux::fd::write_at(self.file.as_fd(), buf, self.offset)?;
+        let n = crate::engine::fd::write_at(self.file.as_fd(), buf, self.offset)?;
         self.moved(n as u64);
         Ok(n)
     }

@@ -26,7 +26,10 @@
 //! - [`Source`] and [`Sink`] are for types of your own.
 //! - `hook` and `conformance`, each behind the feature of that name, are for your tests.
 //!
-//! Linux only.
+//! # Systems
+//!
+//! Linux and Android have the engine. On other Unixes (macOS, FreeBSD) the same calls copy by read and write, and what
+//! is the engine's own (`Transfer`, `pool`, `route`, `hook`) is not there; options that only it heeds have no effect.
 //!
 //! # What moves what
 //!
@@ -76,6 +79,7 @@
 //! splice and sendfile, which a copy may call instead, have no such flag. Rust programs ignore that
 //! signal unless they ask otherwise, and then the copy fails with `BrokenPipe` as it should.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 /// The README's examples compile.
@@ -85,12 +89,19 @@ struct Readme;
 
 /// So do those of the pages for newcomers.
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/from-std.md")]
+#[doc = include_str!("../docs/from-std.md")]
 struct FromStd;
 
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/from-go.md")]
+#[doc = include_str!("../docs/from-go.md")]
 struct FromGo;
+
+// What moves the bytes; the rest of the crate does not know which it is.
+#[cfg(any(not(any(target_os = "linux", target_os = "android")), zc_portable))]
+#[path = "portable/mod.rs"]
+mod engine;
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(zc_portable)))]
+use zc_linux as engine;
 
 mod copier;
 mod copy;
@@ -116,12 +127,18 @@ pub use paced::Paced;
 pub use progress::Progress;
 pub use read_from::Kernel;
 
+pub use engine::{Kind, Mechanism, Options, PageSharing, Report};
 #[cfg(feature = "conformance")]
 pub use zc_core::conformance;
 pub use zc_core::{
     AsRawPollFd, CopyError, Custom, Downstream, IsStream, Pace, PollFd, ReadFrom, ReadSource, Side,
     Sink, Source, StdIo, Upstream, WriteSink, driver,
 };
-#[cfg(feature = "hook")]
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(zc_portable),
+    feature = "hook"
+))]
 pub use zc_linux::hook;
-pub use zc_linux::{Kind, Mechanism, Options, PageSharing, Report, Transfer, pool, route};
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(zc_portable)))]
+pub use zc_linux::{Transfer, pool, route};

@@ -23,7 +23,7 @@ macro_rules! read_from {
     ($($(@[$($params:tt)*])? $ty:ty;)*) => {$(
         impl$(<$($params)*>)? ReadFrom<Kernel> for $ty {
             fn read_from<Src: Read + Source>(&mut self, mut source: Src) -> io::Result<u64> {
-                Ok(zc_linux::copy(&mut source, self)?)
+                Ok(crate::engine::copy(&mut source, self)?)
             }
         }
     )*};

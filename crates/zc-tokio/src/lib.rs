@@ -48,6 +48,7 @@
 //! for a socket that has said that it has room, and into a file. So a connection whose peer has stalled holds
 //! 64 KiB, in memory, and no pipe.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 /// The README's examples compile.

@@ -1,0 +1,126 @@
+//! The copy where there is no engine: read and write, on any Unix.
+//!
+//! It has the names of `zc_linux` that the rest of the crate uses, so that `copy`, `Copier` and the types around them
+//! are the same everywhere. Layers are read and written through their own `Read` and `Write`. On Linux
+//! `--cfg zc_portable` takes it in the engine's place, for its tests.
+
+pub(crate) mod fd;
+mod kind;
+mod options;
+mod patience;
+mod report;
+
+use std::cell::Cell;
+use std::io::{Read, Write};
+
+use zc_core::driver::{Buffer, StepError, walk_sink};
+
+use crate::{CopyError, ReadSource, Side, Sink, Source, WriteSink};
+
+pub use kind::Kind;
+pub use options::{Options, PageSharing};
+pub(crate) use patience::Patience;
+pub use report::{Mechanism, Report};
+
+/// A copy between two calls: what is in flight, and what was done.
+#[derive(Debug, Default)]
+pub(crate) struct Transfer {
+    buffer: Buffer,
+    report: Report,
+    options: Options,
+}
+
+impl Transfer {
+    pub(crate) fn holding(residue: Vec<u8>) -> Self {
+        Transfer { buffer: Buffer::from(residue), ..Transfer::default() }
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.report = Report::default();
+    }
+
+    /// Nothing is known of the ends that could still hold.
+    pub(crate) fn resume(&mut self) {
+        self.restart();
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.buffer.len()
+    }
+
+    pub(crate) fn take_residue(&mut self) -> Vec<u8> {
+        self.buffer.take()
+    }
+
+    pub(crate) fn report(&self) -> &Report {
+        &self.report
+    }
+
+    pub(crate) fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+}
+
+/// `zc_linux::copy`.
+pub(crate) fn copy<R, W>(source: &mut R, sink: &mut W) -> Result<u64, CopyError>
+where
+    R: Read + Source,
+    W: Write + Sink,
+{
+    let mut transfer = Transfer::default();
+    drive_within(&Patience::default(), &mut transfer, source, sink)
+        .map_err(|error| error.with_residue(transfer.take_residue()))
+}
+
+/// `zc_linux::drive_within`.
+pub(crate) fn drive_within(
+    patience: &Patience,
+    transfer: &mut Transfer,
+    source: &mut dyn ReadSource,
+    sink: &mut dyn WriteSink,
+) -> Result<u64, CopyError> {
+    let before = transfer.report.moved();
+    let outcome = run(patience, transfer, source, sink);
+    let moved = transfer.report.moved() - before;
+    outcome.map(|()| moved).map_err(|error| error.into_copy_error(moved))
+}
+
+fn run(
+    patience: &Patience,
+    transfer: &mut Transfer,
+    source: &mut dyn ReadSource,
+    sink: &mut dyn WriteSink,
+) -> Result<(), StepError> {
+    let Transfer { buffer, report, .. } = transfer;
+    let mut watch = patience::Watch::new(patience);
+    loop {
+        while !buffer.is_empty() {
+            watch.check()?;
+            match report.count(|| buffer.drain(|bytes| sink.write(bytes))) {
+                Ok(n) => report.deliver(n as u64),
+                Err(error) if watch.waits_out(&error) => watch.wait_for_sink(sink, error)?,
+                Err(error) => return Err(StepError::at(Side::Sink, "write", error)),
+            }
+        }
+        buffer.release();
+        // What was written does not wait in a layer while the source is waited for.
+        if holds_back(sink) {
+            sink.flush().map_err(|error| StepError::at(Side::Sink, "flush", error))?;
+        }
+        watch.check()?;
+        watch.wait_for_source(source)?;
+        match report.count(|| buffer.fill(u64::MAX, |room| source.read(room))) {
+            Ok((0, _)) => return Ok(()),
+            Ok((n, _)) => watch.saw(n as u64),
+            // Another took what was there: it is waited for again.
+            Err(error) if watch.waits_out(&error) && watch.waited() => {}
+            Err(error) => return Err(StepError::at(Side::Source, "read", error)),
+        }
+    }
+}
+
+fn holds_back(sink: &mut dyn WriteSink) -> bool {
+    let mut holds_back = false;
+    walk_sink(sink, &Cell::new(0), &mut |_, held| holds_back = held);
+    holds_back
+}

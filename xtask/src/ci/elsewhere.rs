@@ -1,0 +1,174 @@
+//! The gate's checks with other toolchains, and for other systems.
+//!
+//! Each needs something that rustup has to fetch. What cannot be fetched is named at the end of the gate, and
+//! fails it if `ZC_REQUIRE_TOOLCHAINS=1` asks for that.
+
+use std::env;
+use std::error::Error;
+use std::path::Path;
+use std::process::Command;
+
+use super::run_one;
+
+/// A toolchain or a target, and what is checked with it.
+struct Elsewhere {
+    name: &'static str,
+    fetch: &'static str,
+    checks: &'static [&'static str],
+}
+
+/// The `rust-version` of Cargo.toml comes first; its tests are those that need no dependency of a newer Rust.
+const ELSEWHERE: &[Elsewhere] = &[
+    Elsewhere {
+        name: "Rust 1.88 (the oldest)",
+        fetch: "rustup toolchain install 1.88.0 --profile minimal --no-self-update",
+        checks: &[
+            "rustup run 1.88.0 cargo check -q --locked --target-dir target/oldest -p zc-core -p zc-linux -p zc-std -p zc-tokio -p zc-cli",
+            "rustup run 1.88.0 cargo test -q --locked --target-dir target/oldest -p zc-core -p zc-std --lib",
+            "rustup run 1.88.0 cargo test -q --locked --target-dir target/oldest -p zc-core --doc",
+        ],
+    },
+    // Nothing of zc-linux: Miri knows few of the system calls that the engine makes, and no splice.
+    Elsewhere {
+        name: "Miri (zc-core)",
+        fetch: "rustup toolchain install nightly --profile minimal -c miri -c rust-src --no-self-update",
+        checks: &[
+            "rustup run nightly cargo miri test -q --locked --target-dir target/miri -p zc-core --lib",
+        ],
+    },
+    Elsewhere {
+        name: "x86_64-unknown-linux-musl",
+        fetch: "rustup target add x86_64-unknown-linux-musl",
+        checks: &[
+            "cargo build -q --locked --target x86_64-unknown-linux-musl -p zc-cli",
+            "target/x86_64-unknown-linux-musl/debug/zc cp Cargo.lock target/copied-by-musl",
+            "cmp Cargo.lock target/copied-by-musl",
+        ],
+    },
+    Elsewhere {
+        name: "aarch64-unknown-linux-gnu",
+        fetch: "rustup target add aarch64-unknown-linux-gnu",
+        checks: &[
+            "cargo check -q --locked --target aarch64-unknown-linux-gnu -p zc-std -p zc-tokio -p zc-cli",
+        ],
+    },
+    Elsewhere {
+        name: "aarch64-linux-android",
+        fetch: "rustup target add aarch64-linux-android",
+        checks: &["cargo check -q --locked --target aarch64-linux-android -p zc-std -p zc-tokio"],
+    },
+    Elsewhere {
+        name: "aarch64-apple-darwin",
+        fetch: "rustup target add aarch64-apple-darwin",
+        checks: &[
+            "cargo check -q --locked --target aarch64-apple-darwin -p zc-std --features conformance",
+        ],
+    },
+    Elsewhere {
+        name: "x86_64-apple-darwin",
+        fetch: "rustup target add x86_64-apple-darwin",
+        checks: &[
+            "cargo check -q --locked --target x86_64-apple-darwin -p zc-std --features conformance",
+        ],
+    },
+    Elsewhere {
+        name: "x86_64-unknown-freebsd",
+        fetch: "rustup target add x86_64-unknown-freebsd",
+        checks: &[
+            "cargo check -q --locked --target x86_64-unknown-freebsd -p zc-std --features conformance",
+        ],
+    },
+];
+
+/// What became of them.
+pub(super) struct Outcome {
+    pub(super) checks: usize,
+    pub(super) checked: Vec<&'static str>,
+    pub(super) missing: Vec<&'static str>,
+}
+
+pub(super) fn run(root: &Path) -> Result<Outcome, Box<dyn Error>> {
+    let required = env::var_os("ZC_REQUIRE_TOOLCHAINS").is_some_and(|value| value == "1");
+    let mut outcome = Outcome { checks: 0, checked: Vec::new(), missing: Vec::new() };
+    for &Elsewhere { name, fetch, checks } in ELSEWHERE {
+        println!("\n# {name}");
+        if let Err(error) = run_one(root, fetch, &[]) {
+            if required {
+                return Err(format!("ZC_REQUIRE_TOOLCHAINS=1, and {error}").into());
+            }
+            println!("{name} is not checked: {error}");
+            outcome.missing.push(name);
+            continue;
+        }
+        for check in checks {
+            run_one(root, check, &[])?;
+        }
+        outcome.checks += checks.len();
+        outcome.checked.push(name);
+    }
+    if windows_says_so(root)? {
+        outcome.checks += 1;
+        outcome.checked.push("x86_64-pc-windows-gnu (refused in words)");
+    } else if required {
+        return Err("ZC_REQUIRE_TOOLCHAINS=1, and there is no x86_64-pc-windows-gnu".into());
+    } else {
+        outcome.missing.push("x86_64-pc-windows-gnu");
+    }
+    if_installed(root, &mut outcome)?;
+    Ok(outcome)
+}
+
+/// Checks by tools that take minutes to build: they run where they are installed.
+fn if_installed(root: &Path, outcome: &mut Outcome) -> Result<(), Box<dyn Error>> {
+    if has(root, &["cargo", "deny", "--version"]) {
+        run_one(root, "cargo deny check licenses bans sources", &[])?;
+        outcome.checks += 1;
+        outcome.checked.push("cargo-deny");
+    } else {
+        outcome.missing.push("cargo-deny (licences)");
+    }
+    let tag = Command::new("git")
+        .args(["describe", "--tags", "--abbrev=0"])
+        .current_dir(root)
+        .output()?;
+    if !tag.status.success() {
+        println!("there is no tag yet whose API could be compared");
+    } else if has(root, &["cargo", "semver-checks", "--version"]) {
+        let tag = String::from_utf8(tag.stdout)?;
+        run_one(root, &format!("cargo semver-checks --baseline-rev {}", tag.trim()), &[])?;
+        outcome.checks += 1;
+        outcome.checked.push("cargo-semver-checks");
+    } else {
+        outcome.missing.push("cargo-semver-checks");
+    }
+    Ok(())
+}
+
+fn has(root: &Path, command: &[&str]) -> bool {
+    let output = Command::new(command[0]).args(&command[1..]).current_dir(root).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// That a build for Windows fails with one error, ours. `false`: the target cannot be fetched.
+fn windows_says_so(root: &Path) -> Result<bool, Box<dyn Error>> {
+    const TARGET: &str = "x86_64-pc-windows-gnu";
+    println!("\n# {TARGET}");
+    if run_one(root, &format!("rustup target add {TARGET}"), &[]).is_err() {
+        return Ok(false);
+    }
+    let output = Command::new("cargo")
+        .args(["check", "-q", "--locked", "--target", TARGET, "-p", "zc-core"])
+        .current_dir(root)
+        .output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error")).collect();
+    // The second is Cargo's own, that the crate does not compile.
+    if let [ours, cargo] = errors[..]
+        && ours.contains("needs a Unix")
+        && cargo.contains("could not compile")
+    {
+        println!("{ours}");
+        return Ok(true);
+    }
+    Err(format!("a build for Windows should fail with one error:\n{stderr}").into())
+}
