@@ -12,7 +12,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use zc_std::hook::{self, Action, Recorder, Syscall};
-use zc_std::{Copier, CopyError, Fd, Mechanism, Progress, ReadSource, Side, WriteSink};
+use zc_std::{Copier, CopyError, Fd, Mechanism, Options, Progress, ReadSource, Side, WriteSink};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::ends::{From, To};
@@ -220,6 +220,21 @@ fn a_long_copy_is_little_more_than_its_discards() {
         // What the sink is, and how it is open; twice what the source speaks, and once what that carries.
         assert_eq!(others, if to == To::Null { 5 } else { 3 }, "{calls:?}");
         assert_eq!(calls.last().unwrap().result, Ok(0));
+        feeder.finish().unwrap();
+    }
+}
+
+#[test]
+fn a_copier_that_is_told_not_to_discard_moves_the_bytes() {
+    for (to, by) in [(To::Null, Mechanism::Splice), (To::Sink, Mechanism::ReadWrite)] {
+        let _leaks = fds::no_leaks();
+        let (client, mut server) = sockets::tcp_v4();
+        let feeder = Feeder::pieces(client, data::bytes(14, 1 << 20), 60_000);
+        let mut options = Options::default();
+        (options.discard, options.adaptive) = (false, false);
+        let report = Copier::with(options).copy(&mut server, &mut to.open().sink).unwrap();
+        assert_eq!((report.moved(), report.moved_by(by)), (1 << 20, 1 << 20), "{report:?}");
+        assert!(!report.tried(Mechanism::Discard));
         feeder.finish().unwrap();
     }
 }
