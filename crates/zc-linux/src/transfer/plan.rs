@@ -121,12 +121,12 @@ impl Plan {
         } else if keeps_holes {
             plan.holes = Some(Box::new(Holes::new(&source)));
         }
-        // Only files have places to read and write at; read/write says so.
         if plan.route[0] == Way::Discard
             && !(options.discard && can_discard(from) && sys::is_written_to(to.fd.fd()))
         {
             plan.next_way();
         }
+        // Only files have places to read and write at; read/write says so.
         let has_places = |end: End<'_>, kind| end.offset.is_none() || kind == Kind::File;
         if !has_places(from, source.kind) || !has_places(to, sink.kind) {
             plan.only_read_write();
