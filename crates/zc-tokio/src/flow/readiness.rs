@@ -1,0 +1,81 @@
+//! Readiness, which is sampled before a step; the step's own call says what of it is to be forgotten.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use zc_core::Side;
+use zc_core::driver::{Next, Step};
+
+use super::{Flow, Waits};
+use crate::error::Failure;
+use crate::flat::{FlatSink, FlatSource};
+use crate::{Operation, Registered, TokioIo};
+
+impl Flow {
+    pub(super) fn poll_ready(
+        &mut self,
+        cx: &mut Context<'_>,
+        end: Registered<'_>,
+        side: Side,
+    ) -> Poll<Result<(), Failure>> {
+        let (waits, operation) = match side {
+            Side::Source => (Waits::ForSource, Operation::Read),
+            Side::Sink => (Waits::ForSink, Operation::Write),
+        };
+        match end.poll_ready(side, cx) {
+            Poll::Pending => {
+                self.waits = waits;
+                Poll::Pending
+            }
+            Poll::Ready(answer) => {
+                Poll::Ready(answer.map_err(|error| Failure::new(side, operation, error)))
+            }
+        }
+    }
+
+    /// One step, with the readiness of both descriptors noted before it, and forgotten where the step's own
+    /// call has answered "not now".
+    pub(super) fn sampled(
+        &mut self,
+        read_end: Option<Registered<'_>>,
+        write_end: Option<Registered<'_>>,
+        mut source: FlatSource<'_>,
+        holds_back: bool,
+        budget: u64,
+    ) -> Step {
+        let mut sink = FlatSink { to: write_end.map(Registered::poll_fd), holds_back };
+        let (transfer, trusts) = (&mut self.transfer, self.trusts_short_reads);
+        let mut step = None;
+        let mut take = || {
+            let stepped = transfer.step::<TokioIo>(&mut source, &mut sink, budget);
+            let forgets = (
+                matches!(stepped.next, Next::WantRead { .. }) || trusts && stepped.drained,
+                matches!(stepped.next, Next::WantWrite),
+            );
+            step = Some(stepped);
+            forgets
+        };
+        let mut read = || {
+            let Some(end) = read_end else { return take().1 };
+            let mut sink_is_full = false;
+            end.try_io(Side::Source, &mut || {
+                let (source_is_empty, is_full) = take();
+                sink_is_full = is_full;
+                not_now_if(source_is_empty)
+            });
+            sink_is_full
+        };
+        match write_end {
+            Some(end) => end.try_io(Side::Sink, &mut || not_now_if(read())),
+            None => {
+                read();
+            }
+        }
+        // Without a step, one of the two was not ready after all. It is asked again.
+        step.unwrap_or_else(|| Step::idle(Next::Again))
+    }
+}
+
+fn not_now_if(is_so: bool) -> io::Result<()> {
+    if is_so { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+}
