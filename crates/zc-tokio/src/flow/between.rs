@@ -15,6 +15,9 @@ use crate::{AsyncSink, AsyncSource, Registered, TokioIo};
 /// How many bytes a source's owner may read, if it finds some where a call past it has found none.
 const BY_OWNER: u64 = 4096;
 
+/// A step that brings fewer bytes than this brings a message, or its last part.
+const MESSAGE: u64 = 32 * 1024;
+
 impl Flow {
     /// A step from the descriptor `from`, or with what is in flight, to the descriptor `to`.
     pub(super) fn step_flat(
@@ -40,7 +43,7 @@ impl Flow {
                     return Poll::Pending;
                 }
                 // Tokio knows of no readiness that could be forgotten.
-                (read_end, self.waits) = (None, Waits::No);
+                (read_end, self.waits, self.is_at_rest) = (None, Waits::No, false);
             }
         }
         let write_end = to.and_then(|fd| sink.write_ready(fd));
@@ -65,6 +68,11 @@ impl Flow {
                 Next::WantRead { .. } => self.is_unsure = false,
                 _ if read_end.is_none() => self.look(),
                 _ => self.is_unsure |= self.trusts_short_reads && step.drained,
+            }
+            // Who sends messages has sent the last one, as a rule; a bulk sender has more, and the look would be for
+            // nothing.
+            if step.taken > 0 && !self.trusts_short_reads {
+                self.transfer.options_mut().looks_behind = step.taken < MESSAGE;
             }
         }
         if step.taken > 0 {

@@ -72,6 +72,8 @@ pub(crate) struct Flow {
     must_look: Cell<bool>,
     /// What it waits for.
     waits: Waits,
+    /// Whether it does by a descriptor's readiness, and nothing else can make a difference.
+    is_at_rest: bool,
     /// The descriptors it saw last.
     from: Option<RawFd>,
     to: Option<RawFd>,
@@ -128,6 +130,7 @@ impl Flow {
             gathers: false,
             gained: 0,
             waits: Waits::No,
+            is_at_rest: false,
             from: None,
             to: None,
         }
@@ -138,6 +141,7 @@ impl Flow {
         self.is_unflushed = true;
         (self.source_file, self.sink_file) = Default::default();
         self.headroom = Headroom::default();
+        self.is_at_rest = false;
         self.transfer.park();
     }
 
@@ -197,7 +201,7 @@ impl Flow {
 
     /// No more is taken: what is in flight is delivered, and then it is as if the source had ended.
     pub(crate) fn cut(&mut self) {
-        self.left = 0;
+        (self.left, self.is_at_rest) = (0, false);
     }
 
     /// The same, and the end is not passed on: the source has been reset.

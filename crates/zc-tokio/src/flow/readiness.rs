@@ -9,9 +9,27 @@ use zc_core::driver::{Next, Step};
 use super::{Flow, Waits};
 use crate::error::Failure;
 use crate::flat::{FlatSink, FlatSource};
-use crate::{Operation, Registered, TokioIo};
+use crate::{AsyncSink, AsyncSource, Operation, Registered, TokioIo};
 
 impl Flow {
+    /// Whether what it waits for is still not ready: a wake-up was about the other way, and there is nothing to look
+    /// at but that.
+    pub(super) fn still_waits(
+        &self,
+        cx: &mut Context<'_>,
+        source: &dyn AsyncSource,
+        sink: &dyn AsyncSink,
+    ) -> bool {
+        let (end, side) = match self.waits {
+            Waits::ForSource if !self.must_look.get() => {
+                (self.from.and_then(|fd| source.read_ready(fd)), Side::Source)
+            }
+            Waits::ForSink => (self.to.and_then(|fd| sink.write_ready(fd)), Side::Sink),
+            _ => return false,
+        };
+        end.is_some_and(|end| end.poll_ready(side, cx).is_pending())
+    }
+
     pub(super) fn poll_ready(
         &mut self,
         cx: &mut Context<'_>,
@@ -24,6 +42,8 @@ impl Flow {
         };
         match end.poll_ready(side, cx) {
             Poll::Pending => {
+                // What the sink holds back is flushed by another poll.
+                self.is_at_rest = side == Side::Sink || !self.is_unflushed;
                 self.waits = waits;
                 Poll::Pending
             }
@@ -44,12 +64,13 @@ impl Flow {
         budget: u64,
     ) -> Step {
         let mut sink = FlatSink { to: write_end.map(Registered::poll_fd), holds_back };
-        let (transfer, trusts) = (&mut self.transfer, self.trusts_short_reads);
+        let transfer = &mut self.transfer;
+        let knows = self.trusts_short_reads || transfer.options().looks_behind;
         let mut step = None;
         let mut take = || {
             let stepped = transfer.step::<TokioIo>(&mut source, &mut sink, budget);
             let forgets = (
-                matches!(stepped.next, Next::WantRead { .. }) || trusts && stepped.drained,
+                matches!(stepped.next, Next::WantRead { .. }) || knows && stepped.drained,
                 matches!(stepped.next, Next::WantWrite),
             );
             step = Some(stepped);

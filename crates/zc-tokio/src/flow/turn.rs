@@ -31,7 +31,13 @@ impl Flow {
         sink: &mut dyn AsyncSink,
         turn: u64,
     ) -> Poll<Result<(), Failure>> {
-        self.waits = Waits::No;
+        if self.is_at_rest && self.still_waits(cx, source, sink) {
+            self.gathers = false;
+            // Pipes may have become scarce.
+            self.transfer.park();
+            return Poll::Pending;
+        }
+        (self.waits, self.is_at_rest) = (Waits::No, false);
         if take_part(cx).is_pending() {
             return Poll::Pending;
         }
