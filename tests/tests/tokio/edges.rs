@@ -166,13 +166,16 @@ fn of_a_source() {
     }
 }
 
+/// What a peer has been given.
+type Got = Rc<RefCell<Vec<u8>>>;
+
 /// Drains the peer whenever a call has found the sink full, until there is room, before anyone is told. Nobody else
 /// reads: if an edge is forgotten, nothing goes on.
 fn drained(
     same: OwnedFd,
     number: RawFd,
     mut peer: Box<dyn Reader>,
-) -> (hook::Guard, Rc<RefCell<Vec<u8>>>, Rc<Cell<usize>>) {
+) -> (hook::Guard, Got, Rc<Cell<usize>>) {
     let (got, times) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(0)));
     let (into, count) = (Rc::clone(&got), Rc::clone(&times));
     let hook = hook::observe(move |record: &Record| {
@@ -203,7 +206,7 @@ fn more_than_fits(of: Of) -> usize {
 }
 
 /// What is left in the buffers of a sink that is still open is all of the rest.
-fn rest_of(got: &Rc<RefCell<Vec<u8>>>, data: &[u8]) {
+fn rest_of(got: &Got, data: &[u8]) {
     let got = got.borrow();
     assert_same(&got, &data[..got.len()]);
 }
