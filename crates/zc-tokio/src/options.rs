@@ -89,6 +89,9 @@ pub struct Options {
     pub adaptive: bool,
     /// Whether pages may be lent.
     pub page_sharing: PageSharing,
+    /// Whether a hole of a file becomes a hole of the file it is copied into, see [`zc_linux::Options::keep_holes`].
+    /// Off by default.
+    pub keep_holes: bool,
 }
 
 impl Default for Options {
@@ -107,6 +110,7 @@ impl Default for Options {
             pipe_size: linux.pipe_size,
             adaptive: linux.adaptive,
             page_sharing: linux.page_sharing,
+            keep_holes: linux.keep_holes,
         }
     }
 }
@@ -123,6 +127,7 @@ impl Options {
         linux.pipe_size = self.pipe_size;
         linux.adaptive = self.adaptive;
         linux.page_sharing = self.page_sharing;
+        linux.keep_holes = self.keep_holes;
         linux
     }
 }
