@@ -1,6 +1,6 @@
 //! `zc relay`.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -83,6 +83,30 @@ fn between_tcp_and_unix_in_every_way() {
         assert_eq!(relay.finish(), (Some(0), String::new()));
     }
     assert!(!dir.path().join("listen").exists(), "its socket is left behind");
+}
+
+/// To the other peer a connection that was reset looks complete, unless resets are passed on.
+#[test]
+fn resets_are_passed_on_if_asked_for() {
+    for (options, is_reset) in [(&[][..], false), (&["--pass-resets"], true)] {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = server.local_addr().unwrap().to_string();
+        let mut relay = Relay::start("127.0.0.1:0", &target, options);
+        let mut client = relay.connect();
+        client.write_all(b"half of it").unwrap();
+        let (mut connection, _) = server.accept().unwrap();
+        connection.read_exact(&mut [0; 10]).unwrap();
+        sockets::reset(client);
+        let heard = connection.read(&mut [0; 1]).map_err(|error| error.kind());
+        let expected = if is_reset { Err(ErrorKind::ConnectionReset) } else { Ok(0) };
+        assert_eq!(heard, expected);
+        let line = relay.line();
+        assert_eq!(
+            (line["end"].as_str(), line["up"].as_u64()),
+            (Some("reset"), Some(10)),
+            "{line}"
+        );
+    }
 }
 
 #[test]

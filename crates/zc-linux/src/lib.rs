@@ -105,6 +105,11 @@ pub mod fd {
         Ok(crate::sys::low_water(fd)?)
     }
 
+    /// The error that a socket has to report, which it does once (`SO_ERROR`).
+    pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+        Ok(crate::sys::take_error(fd)?.map(io::Error::from))
+    }
+
     /// Sets `SO_RCVLOWAT`, in bytes.
     pub fn set_low_water(fd: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
         Ok(crate::sys::set_low_water(fd, bytes)?)

@@ -61,6 +61,11 @@ pub struct Options {
     /// Whether a step either takes or delivers and never does both, unless one call does: for a driver that
     /// has one side of a step made elsewhere, off a runtime's worker for example. By default it does both.
     pub half_steps: bool,
+    /// Whether a read of a stream socket also looks whether there is more behind, in the same call (recvmmsg(2)), so
+    /// that [`Step::drained`](zc_core::driver::Step::drained) means that the socket has said so: for drivers that
+    /// have to know, on descriptors in non-blocking mode. It costs about as much as the second call that it saves, but
+    /// for the way there and back. Where it cannot be made, a step does not say `drained`.
+    pub looks_behind: bool,
     /// How long the blocking driver may let bytes of a TCP source wait for more to come; `None` (the
     /// default): not at all. A transfer by itself never waits.
     pub coalesce: Option<Duration>,
@@ -75,6 +80,7 @@ impl Default for Options {
             discard: true,
             keep_holes: false,
             half_steps: false,
+            looks_behind: false,
             coalesce: None,
         }
     }

@@ -53,13 +53,15 @@ pub(crate) struct Size {
     pub(crate) rich: u64,
     /// A splice that brings fewer than this many was not worth it.
     pub(crate) poor: u64,
+    /// So many bytes in a row, and then nothing more for now, are worth splicing; fewer are read.
+    pub(crate) lone: u64,
 }
 
 /// Where bytes are copied, or the pages were the source's own.
-pub(crate) static USUAL: Size = Size { rich: 16 * 1024, poor: 8 * 1024 };
+pub(crate) static USUAL: Size = Size { rich: 16 * 1024, poor: 8 * 1024, lone: 32 * 1024 };
 
 /// Where whole pages are passed on, whatever the size of the pieces.
-pub(crate) static PASSED_ON: Size = Size { rich: 4 * 1024, poor: 2 * 1024 };
+pub(crate) static PASSED_ON: Size = Size { rich: 4 * 1024, poor: 2 * 1024, lone: 0 };
 
 /// What is known of a pair of ends.
 #[derive(Clone, Copy, Debug)]

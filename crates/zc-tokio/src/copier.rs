@@ -122,6 +122,8 @@ impl Copier {
     ///
     /// The first error, which says where and what. Everything stays here, and it may be run again: after a
     /// timeout it has as much time again.
+    /// A reset by a peer is said again by every later run, until a [`restart`](Self::restart): what was cut off never
+    /// looks like an end.
     pub async fn run<R, W>(&mut self, source: &mut R, sink: &mut W) -> Result<u64, Error>
     where
         R: AsyncSource + ?Sized,

@@ -162,33 +162,32 @@ impl<'a> Registered<'a> {
     /// write, and returns the error.
     pub(crate) async fn failed(self) -> io::Error {
         loop {
-            let error = match self.0 {
-                Of::Tcp(stream) => {
-                    let _ = stream.ready(Interest::ERROR).await;
-                    stream.take_error()
-                }
-                Of::Unix(stream) => {
-                    let _ = stream.ready(Interest::ERROR).await;
-                    stream.take_error()
-                }
+            match self.0 {
+                Of::Tcp(stream) => drop(stream.ready(Interest::ERROR).await),
+                Of::Unix(stream) => drop(stream.ready(Interest::ERROR).await),
                 // A pipe whose other end is closed can be read, or written to, at once.
                 _ => std::future::pending().await,
-            };
-            match error {
-                Ok(Some(error)) | Err(error) => return error,
-                Ok(None) => self.forget_error(),
+            }
+            if let Some(error) = self.error() {
+                return error;
             }
         }
     }
 
-    /// There was nothing the matter with the connection, for example a message in the socket's error queue.
-    fn forget_error(self) {
-        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-        let _ = match self.0 {
-            Of::Tcp(stream) => stream.try_io(Interest::ERROR, nothing),
-            Of::Unix(stream) => stream.try_io(Interest::ERROR, nothing),
-            _ => Ok(()),
+    /// The error of a connection that has one. Otherwise the readiness that there was before it was asked is
+    /// forgotten: a message in the socket's error queue, for example.
+    fn error(self) -> Option<io::Error> {
+        let mut found = None;
+        let mut ask = || {
+            found = zc_linux::fd::take_error(self.poll_fd().fd()).unwrap_or_else(Some);
+            if found.is_none() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         };
+        let _ = match self.0 {
+            Of::Tcp(stream) => stream.try_io(Interest::ERROR, ask),
+            Of::Unix(stream) => stream.try_io(Interest::ERROR, ask),
+            _ => ask(),
+        };
+        found
     }
 }
 

@@ -152,6 +152,8 @@ impl Relay {
     ///
     /// The first error of either way, which says where and what. Everything stays here, and it may be run
     /// again: after a timeout it has as much time again.
+    /// A reset by a peer is said again by every later run, until a [`restart`](Self::restart): what was cut off never
+    /// looks like an end.
     pub async fn run<A, B>(&mut self, a: &mut A, b: &mut B) -> Result<(u64, u64), Error>
     where
         A: AsyncStream + ?Sized,

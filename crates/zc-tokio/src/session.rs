@@ -224,15 +224,19 @@ impl Session {
         self.reset_by(direction, side, errno)
     }
 
-    /// Whether `error` is a reset that is to be passed on. It is from here on, and is said again by every later run.
+    /// Whether `error` is a reset that is to be passed on. Passed on or not, it is said again by every later run: the
+    /// kernel tells it once, and after that the connection looks like one that has ended.
     pub(crate) fn passes_on(&mut self, error: &Error) -> bool {
-        if self.options.reset == ResetPolicy::Report || !reset::is_reset(error) {
+        let passes_on = self.options.reset == ResetPolicy::PassOn;
+        // A peer that had ended before it was gone makes for EPIPE: what came from it is whole.
+        let cuts_off = passes_on || error.kind() != io::ErrorKind::BrokenPipe;
+        if !reset::is_reset(error) || !cuts_off {
             return false;
         }
         if let (Some(direction), Some(side)) = (error.direction(), error.side()) {
             self.reset = Some((direction, side, errno_of(error.io_error())));
         }
-        !self.is_passed_on
+        passes_on && !self.is_passed_on
     }
 
     /// It has been. (A future that is dropped before leaves it to the next run.)

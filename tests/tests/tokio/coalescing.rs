@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_tokio::{Options, Relay};
@@ -79,5 +81,31 @@ fn a_tail_does_not_wait_for_ever() {
         let _ = relay.run(&mut a, &mut b).await;
         drop(b);
         assert_eq!(collector.finish(), b"");
+    });
+}
+
+/// What is too little to wake anyone waits for as long as was said, by the runtime's clock, and no longer.
+#[test]
+fn a_little_more_waits_for_the_delay() {
+    const DELAY: Duration = Duration::from_millis(20);
+    kit::run_paused(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        // In a task of its own, which nothing else wakes.
+        let relaying =
+            tokio::spawn(async move { Relay::with(options(DELAY)).run(&mut a, &mut b).await });
+        let (mut got, mut longest) = (vec![0; 100_000], Duration::ZERO);
+        for _ in 0..10 {
+            client.write_all(&[1; 100_000]).await.unwrap();
+            // The relay has had it, and waits for more together.
+            server.read_exact(&mut got).await.unwrap();
+            let begun = Instant::now();
+            client.write_all(&[2; 1000]).await.unwrap();
+            server.read_exact(&mut got[..1000]).await.unwrap();
+            longest = longest.max(begun.elapsed());
+        }
+        drop((client, server));
+        let _ended = relaying.await.unwrap();
+        // A timer may be a millisecond late.
+        assert!(DELAY <= longest && longest <= DELAY + Duration::from_millis(2), "{longest:?}");
     });
 }

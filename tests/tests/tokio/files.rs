@@ -144,6 +144,26 @@ fn a_stalled_download_holds_little() {
     });
 }
 
+/// An upload whose client has stalled holds nothing.
+#[test]
+fn an_upload_that_waits_for_its_client_holds_nothing() {
+    kit::run(async {
+        let (data, (named, mut file)) = (data::bytes(3, 600_000), empty());
+        let (client, mut from) = kit::tcp();
+        let mut copier = Copier::new();
+        (&client).write_all(&data).unwrap();
+        while copier.count() < data.len() as u64 {
+            assert!(kit::poll_once(copier.run(&mut from, &mut file)).await.is_none());
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        assert!(kit::poll_once(copier.run(&mut from, &mut file)).await.is_none());
+        assert_eq!((copier.in_flight(), pool::lent()), (0, 0));
+        assert_same(&contents(&named), &data);
+        drop(client);
+        assert_eq!(copier.run(&mut from, &mut file).await.unwrap(), data.len() as u64);
+    });
+}
+
 /// Dropped while a thread of the pool writes, the next call waits for it first.
 #[test]
 fn dropped_after_every_poll() {
@@ -229,6 +249,31 @@ fn appending_and_file_to_file() {
         assert_eq!(zc_tokio::copy(&mut from, &mut log).await.unwrap(), LEN as u64);
         drop(feeder);
         assert_same(&contents(&target)[LEN..], &data);
+    });
+}
+
+#[test]
+fn holes_are_kept_if_asked_for() {
+    kit::run(async {
+        for (keeps, layout) in [true, false]
+            .into_iter()
+            .flat_map(|keeps| zc_testkit::sparse::LAYOUTS.map(|layout| (keeps, layout)))
+        {
+            let (named, (target, mut to)) = (tempfile::NamedTempFile::new().unwrap(), empty());
+            zc_testkit::sparse::make(named.path(), layout);
+            let mut from = File::open(named.path()).await.unwrap();
+            let mut options = Options::default();
+            options.keep_holes = keeps;
+            let mut copier = Copier::with(options);
+            assert_eq!(copier.run(&mut from, &mut to).await.unwrap(), layout.0);
+            assert_same(&contents(&target), &contents(&named));
+            let holes = copier.report().holes();
+            assert!(keeps || holes == 0, "{holes} bytes of holes");
+            let data: u64 = layout.1.iter().map(|(_, len)| len).sum();
+            // Where the file system tells of holes, in blocks of at most 64 KiB.
+            let expected = if keeps && data == 0 && layout.0 > 65536 { layout.0 } else { 0 };
+            assert!(holes >= expected, "{holes} bytes of holes, of {expected}");
+        }
     });
 }
 

@@ -216,3 +216,34 @@ fn a_unix_stream_ends_as_ever() {
         assert_eq!(server.read_to_end(&mut Vec::new()).unwrap(), 0);
     });
 }
+
+/// The kernel tells a reset once, and what comes after that looks like an end. It is no end, by any run.
+#[test]
+fn a_reset_that_is_reported_stays_one() {
+    for copies in [false, true] {
+        kit::run(async move {
+            let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+            client.write_all(b"cut off").unwrap();
+            sockets::reset(client);
+            let (mut copier, mut relay) = (Copier::new(), Relay::new());
+            for _ in 0..3 {
+                let error = match copies {
+                    true => copier.run(&mut a, &mut b).await.map(drop).unwrap_err(),
+                    false => relay.run(&mut a, &mut b).await.map(drop).unwrap_err(),
+                };
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+                assert_eq!(error.end(), Some(RelayEnd::A), "{error}");
+            }
+            // Nor has the other peer been told of an end.
+            server.set_nonblocking(true).unwrap();
+            assert_eq!((&server).read(&mut [0; 10]).unwrap(), 7);
+            let heard = (&server).read(&mut [0; 10]);
+            assert_eq!(heard.unwrap_err().kind(), ErrorKind::WouldBlock);
+            // With other ends it begins anew.
+            let ((client, mut a), (_server, mut b)) = (kit::tcp(), kit::tcp());
+            drop(client);
+            copier.restart();
+            assert_eq!(copier.run(&mut a, &mut b).await.unwrap(), 0);
+        });
+    }
+}

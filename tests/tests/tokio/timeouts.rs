@@ -1,11 +1,16 @@
 //! Every timer, by a clock that the tests move.
 
+use std::io::Write;
 use std::time::Duration;
 
+use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 use zc_testkit::serial::serial;
-use zc_tokio::{Copier, Direction, EndPolicy, Operation, Options, Relay, RelayEnd, Side};
+use zc_testkit::sockets;
+use zc_tokio::{
+    Copier, Direction, EndPolicy, Operation, Options, Relay, RelayEnd, ResetPolicy, Side,
+};
 
 use crate::kit;
 
@@ -131,6 +136,58 @@ fn a_copy_has_them_too() {
 }
 
 /// With the default options there is no timer, and a runtime without any will do.
+/// With a timeout, a short read is taken for the last one; what lies behind urgent data is looked for a little later.
+#[test]
+fn bytes_behind_urgent_data_wait_for_50_milliseconds() {
+    const LOOK: Duration = Duration::from_millis(50);
+    kit::run_paused(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        client.write_all(b"be").await.unwrap();
+        assert_eq!(send(&client, b"!", SendFlags::OOB), Ok(1));
+        client.write_all(b"fore").await.unwrap();
+        let mut relay = Relay::with(options(|options| options.idle_timeout = Some(TIMEOUT)));
+        let (begun, mut got) = (Instant::now(), [0; 6]);
+        tokio::select! {
+            _ = relay.run(&mut a, &mut b) => panic!("no one has ended"),
+            read = server.read_exact(&mut got) => drop(read.unwrap()),
+        }
+        let waited = begun.elapsed();
+        assert!(LOOK <= waited && waited <= LOOK + Duration::from_millis(2), "{waited:?}");
+        assert_eq!(&got, b"before");
+    });
+}
+
+/// A reset is passed on once all has arrived; for a peer that takes nothing it waits for as long as a write may take,
+/// or for ten seconds.
+#[test]
+fn a_reset_is_put_off_for_so_long() {
+    let ten = Duration::from_secs(10);
+    for (timeout, longest) in [(None, ten), (Some(TIMEOUT), TIMEOUT)] {
+        kit::run_paused(async move {
+            let (mut client, mut a) = kit::tcp();
+            let (server, b) = sockets::tight(sockets::tcp_v4());
+            let mut b = kit::ours_of(b);
+            let mut relay = Relay::with(options(|options| {
+                (options.reset, options.write_timeout) = (ResetPolicy::PassOn, timeout);
+            }));
+            client.set_nonblocking(true).unwrap();
+            while client.write(&[7; 1 << 16]).is_ok() {}
+            while relay.in_flight().0 == 0 {
+                assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
+                tokio::task::yield_now().await;
+            }
+            sockets::reset(client);
+            let begun = Instant::now();
+            let error = relay.run(&mut a, &mut b).await.unwrap_err();
+            let waited = begun.elapsed();
+            assert_eq!(error.end(), Some(RelayEnd::A), "{error}");
+            let late = longest + Duration::from_millis(2);
+            assert!(longest <= waited && waited <= late, "{waited:?}");
+            drop(server);
+        });
+    }
+}
+
 #[test]
 fn without_a_timeout_no_timer_is_needed() {
     let _alone = serial();

@@ -47,6 +47,10 @@ pub(crate) struct Relay {
     /// pass each on as it comes
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=50))]
     pub(crate) coalesce: u64,
+    /// Where one connection is reset, reset the other, too, once what was sent has arrived; otherwise it is
+    /// closed, and to its peer looks complete
+    #[arg(long)]
+    pub(crate) pass_resets: bool,
     /// How long connections have to end when it is told to stop
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::parse)]
     pub(crate) drain: Duration,

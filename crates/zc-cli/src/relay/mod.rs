@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use zc_tokio::Options;
+use zc_tokio::{Options, ResetPolicy};
 
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
@@ -106,6 +106,9 @@ fn options(args: &Relay) -> Options {
     options.idle_timeout = or_never(args.idle_timeout);
     options.coalesce = or_never(Duration::from_millis(args.coalesce));
     options.half_close_timeout = or_never(args.half_close_timeout);
+    if args.pass_resets {
+        options.reset = ResetPolicy::PassOn;
+    }
     options
 }
 

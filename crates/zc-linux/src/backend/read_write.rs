@@ -25,6 +25,17 @@ pub(crate) fn take_what_is_there(buffer: &mut Buffer, from: End<'_>, limit: u64)
     took(buffer.fill(limit, |room| Ok(sys::read_what_is_there(from.fd.fd(), room)?)))
 }
 
+/// The same, and looks whether there is more behind: drained means that the socket has said so.
+pub(crate) fn take_and_look(buffer: &mut Buffer, from: End<'_>, limit: u64) -> Answer {
+    let mut is_empty = false;
+    let filled = buffer.fill(limit, |room| {
+        let (n, nothing_behind) = sys::read_and_look(from.fd.fd(), room)?;
+        is_empty = nothing_behind;
+        Ok(n)
+    });
+    took(filled.map(|(n, _)| (n, is_empty)))
+}
+
 /// Writes once from `buffer`.
 #[inline(always)]
 pub(crate) fn give(buffer: &mut Buffer, to: End<'_>) -> Answer {

@@ -30,10 +30,12 @@ pub(crate) use holes::{extend, is_locked, next_data, next_hole, punch, reopen};
 pub(crate) use kernel::{copy_file_range, sendfile, splice};
 pub(crate) use pipes::{pipe, pipe_size, room_in_pipe, set_pipe_size};
 pub(crate) use process::process;
-pub(crate) use read_write::{discard, read_end, read_fd, read_what_is_there, write_end, write_fd};
+pub(crate) use read_write::{
+    discard, read_and_look, read_end, read_fd, read_what_is_there, write_end, write_fd,
+};
 pub(crate) use sockets::{
     Protocol, has_protocol_above, is_at_mark, is_stream, low_water, protocol, reset_when_closed,
-    room, set_low_water, unsent,
+    room, set_low_water, take_error, unsent,
 };
 pub(crate) use stat::{Identity, Stat, has_fewer_blocks, shares_no_blocks, stat};
 pub(crate) use wait::{is_ready, readiness, wait_for, wait_readable};

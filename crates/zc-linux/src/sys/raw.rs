@@ -90,6 +90,48 @@ pub(super) fn is_at_mark(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(is_there != 0)
 }
 
+/// Reads what a stream socket has, and looks whether there is more behind, all in one call
+/// ([recvmmsg(2)](https://man7.org/linux/man-pages/man2/recvmmsg.2.html)): `true` if it has said that there is
+/// nothing now. It never waits. The look may bring one byte, for which the last of `buf` is kept.
+pub(super) fn recv_and_look(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(usize, bool), Errno> {
+    let last = buf.len() - 1;
+    let (first, behind) = buf.split_at_mut(last);
+    let part = |bytes: &mut [u8]| libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    let mut parts = [part(first), part(behind)];
+    // SAFETY: structs of integers and pointers, for which all zeros are a value: no address, no control data.
+    let mut messages: [libc::mmsghdr; 2] = unsafe { std::mem::zeroed() };
+    for (message, part) in messages.iter_mut().zip(&mut parts) {
+        (message.msg_hdr.msg_iov, message.msg_hdr.msg_iovlen) = (part, 1);
+    }
+    let no_timeout = std::ptr::null_mut::<libc::timespec>();
+    // SAFETY: the kernel reads and writes the two headers, and writes to the two parts of `buf`, which are as long
+    // as it is told; all of them live on, and it keeps no pointer to any.
+    let answer = unsafe {
+        let messages = messages.as_mut_ptr();
+        libc::syscall(
+            libc::SYS_recvmmsg,
+            fd.as_raw_fd(),
+            messages,
+            2,
+            libc::MSG_DONTWAIT,
+            no_timeout,
+        )
+    };
+    let [n, more] = messages.map(|message| message.msg_len as usize);
+    match answer {
+        ..0 => Err(last_error()),
+        // The second would have waited.
+        0 | 1 => Ok((n, answer == 1)),
+        _ => {
+            buf.copy_within(last..last + more, n);
+            Ok((n + more, false))
+        }
+    }
+}
+
 /// Whether two descriptors are one open file, duplicates of each other
 /// ([kcmp(2)](https://man7.org/linux/man-pages/man2/kcmp.2.html)).
 ///

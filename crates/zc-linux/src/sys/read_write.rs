@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use zc_core::End;
 
-use super::{MAX_LEN, Syscall, call, is_ready};
+use super::{MAX_LEN, Syscall, call, is_ready, raw};
 
 /// read(2).
 #[inline(always)]
@@ -63,6 +63,27 @@ pub(crate) fn discard(fd: BorrowedFd<'_>, room: &mut [u8]) -> Result<usize, Errn
         // Of a message it says how long it was: that of a socket that is no stream after all.
         Ok(n.min(len))
     })
+}
+
+/// Reads from a stream socket what has come already, as [`read_what_is_there`] does, and says whether there is
+/// nothing behind it: `false` if that is not known.
+pub(crate) fn read_and_look(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(usize, bool), Errno> {
+    let mut is_empty = false;
+    let answer = call(Syscall::Read, Some(fd), None, buf.len(), |len| {
+        // The look takes a byte.
+        let (n, nothing_behind) = match len {
+            ..2 => (rustix::net::recv(fd, &mut buf[..len], RecvFlags::DONTWAIT)?.0, false),
+            _ => raw::recv_and_look(fd, &mut buf[..len])?,
+        };
+        is_empty = nothing_behind;
+        Ok(n)
+    });
+    match answer {
+        Err(errno) if only_reads_and_writes(errno) => {
+            read_what_is_there(fd, buf).map(|n| (n, false))
+        }
+        answer => answer.map(|n| (n, is_empty)),
+    }
 }
 
 /// Writes to an end of a transfer.

@@ -79,6 +79,11 @@ pub(crate) fn reset_when_closed(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
+/// The error that a socket has to report, which it does once (`SO_ERROR`).
+pub(crate) fn take_error(fd: BorrowedFd<'_>) -> Result<Option<Errno>, Errno> {
+    ask(Syscall::GetSockOpt, Some(fd), || Ok(sockopt::socket_error(fd)?.err()))
+}
+
 /// `SO_RCVLOWAT`, in bytes.
 pub(crate) fn low_water(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     let value = ask(Syscall::GetSockOpt, Some(fd), || raw::low_water(fd))?;

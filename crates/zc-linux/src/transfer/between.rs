@@ -72,7 +72,8 @@ impl Transfer {
         // The read may have to wait; an earlier copy may have left a pipe here.
         self.flight.release_pipe();
         self.tries(Mechanism::ReadWrite);
-        let taken = read_write::take(&mut self.flight.buffer, from, limit);
+        let is_stream = from.fd.is_socket() && from.fd.is_stream();
+        let taken = self.read(from, limit, is_stream);
         let (all, largest) = self.unplanned;
         self.unplanned = (all + taken.taken, largest.max(taken.taken));
         // A file that has given less than was asked for has ended, as a rule. If it is being copied into
@@ -83,7 +84,17 @@ impl Transfer {
         {
             self.plan = Plan::of_own_tail(from, to);
         }
-        self.give_taken(taken, to, from.fd.is_socket() && from.fd.is_stream(), limit)
+        self.give_taken(taken, to, is_stream, limit)
+    }
+
+    /// Reads once; and looks whether there is more, if the driver wants to know and the source can tell.
+    #[inline(always)]
+    pub(super) fn read(&mut self, from: End<'_>, limit: u64, is_stream: bool) -> Answer {
+        let buffer = &mut self.flight.buffer;
+        match is_stream && self.options.looks_behind {
+            true => read_write::take_and_look(buffer, from, limit),
+            false => read_write::take(buffer, from, limit),
+        }
     }
 
     /// Takes bytes by the first way of the plan that does not refuse, and delivers what it can; and looks for the
@@ -91,6 +102,11 @@ impl Transfer {
     #[inline(never)]
     fn as_planned(&mut self, from: End<'_>, to: End<'_>, limit: u64, budget: u64) -> Step {
         let mut step = self.some_as_planned(from, to, limit, budget);
+        if (step.drained || matches!(step.next, Next::WantRead { .. }))
+            && let Some(plan) = &mut self.plan
+        {
+            plan.ran_dry();
+        }
         let left = limit.min(budget).saturating_sub(step.taken);
         if left > 0 && self.is_at_end_after(&step) {
             self.look_for_end(&mut step, from, left);
@@ -269,7 +285,8 @@ impl Transfer {
         let reads_messages = self.plan.as_ref().is_some_and(|plan| plan.source == Kind::Messages);
         let cautious = self.stalled > 0 && !reads_messages;
         let limit = if cautious { limit.min(PIECE_AFTER_STALL) } else { limit };
-        let taken = read_write::take(&mut self.flight.buffer, from, limit);
+        let is_stream = self.plan.as_ref().is_some_and(|plan| plan.source.is_stream_socket());
+        let taken = self.read(from, limit, is_stream);
         let step = self.give_planned(taken, to, limit);
         self.went_through();
         step
@@ -285,7 +302,11 @@ impl Transfer {
         let source = self.plan.as_ref().map(|plan| plan.source);
         let is_socket = source.is_some_and(Kind::is_socket);
         let most = if source == Some(Kind::File) { PIECE_AFTER_STALL } else { PAST_THE_MARK };
-        let take = if is_socket { read_write::take_what_is_there } else { read_write::take };
+        let take = match is_socket {
+            true if self.options.looks_behind => read_write::take_and_look,
+            true => read_write::take_what_is_there,
+            false => read_write::take,
+        };
         let taken = take(&mut self.flight.buffer, from, limit.min(most));
         if let Some(plan) = &mut self.plan {
             plan.took_aside(taken.taken);

@@ -7,6 +7,9 @@
 //! sender nothing, spares a short message the pipe, and means that a connection that waits for its
 //! first byte holds no pipe.
 //!
+//! A piece that comes alone, as an answer does, costs a splice and a read besides, which find that nothing comes after
+//! it; a read that brings fewer bytes than it asked for often need not be followed by another.
+//!
 //! From a Unix socket into a pipe whole pages are passed on, whatever the size of the pieces, so that
 //! there even small ones pay.
 
@@ -27,12 +30,17 @@ pub(crate) struct Pieces {
     poor_in_a_row: u8,
     /// How many more rich reads prove nothing.
     in_doubt: u8,
+    /// How many bytes it has brought since it last had nothing.
+    in_a_row: u64,
+    /// Whether it was fewer than a lone piece is read up to, the last time.
+    was_lone: bool,
 }
 
 impl Pieces {
     /// Begins with a read, unless an earlier one has brought `largest` bytes, and that was rich.
     pub(crate) fn new(size: &'static Size, largest: u64) -> Self {
-        Pieces { size, good: largest >= size.rich, poor_in_a_row: 0, in_doubt: 0 }
+        let good = largest >= size.rich;
+        Pieces { size, good, poor_in_a_row: 0, in_doubt: 0, in_a_row: 0, was_lone: false }
     }
 
     /// Whether only reading will do.
@@ -42,8 +50,9 @@ impl Pieces {
 
     /// A step took `n` bytes.
     pub(crate) fn saw(&mut self, n: u64) {
+        self.in_a_row += n;
         if !self.good {
-            let rich = n >= self.size.rich;
+            let rich = n >= self.size.rich && !(self.was_lone && self.in_a_row < self.size.lone);
             self.good = rich && self.in_doubt == 0;
             self.in_doubt -= u8::from(rich && !self.good);
         } else if n >= self.size.poor {
@@ -54,6 +63,17 @@ impl Pieces {
                 self.back_to_reading();
             }
         }
+    }
+
+    /// The source has nothing more for now.
+    pub(crate) fn ran_dry(&mut self) {
+        if self.in_a_row > 0 {
+            self.was_lone = self.in_a_row < self.size.lone;
+            if self.was_lone {
+                self.back_to_reading();
+            }
+        }
+        self.in_a_row = 0;
     }
 
     /// What comes next has been waited for: many small pieces, however rich the read that brings them. To
@@ -86,6 +106,25 @@ mod tests {
             assert!(!pieces.are_small());
             assert!(!Pieces::new(size, size.rich).are_small());
         }
+    }
+
+    #[test]
+    fn what_comes_alone_is_read() {
+        let mut pieces = Pieces::new(&USUAL, USUAL.rich);
+        pieces.ran_dry();
+        assert!(!pieces.are_small(), "nothing has come yet");
+        for _ in 0..100 {
+            pieces.saw(USUAL.rich);
+            pieces.ran_dry();
+            assert!(pieces.are_small());
+        }
+        // And then the sender turns to bulk.
+        pieces.saw(USUAL.rich);
+        pieces.saw(USUAL.rich);
+        assert!(!pieces.are_small());
+        pieces.saw(USUAL.lone);
+        pieces.ran_dry();
+        assert!(!pieces.are_small());
     }
 
     #[test]

@@ -243,6 +243,13 @@ impl Plan {
         }
     }
 
+    /// The source has nothing more for now.
+    pub(crate) fn ran_dry(&mut self) {
+        if let Some(pieces) = &mut self.pieces {
+            pieces.ran_dry();
+        }
+    }
+
     /// There is no pipe now: reads until a read brings a good piece.
     pub(crate) fn no_pipe(&mut self) {
         if let Some(pieces) = &mut self.pieces {

@@ -135,10 +135,14 @@ impl Transfer {
             // of it, so the write waits for the next step.
             (Bottom::Fd(from), To::Writer) => {
                 self.tries(Mechanism::ReadWrite);
-                let answer = read_write::take(&mut self.flight.buffer, from, most);
+                let is_stream = from.fd.is_socket() && from.fd.is_stream();
+                let answer = self.read(from, most, is_stream);
                 match answer.outcome {
                     Outcome::Nothing => self.end_of_link(last),
-                    outcome => step_of(Answer { outcome, ..answer }, 1),
+                    outcome => {
+                        let step = step_of(Answer { outcome, ..answer }, 1);
+                        Step { drained: step.drained && is_stream, ..step }
+                    }
                 }
             }
         }

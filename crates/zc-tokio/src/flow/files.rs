@@ -1,0 +1,142 @@
+//! Files, which never say that they are not ready: their half of a step is made where it may wait for the disk.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::task::{Context, Poll, ready};
+
+use zc_core::Side;
+use zc_core::driver::{Next, Step, StepError, walk_source};
+
+use super::look::tell_sink;
+use super::{Flow, Waits};
+use crate::away::{Away, Past};
+use crate::error::Failure;
+use crate::{AsyncSink, AsyncSource, Operation, Registered, Settling, TokioIo};
+
+/// A file at one end.
+#[derive(Debug)]
+pub(super) enum FileEnd {
+    /// There may be one, and it has something to finish.
+    Settling(Settling),
+    Settled(Past),
+    /// It is read, or written to, by its own `poll_` methods.
+    Opaque,
+}
+
+impl Default for FileEnd {
+    fn default() -> Self {
+        FileEnd::Settling(Settling::default())
+    }
+}
+
+impl Flow {
+    /// The sink's descriptor, unless it is a file; and the file, once it can be gone past.
+    #[allow(clippy::type_complexity)]
+    pub(super) fn settle_sink(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn AsyncSink,
+        to: Option<RawFd>,
+    ) -> Poll<Result<(Option<RawFd>, Option<Past>), Failure>> {
+        let end = to.and_then(|fd| sink.write_ready(fd));
+        if !end.is_some_and(Registered::is_file) {
+            return Poll::Ready(Ok((to, None)));
+        }
+        if let FileEnd::Settling(settling) = &mut self.sink_file {
+            self.waits = Waits::ForSink;
+            let failed = |error| Failure::new(Side::Sink, Operation::Write, error);
+            let is_settled = ready!(sink.settle_sink(cx, settling)).map_err(failed)?;
+            let end = to.filter(|_| is_settled).and_then(|fd| sink.write_ready(fd));
+            self.sink_file = past(end).map_err(failed)?;
+            // Each half of a step is made in a place of its own.
+            self.transfer.options_mut().half_steps = true;
+            self.waits = Waits::No;
+        }
+        match &self.sink_file {
+            FileEnd::Settled(file) => Poll::Ready(Ok((to, Some(Past::clone(file))))),
+            _ => Poll::Ready(Ok((None, None))),
+        }
+    }
+
+    /// The source's file, once it can be gone past. `Some(None)`: it cannot. `None`: it is no file.
+    pub(super) fn settle_source(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        fd: RawFd,
+    ) -> Poll<Result<Option<Option<Past>>, Failure>> {
+        if !source.read_ready(fd).is_some_and(Registered::is_file) {
+            return Poll::Ready(Ok(None));
+        }
+        if let FileEnd::Settling(settling) = &mut self.source_file {
+            self.waits = Waits::ForSource;
+            let failed = |error| Failure::new(Side::Source, Operation::Read, error);
+            let is_settled = ready!(source.settle_source(cx, settling)).map_err(failed)?;
+            let end = if is_settled { source.read_ready(fd) } else { None };
+            self.source_file = past(end).map_err(failed)?;
+            self.waits = Waits::No;
+        }
+        Poll::Ready(Ok(Some(match &self.source_file {
+            FileEnd::Settled(file) => Some(Past::clone(file)),
+            _ => None,
+        })))
+    }
+
+    /// Has a step made elsewhere.
+    pub(super) fn leave(
+        &mut self,
+        from: Option<(Past, u64)>,
+        to: Option<Past>,
+        last: bool,
+        splices: bool,
+    ) {
+        let transfer = std::mem::take(&mut self.transfer);
+        self.away = Some(Away::start(transfer, from, to, last, splices));
+    }
+
+    /// Waits for the step that is made elsewhere, and tells the layers what it did.
+    pub(super) fn come_back(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+    ) -> Poll<Result<Step, Failure>> {
+        let away = self.away.as_mut().expect("the caller has looked");
+        self.waits = if away.takes { Waits::ForSource } else { Waits::ForSink };
+        let back = ready!(away.poll(cx));
+        let (last, delivers) = (away.last, away.delivers);
+        (self.away, self.waits) = (None, Waits::No);
+        let (transfer, step) = back?;
+        self.transfer = transfer;
+        self.headroom.saw(&step);
+        if step.taken > 0 {
+            let told = walk_source::<TokioIo>(source, self.place, &mut |_| step.taken);
+            debug_assert!(told.is_ok(), "a descriptor is no buffer");
+        }
+        if delivers {
+            tell_sink(sink, step.delivered);
+        }
+        let step = match step.next {
+            Next::Ended if !last => {
+                self.place = self.place.next_link();
+                Step { next: Next::Again, ..step }
+            }
+            // Nobody tells when a file has more.
+            Next::WantRead { .. } | Next::WantWrite => {
+                let error = io::Error::other("a file is not ready");
+                let error = StepError::new("read", error);
+                Step { next: Next::Failed(error), ..step }
+            }
+            _ => step,
+        };
+        self.finish_step(cx, step, source, sink)
+    }
+}
+
+/// The file behind `end`, which has settled.
+fn past(end: Option<Registered<'_>>) -> io::Result<FileEnd> {
+    Ok(match end {
+        Some(end) => FileEnd::Settled(Past::new(end.poll_fd().fd().try_clone_to_owned()?.into())),
+        None => FileEnd::Opaque,
+    })
+}

@@ -1,0 +1,103 @@
+//! One step: how the next bytes go.
+
+use std::task::{Context, Poll, ready};
+
+use zc_core::driver::{Manner, Next, Step};
+
+use super::look::{Look, look_at_sink};
+use super::{Flow, Waits};
+use crate::error::Failure;
+use crate::flat::FlatSource;
+use crate::{AsyncSink, AsyncSource, Registered};
+
+impl Flow {
+    /// One step, when the ends are ready for it.
+    pub(super) fn step(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+        turn: u64,
+    ) -> Poll<Result<Step, Failure>> {
+        if self.away.is_some() {
+            return self.come_back(cx, source, sink);
+        }
+        let (to, Manner { holds_back, is_nowhere }) = look_at_sink(sink);
+        (self.to, self.is_nowhere) = (to, is_nowhere);
+        let (to, past) = ready!(self.settle_sink(cx, sink, to))?;
+        if past.is_some() && holds_back && self.is_unflushed {
+            ready!(self.flush(cx, sink))?;
+        }
+        if past.is_some() && self.transfer.in_flight() > 0 {
+            self.leave(None, past, true, false);
+            return Poll::Ready(Ok(Step::idle(Next::Again)));
+        }
+        if self.transfer.in_flight() > 0 {
+            let step = ready!(self.step_flat(cx, source, None, sink, (to, holds_back), turn))?;
+            return self.finish_step(cx, step, source, sink);
+        }
+        if self.left == 0 {
+            return Poll::Ready(Ok(Step::idle(Next::Ended)));
+        }
+        let mut budget = turn.min(self.left).min(self.most_in_flight);
+        // A file takes all that it is given.
+        if past.is_none() {
+            let to = to.and_then(|fd| sink.write_ready(fd)).map(Registered::poll_fd);
+            budget = budget.min(self.headroom.most(to));
+        }
+        let (look, last) = ready!(self.look_at_source(
+            cx,
+            source,
+            sink,
+            (to, holds_back, past.is_some()),
+            budget
+        ))?;
+        let step = match look {
+            Look::EndOfLink => Step::idle(Next::Ended),
+            Look::NotBefore(time) => {
+                self.waits = Waits::Until(time);
+                return Poll::Pending;
+            }
+            Look::Opaque { limit } => Step::idle(Next::ReadSource(limit.min(budget))),
+            Look::At { fd, limit, step_limit } => {
+                let budget = budget.min(step_limit);
+                self.from = Some(fd);
+                match ready!(self.settle_source(cx, source, fd))? {
+                    // Between a file and another one call does both.
+                    Some(Some(file)) => {
+                        let to = to.and_then(|fd| sink.write_ready(fd));
+                        let splices = to.is_some_and(|to| to.poll_fd().is_socket());
+                        self.leave(Some((file, limit.min(budget))), past, last, splices);
+                        Step::idle(Next::Again)
+                    }
+                    Some(None) => Step::idle(Next::ReadSource(limit.min(budget))),
+                    None => {
+                        let from = Some((fd, limit));
+                        ready!(self.step_flat(cx, source, from, sink, (to, holds_back), budget))?
+                    }
+                }
+            }
+            Look::Stepped(step) => step,
+        };
+        if matches!(step.next, Next::Ended) && !last {
+            self.place = self.place.next_link();
+            return Poll::Ready(Ok(Step { next: Next::Again, ..step }));
+        }
+        self.finish_step(cx, step, source, sink)
+    }
+
+    /// Does what only the source's own `poll_read` and the sink's own `poll_write` can.
+    pub(super) fn finish_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        step: Step,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+    ) -> Poll<Result<Step, Failure>> {
+        match step.next {
+            Next::ReadSource(most) => self.read(cx, most, source),
+            Next::WriteSink => self.write(cx, &mut FlatSource::nowhere(), sink),
+            _ => Poll::Ready(Ok(step)),
+        }
+    }
+}

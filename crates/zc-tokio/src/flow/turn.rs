@@ -1,0 +1,149 @@
+//! A turn of a copy: as much as it may do before others have theirs.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+use zc_core::driver::Next;
+
+use super::{Flow, GATHERED, Phase, Then, Waits};
+use crate::error::Failure;
+use crate::{AsyncSink, AsyncSource};
+
+/// What a step that moves no byte takes from a turn, so that a source of empty links or the like ends it, too.
+const STEP: u64 = 256;
+
+/// How many times as much a byte takes from a turn where an end's own `poll_` method moves it: TLS does about a
+/// byte a nanosecond.
+const BY_HAND: u64 = 2;
+
+/// From this many bytes at a time on, a sender's next ones are worth waiting for together.
+const BULK: u64 = 16 * 1024;
+
+impl Flow {
+    /// Moves at most about `turn` bytes. Pending, it has seen to it that the task is woken, unless it waits
+    /// [until](Waits::Until) a time.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+        turn: u64,
+    ) -> Poll<Result<(), Failure>> {
+        if self.is_at_rest && self.still_waits(cx, source, sink) {
+            self.gathers = false;
+            // Pipes may have become scarce.
+            self.transfer.park();
+            return Poll::Pending;
+        }
+        (self.waits, self.is_at_rest) = (Waits::No, false);
+        if take_part(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let outcome = self.run(cx, source, sink, turn);
+        if outcome.is_pending() && self.waits == Waits::ForSource {
+            self.gathers = self.coalesces && self.gained >= BULK && self.left >= GATHERED;
+            // It is looked at when the delay is over, since fewer bytes wake nobody.
+            self.is_unsure |= self.gathers;
+            self.gained = 0;
+        } else {
+            self.gathers = false;
+        }
+        let has_had_its_turn = outcome.is_pending() && self.waits == Waits::No;
+        // Over a yield, which is short, only an empty pipe is given back, or any that others could use.
+        let is_scarce = zc_linux::pool::lent() > zc_linux::pool::MAX_LENT / 2;
+        if !has_had_its_turn || self.transfer.in_flight() == 0 || is_scarce {
+            self.transfer.park();
+        }
+        outcome
+    }
+
+    fn run(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+        mut turn: u64,
+    ) -> Poll<Result<(), Failure>> {
+        // The last of a turn is left: a small piece costs as many calls as a large one.
+        let least = turn / 8;
+        loop {
+            match self.phase {
+                Phase::Copying => ready!(self.copy(cx, source, sink, (&mut turn, least)))?,
+                Phase::Ending => {
+                    ready!(self.flush(cx, sink))?;
+                    self.transfer.park();
+                    (self.source_file, self.sink_file) = Default::default();
+                    self.phase = match self.then {
+                        Then::Flush => Phase::Done,
+                        Then::ShutDown => Phase::ShuttingDown,
+                    };
+                }
+                Phase::ShuttingDown => {
+                    ready!(self.shut_down(cx, sink))?;
+                    self.phase = Phase::Done;
+                }
+                Phase::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    /// Copies until the source has ended and all is delivered.
+    fn copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+        (turn, least): (&mut u64, u64),
+    ) -> Poll<Result<(), Failure>> {
+        loop {
+            if *turn <= least {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let step = match self.step(cx, source, sink, *turn) {
+                Poll::Ready(step) => step?,
+                Poll::Pending => {
+                    if self.waits != Waits::ForSink {
+                        self.flush_meanwhile(cx, sink)?;
+                    }
+                    return Poll::Pending;
+                }
+            };
+            // It may do more with them than copy them.
+            let times = if std::mem::take(&mut self.is_by_hand) { BY_HAND } else { 1 };
+            let cost = step.taken.max(step.delivered).max(STEP).saturating_mul(times);
+            *turn = turn.saturating_sub(cost);
+            self.left = if self.left == u64::MAX {
+                u64::MAX
+            } else {
+                self.left - step.taken.min(self.left)
+            };
+            self.delivered += step.delivered;
+            self.gained += step.taken;
+            match step.next {
+                // After a "not now", the wait is the next step's.
+                Next::Again | Next::WantRead { .. } | Next::WantWrite => {}
+                Next::Ended => {
+                    self.phase = Phase::Ending;
+                    return Poll::Ready(Ok(()));
+                }
+                Next::FlushSink => {
+                    ready!(self.flush(cx, sink))?;
+                    self.transfer.flushed();
+                }
+                Next::Failed(error) => return Poll::Ready(Err(error.into())),
+                Next::ReadSource(_) | Next::WriteSink | Next::NotBefore(_) => {
+                    unreachable!("done by the step")
+                }
+            }
+        }
+    }
+}
+
+/// Takes a share of what the task may do before others have their turn, for copies between ends that
+/// themselves take none. (Without tokio's `rt` there is no other way to it than a source that does.)
+fn take_part(cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    Pin::new(&mut tokio::io::empty()).poll_read(cx, &mut ReadBuf::new(&mut []))
+}
