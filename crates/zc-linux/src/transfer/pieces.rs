@@ -31,7 +31,7 @@ pub(crate) struct Pieces {
     /// How many more rich reads prove nothing.
     in_doubt: u8,
     /// How many bytes it has brought since it last had nothing.
-    in_a_row: u64,
+    in_a_row: u32,
     /// Whether it was fewer than a lone piece is read up to, the last time.
     was_lone: bool,
 }
@@ -50,9 +50,10 @@ impl Pieces {
 
     /// A step took `n` bytes.
     pub(crate) fn saw(&mut self, n: u64) {
-        self.in_a_row += n;
+        self.in_a_row = self.in_a_row.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
         if !self.good {
-            let rich = n >= self.size.rich && !(self.was_lone && self.in_a_row < self.size.lone);
+            let rich = n >= self.size.rich
+                && !(self.was_lone && u64::from(self.in_a_row) < self.size.lone);
             self.good = rich && self.in_doubt == 0;
             self.in_doubt -= u8::from(rich && !self.good);
         } else if n >= self.size.poor {
@@ -68,7 +69,7 @@ impl Pieces {
     /// The source has nothing more for now.
     pub(crate) fn ran_dry(&mut self) {
         if self.in_a_row > 0 {
-            self.was_lone = self.in_a_row < self.size.lone;
+            self.was_lone = u64::from(self.in_a_row) < self.size.lone;
             if self.was_lone {
                 self.back_to_reading();
             }
