@@ -186,6 +186,16 @@ pub(crate) fn is_unreadable(calls: &[Record], source: &[RawFd]) -> bool {
     })
 }
 
+/// Whether a range of the source was given back after an error, by one lseek after another, between which others
+/// may read (docs/reliability.md).
+pub(crate) fn gave_back_in_company(calls: &[Record], source: &[RawFd]) -> bool {
+    let seeks = |record: &Record| {
+        record.call.syscall == Syscall::Seek
+            && record.call.from.is_some_and(|fd| source.contains(&fd))
+    };
+    calls.windows(3).any(|three| three.iter().all(seeks))
+}
+
 /// Whether a range of the sink that the copy had claimed may be a gap: it could not be written, or what was to
 /// go there not be fetched, and others had gone on from its end.
 pub(crate) fn is_unwritable(calls: &[Record], sink: Option<RawFd>) -> bool {

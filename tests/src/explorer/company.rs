@@ -49,6 +49,11 @@ impl Books {
         self.gap.get()
     }
 
+    /// Whether others have read something again, or behind what they read later.
+    pub(crate) fn is_out_of_order(&self) -> bool {
+        self.read.borrow().windows(2).any(|two| two[1].start < two[0].end)
+    }
+
     /// What of `payload` is the copy's own.
     pub(crate) fn own(&self, payload: &[u8]) -> Vec<u8> {
         let (mut own, mut at) = (Vec::new(), 0);

@@ -382,6 +382,12 @@ fn copy_it_all(
             // Before anything is received, which makes room.
             event_loop.check(error, source_end, sink_end)?;
         }
+        if books.is_out_of_order() && audit::gave_back_in_company(&calls, &source_end.fds()) {
+            // Two others came, one before the lseek that gives a range back and one before that which undoes
+            // it: they had bytes of the claim.
+            faults.give_up_judging();
+            return Ok(());
+        }
         let stream = source_end.stream();
         let all = scenario.expected(stream.len());
 
