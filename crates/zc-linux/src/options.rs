@@ -45,7 +45,7 @@ pub struct Options {
     /// default), or to use the route's first mechanism from the first byte on, whatever it yields.
     pub adaptive: bool,
     /// Whether what goes to the null device or to a sink that keeps nothing may be dropped where it is (the
-    /// default), or is moved as if somebody wanted it: to measure what that costs.
+    /// default), or is moved as if it were wanted: to measure what that costs.
     pub discard: bool,
     /// Whether a hole of a file becomes a hole of the file it is copied into, where it can be found and made: no
     /// block is allocated for it, and no byte is moved. What the sink had there is gone, as if zeros had been

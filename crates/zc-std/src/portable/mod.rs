@@ -31,6 +31,10 @@ pub(crate) struct Transfer {
 }
 
 impl Transfer {
+    pub(crate) fn new(options: Options) -> Self {
+        Transfer { options, ..Transfer::default() }
+    }
+
     pub(crate) fn holding(residue: Vec<u8>) -> Self {
         Transfer { buffer: Buffer::from(residue), ..Transfer::default() }
     }
@@ -121,6 +125,6 @@ fn run(
 
 fn holds_back(sink: &mut dyn WriteSink) -> bool {
     let mut holds_back = false;
-    walk_sink(sink, &Cell::new(0), &mut |_, held| holds_back = held);
+    walk_sink(sink, &Cell::new(0), &mut |_, manner| holds_back = manner.holds_back);
     holds_back
 }

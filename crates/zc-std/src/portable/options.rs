@@ -27,6 +27,8 @@ pub struct Options {
     pub adaptive: bool,
     /// Whether holes are kept: here they are filled with zeros.
     pub keep_holes: bool,
+    /// Whether bytes that go nowhere are dropped without being copied: here they are read.
+    pub discard: bool,
     /// How long bytes of a TCP source may wait for more to come.
     pub coalesce: Option<Duration>,
 }
@@ -38,6 +40,7 @@ impl Default for Options {
             page_sharing: PageSharing::default(),
             adaptive: true,
             keep_holes: false,
+            discard: true,
             coalesce: None,
         }
     }

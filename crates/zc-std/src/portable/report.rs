@@ -10,6 +10,8 @@ pub enum Mechanism {
     CopyFileRange,
     /// Linux's sendfile(2).
     Sendfile,
+    /// recv(2) with Linux's `MSG_TRUNC`.
+    Discard,
     /// Linux's splice(2).
     Splice,
     /// read(2) and write(2): the only one here.
@@ -18,8 +20,13 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// Every mechanism, in the order of a chain.
-    pub const ALL: [Mechanism; 4] =
-        [Mechanism::CopyFileRange, Mechanism::Sendfile, Mechanism::Splice, Mechanism::ReadWrite];
+    pub const ALL: [Mechanism; 5] = [
+        Mechanism::CopyFileRange,
+        Mechanism::Sendfile,
+        Mechanism::Discard,
+        Mechanism::Splice,
+        Mechanism::ReadWrite,
+    ];
 }
 
 impl fmt::Display for Mechanism {
@@ -27,6 +34,7 @@ impl fmt::Display for Mechanism {
         f.pad(match self {
             Mechanism::CopyFileRange => "copy_file_range",
             Mechanism::Sendfile => "sendfile",
+            Mechanism::Discard => "discard",
             Mechanism::Splice => "splice",
             Mechanism::ReadWrite => "read/write",
         })
