@@ -149,6 +149,11 @@ impl Trial {
                 Some(Err(error)) => {
                     check_error(&error, counts, faults.fired() > fired)?;
                     stage.has_to_fail(&error)?;
+                    if is_reset(&error) {
+                        let again =
+                            stage.poll(relay.run(&mut a_end, &mut b_end), drops.polls()).await?;
+                        return stays_reset(&error, &again.map(|again| again.map(drop)));
+                    }
                     errors += 1;
                     check(errors <= faults.fired(), || format!("fails again: {error}"))?;
                     stage.act()?;
@@ -208,6 +213,11 @@ impl Trial {
                 Some(Err(error)) => {
                     check_error(&error, (count, 0), faults.fired() > fired)?;
                     stage.has_to_fail(&error)?;
+                    if is_reset(&error) {
+                        let again =
+                            stage.poll(copier.run(&mut source, &mut sink), drops.polls()).await?;
+                        return stays_reset(&error, &again.map(|again| again.map(drop)));
+                    }
                     errors += 1;
                     check(errors <= faults.fired(), || format!("fails again: {error}"))?;
                     stage.act()?;
@@ -236,6 +246,18 @@ fn check_error(error: &Error, counts: (u64, u64), has_reason: bool) -> Result<()
         format!("{error} says {:?}, and the counts are {counts:?}", error.counts())
     })?;
     check(!error.is_timeout(), || format!("no time has passed: {error}"))
+}
+
+/// Whether a connection has been reset: that is for good.
+fn is_reset(error: &Error) -> bool {
+    error.end().is_some() && error.kind() == io::ErrorKind::ConnectionReset
+}
+
+/// What was cut off must not look like an end to the next run, which moves nothing.
+fn stays_reset(error: &Error, again: &Option<Result<(), Error>>) -> Result<(), String> {
+    let is_so =
+        matches!(&again, Some(Err(again)) if is_reset(again) && again.counts() == error.counts());
+    check(is_so, || format!("{error}, and then {again:?}"))
 }
 
 fn leaves_nothing(before: &Census) -> Result<(), String> {
