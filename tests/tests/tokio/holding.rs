@@ -131,7 +131,7 @@ fn a_turn_and_the_most_in_flight_are_kept() {
 /// and TLS a fourth of that), by every way that bytes can go.
 #[test]
 fn no_poll_moves_more_than_a_turn() {
-    const TURN: u64 = 512 * 1024;
+    const TURN: u64 = 1 << 20;
     assert_eq!(Options::default().turn, TURN);
     for case in 0..6 {
         kit::run(async move {

@@ -10,6 +10,9 @@ use crate::error::Failure;
 use crate::flat::FlatSource;
 use crate::{AsyncSink, AsyncSource, Registered};
 
+/// How much to take for a file at a time. A disk that stalls leaves so much in flight.
+const FILE_PIECE: u64 = 512 * 1024;
+
 impl Flow {
     /// One step, when the ends are ready for it.
     pub(super) fn step(
@@ -40,11 +43,14 @@ impl Flow {
             return Poll::Ready(Ok(Step::idle(Next::Ended)));
         }
         let mut budget = turn.min(self.left).min(self.most_in_flight);
-        // A file takes all that it is given.
-        if past.is_none() {
-            let to = to.and_then(|fd| sink.write_ready(fd)).map(Registered::poll_fd);
-            budget = budget.min(self.headroom.most(to));
-        }
+        budget = budget.min(match past {
+            // It takes all that it is given, if its disk does.
+            Some(_) => FILE_PIECE,
+            None => {
+                let to = to.and_then(|fd| sink.write_ready(fd)).map(Registered::poll_fd);
+                self.headroom.most(to)
+            }
+        });
         let (look, last) = ready!(self.look_at_source(
             cx,
             source,
