@@ -110,7 +110,7 @@ fn many(count: usize) -> Result<(), String> {
             return Err(format!("copy {whose}: {report:?}, and {} bytes in its file", bytes.len()));
         }
     }
-    let bound = pool::MAX_LENT + pool::MAX_IDLE;
+    let bound = pool::MAX_IN_USE + pool::MAX_IDLE;
     if peak > bound {
         return Err(format!("{peak} pipes, of which there should be {bound} at most"));
     }
@@ -203,7 +203,7 @@ fn overhead() -> io::Result<()> {
             slow.push(connection);
         }
         thread::sleep(Duration::from_millis(200 + idle as u64));
-        let lent = pool::lent();
+        let lent = pool::in_use();
         let (mut best, mut spliced) = ([f64::MAX; 2], 0);
         for _ in 0..7 {
             for (adaptive, best) in [true, false].into_iter().zip(&mut best) {

@@ -51,7 +51,7 @@ impl NoLeaks {
     /// Checks here and now. Idle pipes of the pool are allowed, and closed by this.
     #[track_caller]
     pub fn check(&self) {
-        assert_eq!(pool::lent(), 0, "pipes on loan with no copy going on");
+        assert_eq!(pool::in_use(), 0, "pipes on loan with no copy going on");
         assert!(pool::idle() <= pool::MAX_IDLE);
         pool::clear();
         assert_eq!(census(), self.before, "descriptors before (right) and now (left)");

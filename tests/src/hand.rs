@@ -69,5 +69,5 @@ pub fn park(transfer: &mut Transfer) {
     transfer.park();
     assert_eq!(transfer.in_flight(), in_flight, "parking delivers nothing, and loses nothing");
     let fills_half = in_flight >= transfer.options().pipe_size / 2;
-    assert!(fills_half || pool::lent() == 0, "a pipe is held for {in_flight} bytes");
+    assert!(fills_half || pool::in_use() == 0, "a pipe is held for {in_flight} bytes");
 }

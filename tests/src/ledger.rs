@@ -104,7 +104,7 @@ impl Drop for Alone {
 ///
 /// If that is not so.
 pub fn assert_pool_is_clean() {
-    assert_eq!(pool::lent(), 0, "pipes on loan");
+    assert_eq!(pool::in_use(), 0, "pipes on loan");
     let sent = pattern(70_001);
     let (mut client, stream) = UnixStream::pair().expect("a socket pair");
     let mut file = tempfile::tempfile().expect("a file");
@@ -113,5 +113,5 @@ pub fn assert_pool_is_clean() {
     let report = Copier::new().adaptive(false).copy(&mut &stream, &mut file);
     assert_eq!(report.expect("a clean copy").moved(), sent.len() as u64);
     assert_joined(&sent, &[("a clean copy", &contents(&file))]);
-    assert_eq!(pool::lent(), 0, "pipes on loan");
+    assert_eq!(pool::in_use(), 0, "pipes on loan");
 }

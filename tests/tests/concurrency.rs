@@ -25,7 +25,7 @@ fn sixty_four_threads_with_random_faults() {
          0 bytes lost"
     );
     assert!(copies > 64 && faults > 0 && resumed > 0, "{tally:?}");
-    assert_eq!(pool::lent(), 0);
+    assert_eq!(pool::in_use(), 0);
     assert!(pool::idle() <= pool::MAX_IDLE);
     assert!(descriptors().len() <= before + 2 * pool::MAX_IDLE);
 }

@@ -866,7 +866,7 @@ impl<T: Sink> Sink for Metered<T> {
     fn downstream(&mut self) -> Downstream<'_> {
         Downstream::through(&mut self.inner)
     }
-    fn given(&mut self, n: u64) {
+    fn delivered(&mut self, n: u64) {
         self.bytes += n;
     }
 }
@@ -1000,7 +1000,7 @@ impl Sink for Quota {
     fn downstream(&mut self) -> Downstream<'_> {
         if self.states { Downstream::opaque() } else { Downstream::through(&mut self.inner) }
     }
-    fn given(&mut self, n: u64) {
+    fn delivered(&mut self, n: u64) {
         self.left = self.left.saturating_sub(n as usize);
     }
 }

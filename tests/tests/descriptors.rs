@@ -175,8 +175,8 @@ fn more_copies_than_pipes() {
         while let Next::Again = relay.step() {}
         assert!(relay.transfer.in_flight() > 0);
     }
-    assert!(pool::lent() <= pool::MAX_LENT / 2 + 1, "{} are lent", pool::lent());
-    assert!(pool::lent() > 0);
+    assert!(pool::in_use() <= pool::MAX_IN_USE / 2 + 1, "{} are lent", pool::in_use());
+    assert!(pool::in_use() > 0);
 
     for mut relay in relays {
         let mut got = Vec::new();
@@ -194,6 +194,6 @@ fn more_copies_than_pipes() {
         }
         assert_same(&got, &relay.data);
     }
-    assert_eq!(pool::lent(), 0);
+    assert_eq!(pool::in_use(), 0);
     assert!(pool::idle() <= pool::MAX_IDLE);
 }

@@ -232,7 +232,7 @@ fn a_copier_that_is_told_not_to_discard_moves_the_bytes() {
         let feeder = Feeder::pieces(client, data::bytes(14, 1 << 20), 60_000);
         let mut options = Options::default();
         (options.discard, options.adaptive) = (false, false);
-        let report = Copier::with(options).copy(&mut server, &mut to.open().sink).unwrap();
+        let report = Copier::with_options(options).copy(&mut server, &mut to.open().sink).unwrap();
         assert_eq!((report.moved(), report.moved_by(by)), (1 << 20, 1 << 20), "{report:?}");
         assert!(!report.tried(Mechanism::Discard));
         feeder.finish().unwrap();
@@ -253,7 +253,7 @@ fn layers_are_told_and_what_they_hold_goes_first() {
     inner.write_all(b"held back").unwrap();
     let mut sink = Progress::new(inner, |n| given += n);
     let mut limited = Progress::new(source.take(150_000), |n| taken += n);
-    let mut copier = Copier::holding(b"in flight".to_vec());
+    let mut copier = Copier::with_residue(b"in flight".to_vec());
     let report = copier.copy(&mut limited, &mut sink).unwrap();
     assert_eq!((report.moved(), copier.in_flight()), (150_009, 0));
     drop((limited, sink));

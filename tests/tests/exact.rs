@@ -6,7 +6,7 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 
 use zc_std::{
-    CopyError, Fd, Opaque, Progress, ReadSource, Side, WriteSink, copy_at_most, copy_exact,
+    CopyError, Fd, Opaque, Progress, ReadSource, Side, WriteSink, copy_exact, copy_limited,
 };
 use zc_testkit::cells::{each, pairs};
 use zc_testkit::collector::Collector;
@@ -153,7 +153,7 @@ impl Arrives {
 type Copy = fn(&mut dyn ReadSource, &mut dyn WriteSink, u64) -> io::Result<u64>;
 
 const EXACT: Copy = |source, sink, n| copy_exact(source, sink, n).map(|()| n);
-const AT_MOST: Copy = |source, sink, n| copy_at_most(source, sink, n);
+const AT_MOST: Copy = |source, sink, n| copy_limited(source, sink, n);
 
 /// One that goes the fast path, and one that is planned.
 const LENGTHS: [usize; 3] = [1, 5000, 300_000];
@@ -289,7 +289,7 @@ fn the_limits_of_takes() {
         assert_eq!(limited.limit(), 2000);
 
         let mut limited = open();
-        let error = copy_at_most(&mut limited, &mut Vec::new(), 1000).unwrap_err();
+        let error = copy_limited(&mut limited, &mut Vec::new(), 1000).unwrap_err();
         let residue = copy_error(&error).residue().len() as u64;
         assert_eq!((limited.limit(), residue), (4000 - residue, 2000));
 
@@ -298,7 +298,7 @@ fn the_limits_of_takes() {
         let error = copy_exact(&mut limited, &mut Vec::new(), 1000).unwrap_err();
         assert_eq!((error.kind(), limited.limit()), (ErrorKind::UnexpectedEof, 0));
         let mut limited = open().take(10);
-        assert_eq!(copy_at_most(&mut limited, &mut Vec::new(), 10).unwrap(), 10);
+        assert_eq!(copy_limited(&mut limited, &mut Vec::new(), 10).unwrap(), 10);
     });
 }
 
@@ -338,13 +338,13 @@ fn a_source_that_may_have_more() {
         let mut out = Vec::new();
         Plain(&mut to).write_all(b"four").unwrap();
         zc_testkit::streams::until_waiting(source.get_ref(), 4);
-        let error = copy_at_most(&mut source, &mut out, 4).unwrap_err();
+        let error = copy_limited(&mut source, &mut out, 4).unwrap_err();
         let waits = copy_error(&error);
         assert_eq!((waits.moved(), waits.waits_for()), (4, Some(Side::Source)), "{error}");
         drop(to);
         // FIN comes a moment later.
         let again = loop {
-            match copy_at_most(&mut source, &mut out, 0) {
+            match copy_limited(&mut source, &mut out, 0) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
                 again => break again,
             }
@@ -397,7 +397,7 @@ fn a_source_that_fails_when_asked_for_more() {
     impl zc_std::Source for Fails<'_> {}
 
     let mut out = Vec::new();
-    let error = copy_at_most(&mut Fails(b"all of it"), &mut out, 9).unwrap_err();
+    let error = copy_limited(&mut Fails(b"all of it"), &mut out, 9).unwrap_err();
     assert_eq!((error.kind(), &out[..]), (ErrorKind::ConnectionReset, &b"all of it"[..]));
     let copy = copy_error(&error);
     assert_eq!((copy.moved(), copy.side(), copy.syscall()), (9, Some(Side::Source), Some("read")));
@@ -410,7 +410,7 @@ fn a_source_that_fails_when_asked_for_more() {
         }
     }
     impl zc_std::Source for Interrupted<'_> {}
-    assert_eq!(copy_at_most(&mut Interrupted(b"all", false), &mut Vec::new(), 3).unwrap(), 3);
+    assert_eq!(copy_limited(&mut Interrupted(b"all", false), &mut Vec::new(), 3).unwrap(), 3);
     copy_exact(&mut Interrupted(b"all", false), &mut Vec::new(), 3).unwrap();
 }
 

@@ -243,7 +243,7 @@ fn progress_that_panics_with_bytes_in_flight() {
     let in_flight = copier.in_flight();
     assert!(in_flight > 0);
     assert_eq!(FAR - source.get_ref().limit(), in_flight as u64);
-    assert_eq!(pool::lent(), 1);
+    assert_eq!(pool::in_use(), 1);
     drop(copier);
     assert_pool_is_clean();
     drop(source);

@@ -63,7 +63,7 @@ fn out_of_descriptors() {
                 if !adaptive {
                     assert_eq!(report.refused(Mechanism::Splice), Some(EMFILE));
                 }
-                assert_eq!((pool::lent(), pool::idle()), (0, 0));
+                assert_eq!((pool::in_use(), pool::idle()), (0, 0));
                 limits::set_soft(Resource::Nofile, before);
                 pool::clear(); // or the next few copies would not ask again
                 let report = Upload::new(wire).copy(false);
@@ -102,7 +102,7 @@ fn beyond_the_users_pipe_budget() {
             drop(to);
             assert_joined(&sent, &[("what arrived", &reader.join().unwrap())]);
             feeder.join().unwrap();
-            assert_eq!((pool::lent(), pool::idle()), (0, 0), "small pipes are not kept");
+            assert_eq!((pool::in_use(), pool::idle()), (0, 0), "small pipes are not kept");
 
             // With the budget free again there are pipes again.
             drop(hoard);
@@ -142,9 +142,9 @@ fn hoard_pipes() -> Result<Vec<(OwnedFd, OwnedFd)>, String> {
 #[test]
 fn pool_exhausted() {
     let _alone = alone();
-    let go_on = Arc::new(Barrier::new(pool::MAX_LENT + 1));
+    let go_on = Arc::new(Barrier::new(pool::MAX_IN_USE + 1));
     let mut copies = Vec::new();
-    for _ in 0..pool::MAX_LENT {
+    for _ in 0..pool::MAX_IN_USE {
         let (mut client, stream) = UnixStream::pair().unwrap();
         client.write_all(&[7; 100_000]).unwrap();
         drop(client);
@@ -163,12 +163,12 @@ fn pool_exhausted() {
             assert!(contents(&file) == [7; 100_000]);
         }));
     }
-    eventually("all pipes are lent", || pool::lent() == pool::MAX_LENT);
+    eventually("all pipes are lent", || pool::in_use() == pool::MAX_IN_USE);
     let report = Upload::new(Wire::Unix).copy(false);
     assert_eq!(report.refused(Mechanism::Splice), Some(ENOBUFS));
     go_on.wait();
     copies.into_iter().for_each(|copy| copy.join().unwrap());
-    assert_eq!(pool::lent(), 0);
+    assert_eq!(pool::in_use(), 0);
     assert!(pool::idle() <= pool::MAX_IDLE);
     let report = Upload::new(Wire::Unix).copy(false);
     assert_eq!(report.mechanism(), Some(Mechanism::Splice));

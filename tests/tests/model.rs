@@ -573,7 +573,7 @@ fn descriptors() -> usize {
 
 fn run(case: &Case) {
     let before = descriptors();
-    assert_eq!(zc_std::pool::lent(), 0);
+    assert_eq!(zc_std::pool::in_use(), 0);
     let expected = case.source.stream();
     let mut source = case.source.build();
     let prefix = bytes(case.sink.prefix, 0x5a);
@@ -645,7 +645,7 @@ fn run(case: &Case) {
     assert!(got[..prefix.len()] == prefix, "what was written before came out otherwise");
     assert!(got[prefix.len()..] == copied, "the sink got other bytes");
 
-    assert_eq!(zc_std::pool::lent(), 0, "a pipe was not given back");
+    assert_eq!(zc_std::pool::in_use(), 0, "a pipe was not given back");
     assert_eq!(descriptors(), before, "a descriptor leaked");
 }
 

@@ -65,7 +65,7 @@ fn leaves_no_pipe_with_an_idle_copier() {
     let _leaks = fds::no_leaks();
     let data = vec![7; 100_000];
     let mut copiers = Vec::new();
-    for _ in 0..pool::MAX_LENT + 2 {
+    for _ in 0..pool::MAX_IN_USE + 2 {
         let (mut client, stream) = UnixStream::pair().unwrap();
         let file = tempfile::tempfile().unwrap();
         let mut copier = Copier::new().adaptive(false);

@@ -139,5 +139,5 @@ fn a_panic_on_the_way_to_a_pipe_lends_none() {
     let outcome = catch_unwind(AssertUnwindSafe(|| splice_through(1 << 16)));
     drop(guard);
     assert!(outcome.is_err());
-    assert_eq!((pool::lent(), pool::idle()), (0, 0));
+    assert_eq!((pool::in_use(), pool::idle()), (0, 0));
 }

@@ -18,7 +18,7 @@ const PIECE: usize = 128 * 1024;
 fn quiet_connections_leave_half_of_them() {
     let _leaks = fds::no_leaks();
     let mut clients = Vec::new();
-    let copies: Vec<_> = (0..pool::MAX_LENT + 8)
+    let copies: Vec<_> = (0..pool::MAX_IN_USE + 8)
         .map(|_| {
             let (client, stream) = UnixStream::pair().unwrap();
             clients.push(client);
@@ -36,7 +36,7 @@ fn quiet_connections_leave_half_of_them() {
             client.write_all(&[b'x'; PIECE]).unwrap();
         }
     }
-    eventually("half of the pipes are free", || pool::lent() <= pool::MAX_LENT / 2);
+    eventually("half of the pipes are free", || pool::in_use() <= pool::MAX_IN_USE / 2);
 
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(&[b'y'; PIECE]).unwrap();
@@ -49,7 +49,7 @@ fn quiet_connections_leave_half_of_them() {
     for copy in copies {
         assert_eq!(copy.join().unwrap(), 8 * PIECE as u64);
     }
-    assert_eq!(pool::lent(), 0);
+    assert_eq!(pool::in_use(), 0);
 }
 
 /// A read that may have to wait needs no pipe, whatever went before it was spliced through.
@@ -93,7 +93,7 @@ fn a_copy_that_reads_holds_none() {
             _ => Action::Proceed,
         });
         copier.copy(&mut busy.take(LEN), file).unwrap_err();
-        assert!(copier.in_flight() > 0 && pool::lent() == 1);
+        assert!(copier.in_flight() > 0 && pool::in_use() == 1);
         drop(full);
         copier
             .copy(
@@ -115,7 +115,7 @@ fn a_copy_that_reads_holds_none() {
             file
         });
         client.write_all(&[b'x'; LEN as usize]).unwrap();
-        eventually("a pipe has come back", || (pool::idle(), pool::lent()) == (1, 0));
+        eventually("a pipe has come back", || (pool::idle(), pool::in_use()) == (1, 0));
         drop((client, other));
         assert_eq!(files::contents(&copying.join().unwrap()), [b'x'; LEN as usize]);
     }

@@ -105,5 +105,5 @@ const_assert_eq!(size_of::<Copier>(), size_of::<Transfer>() + size_of::<zc_linux
 
 // An ordinary user's pipes may hold 16384 pages by default (pipe(7)), and one of ours holds 1 MiB: no
 // process uses more than half of them up.
-const_assert!(pool::MAX_LENT * (1 << 20) <= 16384 * 4096 / 2);
-const_assert!(pool::MAX_IDLE <= pool::MAX_LENT);
+const_assert!(pool::MAX_IN_USE * (1 << 20) <= 16384 * 4096 / 2);
+const_assert!(pool::MAX_IDLE <= pool::MAX_IN_USE);

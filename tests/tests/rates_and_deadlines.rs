@@ -148,7 +148,7 @@ fn a_blocking_copy_sleeps_without_a_pipe() {
             (LEN as u64, Some(zc_std::Mechanism::Splice))
         );
         assert!(asked.get() >= 8, "portions of at most 64 KiB");
-        assert_eq!(pool::lent(), 0);
+        assert_eq!(pool::in_use(), 0);
         assert_same(&files::contents(&file), &data);
     });
     let mut read = Vec::new();
@@ -219,7 +219,7 @@ fn a_deadline_ends_the_wait_for_a_full_sink_and_for_a_rate() {
     assert_eq!(LEN - source.len(), error.moved() as usize);
     drop((reader, filled));
 
-    let mut source = Paced::with(&data[..], Pace::new(1).burst(10));
+    let mut source = Paced::with_pace(&data[..], Pace::new(1).burst(10));
     let mut out = Vec::new();
     let deadline = Instant::now() + Duration::from_millis(20);
     let error = Copier::new().deadline(deadline).copy(&mut source, &mut out).unwrap_err();
@@ -245,8 +245,11 @@ fn with_a_deadline_a_copy_waits_for_descriptors_in_non_blocking_mode() {
                 got
             });
             let copier = Copier::new().adaptive(false);
-            let mut copier =
-                if least { copier.least(1, LONG) } else { copier.deadline(Instant::now() + LONG) };
+            let mut copier = if least {
+                copier.min_rate(1, LONG)
+            } else {
+                copier.deadline(Instant::now() + LONG)
+            };
             assert_eq!(copier.copy(&mut from, &mut to).unwrap().moved(), data.len() as u64);
             drop(to);
             assert_same(&reader.join().unwrap(), &data);
@@ -261,7 +264,7 @@ fn a_source_that_gives_too_little_is_given_up_on() {
     let _leaks = fds::no_leaks();
     let (mut client, mut server) = sockets::tcp_v4();
     client.write_all(b"drip").unwrap();
-    let mut copier = Copier::new().least(1 << 20, Duration::from_millis(20));
+    let mut copier = Copier::new().min_rate(1 << 20, Duration::from_millis(20));
     let file = files::empty();
     let error = copier.copy(&mut server, &mut &file).unwrap_err();
     assert_eq!((error.kind(), error.side()), (ErrorKind::TimedOut, Some(Side::Source)));
@@ -276,7 +279,7 @@ fn a_source_that_is_there_is_fast_enough() {
     let (mut client, mut server) = sockets::unix();
     client.write_all(&[7; 50_000]).unwrap();
     drop(client);
-    let mut copier = Copier::new().least(u64::MAX, LONG);
+    let mut copier = Copier::new().min_rate(u64::MAX, LONG);
     let mut slow = zc_std::Progress::new(files::empty(), |_| thread::yield_now());
     assert_eq!(copier.copy(&mut server, &mut slow).unwrap().moved(), 50_000);
     // Nor of files, which do not wait.

@@ -201,7 +201,7 @@ fn the_short_way_tells_every_layer() {
         fn downstream(&mut self) -> Downstream<'_> {
             self.0.downstream()
         }
-        fn given(&mut self, n: u64) {
+        fn delivered(&mut self, n: u64) {
             self.1.borrow_mut().push(("sink", n));
         }
     }

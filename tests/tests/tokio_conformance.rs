@@ -189,7 +189,7 @@ where
     fn downstream(&mut self) -> Downstream<'_, Io> {
         Downstream::through(&mut self.inner)
     }
-    fn given(&mut self, n: u64) {
+    fn delivered(&mut self, n: u64) {
         if FAULT != UNCOUNTED {
             self.bytes += n;
         }

@@ -120,13 +120,13 @@ fn a_stalled_connection_holds_64_kib() {
             for case in 0..6 {
                 let mut options = Options::default();
                 options.adaptive = adaptive;
-                let mut copier = Copier::with(options);
+                let mut copier = Copier::with_options(options);
                 let held = run(stalls(case, tight, &mut copier));
                 assert!(
                     held <= HELD + IDLE,
                     "{held} bytes, tight: {tight}, adaptive: {adaptive}, case {case}: {copier:?}"
                 );
-                assert_eq!(pool::lent(), 0, "a pipe, tight: {tight}, case {case}");
+                assert_eq!(pool::in_use(), 0, "a pipe, tight: {tight}, case {case}");
                 most = most.max(copier.take_residue().len());
             }
         }
@@ -200,7 +200,7 @@ fn no_empty_pipe_is_held_over_a_yield() {
                     assert_eq!(moved.unwrap(), data.len() as u64);
                     break;
                 }
-                let lent = pool::lent();
+                let lent = pool::in_use();
                 pool::clear();
                 let filled = pipes().iter().filter(|(.., bytes)| *bytes > 0).count();
                 assert!(lent * 2 == filled, "{lent} pipes, {filled} ends with bytes behind them");
@@ -232,7 +232,7 @@ fn a_healthy_one_beside_a_thousand(adaptive: bool) {
             let (mut a, mut b) = (unix(a), unix(b));
             let mut options = Options::default();
             options.adaptive = adaptive;
-            let mut relay = Relay::with(options);
+            let mut relay = Relay::with_options(options);
             let handle = relay.handle();
             let task = tokio::spawn(async move { relay.run(&mut a, &mut b).await.unwrap_err() });
             stalled.push((handle, task));
@@ -247,7 +247,7 @@ fn a_healthy_one_beside_a_thousand(adaptive: bool) {
             }
             tokio::task::yield_now().await;
         }
-        assert_eq!(pool::lent(), 0, "none holds a pipe while it waits");
+        assert_eq!(pool::in_use(), 0, "none holds a pipe while it waits");
 
         let ((client, a), (server, b)) = (sockets::tcp_v4(), sockets::tcp_v4());
         let data = data::bytes(1, 16 << 20);

@@ -66,7 +66,7 @@ where
             Next::WantRead { .. } => {
                 assert_eq!(transfer.in_flight(), 0, "what is in flight goes first");
                 park(&mut transfer);
-                assert_eq!(pool::lent(), 0);
+                assert_eq!(pool::in_use(), 0);
                 wait_for(&from, PollFlags::IN);
             }
             Next::WantWrite => {
@@ -230,13 +230,13 @@ fn a_new_driver_goes_on_after_want_write_with_bytes_in_the_pipe() {
     let mut transfer = transfer(false);
     transfer.options_mut().pipe_size = 8192;
     let stuck = Stuck::new(&mut transfer, false);
-    assert_eq!(pool::lent(), 1, "bytes in flight are in a pipe");
+    assert_eq!(pool::in_use(), 1, "bytes in flight are in a pipe");
     assert!(transfer.in_flight() >= 4096, "which is half full at least");
     park(&mut transfer);
-    assert_eq!(pool::lent(), 1, "and so it stays there");
+    assert_eq!(pool::in_use(), 1, "and so it stays there");
     stuck.finish(&mut transfer, Vec::new());
     park(&mut transfer);
-    assert_eq!((pool::lent(), pool::idle()), (0, 1), "the pipe went back empty");
+    assert_eq!((pool::in_use(), pool::idle()), (0, 1), "the pipe went back empty");
 }
 
 /// The same with a pipe for so much more that it is given back meanwhile.
@@ -245,9 +245,9 @@ fn a_new_driver_goes_on_after_want_write_with_bytes_out_of_the_pipe() {
     let _leaks = fds::no_leaks();
     let mut transfer = transfer(false);
     let stuck = Stuck::new(&mut transfer, false);
-    assert_eq!(pool::lent(), 1, "bytes in flight are in a pipe");
+    assert_eq!(pool::in_use(), 1, "bytes in flight are in a pipe");
     park(&mut transfer);
-    assert_eq!((pool::lent(), pool::idle()), (0, 1), "the pipe went back empty");
+    assert_eq!((pool::in_use(), pool::idle()), (0, 1), "the pipe went back empty");
     stuck.finish(&mut transfer, Vec::new());
 }
 
@@ -257,7 +257,7 @@ fn a_new_driver_goes_on_after_want_write_with_bytes_in_memory() {
     let _leaks = fds::no_leaks();
     let mut transfer = transfer(true);
     let stuck = Stuck::new(&mut transfer, true);
-    assert_eq!(pool::lent(), 0);
+    assert_eq!(pool::in_use(), 0);
     park(&mut transfer);
     stuck.finish(&mut transfer, Vec::new());
 }
@@ -292,7 +292,7 @@ fn the_residue_can_be_taken_out() {
         let in_flight = transfer.in_flight();
         let residue = transfer.take_residue();
         assert_eq!((residue.len(), transfer.in_flight()), (in_flight, 0));
-        assert_eq!(pool::lent(), 0);
+        assert_eq!(pool::in_use(), 0);
         assert!(transfer.take_residue().is_empty());
 
         // What was delivered, what was in flight, what was not taken: all of it, in order.
@@ -324,9 +324,9 @@ fn a_transfer_dropped_with_bytes_in_its_pipe_does_not_give_it_back() {
     let _leaks = fds::no_leaks();
     let mut dropped = transfer(false);
     drop(Stuck::new(&mut dropped, false));
-    assert_eq!(pool::lent(), 1);
+    assert_eq!(pool::in_use(), 1);
     drop(dropped);
-    assert_eq!((pool::lent(), pool::idle()), (0, 0), "the next copy would begin with its bytes");
+    assert_eq!((pool::in_use(), pool::idle()), (0, 0), "the next copy would begin with its bytes");
 }
 
 /// A new pair of ends: what was in flight for the old one goes first.
@@ -337,7 +337,7 @@ fn a_restart_keeps_what_is_in_flight() {
         let mut transfer = transfer(adaptive);
         let stuck = Stuck::new(&mut transfer, adaptive);
         let in_flight = transfer.in_flight();
-        transfer.restart();
+        transfer.rebind();
         transfer.options_mut().adaptive = then;
         assert_eq!((transfer.in_flight(), transfer.report().moved()), (in_flight, 0));
 
@@ -645,7 +645,7 @@ fn an_end_that_can_block_is_named() {
     let stopped = run(&mut transfer, &mut &from, &mut &files::empty(), ALL);
     assert!(matches!(stopped.next, Next::WantRead { .. }));
     assert_eq!(transfer.blocks(), Some((false, true)));
-    transfer.restart();
+    transfer.rebind();
     assert_eq!(transfer.blocks(), None, "other ends, another answer");
     let (to, mut server) = sockets::unix();
     let stopped = run(&mut transfer, &mut &file, &mut &to, ALL);
@@ -665,7 +665,7 @@ fn half_a_step_takes_or_delivers() {
             let mut taker = to.open();
             let mut transfer = transfer(adaptive);
             transfer.options_mut().half_steps = true;
-            transfer.restart();
+            transfer.rebind();
             loop {
                 let recorder = hook::record();
                 let step = step(&mut transfer, &mut giver.source, &mut taker.sink, u64::MAX);
@@ -715,7 +715,7 @@ fn options_take_effect_with_the_next_copy() {
         [(PageSharing::Never, Mechanism::ReadWrite), (PageSharing::Always, Mechanism::Splice)]
     {
         transfer.options_mut().page_sharing = sharing;
-        transfer.restart();
+        transfer.rebind();
         let (file, (mut reader, writer)) = (files::holding(&data), pipes::pipe());
         let stopped = run(&mut transfer, &mut &file, &mut &writer, ALL);
         assert!(matches!(stopped.next, Next::Ended));
@@ -762,5 +762,5 @@ fn the_end_that_was_not_ready_may_be_by_now() {
     let mut arrived = Vec::new();
     behind.read_to_end(&mut arrived).unwrap();
     assert_same(&arrived, rest);
-    transfer.restart();
+    transfer.rebind();
 }

@@ -99,7 +99,7 @@ async fn relay(kind: Kind, mut client: TcpStream, target: SocketAddr) -> io::Res
             if matches!(kind, Kind::ZcCoalesce) {
                 options.coalesce = Some(Duration::from_millis(1));
             }
-            zc_tokio::Relay::with(options).run(client, server).await?;
+            zc_tokio::Relay::with_options(options).run(client, server).await?;
         }
         Kind::Tokio(size) => {
             tokio::io::copy_bidirectional_with_sizes(client, server, size, size).await?;

@@ -82,7 +82,7 @@ impl Subject for Splicing {
         let limit = limit.unwrap_or(u64::MAX);
         let mut options = Options::default();
         options.discard = false;
-        let mut copier = Copier::with(options);
+        let mut copier = Copier::with_options(options);
         with_ends!(from, to, |from, to| { Ok(copier.copy(&mut (&*from).take(limit), to)?.moved()) })
     }
 }

@@ -84,7 +84,7 @@ impl CopyError {
     }
 
     /// Bytes taken from the source and not delivered, in order. Write them to the sink, or hand them to
-    /// `zc_std::Copier::holding`, and a new copy continues from there.
+    /// `zc_std::Copier::with_residue`, and a new copy continues from there.
     pub fn residue(&self) -> &[u8] {
         &self.residue
     }

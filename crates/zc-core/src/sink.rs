@@ -35,7 +35,7 @@ use crate::{End, PollFd, StdIo};
 ///     fn downstream(&mut self) -> Downstream<'_> {
 ///         Downstream::through(&mut self.inner)
 ///     }
-///     fn given(&mut self, n: u64) {
+///     fn delivered(&mut self, n: u64) {
 ///         self.bytes += n;
 ///     }
 /// }
@@ -60,7 +60,7 @@ pub trait Sink<Io = StdIo> {
     /// `n` bytes passed through this layer on their way downstream, without `write` being called.
     ///
     /// Each layer is told; a wrapper does not forward it.
-    fn given(&mut self, n: u64) {
+    fn delivered(&mut self, n: u64) {
         let _ = n;
     }
 }
@@ -132,7 +132,7 @@ impl<'a, Io> Downstream<'a, Io> {
     }
 
     /// A file from `offset` on, in bytes, as pwrite(2) writes it: the file's own offset is neither used
-    /// nor moved. The layer that says so moves `offset` on as bytes are [given](Sink::given). A copy into a file
+    /// nor moved. The layer that says so moves `offset` on as bytes are [delivered](Sink::delivered). A copy into a file
     /// in append mode, which Linux would write at its end all the same, fails with `InvalidInput`.
     #[inline]
     pub fn fd_at(fd: PollFd<'a>, offset: u64) -> Self {
@@ -161,8 +161,8 @@ macro_rules! forward_sink {
             (**self).downstream()
         }
         #[inline]
-        fn given(&mut self, n: u64) {
-            (**self).given(n);
+        fn delivered(&mut self, n: u64) {
+            (**self).delivered(n);
         }
     };
 }

@@ -50,7 +50,7 @@ fn copy_on(
     residue: Vec<u8>,
     before: u64,
 ) -> Result<u64, CopyError> {
-    let mut transfer = Transfer::holding(residue);
+    let mut transfer = Transfer::with_residue(residue);
     match drive(&mut transfer, source, sink) {
         Ok(moved) => Ok(before + moved),
         Err(error) => {
@@ -62,7 +62,7 @@ fn copy_on(
 }
 
 /// Steps until the end, starting with what `transfer` has in flight. Call
-/// [`restart`](Transfer::restart) before, or [`resume`](Transfer::resume) if the ends are those of the last
+/// [`rebind`](Transfer::rebind) before, or [`resume`](Transfer::resume) if the ends are those of the last
 /// call.
 ///
 /// Blocks as the descriptors do. Whatever the outcome, bytes in flight stay in `transfer`, and nothing else

@@ -23,7 +23,7 @@ pub enum Kind {
     /// A Multipath TCP connection.
     Mptcp,
     /// Another stream socket: a Unix one, as a rule.
-    Stream,
+    StreamSocket,
     /// A pipe or FIFO.
     Pipe,
     /// The null device, which drops spliced pages without looking at them.
@@ -61,7 +61,7 @@ impl Kind {
 
     /// Whether it is a socket.
     pub fn is_socket(self) -> bool {
-        matches!(self, Kind::Tcp | Kind::Mptcp | Kind::Stream | Kind::Messages)
+        matches!(self, Kind::Tcp | Kind::Mptcp | Kind::StreamSocket | Kind::Messages)
     }
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for Kind {
             Kind::File => "regular file",
             Kind::Tcp => "TCP socket",
             Kind::Mptcp => "MPTCP socket",
-            Kind::Stream => "stream socket",
+            Kind::StreamSocket => "stream socket",
             Kind::Pipe => "pipe",
             Kind::Null => "null device",
             Kind::Messages => "socket of messages",
@@ -115,7 +115,7 @@ impl Nature {
             return Nature::of(fd);
         }
         let is_stream = sys::is_stream(fd.fd()) == Ok(true);
-        let kind = if is_stream { Kind::Stream } else { Kind::Messages };
+        let kind = if is_stream { Kind::StreamSocket } else { Kind::Messages };
         Nature { kind, ..Nature::unasked() }
     }
 
@@ -144,7 +144,7 @@ fn of_socket(fd: BorrowedFd<'_>) -> Result<Kind, Errno> {
     Ok(match sys::protocol(fd)? {
         Protocol::Tcp => Kind::Tcp,
         Protocol::Mptcp => Kind::Mptcp,
-        Protocol::OtherStream => Kind::Stream,
+        Protocol::OtherStream => Kind::StreamSocket,
         Protocol::Messages => Kind::Messages,
     })
 }

@@ -25,7 +25,7 @@ pub struct Patience {
     /// When to give up.
     pub deadline: Option<Instant>,
     /// How many bytes the source has to give in every so much time that is spent waiting for it.
-    pub least: Option<(u64, Duration)>,
+    pub min_rate: Option<(u64, Duration)>,
 }
 
 /// The patience of one copy, and how much of it is left.
@@ -47,9 +47,9 @@ struct Least {
 impl Watch {
     /// `None`: without end.
     pub(crate) fn new(patience: &Patience) -> Option<Self> {
-        let Patience { deadline, least } = *patience;
+        let Patience { deadline, min_rate } = *patience;
         let least =
-            least.map(|(bytes, every)| Least { bytes, every, got: 0, waited: Duration::ZERO });
+            min_rate.map(|(bytes, every)| Least { bytes, every, got: 0, waited: Duration::ZERO });
         (deadline.is_some() || least.is_some()).then_some(Watch { deadline, least })
     }
 

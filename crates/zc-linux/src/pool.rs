@@ -21,7 +21,7 @@ use crate::sys;
 ///
 /// At the default size they can hold 32 MiB: half of what all the pipes of an ordinary user may,
 /// before new ones shrink.
-pub const MAX_LENT: usize = 32;
+pub const MAX_IN_USE: usize = 32;
 
 /// The most empty pipes kept for later.
 pub const MAX_IDLE: usize = 8;
@@ -44,7 +44,7 @@ const COUNT: u64 = 0xffff;
 /// Whether so many pipes are lent out that no copy should keep one while it waits: half of them are
 /// reserved for copies that have bytes to move.
 pub(crate) fn is_scarce() -> bool {
-    lent() > MAX_LENT / 2
+    in_use() > MAX_IN_USE / 2
 }
 
 /// How many empty pipes are kept for later.
@@ -66,9 +66,9 @@ pub fn idle() -> usize {
 /// It takes no lock. Copies on other threads may change the answer at once.
 ///
 /// ```
-/// assert_eq!(zc_linux::pool::lent(), 0, "nothing is being copied");
+/// assert_eq!(zc_linux::pool::in_use(), 0, "nothing is being copied");
 /// ```
-pub fn lent() -> usize {
+pub fn in_use() -> usize {
     let (process, count) = unpack(LENT.load(Ordering::Relaxed));
     if process == this_process() { count } else { 0 }
 }
@@ -93,7 +93,7 @@ pub fn clear() {
 ///
 /// # Errors
 ///
-/// As for a new pipe, and `ENOBUFS` when [`MAX_LENT`] are lent out, or the kernel has refused one lately.
+/// As for a new pipe, and `ENOBUFS` when [`MAX_IN_USE`] are lent out, or the kernel has refused one lately.
 pub(crate) fn lend(size: usize) -> Result<Lent, Errno> {
     if !count_one_more() {
         return Err(Errno::NOBUFS);
@@ -202,7 +202,7 @@ fn count_one_more() -> bool {
     LENT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |packed| {
         let (process, count) = unpack(packed);
         let count = if process == this_process() { count } else { 0 };
-        (count < MAX_LENT).then(|| (this_process() << COUNT.count_ones()) + count as u64 + 1)
+        (count < MAX_IN_USE).then(|| (this_process() << COUNT.count_ones()) + count as u64 + 1)
     })
     .is_ok()
 }

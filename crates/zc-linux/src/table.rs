@@ -101,7 +101,7 @@ const PIPE_PIECE: u64 = 32 * 1024;
 const READ_WRITE: Row = Row { route: &[Way::ReadWrite], piece: u64::MAX, pays: Pay::Always };
 
 pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
-    use Kind::{File, Mptcp, Null, Pipe, Stream, Tcp};
+    use Kind::{File, Mptcp, Null, Pipe, StreamSocket, Tcp};
     use Way::{CopyFileRange, Discard, ReadWrite, Sendfile, SpliceDirect, SpliceThrough};
 
     // What comes from a socket or pipe may be pages of a file, too: of the sender's, if it used sendfile on
@@ -114,7 +114,7 @@ pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
         // sendfile and splice lend page-cache pages to the receiver instead of copying them, so a later
         // write to the file changes bytes that were already sent. For sockets everyone lives with it;
         // for pipes it has surprised people (rust-lang/rust#108283).
-        (File, Tcp | Mptcp | Stream) if may_share => {
+        (File, Tcp | Mptcp | StreamSocket) if may_share => {
             (&[Sendfile, ReadWrite], SEND_PIECE, Pay::Always)
         }
         (File, Null) if sharing != PageSharing::Never => {
@@ -128,24 +128,26 @@ pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
         (Mptcp, Null) => (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Never),
         // The size of the pieces decides what comes after Discard, which costs less than a read of any size.
         (Tcp, Null) => (&[Discard, SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&USUAL)),
-        (Tcp | Mptcp | Stream, File | Null) => {
+        (Tcp | Mptcp | StreamSocket, File | Null) => {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&USUAL))
         }
         // TCP sends foreign pages one by one, which takes longer than copying them. Its own are large.
-        (Stream, Tcp | Mptcp) if may_share => (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Never),
+        (StreamSocket, Tcp | Mptcp) if may_share => {
+            (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Never)
+        }
         // Not straight into a pipe that is another process's: a splice that waits for a socket keeps the
         // pipe it fills locked all the while (splice_file_to_pipe), and its reader is stuck, even with
         // bytes in the pipe.
-        (Stream, Pipe) if may_share => {
+        (StreamSocket, Pipe) if may_share => {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&PASSED_ON))
         }
-        (Tcp | Mptcp | Stream, Tcp | Mptcp | Stream | Pipe) if may_share => {
+        (Tcp | Mptcp | StreamSocket, Tcp | Mptcp | StreamSocket | Pipe) if may_share => {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&USUAL))
         }
         // From a pipe straight into a file or socket one call would wait with that pipe locked, and with
         // write access to the file's file system, which fsfreeze(8) waits for and every writer for it.
         (Pipe, File) => (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Always),
-        (Pipe, Tcp | Mptcp | Stream) if may_share => {
+        (Pipe, Tcp | Mptcp | StreamSocket) if may_share => {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Always)
         }
         // Between two pipes the kernel waits with neither locked.

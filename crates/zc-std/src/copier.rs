@@ -103,10 +103,10 @@ impl Copier {
     /// let mut options = Options::default();
     /// options.discard = false;
     /// # let (mut source, mut sink) = (&b"abc"[..], std::io::sink());
-    /// assert_eq!(Copier::with(options).copy(&mut source, &mut sink)?.moved(), 3);
+    /// assert_eq!(Copier::with_options(options).copy(&mut source, &mut sink)?.moved(), 3);
     /// # Ok::<(), zc_std::CopyError>(())
     /// ```
-    pub fn with(options: Options) -> Self {
+    pub fn with_options(options: Options) -> Self {
         Copier { transfer: Transfer::new(options), ..Copier::default() }
     }
 
@@ -128,12 +128,12 @@ impl Copier {
     /// assert_eq!(failed.moved(), 0);
     ///
     /// let mut elsewhere = Vec::new();
-    /// Copier::holding(failed.into_residue()).copy(&mut &stream, &mut elsewhere)?;
+    /// Copier::with_residue(failed.into_residue()).copy(&mut &stream, &mut elsewhere)?;
     /// assert_eq!(elsewhere, b"all of it");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn holding(residue: Vec<u8>) -> Self {
-        Copier { transfer: Transfer::holding(residue), ..Copier::default() }
+    pub fn with_residue(residue: Vec<u8>) -> Self {
+        Copier { transfer: Transfer::with_residue(residue), ..Copier::default() }
     }
 
     /// How large the pipes to splice through should be, in bytes; by default 1 MiB.
@@ -213,7 +213,7 @@ impl Copier {
     /// When to give up: the copy fails with `TimedOut` once this time has come, or with the next call that
     /// returns after it. Never, by default.
     ///
-    /// With a deadline or a [least rate](Copier::least) a copy waits by poll(2), whatever mode its descriptors are in,
+    /// With a deadline or a [least rate](Copier::min_rate) a copy waits by poll(2), whatever mode its descriptors are in,
     /// for the deadline at the longest, and does not stop with `WouldBlock`. A sink in blocking mode that takes nothing
     /// is waited for by the call that writes to it: put a socket in non-blocking mode, or set its
     /// [write timeout](std::net::TcpStream::set_write_timeout). A `read` or `write` of a type of yours is waited for,
@@ -248,8 +248,8 @@ impl Copier {
     /// [rate limit](crate::Paced). It says nothing about sources that do not wait: files, and types of yours.
     /// How waiting is done changes as with a [deadline](Copier::deadline).
     #[must_use]
-    pub fn least(mut self, bytes: u64, time: Duration) -> Self {
-        self.patience.least = Some((bytes, time));
+    pub fn min_rate(mut self, bytes: u64, time: Duration) -> Self {
+        self.patience.min_rate = Some((bytes, time));
         self
     }
 
@@ -266,7 +266,7 @@ impl Copier {
         R: Read + Source + ?Sized,
         W: Write + Sink + ?Sized,
     {
-        self.transfer.restart();
+        self.transfer.rebind();
         self.drive(reader, writer)
     }
 

@@ -13,7 +13,7 @@ use crate::{Sink, Source};
 /// stop with `WouldBlock`. To resume, make the copy with a [`Copier`](crate::Copier) in the first
 /// place: it keeps the bytes in flight. After this function, write the error's
 /// [`residue`](crate::CopyError::residue) before you copy again, or hand the residue to
-/// [`Copier::holding`](crate::Copier::holding).
+/// [`Copier::with_residue`](crate::Copier::with_residue).
 ///
 /// # Errors
 ///

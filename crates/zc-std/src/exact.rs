@@ -57,18 +57,18 @@ where
 ///
 /// ```
 /// use std::io::ErrorKind;
-/// use zc_std::{CopyError, copy_at_most};
+/// use zc_std::{CopyError, copy_limited};
 ///
 /// let mut out = Vec::new();
-/// assert_eq!(copy_at_most(&mut &b"twelve bytes"[..], &mut out, 12)?, 12);
+/// assert_eq!(copy_limited(&mut &b"twelve bytes"[..], &mut out, 12)?, 12);
 ///
-/// let error = copy_at_most(&mut &b"thirteen byte"[..], &mut Vec::new(), 12).unwrap_err();
+/// let error = copy_limited(&mut &b"thirteen byte"[..], &mut Vec::new(), 12).unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::FileTooLarge);
 /// let copy = CopyError::from_io(&error).unwrap();
 /// assert_eq!((copy.moved(), copy.residue()), (12, &b"e"[..]));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn copy_at_most<R, W>(reader: &mut R, writer: &mut W, n: u64) -> io::Result<u64>
+pub fn copy_limited<R, W>(reader: &mut R, writer: &mut W, n: u64) -> io::Result<u64>
 where
     R: Read + Source + ?Sized,
     W: Write + Sink + ?Sized,

@@ -140,7 +140,7 @@ impl<F: AsFd> Sink for FileAt<F> {
     fn downstream(&mut self) -> Downstream<'_> {
         Downstream::fd_at(PollFd::stream(self.file.as_fd()), self.offset)
     }
-    fn given(&mut self, n: u64) {
+    fn delivered(&mut self, n: u64) {
         self.moved(n);
     }
 }

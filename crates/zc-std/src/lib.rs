@@ -15,7 +15,7 @@
 //! ```
 //!
 //! - [`ReadFrom::read_from`] and [`copy()`] copy until the end of input, or a limit.
-//! - [`copy_exact`] and [`copy_at_most`] know how long the source is to be: a peer that dies ends its
+//! - [`copy_exact`] and [`copy_limited`] know how long the source is to be: a peer that dies ends its
 //!   connection as one that is done does.
 //! - [`copy!`] takes types that have not opted in, too, and [`probe`] is for libraries that say `R: Read`.
 //! - [`Copier`] is the stateful form: options, a [`Report`] of what was done, and copies that can be
@@ -52,16 +52,16 @@
 //!
 //! Nothing wakes a copy that waits for a descriptor but the descriptor: shut the socket down, from any thread, and it
 //! returns at once. A copy that keeps moving bytes ends when its source says so ([`copy()`] shows one). It gives up by
-//! itself at a [deadline](Copier::deadline), or on [too slow a source](Copier::least). In every case what has been
+//! itself at a [deadline](Copier::deadline), or on [too slow a source](Copier::min_rate). In every case what has been
 //! taken is delivered, or handed back. Under tokio a dropped future is enough: `zc-tokio` is cancel-safe.
 //!
 //! # Limits
 //!
 //! | of | by |
 //! |---|---|
-//! | how much | `take(n)`, [`copy_exact`], [`copy_at_most`] |
+//! | how much | `take(n)`, [`copy_exact`], [`copy_limited`] |
 //! | how fast | [`Paced`] |
-//! | how long, how slow | [`Copier::deadline`], [`Copier::least`] |
+//! | how long, how slow | [`Copier::deadline`], [`Copier::min_rate`] |
 //! | which part of a file | [`FileAt`] |
 //! | memory | 256 KiB a thread, and 32 pipes of 1 MiB a process ([`pool`]); see [`Copier::pipe_size`] |
 //!
@@ -119,7 +119,7 @@ mod read_from;
 
 pub use copier::Copier;
 pub use copy::copy;
-pub use exact::{copy_at_most, copy_exact};
+pub use exact::{copy_exact, copy_limited};
 pub use fd::Fd;
 pub use file_at::FileAt;
 pub use opaque::Opaque;
@@ -131,8 +131,8 @@ pub use engine::{Kind, Mechanism, Options, PageSharing, Report};
 #[cfg(feature = "conformance")]
 pub use zc_core::conformance;
 pub use zc_core::{
-    AsRawPollFd, CopyError, Custom, Downstream, IsStream, Pace, PollFd, ReadFrom, ReadSource, Side,
-    Sink, Source, StdIo, Upstream, WriteSink, driver,
+    AsRawPollFd, CopyError, Custom, Downstream, End, IsStream, Pace, PollFd, ReadFrom, ReadSource,
+    Side, Sink, Source, StdIo, Upstream, WriteSink, driver,
 };
 #[cfg(all(
     any(target_os = "linux", target_os = "android"),

@@ -41,11 +41,11 @@ pub struct Paced<S, C = fn() -> Instant> {
 impl<S> Paced<S> {
     /// `bytes_per_second` of `inner`, 0 counting as 1, in bursts of what passes in 20 ms.
     pub fn new(inner: S, bytes_per_second: u64) -> Self {
-        Paced::with(inner, Pace::new(bytes_per_second))
+        Paced::with_pace(inner, Pace::new(bytes_per_second))
     }
 
     /// `inner`, no faster than `pace`.
-    pub fn with(inner: S, pace: Pace) -> Self {
+    pub fn with_pace(inner: S, pace: Pace) -> Self {
         Paced { inner, pace, clock: Instant::now }
     }
 }

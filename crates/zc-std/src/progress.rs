@@ -123,7 +123,7 @@ impl<Io, T: Sink<Io>, F: FnMut(u64)> Sink<Io> for Progress<T, F> {
     fn downstream(&mut self) -> Downstream<'_, Io> {
         Downstream::through(&mut self.inner)
     }
-    fn given(&mut self, n: u64) {
+    fn delivered(&mut self, n: u64) {
         self.moved(n);
     }
 }

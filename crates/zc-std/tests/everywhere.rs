@@ -125,7 +125,7 @@ fn a_deadline_and_a_least_rate_end_a_wait() -> io::Result<()> {
     let mut copier = Copier::new().deadline(Instant::now() + Duration::from_millis(30));
     let error = copier.copy(&mut stream, &mut out).unwrap_err();
     assert_eq!((error.kind(), error.moved(), &out[..]), (ErrorKind::TimedOut, 4, &b"some"[..]));
-    let mut copier = Copier::new().least(1000, Duration::from_millis(30));
+    let mut copier = Copier::new().min_rate(1000, Duration::from_millis(30));
     let error = copier.copy(&mut stream, &mut out).unwrap_err();
     assert_eq!((error.kind(), error.side()), (ErrorKind::TimedOut, Some(Side::Source)));
     Ok(())
@@ -149,7 +149,7 @@ fn a_file_at_an_offset_leaves_the_files_own() -> io::Result<()> {
 #[test]
 fn a_descriptor_says_what_it_is() -> io::Result<()> {
     assert_eq!(Fd::new(tempfile::tempfile()?)?.kind(), Kind::File);
-    assert_eq!(Fd::new(UnixStream::pair()?.0)?.kind(), Kind::Stream);
+    assert_eq!(Fd::new(UnixStream::pair()?.0)?.kind(), Kind::StreamSocket);
     assert_eq!(Fd::new(io::pipe()?.0)?.kind(), Kind::Pipe);
     assert_eq!(Fd::new(std::net::UdpSocket::bind("127.0.0.1:0")?)?.kind(), Kind::Messages);
     Ok(())

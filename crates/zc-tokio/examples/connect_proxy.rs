@@ -71,7 +71,7 @@ async fn tunnel(request: Request<Incoming>, mut server: TcpStream) -> io::Result
     let mut client = Rewind::new(parts.read_buf, parts.io.into_inner());
     let mut options = Options::default();
     options.idle_timeout = Some(Duration::from_secs(300));
-    Ok(Relay::with(options).run(&mut client, &mut server).await?)
+    Ok(Relay::with_options(options).run(&mut client, &mut server).await?)
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ async fn relay_to(client: TcpStream, peer: SocketAddr, target: &str) -> io::Resu
 
     let mut options = Options::default();
     options.idle_timeout = Some(Duration::from_secs(300));
-    let mut relay = Relay::with(options);
+    let mut relay = Relay::with_options(options);
     let meter = relay.handle();
     let mut every = tokio::time::interval(Duration::from_secs(10));
     every.tick().await;

@@ -47,7 +47,7 @@ async fn store(mut client: TcpStream, path: &Path) -> io::Result<()> {
     let mut file = File::create_new(path).await?;
     let mut options = Options::default();
     options.idle_timeout = Some(Duration::from_secs(60));
-    let mut copier = Copier::with(options);
+    let mut copier = Copier::with_options(options);
     let bytes = copier.run(&mut (&mut client).take(MOST), &mut file).await?;
     file.sync_all().await?;
     client.write_all(format!("{bytes}\n").as_bytes()).await

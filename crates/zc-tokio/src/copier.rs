@@ -55,11 +55,11 @@ impl Default for Copier {
 impl Copier {
     /// A copier with the default options.
     pub fn new() -> Self {
-        Copier::with(Options::default())
+        Copier::with_options(Options::default())
     }
 
     /// A copier that goes about its work as `options` say. Those that are about two ways have no effect.
-    pub fn with(options: Options) -> Self {
+    pub fn with_options(options: Options) -> Self {
         let flow = Flow::new(options.linux(), Then::Flush);
         let mut copier = Copier { flow, session: Session::new(options) };
         copier.limit();
@@ -105,10 +105,11 @@ impl Copier {
         self.flow.transfer_mut().take_residue()
     }
 
-    /// Readies it for other ends. Bytes in flight stay, and are delivered first; count and limit begin anew.
-    pub fn restart(&mut self) {
-        self.flow.restart();
-        self.session.restart();
+    /// Readies it for other ends. **Bytes in flight stay, and go to the new sink**, before any others: those of
+    /// another connection have to be [taken out](Copier::take_residue) first. Count and limit begin anew.
+    pub fn rebind(&mut self) {
+        self.flow.rebind();
+        self.session.rebind();
         self.limit();
     }
 
@@ -122,7 +123,7 @@ impl Copier {
     ///
     /// The first error, which says where and what. Everything stays here, and it may be run again: after a
     /// timeout it has as much time again.
-    /// A reset by a peer is said again by every later run, until a [`restart`](Self::restart): what was cut off never
+    /// A reset by a peer is said again by every later run, until a [`rebind`](Self::rebind): what was cut off never
     /// looks like an end.
     pub async fn run<R, W>(&mut self, source: &mut R, sink: &mut W) -> Result<u64, Error>
     where
@@ -173,7 +174,7 @@ impl Copier {
         W: AsyncSink,
     {
         if self.flow.is_done() && !self.session.was_ended() {
-            self.restart();
+            self.rebind();
         }
         self.flow.begin();
         loop {

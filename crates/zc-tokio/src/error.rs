@@ -38,9 +38,9 @@ pub enum Operation {
     /// Shutting a sink down, to pass on the end of input.
     Shutdown,
     /// Nothing moved either way for as long as the idle timeout.
-    Idle,
+    IdleTimeout,
     /// One way has ended, and nothing moved the other for as long as the half-close timeout.
-    HalfClose,
+    HalfCloseTimeout,
     /// It was told to stop.
     Abort,
 }
@@ -53,8 +53,8 @@ impl fmt::Display for Operation {
             Operation::Copy => "copy",
             Operation::Flush => "flush",
             Operation::Shutdown => "shutdown",
-            Operation::Idle => "idle",
-            Operation::HalfClose => "half-close",
+            Operation::IdleTimeout => "idle",
+            Operation::HalfCloseTimeout => "half-close",
             Operation::Abort => "abort",
         })
     }

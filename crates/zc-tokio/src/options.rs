@@ -47,7 +47,7 @@ pub enum ResetPolicy {
 /// let mut options = Options::default();
 /// options.idle_timeout = Some(Duration::from_secs(300));
 /// options.end = EndPolicy::Close;
-/// let relay = Relay::with(options);
+/// let relay = Relay::with_options(options);
 /// # assert_eq!(relay.counts(), (0, 0));
 /// ```
 ///

@@ -39,7 +39,7 @@ pub enum RelayEnd {
 ///         let mut server = TcpStream::connect("127.0.0.1:80").await?;
 ///         let mut options = Options::default();
 ///         options.idle_timeout = Some(Duration::from_secs(300));
-///         match Relay::with(options).run(&mut client, &mut server).await {
+///         match Relay::with_options(options).run(&mut client, &mut server).await {
 ///             Ok((up, down)) => println!("{peer}: {up} bytes up, {down} down"),
 ///             Err(error) if error.is_disconnect() => println!("{peer}: gone, {error}"),
 ///             Err(error) => eprintln!("{peer}: {error}"),
@@ -76,11 +76,11 @@ impl Default for Relay {
 impl Relay {
     /// A relay with the default options.
     pub fn new() -> Self {
-        Relay::with(Options::default())
+        Relay::with_options(Options::default())
     }
 
     /// A relay that goes about its work as `options` say.
-    pub fn with(options: Options) -> Self {
+    pub fn with_options(options: Options) -> Self {
         let mut relay = Relay {
             there: Flow::new(options.linux(), Then::ShutDown),
             back: Flow::new(options.linux(), Then::ShutDown),
@@ -133,11 +133,12 @@ impl Relay {
         (self.there.transfer_mut().take_residue(), self.back.transfer_mut().take_residue())
     }
 
-    /// Readies it for other ends. Bytes in flight stay, and are delivered first; counts and limits begin anew.
-    pub fn restart(&mut self) {
-        self.there.restart();
-        self.back.restart();
-        self.session.restart();
+    /// Readies it for other ends. **Bytes in flight stay, and go to the new ends**, before any others: those of
+    /// another connection have to be [taken out](Relay::take_residues) first. Counts and limits begin anew.
+    pub fn rebind(&mut self) {
+        self.there.rebind();
+        self.back.rebind();
+        self.session.rebind();
         self.limit();
     }
 
@@ -152,7 +153,7 @@ impl Relay {
     ///
     /// The first error of either way, which says where and what. Everything stays here, and it may be run
     /// again: after a timeout it has as much time again.
-    /// A reset by a peer is said again by every later run, until a [`restart`](Self::restart): what was cut off never
+    /// A reset by a peer is said again by every later run, until a [`rebind`](Self::rebind): what was cut off never
     /// looks like an end.
     pub async fn run<A, B>(&mut self, a: &mut A, b: &mut B) -> Result<(u64, u64), Error>
     where
@@ -214,7 +215,7 @@ impl Relay {
         B: AsyncStream,
     {
         if self.there.is_done() && self.back.is_done() && !self.session.was_ended() {
-            self.restart();
+            self.rebind();
         }
         self.there.begin();
         self.back.begin();

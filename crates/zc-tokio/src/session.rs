@@ -58,7 +58,7 @@ impl Session {
     }
 
     /// Other ends: a new copy begins.
-    pub(crate) fn restart(&mut self) {
+    pub(crate) fn rebind(&mut self) {
         (self.counts, self.ended, self.last) = ([0; 2], 0, None);
         (self.blocked, self.unsure, self.reset) = ([None; 2], [None; 2], None);
         (self.passes_on_until, self.is_passed_on) = (None, false);
@@ -152,8 +152,8 @@ impl Session {
         let is_half = flows.len() == 2 && self.ended == 1;
         let half_close = options.half_close_timeout.filter(|_| is_half);
         let limits = [
-            (None, None, Operation::Idle, after(self.last, options.idle_timeout)),
-            (None, None, Operation::HalfClose, after(self.last, half_close)),
+            (None, None, Operation::IdleTimeout, after(self.last, options.idle_timeout)),
+            (None, None, Operation::HalfCloseTimeout, after(self.last, half_close)),
             (
                 Some(Direction::AToB),
                 Some(Side::Sink),

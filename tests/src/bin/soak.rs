@@ -39,7 +39,7 @@ fn main() -> ExitCode {
             }
         }
         let idle = pool::idle();
-        assert_eq!(pool::lent(), 0, "pipes on loan with no copy in progress");
+        assert_eq!(pool::in_use(), 0, "pipes on loan with no copy in progress");
         pool::clear();
         let now = descriptors();
         leaks += now.iter().filter(|descriptor| !open.contains(descriptor)).count();

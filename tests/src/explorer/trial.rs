@@ -102,7 +102,7 @@ fn run(scenario: &Scenario, workshop: &Workshop, faults: &Faults) -> Result<(), 
         faults.let_be();
         outcome?;
     }
-    check!(pool::lent() == 0, "{} pipes are still lent out", pool::lent());
+    check!(pool::in_use() == 0, "{} pipes are still lent out", pool::in_use());
     let (idle, closed) = before.changes();
     check!(
         idle.len() == 2 * pool::idle(),
@@ -426,9 +426,9 @@ fn copy_it_all(
             last.call.syscall == Syscall::Read && own && last.moved() == 0
         });
         check!(
-            pool::lent() == 0 || fills_half || in_flight > 0 && cannot_leave,
+            pool::in_use() == 0 || fills_half || in_flight > 0 && cannot_leave,
             "{} pipes lent out with {in_flight} bytes in flight",
-            pool::lent()
+            pool::in_use()
         );
         let low_water = source_end.low_water().map_err(harness)?;
         // Where setting it back fails again and again, nobody can, and the next copy finds what was
@@ -510,7 +510,7 @@ fn copy_it_all(
             }
             Mode::Abandon => {
                 engine = Engine::new(scenario);
-                check!(pool::lent() == 0, "a copier that is no more holds a pipe");
+                check!(pool::in_use() == 0, "a copier that is no more holds a pipe");
                 stream[delivered..taken].to_vec()
             }
             _ => Vec::new(),

@@ -222,7 +222,7 @@ fn with_bytes_in_flight() {
             let (name, _) = file_of(len);
             let mut file = File::open(name.path()).unwrap();
             let mut to = end.open(&name);
-            let mut copier = Copier::holding(b"held".to_vec());
+            let mut copier = Copier::with_residue(b"held".to_vec());
             match copier.copy(&mut file, &mut to) {
                 Ok(report) => assert!(report.moved() <= len as u64 + 8, "{}", report.moved()),
                 Err(error) => assert!(error.moved() <= 4, "{error}"),

@@ -108,10 +108,10 @@ fn stalled_copies_leave_pipes_to_healthy_ones() {
             let data = data::bytes(1, 8 << 20);
             let mut stalled: Vec<_> = (0..40).map(|_| Stalled::new(from, to, adaptive)).collect();
             stalled.iter_mut().for_each(|copy| copy.stall(&data, 64 << 10, true));
-            let lent = pool::lent();
+            let lent = pool::in_use();
             let (spliced, moved) = healthy(Stream::Tcp, Stream::Tcp, adaptive);
             assert!(spliced >= moved / 10 * 9, "{lent} pipes lent: {spliced} of {moved} spliced");
-            assert_eq!(pool::lent(), lent, "after a healthy copy");
+            assert_eq!(pool::in_use(), lent, "after a healthy copy");
             // Some of them, since TCP takes its time to recover from a window of nothing.
             stalled.into_iter().take(2).for_each(|copy| copy.resume(&data));
         });
@@ -162,7 +162,7 @@ fn a_stalled_copy_holds_little() {
                 memory + pipes <= allowed + OF_THE_THREAD,
                 "{COPIES} copies with {total} bytes in flight hold {memory} bytes of memory and \
                  {} pipes of {pipes} bytes in all",
-                pool::lent(),
+                pool::in_use(),
             );
             copies.into_iter().take(1).for_each(|copy| copy.resume(&data));
         });
@@ -193,7 +193,7 @@ fn a_copy_without_bytes_in_flight_holds_nothing() {
                     }
                     assert_eq!(copy.copier.in_flight(), 0);
                 }
-                assert_eq!(pool::lent(), 0);
+                assert_eq!(pool::in_use(), 0);
                 pool::clear();
                 let memory = heap::in_use().saturating_sub(before);
                 assert!(memory <= 512 << 10, "{COPIES} copies hold {memory} bytes");
@@ -231,7 +231,7 @@ fn a_read_in_front_of_urgent_data_holds_nothing() {
             let watch = hook::replace(move |call| {
                 if matches!(call.syscall, Syscall::Read | Syscall::Write) {
                     made.set(made.get() + 1);
-                    seen.set(seen.get().max(pool::lent()));
+                    seen.set(seen.get().max(pool::in_use()));
                 }
                 Action::Proceed
             });

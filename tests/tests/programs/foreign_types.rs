@@ -45,7 +45,7 @@ fn socket2_and_mio_sockets_are_spliced() {
         let file = files::empty();
         // mio's are in non-blocking mode; a program without an event loop waits like this.
         let mut copier =
-            Copier::new().adaptive(false).least(1, std::time::Duration::from_secs(600));
+            Copier::new().adaptive(false).min_rate(1, std::time::Duration::from_secs(600));
         assert!(took(Syscall::Splice, || {
             assert_eq!(copier.copy(&mut stream, &mut &file).unwrap().moved(), LEN as u64);
         }));

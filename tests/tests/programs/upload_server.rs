@@ -27,7 +27,7 @@ fn receive(
     let mut place = FileAt::new(file, has).map_err(CopyError::new)?;
     let mut copier = Copier::new()
         .deadline(Instant::now() + Duration::from_secs(600))
-        .least(1, Duration::from_secs(300));
+        .min_rate(1, Duration::from_secs(300));
     let mut outcome = copier.copy(&mut source, &mut place);
     while let Err(error) = &outcome
         && error.kind() == ErrorKind::StorageFull
@@ -111,7 +111,7 @@ fn gives_up_on_a_client_that_stalls() {
     client.write_all(&upload).unwrap();
     let (mut stream, _) = listener.accept().unwrap();
     let file = files::empty();
-    let mut copier = Copier::new().least(1, Duration::from_millis(100));
+    let mut copier = Copier::new().min_rate(1, Duration::from_millis(100));
     let error = copier.copy(&mut stream, &mut &file).unwrap_err();
     assert_eq!((error.kind(), error.moved()), (ErrorKind::TimedOut, 50_000));
     assert_same(&files::contents(&file), &upload);

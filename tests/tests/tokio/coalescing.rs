@@ -27,7 +27,7 @@ fn all_arrives_dropped_or_not() {
             let ((client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
             let (fed, answered) = talk(client, data.clone(), 64 * 1024);
             let (_, hears) = talk(server, b"answer".to_vec(), 6);
-            let mut relay = Relay::with(options(Duration::from_millis(1)));
+            let mut relay = Relay::with_options(options(Duration::from_millis(1)));
             let counts = loop {
                 if !drops {
                     break relay.run(&mut a, &mut b).await.unwrap();
@@ -69,7 +69,7 @@ fn a_tail_does_not_wait_for_ever() {
             server.read_exact(&mut [0]).unwrap();
             (got, client, server)
         });
-        let mut relay = Relay::with(options(Duration::from_millis(20)));
+        let mut relay = Relay::with_options(options(Duration::from_millis(20)));
         let (got, client, server) = tokio::select! {
             _ = relay.run(&mut a, &mut b) => panic!("no one has ended"),
             done = talking => done.unwrap(),
@@ -92,7 +92,9 @@ fn a_little_more_waits_for_the_delay() {
         let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
         // In a task of its own, which nothing else wakes.
         let relaying =
-            tokio::spawn(async move { Relay::with(options(DELAY)).run(&mut a, &mut b).await });
+            tokio::spawn(
+                async move { Relay::with_options(options(DELAY)).run(&mut a, &mut b).await },
+            );
         let (mut got, mut longest) = (vec![0; 100_000], Duration::ZERO);
         for _ in 0..10 {
             client.write_all(&[1; 100_000]).await.unwrap();

@@ -132,7 +132,7 @@ fn of_a_source() {
             options.adaptive = adaptive;
             // With it, a short read is taken for the last one.
             options.idle_timeout = is_timed.then_some(Duration::from_secs(60));
-            let mut copier = Copier::with(options);
+            let mut copier = Copier::with_options(options);
             let len = 7 + MESSAGES * MORE.len();
             peer.write_all(b"first, ").unwrap();
             let mut injected = 0;
@@ -221,7 +221,7 @@ fn of_a_sink() {
             let feeder = Feeder::pieces(client, data.clone(), 1 << 20);
             let mut options = Options::default();
             options.adaptive = adaptive;
-            let mut copier = Copier::with(options);
+            let mut copier = Copier::with_options(options);
             let End { mut ours, same, number, peer } = sink(of);
             let (hook, got, times) = drained(same, number, peer);
             assert_eq!(copier.run(&mut from, &mut *ours).await.unwrap(), data.len() as u64);
@@ -244,7 +244,7 @@ fn of_the_sink_of_a_download() {
             let mut from = tokio::fs::File::open(named.path()).await.unwrap();
             let mut options = Options::default();
             options.page_sharing = sharing;
-            let mut copier = Copier::with(options);
+            let mut copier = Copier::with_options(options);
             let End { mut ours, same, number, peer } = sink(of);
             let (hook, got, times) = drained(same, number, peer);
             assert_eq!(copier.run(&mut from, &mut *ours).await.unwrap(), data.len() as u64);

@@ -40,7 +40,7 @@ async fn is_gone_past(
     // However slow the peers are, and small the pieces.
     let mut options = Options::default();
     options.adaptive = false;
-    let moved = Copier::with(options).run(source, sink).await.unwrap();
+    let moved = Copier::with_options(options).run(source, sink).await.unwrap();
     assert_eq!(moved, LEN as u64, "{what}");
     let (out, into) = passed(&recorder, from, to);
     // What is not asked about, is made elsewhere or is no descriptor.

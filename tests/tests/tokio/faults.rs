@@ -34,7 +34,7 @@ fn gets_past_an_urgent_byte(options: Options) {
         client.write_all(&data[..SIDE]).unwrap();
         assert_eq!(send(&client, b"!", SendFlags::OOB), Ok(1));
         client.write_all(&data[SIDE..]).unwrap();
-        let mut relay = Relay::with(options);
+        let mut relay = Relay::with_options(options);
         let mut got = vec![0; data.len()];
         let reading = tokio::task::spawn_blocking(move || {
             (&server).read_exact(&mut got).unwrap();
@@ -64,7 +64,7 @@ fn gets_past_one_in_a_short_message(options: Options) {
     kit::run(async {
         let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
         let server = std::sync::Arc::new(server);
-        let mut relay = Relay::with(options);
+        let mut relay = Relay::with_options(options);
         // By the second it is known for a sender of messages.
         for _ in 0..TIMES {
             client.write_all(b"be").unwrap();
@@ -169,7 +169,7 @@ fn a_target_length_is_met() {
             let mut options = Options::default();
             options.limits.0 = LEN as u64;
             let relaying = async {
-                let mut relay = Relay::with(options);
+                let mut relay = Relay::with_options(options);
                 let counts = relay.run(&mut a, &mut b).await;
                 (counts, a, b)
             };

@@ -100,7 +100,7 @@ fn downloads_that_are_read() {
             let collector = Collector::start(to_peer);
             let mut options = Options::default();
             options.page_sharing = sharing;
-            let mut copier = Copier::with(options);
+            let mut copier = Copier::with_options(options);
             copier.run(&mut file, &mut to).await.unwrap();
             assert_eq!(copier.report().moved_by(Mechanism::Splice), 0, "{:?}", copier.report());
             drop(to);
@@ -136,7 +136,7 @@ fn a_stalled_download_holds_little() {
             quiet = if copier.count() == before { quiet + 1 } else { 0 };
         }
         assert!(copier.in_flight() <= 64 * 1024, "{copier:?}");
-        assert_eq!(pool::lent(), 0);
+        assert_eq!(pool::in_use(), 0);
         let collector = Collector::start(to_peer);
         assert_eq!(copier.run(&mut file, &mut to).await.unwrap(), data.len() as u64);
         drop(to);
@@ -157,7 +157,7 @@ fn an_upload_that_waits_for_its_client_holds_nothing() {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         assert!(kit::poll_once(copier.run(&mut from, &mut file)).await.is_none());
-        assert_eq!((copier.in_flight(), pool::lent()), (0, 0));
+        assert_eq!((copier.in_flight(), pool::in_use()), (0, 0));
         assert_same(&contents(&named), &data);
         drop(client);
         assert_eq!(copier.run(&mut from, &mut file).await.unwrap(), data.len() as u64);
@@ -264,7 +264,7 @@ fn holes_are_kept_if_asked_for() {
             let mut from = File::open(named.path()).await.unwrap();
             let mut options = Options::default();
             options.keep_holes = keeps;
-            let mut copier = Copier::with(options);
+            let mut copier = Copier::with_options(options);
             assert_eq!(copier.run(&mut from, &mut to).await.unwrap(), layout.0);
             assert_same(&contents(&target), &contents(&named));
             let holes = copier.report().holes();
@@ -289,7 +289,7 @@ fn a_full_device_keeps_what_is_in_flight() {
         let error = copier.run(&mut from, &mut full).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::StorageFull, "{error}");
         let (named, mut file) = empty();
-        copier.restart();
+        copier.rebind();
         let moved = copier.run(&mut from, &mut file).await.unwrap();
         assert_eq!(moved, data.len() as u64);
         drop(feeder);

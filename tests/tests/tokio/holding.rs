@@ -29,7 +29,7 @@ fn idle_it_holds_nothing_but_its_ends() {
         };
         assert_same(&got, &data);
         assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
-        assert_eq!((pool::lent(), relay.in_flight()), (0, (0, 0)));
+        assert_eq!((pool::in_use(), relay.in_flight()), (0, (0, 0)));
         pool::clear();
         assert_eq!(fds::census(), before);
     });
@@ -101,7 +101,7 @@ fn a_turn_and_the_most_in_flight_are_kept() {
         client.write_all(&[7; 150_000]).unwrap();
         let mut options = Options::default();
         options.turn = 10_000;
-        let mut copier = Copier::with(options);
+        let mut copier = Copier::with_options(options);
         let mut counts = vec![0];
         while copier.count() < 100_000 {
             assert!(kit::poll_once(copier.run(&mut from, &mut to)).await.is_none());
@@ -117,7 +117,7 @@ fn a_turn_and_the_most_in_flight_are_kept() {
         });
         let mut options = Options::default();
         options.most_in_flight = 5000;
-        let mut copier = Copier::with(options);
+        let mut copier = Copier::with_options(options);
         while !feeding.is_finished() {
             let _ = kit::poll_once(copier.run(&mut from, &mut to)).await;
             assert!(copier.in_flight() <= 5000);
@@ -198,7 +198,7 @@ fn a_hundred_stalled_relays() {
         }
         let most = relays.iter().map(|(relay, ..)| relay.in_flight().0).max().unwrap();
         assert!(0 < most && most <= 64 * 1024, "{most} bytes");
-        assert!(pool::lent() <= pool::MAX_LENT / 2 + 1, "{} pipes", pool::lent());
+        assert!(pool::in_use() <= pool::MAX_IN_USE / 2 + 1, "{} pipes", pool::in_use());
     });
 }
 
@@ -216,7 +216,7 @@ fn a_message_takes_two_calls() {
 async fn takes_two_calls(options: Options) {
     const TIMES: u64 = 200;
     let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
-    let mut relay = Relay::with(options);
+    let mut relay = Relay::with_options(options);
     let (question, mut answer) = ([7; 1024], [7; 16 * 1024]);
     let talking = async {
         for _ in 0..TIMES {

@@ -186,7 +186,7 @@ impl<Io, S: Sink<Io>> Sink<Io> for Metered<S> {
     fn downstream(&mut self) -> zc_tokio::Downstream<'_, Io> {
         zc_tokio::Downstream::through(&mut self.inner)
     }
-    fn given(&mut self, n: u64) {
+    fn delivered(&mut self, n: u64) {
         self.given += n;
     }
 }

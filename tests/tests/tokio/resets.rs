@@ -32,7 +32,7 @@ fn after_all_that_was_delivered() {
             let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
             let data = data::bytes(1, 50_000);
             client.write_all(&data).unwrap();
-            let mut relay = Relay::with(options);
+            let mut relay = Relay::with_options(options);
             while relay.counts().0 < data.len() as u64 {
                 assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
                 tokio::task::yield_now().await;
@@ -93,7 +93,7 @@ async fn floods(relay: &mut Relay, drops: bool) {
 #[test]
 fn after_what_was_in_flight() {
     for drops in [false, true] {
-        kit::run(async move { floods(&mut Relay::with(passing_on()), drops).await });
+        kit::run(async move { floods(&mut Relay::with_options(passing_on()), drops).await });
     }
 }
 
@@ -104,7 +104,7 @@ fn a_peer_that_is_stuck_puts_it_off_and_no_longer() {
         let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
         let mut options = passing_on();
         options.write_timeout = Some(Duration::from_secs(1));
-        let mut relay = Relay::with(options);
+        let mut relay = Relay::with_options(options);
         client.set_nonblocking(true).unwrap();
         let chunk = data::bytes(1, 1 << 20);
         // The clock begins with the first poll that finds the sink full; so all is sent before there is any.
@@ -135,7 +135,7 @@ fn from_either_end() {
         client.shutdown(std::net::Shutdown::Write).unwrap();
         server.write_all(b"answer").unwrap();
         let mut a = tokio::io::BufReader::new(tokio::io::BufWriter::new(a));
-        let mut relay = Relay::with(passing_on());
+        let mut relay = Relay::with_options(passing_on());
         while relay.counts().1 < 6 {
             assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
             tokio::task::yield_now().await;
@@ -154,9 +154,9 @@ fn from_either_end() {
 #[test]
 fn after_a_restart_an_end_is_an_end() {
     kit::run(async {
-        let mut relay = Relay::with(passing_on());
+        let mut relay = Relay::with_options(passing_on());
         floods(&mut relay, false).await;
-        relay.restart();
+        relay.rebind();
         let ((client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
         let (talks, answers) = crate::relays::talk(client, b"hello".to_vec(), 5);
         let listens = Collector::start(server.try_clone().unwrap());
@@ -177,7 +177,7 @@ fn after_a_restart_an_end_is_an_end() {
 fn by_a_copy_to_its_sink_and_to_its_source() {
     kit::run(async {
         let ((mut client, mut from), (server, mut to)) = (kit::tcp(), kit::tcp());
-        let mut copier = Copier::with(passing_on());
+        let mut copier = Copier::with_options(passing_on());
         client.write_all(b"some").unwrap();
         while copier.count() < 4 {
             assert!(kit::poll_once(copier.run(&mut from, &mut to)).await.is_none());
@@ -193,7 +193,7 @@ fn by_a_copy_to_its_sink_and_to_its_source() {
         assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
 
         let ((client, mut from), (server, mut to)) = (kit::tcp(), kit::tcp());
-        let mut copier = Copier::with(passing_on());
+        let mut copier = Copier::with_options(passing_on());
         assert!(kit::poll_once(copier.run(&mut from, &mut to)).await.is_none());
         sockets::reset(server);
         let error = copier.run(&mut from, &mut to).await.unwrap_err();
@@ -208,7 +208,7 @@ fn by_a_copy_to_its_sink_and_to_its_source() {
 fn a_unix_stream_ends_as_ever() {
     kit::run(async {
         let ((client, mut a), (mut server, mut b)) = (kit::tcp(), kit::unix());
-        let mut relay = Relay::with(passing_on());
+        let mut relay = Relay::with_options(passing_on());
         assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
         sockets::reset(client);
         assert!(relay.run(&mut a, &mut b).await.unwrap_err().is_disconnect());
@@ -242,7 +242,7 @@ fn a_reset_that_is_reported_stays_one() {
             // With other ends it begins anew.
             let ((client, mut a), (_server, mut b)) = (kit::tcp(), kit::tcp());
             drop(client);
-            copier.restart();
+            copier.rebind();
             assert_eq!(copier.run(&mut a, &mut b).await.unwrap(), 0);
         });
     }

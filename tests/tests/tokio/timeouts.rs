@@ -26,11 +26,12 @@ fn options(set: impl FnOnce(&mut Options)) -> Options {
 fn a_relay_that_idles_stops_and_goes_on() {
     kit::run_paused(async {
         let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
-        let mut relay = Relay::with(options(|options| options.idle_timeout = Some(TIMEOUT)));
+        let mut relay =
+            Relay::with_options(options(|options| options.idle_timeout = Some(TIMEOUT)));
         let begun = Instant::now();
         let error = relay.run(&mut a, &mut b).await.unwrap_err();
         assert!(begun.elapsed() >= TIMEOUT, "{:?}", begun.elapsed());
-        assert_eq!((error.operation(), error.direction()), (Operation::Idle, None));
+        assert_eq!((error.operation(), error.direction()), (Operation::IdleTimeout, None));
         assert!(error.is_timeout() && !error.is_disconnect());
 
         // A byte either way begins it anew.
@@ -58,7 +59,8 @@ fn a_relay_that_idles_stops_and_goes_on() {
 fn dropped_futures_do_not_put_it_off() {
     kit::run_paused(async {
         let ((_client, mut a), (_server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
-        let mut relay = Relay::with(options(|options| options.idle_timeout = Some(TIMEOUT)));
+        let mut relay =
+            Relay::with_options(options(|options| options.idle_timeout = Some(TIMEOUT)));
         let begun = Instant::now();
         let error = loop {
             tokio::select! {
@@ -68,7 +70,7 @@ fn dropped_futures_do_not_put_it_off() {
             }
             assert!(begun.elapsed() < 2 * TIMEOUT);
         };
-        assert_eq!(error.operation(), Operation::Idle);
+        assert_eq!(error.operation(), Operation::IdleTimeout);
     });
 }
 
@@ -76,7 +78,8 @@ fn dropped_futures_do_not_put_it_off() {
 fn a_half_closed_relay_has_a_time_of_its_own() {
     kit::run_paused(async {
         let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
-        let mut relay = Relay::with(options(|options| options.half_close_timeout = Some(TIMEOUT)));
+        let mut relay =
+            Relay::with_options(options(|options| options.half_close_timeout = Some(TIMEOUT)));
         let talking = async {
             sleep(TIMEOUT * 10).await; // … whole, it may be idle
             client.shutdown().await.unwrap();
@@ -86,7 +89,7 @@ fn a_half_closed_relay_has_a_time_of_its_own() {
         };
         let (stopped, last) = tokio::join!(relay.run(&mut a, &mut b), talking);
         let error = stopped.unwrap_err();
-        assert_eq!((error.operation(), error.counts()), (Operation::HalfClose, (0, 6)));
+        assert_eq!((error.operation(), error.counts()), (Operation::HalfCloseTimeout, (0, 6)));
         assert!(last.elapsed() >= TIMEOUT - Duration::from_millis(10), "{:?}", last.elapsed());
         drop(server);
         assert_eq!(relay.run(&mut a, &mut b).await.unwrap(), (0, 6));
@@ -97,7 +100,8 @@ fn a_half_closed_relay_has_a_time_of_its_own() {
 fn an_end_that_takes_nothing_runs_out_of_time() {
     kit::run_paused(async {
         let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
-        let mut relay = Relay::with(options(|options| options.write_timeout = Some(TIMEOUT)));
+        let mut relay =
+            Relay::with_options(options(|options| options.write_timeout = Some(TIMEOUT)));
         let sending = async {
             let chunk = vec![7; 1 << 20];
             let mut sent = 0;
@@ -129,9 +133,10 @@ fn an_end_that_takes_nothing_runs_out_of_time() {
 fn a_copy_has_them_too() {
     kit::run_paused(async {
         let ((_client, mut a), mut out) = (kit::tcp_tasks(), Vec::new());
-        let mut copier = Copier::with(options(|options| options.idle_timeout = Some(TIMEOUT)));
+        let mut copier =
+            Copier::with_options(options(|options| options.idle_timeout = Some(TIMEOUT)));
         let error = copier.run(&mut a, &mut out).await.unwrap_err();
-        assert_eq!(error.operation(), Operation::Idle);
+        assert_eq!(error.operation(), Operation::IdleTimeout);
     });
 }
 
@@ -145,7 +150,8 @@ fn bytes_behind_urgent_data_wait_for_50_milliseconds() {
         client.write_all(b"be").await.unwrap();
         assert_eq!(send(&client, b"!", SendFlags::OOB), Ok(1));
         client.write_all(b"fore").await.unwrap();
-        let mut relay = Relay::with(options(|options| options.idle_timeout = Some(TIMEOUT)));
+        let mut relay =
+            Relay::with_options(options(|options| options.idle_timeout = Some(TIMEOUT)));
         let (begun, mut got) = (Instant::now(), [0; 6]);
         tokio::select! {
             _ = relay.run(&mut a, &mut b) => panic!("no one has ended"),
@@ -167,7 +173,7 @@ fn a_reset_is_put_off_for_so_long() {
             let (mut client, mut a) = kit::tcp();
             let (server, b) = sockets::tight(sockets::tcp_v4());
             let mut b = kit::ours_of(b);
-            let mut relay = Relay::with(options(|options| {
+            let mut relay = Relay::with_options(options(|options| {
                 (options.reset, options.write_timeout) = (ResetPolicy::PassOn, timeout);
             }));
             client.set_nonblocking(true).unwrap();
@@ -204,7 +210,7 @@ fn without_a_timeout_no_timer_is_needed() {
 fn drain_and_close_ends_both() {
     kit::run_paused(async {
         let ((client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
-        let mut relay = Relay::with(options(|options| options.end = EndPolicy::Close));
+        let mut relay = Relay::with_options(options(|options| options.end = EndPolicy::Close));
         server.write_all(b"what is there").await.unwrap();
         let (mut from_a, mut to_a) = client.into_split();
         let outcome = tokio::join!(relay.run(&mut a, &mut b), async {
@@ -305,7 +311,7 @@ fn a_paced_stream_waits_in_its_own_read() {
     kit::run_paused(async {
         let begun = Instant::now();
         let pace = zc_tokio::Pace::new(1000).burst(100);
-        let (mut paced, mut got) = (zc_tokio::Paced::with(&[7; 1100][..], pace), Vec::new());
+        let (mut paced, mut got) = (zc_tokio::Paced::with_pace(&[7; 1100][..], pace), Vec::new());
         assert_eq!(paced.read_to_end(&mut got).await.unwrap(), 1100);
         assert_eq!(got, [7; 1100]);
         assert!(begun.elapsed() >= Duration::from_millis(950), "{:?}", begun.elapsed());

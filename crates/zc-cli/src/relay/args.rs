@@ -27,7 +27,7 @@ The exit status is then 0.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Relay {
-    /// Address to listen on: HOST:PORT or unix:PATH
+    /// Address to listen on: HOST:PORT, PORT or unix:PATH
     pub(crate) listen: Endpoint,
     /// Address to relay every connection to
     pub(crate) target: Endpoint,

@@ -119,7 +119,7 @@ async fn relay(
     within: Duration,
     options: Options,
 ) -> Ended {
-    let (begun, mut relay) = (Instant::now(), zc_tokio::Relay::with(options));
+    let (begun, mut relay) = (Instant::now(), zc_tokio::Relay::with_options(options));
     let how = match Stream::connect(target, within).await {
         Ok(mut server) => match client.relay(&mut server, &mut relay).await {
             Ok(_) => How::Closed,

@@ -64,7 +64,7 @@
 //! | [`Order`](Property::Order) | the bytes are those that reading gives | … that writing delivers |
 //! | [`Limit`](Property::Limit) | as many as reading gives; as much of the input is left | no more than writing delivers |
 //! | [`Buffered`](Property::Buffered) | bytes read ahead are shown, and fall by what was consumed | bytes held back go out first |
-//! | [`Count`](Property::Count) | `taken` is counted like `read` | `given` is counted like `write` |
+//! | [`Count`](Property::Count) | `taken` is counted like `read` | `delivered` is counted like `write` |
 //! | [`State`](Property::State) | what is observed of it is as after reading | … as after writing |
 //! | [`End`](Property::End) | it ends, or fails, where reading does, and stays ended | |
 //! | [`Errors`](Property::Errors) | `WouldBlock` loses nothing | `WouldBlock` takes nothing |

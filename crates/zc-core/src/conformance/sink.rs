@@ -48,7 +48,7 @@ const JAMS: usize = 6;
 ///     fn downstream(&mut self) -> Downstream<'_> {
 ///         Downstream::through(&mut self.inner)
 ///     }
-///     fn given(&mut self, n: u64) {
+///     fn delivered(&mut self, n: u64) {
 ///         self.bytes += n;
 ///     }
 /// }
@@ -160,7 +160,7 @@ impl<'k, S: SinkAccess> SinkKit<'k, S> {
             if let Err((past, written)) = observe.compare(number, sink) {
                 let message = format!(
                     "what is observed of it is {past}, and {written} after writing alone: a type that has to \
-                     see the bytes must say `Downstream::opaque`, one that counts them must do so in `given`"
+                     see the bytes must say `Downstream::opaque`, one that counts them must do so in `delivered`"
                 );
                 let failure = Failure::new(Property::State, at, message);
                 outcome = Err(failure.during(script.up_to(noted[number]).to_string()));
@@ -441,7 +441,7 @@ impl<S: SinkAccess> Run<S> {
         }
         Err(self.failure(
             Property::Count,
-            format!("it has taken {taken} bytes and counted {counted}: count in `given` too"),
+            format!("it has taken {taken} bytes and counted {counted}: count in `delivered` too"),
         ))
     }
 

@@ -93,7 +93,7 @@ pub fn tell<R: Source, W: Sink>(source: &mut R, sink: &mut W, taken: u64, delive
         #[inline(always)]
         fn drop(&mut self) {
             if self.1 > 0 {
-                in_drop(|| self.0.given(self.1));
+                in_drop(|| self.0.delivered(self.1));
             }
         }
     }

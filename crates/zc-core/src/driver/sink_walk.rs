@@ -60,7 +60,7 @@ impl<Io> Drop for Tell<'_, '_, Io> {
     fn drop(&mut self) {
         let delivered = self.delivered.get();
         if delivered > 0 {
-            in_drop(|| self.layer.given(delivered));
+            in_drop(|| self.layer.delivered(delivered));
         }
     }
 }

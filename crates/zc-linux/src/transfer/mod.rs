@@ -85,7 +85,7 @@ const STALL_MEMORY: u8 = 8;
 /// # What it does not keep
 ///
 /// A plan holds for the two ends of the last step. Before a step with others, call
-/// [`restart`](Transfer::restart): that keeps the bytes in flight, which go first, and nothing else.
+/// [`rebind`](Transfer::rebind): that keeps the bytes in flight, which go first, and nothing else.
 ///
 /// A sink that may hold bytes back is flushed before bytes go past it ([`Next::FlushSink`]), and again after
 /// every step that did not answer [`Next::Again`], since its owner may have written to it meanwhile.
@@ -127,12 +127,12 @@ impl Transfer {
     }
 
     /// A transfer with the default options and `residue` in flight, which is delivered first.
-    pub fn holding(residue: Vec<u8>) -> Self {
+    pub fn with_residue(residue: Vec<u8>) -> Self {
         Transfer { flight: Flight::of(residue), ..Transfer::default() }
     }
 
     /// How it goes about its work. What is changed within a copy may take effect at once, or with the next
-    /// [`restart`](Transfer::restart).
+    /// [`rebind`](Transfer::rebind).
     pub fn options_mut(&mut self) -> &mut Options {
         &mut self.options
     }
@@ -152,13 +152,14 @@ impl Transfer {
         self.place
     }
 
-    /// What was done since the last [`restart`](Transfer::restart) or [`resume`](Transfer::resume).
+    /// What was done since the last [`rebind`](Transfer::rebind) or [`resume`](Transfer::resume).
     pub fn report(&self) -> &Report {
         &self.report
     }
 
-    /// Readies it for other ends. Bytes in flight stay, and are delivered first; nothing else is kept.
-    pub fn restart(&mut self) {
+    /// Readies it for other ends. **Bytes in flight stay, and go to the new sink**, before any others: those of
+    /// another connection have to be [taken out](Transfer::take_residue) first. Nothing else is kept.
+    pub fn rebind(&mut self) {
         self.place = Place::default();
         (self.has_compared, self.has_places) = (false, None);
         self.replan();
@@ -239,7 +240,7 @@ impl Transfer {
     /// message of a socket that keeps their boundaries is taken whole, whatever the budget.)
     ///
     /// Every layer of the two ends is told what went by it, also where the step fails. Between
-    /// [`restart`](Transfer::restart)s the two ends must stay the same.
+    /// [`rebind`](Transfer::rebind)s the two ends must stay the same.
     ///
     /// # Errors
     ///

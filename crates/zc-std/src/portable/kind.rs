@@ -40,7 +40,7 @@ impl Kind {
             }
             FileType::Socket => match rustix::net::getsockname(fd)?.address_family() {
                 AddressFamily::INET | AddressFamily::INET6 => Kind::Tcp,
-                _ => Kind::Stream,
+                _ => Kind::StreamSocket,
             },
             _ => Kind::Other,
         })
@@ -48,6 +48,6 @@ impl Kind {
 
     /// Whether it is a socket.
     pub fn is_socket(self) -> bool {
-        matches!(self, Kind::Tcp | Kind::Stream | Kind::Messages)
+        matches!(self, Kind::Tcp | Kind::StreamSocket | Kind::Messages)
     }
 }

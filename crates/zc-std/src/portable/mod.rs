@@ -35,17 +35,17 @@ impl Transfer {
         Transfer { options, ..Transfer::default() }
     }
 
-    pub(crate) fn holding(residue: Vec<u8>) -> Self {
+    pub(crate) fn with_residue(residue: Vec<u8>) -> Self {
         Transfer { buffer: Buffer::from(residue), ..Transfer::default() }
     }
 
-    pub(crate) fn restart(&mut self) {
+    pub(crate) fn rebind(&mut self) {
         self.report = Report::default();
     }
 
     /// Nothing is known of the ends that could still hold.
     pub(crate) fn resume(&mut self) {
-        self.restart();
+        self.rebind();
     }
 
     pub(crate) fn in_flight(&self) -> usize {

@@ -13,7 +13,7 @@ use crate::{ReadSource, Side, WriteSink};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Patience {
     pub(crate) deadline: Option<Instant>,
-    pub(crate) least: Option<(u64, Duration)>,
+    pub(crate) min_rate: Option<(u64, Duration)>,
 }
 
 /// The patience of one copy, and how much of it is left.
@@ -32,7 +32,7 @@ impl Watch {
 
     /// Whether a copy goes on after this error, once it has waited.
     pub(super) fn waits_out(&self, error: &io::Error) -> bool {
-        let bounded = self.patience.deadline.is_some() || self.patience.least.is_some();
+        let bounded = self.patience.deadline.is_some() || self.patience.min_rate.is_some();
         bounded && error.kind() == ErrorKind::WouldBlock
     }
 
@@ -52,7 +52,7 @@ impl Watch {
 
     pub(super) fn saw(&mut self, bytes: u64) {
         self.got = self.got.saturating_add(bytes);
-        if self.patience.least.is_some_and(|(least, _)| self.got >= least) {
+        if self.patience.min_rate.is_some_and(|(least, _)| self.got >= least) {
             (self.got, self.spent) = (0, Duration::ZERO);
         }
     }

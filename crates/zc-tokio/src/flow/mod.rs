@@ -149,8 +149,8 @@ impl Flow {
     }
 
     /// Readies it for other ends, with what is in flight.
-    pub(crate) fn restart(&mut self) {
-        self.transfer.restart();
+    pub(crate) fn rebind(&mut self) {
+        self.transfer.rebind();
         (self.place, self.phase, self.waits) = (Place::default(), Phase::Copying, Waits::No);
         self.delivered = 0;
         (self.from, self.to) = (None, None);

@@ -52,7 +52,7 @@ impl Flow {
         }
         let has_had_its_turn = outcome.is_pending() && self.waits == Waits::No;
         // Over a yield, which is short, only an empty pipe is given back, or any that others could use.
-        let is_scarce = zc_linux::pool::lent() > zc_linux::pool::MAX_LENT / 2;
+        let is_scarce = zc_linux::pool::in_use() > zc_linux::pool::MAX_IN_USE / 2;
         if !has_had_its_turn || self.transfer.in_flight() == 0 || is_scarce {
             self.transfer.park();
         }

@@ -129,7 +129,7 @@ impl Trial {
         let exact = [a, b]
             .iter()
             .all(|kind| matches!(kind, EndKind::Unix | EndKind::Tcp | EndKind::Opaque));
-        let mut relay = Relay::with(self.options());
+        let mut relay = Relay::with_options(self.options());
         let mut drops = Dropping::new(self.scenario.drops);
         let mut errors = 0;
         loop {
@@ -194,7 +194,7 @@ impl Trial {
         stage.feed_half().map_err(harness)?;
         let exact = !matches!(from, SourceKind::Buffered | SourceKind::Chain | SourceKind::Rewound)
             && to != SinkKind::Buffered;
-        let mut copier = Copier::with(self.options());
+        let mut copier = Copier::with_options(self.options());
         let mut drops = Dropping::new(self.scenario.drops);
         let mut errors = 0;
         loop {
@@ -261,7 +261,7 @@ fn stays_reset(error: &Error, again: &Option<Result<(), Error>>) -> Result<(), S
 }
 
 fn leaves_nothing(before: &Census) -> Result<(), String> {
-    check(pool::lent() == 0, || format!("{} pipes are still lent out", pool::lent()))?;
+    check(pool::in_use() == 0, || format!("{} pipes are still lent out", pool::in_use()))?;
     let (idle, closed) = before.changes();
     check(idle.len() == 2 * pool::idle() && closed.is_empty(), || {
         format!("{idle:?} are open, {closed:?} closed, with {} pipes in the pool", pool::idle())
