@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod api;
 mod bench;
 mod ci;
 mod cost;
@@ -27,6 +28,7 @@ struct Cli {
 enum Chore {
     /// Run what the gate runs
     Ci,
+    Api(api::Args),
     Bench(bench::Args),
     /// Build the tool as it is handed out, with manual pages and completions
     Dist,
@@ -42,6 +44,7 @@ enum Chore {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Ci => ci::run(),
+        Chore::Api(args) => api::run(&args),
         Chore::Bench(args) => bench::run(&args),
         Chore::Dist => dist::run(),
         Chore::Explore(args) => kit::run("explore", &args),

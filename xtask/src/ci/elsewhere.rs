@@ -127,6 +127,13 @@ fn if_installed(root: &Path, outcome: &mut Outcome) -> Result<(), Box<dyn Error>
     } else {
         outcome.missing.push("cargo-deny (licences)");
     }
+    if crate::api::is_to_be_had() {
+        run_one(root, "cargo run -q -p xtask -- api --check", &[])?;
+        outcome.checks += 1;
+        outcome.checked.push("cargo-public-api");
+    } else {
+        outcome.missing.push("cargo-public-api (docs/api)");
+    }
     let tag = Command::new("git")
         .args(["describe", "--tags", "--abbrev=0"])
         .current_dir(root)
