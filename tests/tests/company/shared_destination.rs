@@ -6,7 +6,7 @@ use std::thread::{self, Scope};
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_send_buffer_size_force;
-use zc_std::hook::{self, Action};
+use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Fd, Progress, ReadFrom};
 use zc_testkit::apart::{apart, apart_with_the_tool};
 use zc_testkit::cells::{each, joined, pairs};
@@ -398,6 +398,51 @@ fn another_copy_that_fails() {
             let all = files::contents(&file);
             let written: Vec<u8> = all.iter().copied().filter(|&byte| byte != 0).collect();
             assert_woven(&written, &[(1, delivered), (2, LEN)]);
+        });
+    });
+}
+
+/// Where others have written behind a range whose splice has failed, it is filled: they would have a gap before theirs.
+#[test]
+fn a_write_behind_a_range_that_cannot_be_spliced() {
+    apart(|| {
+        each(pairs(&Stream::ALL, &[true, false]), |&(from, adaptive)| {
+            let _leaks = fds::no_leaks();
+            let (data, file) = (thread_of(1, 40_000), files::on_disk(b""));
+            let (to, source) = from.open();
+            let feeder = Feeder::pieces(Plain(to), data.clone(), data.len());
+            let (fd, mut others) = (file.as_raw_fd(), file.try_clone().unwrap());
+            let (mut has_failed, mut have_written) = (false, false);
+            let hook = hook::replace(move |call| match call.syscall {
+                Syscall::Splice if call.to == Some(fd) && !has_failed => {
+                    has_failed = true;
+                    Action::Fail(28) // ENOSPC
+                }
+                Syscall::Seek if call.from == Some(fd) && has_failed && !have_written => {
+                    have_written = true;
+                    others.write_all(b"theirs").unwrap();
+                    Action::Proceed
+                }
+                _ => Action::Proceed,
+            });
+            let mut source = Fd::new(source).unwrap();
+            let mut copier = Copier::new().adaptive(adaptive);
+            let outcome = copier.copy(&mut source, &mut &file);
+            drop(hook);
+            let moved = outcome.map_or_else(
+                |error| {
+                    assert_eq!(error.raw_os_error(), Some(28), "{error}");
+                    error.moved()
+                },
+                // What is read and written meets no splice.
+                |report| report.moved(),
+            );
+            let all = files::contents(&file);
+            assert!(all.iter().all(|&byte| byte != 0), "a gap in {} bytes", all.len());
+            let theirs = all.windows(6).filter(|six| six == b"theirs").count();
+            assert_eq!(all.len() as u64, moved + 6 * theirs as u64);
+            assert_eq!(files::position(&file), all.len() as u64);
+            drop((source, feeder));
         });
     });
 }
