@@ -22,7 +22,8 @@
 //!   resumed where an error left them.
 //! - [`Progress`] reports bytes as they move, at full speed; [`Paced`] limits how fast they do; [`Opaque`] lets any `Read` or `Write`
 //!   take part; [`Fd`] lets any descriptor; [`FileAt`] is a file from an offset of its own on.
-//! - [`Transfer`] is what all of these drive: a state machine whose steps never wait, for event loops.
+//! - [`Transfer`] is what is under these: a state machine for event loops. On descriptors in
+//!   non-blocking mode no step waits.
 //! - [`Source`] and [`Sink`] are for types of your own.
 //! - `hook` and `conformance`, each behind the feature of that name, are for your tests.
 //!
@@ -35,7 +36,7 @@
 //!
 //! | from \\ to | regular file | TCP, Unix stream | pipe | /dev/null | anything else |
 //! |---|---|---|---|---|---|
-//! | regular file | copy_file_range, then splice through a pipe | sendfile | read/write; splice on request | sendfile | read/write |
+//! | regular file | copy_file_range, then splice through a pipe | sendfile | read/write; splice with `PageSharing::Always` | sendfile | read/write |
 //! | TCP | splice through a pipe | splice through a pipe | splice through a pipe | discard | read/write |
 //! | Unix stream | splice through a pipe | splice through a pipe | splice through a pipe | splice through a pipe | read/write |
 //! | pipe, FIFO | splice through a pipe | splice through a pipe | splice | splice | read/write |
