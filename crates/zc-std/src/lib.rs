@@ -49,6 +49,20 @@
 //! process could want. Where read/write is known to be cheaper, a copy uses that instead;
 //! [`Copier::adaptive`] turns it off.
 //!
+//! # Rules that keep bytes safe
+//!
+//! - After an error, what was taken has either arrived ([`CopyError::moved`]) or is in [`CopyError::residue`]: deliver
+//!   that before anything else. A [`Copier`] keeps it instead, and delivers it first when it copies again.
+//! - `Ok` means that the source ended or a limit was reached, and not that the sender was done. If you know the length,
+//!   use [`copy_exact`].
+//! - A wrapper names the layer that it wraps (`Upstream::through(&mut self.inner)`), never one below it, whose buffer or
+//!   limit would be left out. The feature `conformance` tests that.
+//! - A `BufWriter` that a copy wrote to, because it could not bypass it, still needs its own flush.
+//! - A file's pages may be lent to a socket: do not write to the file until the peer has read them, or set
+//!   [`PageSharing::Never`].
+//! - `Ok` says that the socket or file has accepted the bytes. Whether the peer has read them only the peer can say, and
+//!   a file is on the disk after its `sync_all`.
+//!
 //! # Cancelling
 //!
 //! Nothing wakes a copy that waits for a descriptor but the descriptor: shut the socket down, from any thread, and it
