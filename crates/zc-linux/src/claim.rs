@@ -1,4 +1,4 @@
-//! A range of a file that is one step's to move.
+//! The range of a file that one step moves.
 //!
 //! read(2), write(2) and lseek(2) take the lock of an open file's offset. splice, sendfile and
 //! copy_file_range without an offset of their own take and set it without that lock (still so in Linux
@@ -47,7 +47,7 @@ impl KnownEnd {
     }
 }
 
-/// A range of a file that is one step's to move.
+/// The range of a file that one step moves.
 #[derive(Debug)]
 pub(crate) struct Claim<'fd> {
     fd: PollFd<'fd>,

@@ -137,7 +137,7 @@ impl Transfer {
         &mut self.options
     }
 
-    /// How it goes about its work.
+    /// The options.
     pub fn options(&self) -> &Options {
         &self.options
     }
