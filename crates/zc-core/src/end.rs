@@ -7,8 +7,8 @@ use crate::PollFd;
 pub struct End<'fd> {
     /// The descriptor.
     pub fd: PollFd<'fd>,
-    /// The offset of the next byte, in bytes, for a layer that keeps its own. `None`: the descriptor's, which
-    /// everyone who has the file open through it shares.
+    /// The offset of the next byte, in bytes, for a layer that keeps its own. `None`: the open file's own,
+    /// which all that share it move.
     pub offset: Option<u64>,
 }
 

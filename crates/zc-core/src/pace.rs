@@ -71,8 +71,8 @@ impl Pace {
 
     /// How many bytes may pass at once after a pause, at least 1.
     ///
-    /// A stream that keeps up comes in portions of half as many: the larger they are, the fewer calls it takes,
-    /// and below some 32 KiB splicing does not pay.
+    /// A stream that keeps up moves in portions of half a burst. Larger portions take fewer calls; below about
+    /// 32 KiB splicing does not pay.
     #[must_use]
     pub fn burst(mut self, bytes: u64) -> Self {
         self.burst = bytes.max(1);

@@ -58,7 +58,7 @@ pub trait ReadFrom<By = Custom> {
     fn read_from<S: Read + Source>(&mut self, source: S) -> io::Result<u64>;
 }
 
-/// The [`ReadFrom`] parameter of types that bring their own implementation.
+/// Marks [`ReadFrom`] impls of types of your own. It is the default parameter.
 #[derive(Debug)]
 pub enum Custom {}
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::{End, PollFd, StdIo};
 
-/// What the kernel needs to put bytes past a type's own `Write`.
+/// A sink of bytes that says how the kernel may put them past its own `Write`.
 ///
 /// With the defaults a sink is simply written to. A type with a descriptor says
 /// [`Downstream::fd`]; a wrapper that hands bytes on unchanged says [`Downstream::through`]; one
@@ -57,7 +57,7 @@ pub trait Sink<Io = StdIo> {
         Downstream::opaque()
     }
 
-    /// `n` bytes passed through this layer on their way downstream, without `write` being called.
+    /// The engine delivered `n` bytes through this layer without calling its `write`.
     ///
     /// Each layer is told; a wrapper does not forward it.
     fn delivered(&mut self, n: u64) {

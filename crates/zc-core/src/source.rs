@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use crate::{End, PollFd};
 
-/// The types of std and yours, that `Read` and `Write`: the parameter of [`Source`] and
-/// [`Sink`](crate::Sink) wherever it is left out.
+/// Marks `Source` and `Sink` impls for types that implement std's `Read` and `Write`. It is their
+/// default parameter.
 #[derive(Debug)]
 pub enum StdIo {}
 
-/// What the kernel needs to take bytes past a type's own `Read`.
+/// A source of bytes that says how the kernel may take them past its own `Read`.
 ///
 /// Every method has a default, and with the defaults a source is simply read: correct, never
 /// offloaded. Three kinds of type say more:
@@ -92,7 +92,7 @@ pub trait Source<Io = StdIo> {
         debug_assert_eq!(n, 0, "a source that buffers must implement consume_buffered");
     }
 
-    /// `n` bytes passed through this layer on their way from upstream, without `read` being called.
+    /// The engine took `n` bytes through this layer without calling its `read`.
     ///
     /// Each layer is told; a wrapper does not forward it. Limits fall here, meters count here.
     fn taken(&mut self, n: u64) {
@@ -175,7 +175,7 @@ impl<'a, Io> Upstream<'a, Io> {
         Self::new(Origin::Opaque)
     }
 
-    /// Nothing comes after the buffered bytes: a source that is all in memory.
+    /// A source that is all in memory: nothing comes after the [buffered](Source::buffered) bytes.
     #[inline]
     pub fn spent() -> Self {
         Self::new(Origin::Spent).ends_for_good()
@@ -220,9 +220,9 @@ impl<'a, Io> Upstream<'a, Io> {
     /// No more than `n` bytes by the next step, at least 1: half of a rate limit, of which
     /// [`not_before`](Upstream::not_before) is the other. See [`Pace`](crate::Pace).
     ///
-    /// It says nothing of how many bytes there are, as [`limit`](Upstream::limit) does: the kernel moves what is to
-    /// be long from the first byte on as it moves what is long. Say it beside a `not_before`, too: its time may have
-    /// come when the engine looks. A message is taken whole all the same.
+    /// Unlike [`limit`](Upstream::limit) it does not make a copy a small one: the kernel moves its bytes from
+    /// the first on. Set it beside a `not_before`, too, whose time may have come when the engine looks. A
+    /// message is still taken whole.
     #[must_use]
     #[inline]
     pub fn step_limit(mut self, n: u64) -> Self {

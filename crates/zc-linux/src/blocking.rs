@@ -171,7 +171,7 @@ fn run(
                     None => thread::sleep(time.saturating_duration_since(Instant::now())),
                 }
             }
-            // It has been waited for, and is again.
+            // The next turn of the loop waits.
             Step { next: Next::WantRead { .. }, .. } if watch.is_some() => transfer.park(),
             Step { next: Next::WantRead { .. }, .. } => {
                 return Err(would_block(transfer, Side::Source));

@@ -1,4 +1,4 @@
-//! A range of a file that is one step's to move.
+//! The range of a file that one step moves.
 //!
 //! read(2), write(2) and lseek(2) take the lock of an open file's offset. splice, sendfile and
 //! copy_file_range without an offset of their own take and set it without that lock (still so in Linux
@@ -33,7 +33,7 @@ pub(crate) struct KnownEnd {
 }
 
 impl KnownEnd {
-    /// Of what is no file, or whose length says nothing.
+    /// For a descriptor that is no file, or whose length says nothing.
     pub(crate) const NONE: KnownEnd = KnownEnd { at: u64::MAX, left: u64::MAX };
 
     /// Of a file of `len` bytes. Where it stands, the first claim finds out.
@@ -47,7 +47,7 @@ impl KnownEnd {
     }
 }
 
-/// A range of a file that is one step's to move.
+/// The range of a file that one step moves.
 #[derive(Debug)]
 pub(crate) struct Claim<'fd> {
     fd: PollFd<'fd>,
@@ -106,13 +106,13 @@ impl<'fd> Claim<'fd> {
         self.len += n;
     }
 
-    /// The first `n` bytes, to be moved by themselves. What is left of them is the whole's to give back.
+    /// A claim of the first `n` bytes alone. The whole gives back what it leaves.
     fn part(&self, n: u64) -> Self {
         Claim { fd: self.fd, start: self.start, len: n.min(self.len), is_shared: false }
     }
 
-    /// Whether the offset is a layer's own: nobody else goes on from the range's end, and what is not moved is
-    /// not missed.
+    /// Whether the offset is a layer's own: then no other process continues from the range's end, and an
+    /// unmoved rest is no gap.
     pub(crate) fn is_private(&self) -> bool {
         !self.is_shared
     }
@@ -246,7 +246,7 @@ impl<'fd> Claim<'fd> {
         self.len > 0 && flags().map_or(seems_to, |flags| flags.contains(OFlags::APPEND))
     }
 
-    /// Gives back all that is left, whoever else has the file: for an offset that no write goes by.
+    /// Gives back all that is left, even if others have the file: no write uses this offset.
     fn undo(&mut self) {
         self.clip(self.start);
     }

@@ -5,10 +5,10 @@
 //! so many bytes have arrived (or the end, or an error), and the poll's timeout bounds the delay.
 //!
 //! The option is set for the length of one poll and set back, so no way out of a copy leaves it
-//! changed; against a batch of many pieces the two calls are nothing. (What stays is a receive buffer
-//! that has room for a batch: the kernel enlarges a smaller one whose size nobody has fixed, as it
-//! would by itself for a faster sender.) The wait for the *first* byte after a pause is left
-//! to the read that follows, which sees the option as its owner set it.
+//! changed; against a batch of many pieces the two calls are nothing. (The kernel may enlarge the
+//! receive buffer to hold a batch, unless SO_RCVBUF is set, and leaves it so.) The wait for the
+//! *first* byte after a pause is left to the read that follows, which sees the option as its owner
+//! set it.
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};

@@ -9,8 +9,8 @@ use crate::sys;
 /// Bytes in flight: in a pipe or in memory; in both only where bringing them into memory has failed half-way,
 /// and then those in memory come first.
 ///
-/// Whatever becomes of the copy, they are here: a driver may be dropped, and another continue with
-/// them. A pipe is held only while there are bytes in it, or are about to be.
+/// They survive the driver: another may continue with them. A pipe is held only while there are
+/// bytes in it, or are about to be.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
     pub(crate) buffer: Buffer,

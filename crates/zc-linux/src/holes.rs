@@ -5,8 +5,8 @@
 //! process's in that moment would come from the wrong place. So the file is opened once more, by its name in
 //! /proc, asked, and closed again at once.
 //!
-//! Closing it would drop the locks that this process has on the file (fcntl(2), `F_SETLK`), whichever
-//! descriptor they were taken through. So a file that has record locks is left alone.
+//! Closing it drops this process's record locks on the file (fcntl(2)), whichever descriptor took
+//! them. So a file with record locks is left alone.
 
 use std::os::fd::AsFd;
 

@@ -119,7 +119,7 @@ impl Nature {
         Nature { kind, ..Nature::unasked() }
     }
 
-    /// Of a descriptor that nothing has to be known about.
+    /// For a descriptor whose kind does not matter.
     pub(crate) fn unasked() -> Nature {
         Nature { kind: Kind::Other, identity: ((0, 0), 0), len: 0 }
     }

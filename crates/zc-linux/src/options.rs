@@ -36,8 +36,8 @@ pub enum PageSharing {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// How large a pipe to splice through, in bytes. Any value will do. The kernel rounds it up to
-    /// a power of two pages, and grants ordinary users at most /proc/sys/fs/pipe-max-size.
+    /// How large a pipe to splice through, in bytes; 1 MiB by default. The kernel rounds it up to a
+    /// power of two pages, and grants ordinary users at most /proc/sys/fs/pipe-max-size.
     pub pipe_size: usize,
     /// Whether pages may be lent.
     pub page_sharing: PageSharing,
@@ -58,8 +58,8 @@ pub struct Options {
     /// close it would drop this process's), and where the sink is in append mode or the same file, holes are
     /// copied as zeros.
     pub keep_holes: bool,
-    /// Whether a step either takes or delivers and never does both, unless one call does: for a driver that
-    /// has one side of a step made elsewhere, off a runtime's worker for example. By default it does both.
+    /// Whether a step only takes or only delivers, unless one call does both. `false` by default. For
+    /// drivers that run one side of a step on another thread.
     pub half_steps: bool,
     /// Whether a read of a stream socket also looks whether there is more behind, in the same call (recvmmsg(2)), so
     /// that [`Step::drained`](zc_core::driver::Step::drained) means that the socket has said so: for drivers that

@@ -1,8 +1,8 @@
 //! How long a blocking copy goes on, and how slow its source may be.
 //!
-//! A call that waits cannot be told for how long, so that the wait is a poll(2) before it, whatever mode the
-//! descriptor is in. Only time spent waiting for the source counts against it: a peer is not to blame for a slow
-//! disk, nor for a rate limit of our own.
+//! No call that moves bytes takes a timeout. So the copy waits in a poll(2) before it, whatever mode the
+//! descriptor is in. Only time spent waiting for the source counts against it: a peer is not to blame for a
+//! slow disk, nor for a rate limit of our own.
 
 use std::cell::Cell;
 use std::io;

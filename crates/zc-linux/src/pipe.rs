@@ -14,8 +14,8 @@ use crate::sys;
 /// most, by default (/proc/sys/fs/pipe-max-size).
 pub(crate) const DEFAULT_SIZE: usize = 1 << 20;
 
-/// A pipe that holds fewer bytes than this is not worth splicing through. It is met when a user is
-/// past `pipe-user-pages-soft`, where new pipes have one or two pages (pipe(7)).
+/// A pipe smaller than this is not worth splicing through. The kernel grants only one or two pages
+/// to a user past `pipe-user-pages-soft` (pipe(7)).
 const MIN_SIZE: usize = 64 * 1024;
 
 /// A pipe, both ends of it, and what is in it.

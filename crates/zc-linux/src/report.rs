@@ -113,8 +113,8 @@ impl Report {
         self.tried[mechanism as usize]
     }
 
-    /// The errno with which `mechanism` refused this copy, so that the next one took over: `EXDEV`,
-    /// `EINVAL`, `ENOSYS` and so on. `None` if it was not tried or did not refuse.
+    /// The errno by which `mechanism` refused (`EXDEV`, `EINVAL`, `ENOSYS`, …), so that the next
+    /// one took over. `None` if it was not tried or did not refuse.
     pub fn refused(&self, mechanism: Mechanism) -> Option<i32> {
         self.refused[mechanism as usize]
     }

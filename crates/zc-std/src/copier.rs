@@ -158,8 +158,8 @@ impl Copier {
         self
     }
 
-    /// Whether to go by what is known of the pair of ends and by the size of what the source yields, and
-    /// switch between mechanisms (the default).
+    /// Whether zc may choose read/write where it is known to be cheaper, by the kinds of the two ends
+    /// and the size of the source's pieces. `true` by default.
     ///
     /// With `false`, the first mechanism of the [table](crate#what-moves-what) is used from the
     /// first byte on, however small the pieces and whatever it costs: to spare the processor's
@@ -197,13 +197,12 @@ impl Copier {
     /// Lets bytes of a TCP source wait up to `max_delay` for more to come, so that the small writes
     /// of a chatty sender are moved together. Off by default.
     ///
-    /// For senders that write pieces of up to a few KiB it saves most of the receiver's CPU time.
-    /// Nobody waits for bytes that a limit does not let through, nor past the end of input; a
-    /// sender that fills the queue by itself is never waited for. It works by SO_RCVLOWAT
-    /// (socket(7)), set for the length of one poll(2) at a time and set back; the kernel may enlarge the
-    /// socket's receive buffer to fit, and leaves it so. Sources other than TCP sockets in blocking mode
-    /// are not affected. `Duration::ZERO` polls without waiting; a delay too long for the clock waits
-    /// without limit.
+    /// For senders that write pieces of up to a few KiB it saves most of the receiver's CPU time. It
+    /// never waits for bytes beyond a limit, past the end of input, or for a sender that fills the queue
+    /// by itself. It works by SO_RCVLOWAT (socket(7)), set for the length of one poll(2) at a time and
+    /// set back; the kernel may enlarge the socket's receive buffer to fit, and leaves it so. Sources
+    /// other than TCP sockets in blocking mode are not affected. `Duration::ZERO` polls without waiting;
+    /// a delay too long for the clock waits without limit.
     #[must_use]
     pub fn coalesce(mut self, max_delay: Duration) -> Self {
         self.options().coalesce = Some(max_delay);
@@ -241,8 +240,9 @@ impl Copier {
         self
     }
 
-    /// Gives up on a source that yields fewer than `bytes` in every `time` that is spent waiting for it, with
-    /// `TimedOut`: clients that hold a connection open by a byte now and then. Not by default.
+    /// Fails with `TimedOut` once the source has yielded fewer than `bytes` in a `time` spent waiting for it.
+    /// Off by default. It is against clients that hold a connection open with a byte now and then
+    /// (slowloris).
     ///
     /// Only waiting for the source counts, so that no client is to blame for a slow disk or for a
     /// [rate limit](crate::Paced). It says nothing about sources that do not wait: files, and types of yours.

@@ -1,7 +1,7 @@
 //! Copies that know how long their source is to be.
 //!
-//! A peer that dies ends its connection as one that is done does: `read_from(stream.take(n))` is `Ok` with
-//! fewer than n bytes, and `Ok` with n of more.
+//! A peer that dies ends its connection just as one that has finished: `read_from(stream.take(n))` is `Ok`
+//! with fewer than n bytes, and also where more than n would come.
 
 use std::io::{self, ErrorKind, Read, Write};
 

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::{AsRawPollFd, Downstream, IsStream, Kind, Sink, Source, Upstream};
 
-/// Any descriptor as a source and sink: an `OwnedFd` from elsewhere, the raw standard input, a
-/// datagram socket.
+/// Makes a source and a sink of any descriptor: an `OwnedFd`, raw standard input, a datagram
+/// socket, another crate's socket.
 ///
 /// Reads and writes go straight to the descriptor, and block as it does:
 ///

@@ -26,8 +26,8 @@ use crate::{Downstream, PollFd, Sink, Source, Upstream};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// A sink has no end: what bounds a range is a limit of the source, as
-/// [`copy_exact`](crate::copy_exact) and `take` set it. A download in two parts, by two threads:
+/// As a sink it has no end: limit the source, by [`copy_exact`](crate::copy_exact) or `take`. A
+/// download in two parts, by two threads:
 ///
 /// ```
 /// use std::io::{Read, Write};

@@ -22,7 +22,8 @@
 //!   resumed where an error left them.
 //! - [`Progress`] reports bytes as they move, at full speed; [`Paced`] limits how fast they do; [`Opaque`] lets any `Read` or `Write`
 //!   take part; [`Fd`] lets any descriptor; [`FileAt`] is a file from an offset of its own on.
-//! - [`Transfer`] is what all of these drive: a state machine whose steps never wait, for event loops.
+//! - [`Transfer`] is what is under these: a state machine for event loops. On descriptors in
+//!   non-blocking mode no step waits.
 //! - [`Source`] and [`Sink`] are for types of your own.
 //! - `hook` and `conformance`, each behind the feature of that name, are for your tests.
 //!
@@ -35,7 +36,7 @@
 //!
 //! | from \\ to | regular file | TCP, Unix stream | pipe | /dev/null | anything else |
 //! |---|---|---|---|---|---|
-//! | regular file | copy_file_range, then splice through a pipe | sendfile | read/write; splice on request | sendfile | read/write |
+//! | regular file | copy_file_range, then splice through a pipe | sendfile | read/write; splice with `PageSharing::Always` | sendfile | read/write |
 //! | TCP | splice through a pipe | splice through a pipe | splice through a pipe | discard | read/write |
 //! | Unix stream | splice through a pipe | splice through a pipe | splice through a pipe | splice through a pipe | read/write |
 //! | pipe, FIFO | splice through a pipe | splice through a pipe | splice | splice | read/write |
@@ -47,6 +48,20 @@
 //! "Through a pipe" is through one of our own: whatever a call waits for, it holds nothing that another
 //! process could want. Where read/write is known to be cheaper, a copy uses that instead;
 //! [`Copier::adaptive`] turns it off.
+//!
+//! # Rules that keep bytes safe
+//!
+//! - After an error, what was taken has either arrived ([`CopyError::moved`]) or is in [`CopyError::residue`]: deliver
+//!   that before anything else. A [`Copier`] keeps it instead, and delivers it first when it copies again.
+//! - `Ok` means that the source ended or a limit was reached, and not that the sender was done. If you know the length,
+//!   use [`copy_exact`].
+//! - A wrapper names the layer that it wraps (`Upstream::through(&mut self.inner)`), never one below it, whose buffer or
+//!   limit would be left out. The feature `conformance` tests that.
+//! - A `BufWriter` that a copy wrote to, because it could not bypass it, still needs its own flush.
+//! - A file's pages may be lent to a socket: do not write to the file until the peer has read them, or set
+//!   [`PageSharing::Never`].
+//! - `Ok` says that the socket or file has accepted the bytes. Whether the peer has read them only the peer can say, and
+//!   a file is on the disk after its `sync_all`.
 //!
 //! # Cancelling
 //!

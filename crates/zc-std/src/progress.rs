@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 
 use crate::{Downstream, Sink, Source, Upstream};
 
-/// Reports bytes as they move, and keeps the fast path.
+/// Calls back with the number of bytes as they move; the kernel still moves them.
 ///
 /// The callback receives the number of bytes just moved (never 0): what one system call moved (at most
 /// 64 MiB between files, 512 KiB from a file to a socket), or one `read` or `write`. Around a source it

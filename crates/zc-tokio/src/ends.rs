@@ -46,8 +46,9 @@ pub trait ReadReady {
         None
     }
 
-    /// Sees to it that a file at the bottom has finished what it does, and has read nothing ahead. `false`, the
-    /// default: it is not to be gone past. A wrapper asks what it wraps. Only asked for files.
+    /// Completes what the file below has in progress, and says whether it has read nothing ahead, so that the
+    /// kernel may bypass it. `false`, the default: it may not. A wrapper asks what it wraps. Only asked for
+    /// files.
     ///
     /// # Errors
     ///

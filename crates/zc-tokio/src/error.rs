@@ -23,7 +23,7 @@ impl fmt::Display for Direction {
     }
 }
 
-/// What was being done, or waited for.
+/// What failed: a call, a timeout, or an abort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {

@@ -30,9 +30,9 @@
 //!
 //! Between `TcpStream`, `UnixStream`, their halves and pipes, bytes are spliced, through a pipe of a pool where
 //! neither end is one, or read and written, with large buffers, where that is cheaper. `Take`, `Chain`,
-//! `BufReader`, `BufWriter`, `Join` and [`Rewind`] are gone through: what a reader holds goes first, and what
-//! a writer holds back is flushed before the kernel goes past it, and whenever the source stalls. Everything
-//! else is read and written by its own `poll_read` and `poll_write`.
+//! `BufReader`, `BufWriter`, `Join` and [`Rewind`] are bypassed: what a reader has buffered goes first; what a
+//! writer holds back is flushed before the kernel bypasses it, and whenever the source stalls. Everything else
+//! is read and written by its own `poll_read` and `poll_write`.
 //!
 //! Two of tokio's types show too little of themselves, and are read and written like that:
 //!

@@ -55,21 +55,23 @@ pub enum ResetPolicy {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// The longest time for which no byte may move, either way.
+    /// Fail once no byte has moved, either way, for so long. `None`, the default: never.
     ///
     /// With it, a short read is taken for the last one, and the source is looked at again later; bytes behind TCP's
     /// urgent data may then wait for up to 50 milliseconds. Without it each read of a message looks whether there is
     /// more behind, which costs a fraction of a microsecond.
     pub idle_timeout: Option<Duration>,
-    /// The longest time for which no byte may move once one way of a relay has ended.
+    /// Fail once no byte has moved for so long after one way of a relay has ended. `None`, the default: never.
     pub half_close_timeout: Option<Duration>,
-    /// The longest time for which an end may take none of the bytes that wait for it.
+    /// Fail once an end has taken none of the bytes that wait for it for so long. `None`, the
+    /// default: never.
     pub write_timeout: Option<Duration>,
     /// What follows the end of input of one way of a relay.
     pub end: EndPolicy,
     /// What follows a reset by the peer of one end.
     pub reset: ResetPolicy,
-    /// The most bytes to take from the first end, and from the second. Then it is as if that end had closed.
+    /// The most bytes to take from the first end, and from the second. After that many, the end counts as
+    /// closed. `u64::MAX`, the default: no limit.
     pub limits: (u64, u64),
     /// How long bytes of a bulk sender over TCP may wait for more to come, at most 50 milliseconds: fewer wake-ups
     /// and calls for the same bytes. `None`, the default: not at all. A millisecond is a good value. Small messages
@@ -80,13 +82,12 @@ pub struct Options {
     /// How many bytes to move one way before other tasks have their turn; 1 MiB by default. Half as many where an
     /// end is read or written by its own `poll_` methods, which may do more with them than copy them.
     pub turn: u64,
-    /// The most bytes to have taken and not delivered, each way. Whatever it says, no more than 64 KiB are taken of
-    /// what may have to wait for its sink.
+    /// The most bytes in flight each way. No more than 64 KiB of them wait for a sink in any case.
     pub most_in_flight: u64,
     /// How large a pipe to splice through, in bytes, see [`zc_linux::Options::pipe_size`].
     pub pipe_size: usize,
-    /// Whether to go by the size of what a source yields (the default), or to use the kernel's help from the
-    /// first byte on.
+    /// Whether zc may choose read/write where it is cheaper; `true` by default. See
+    /// `zc_std::Copier::adaptive`.
     pub adaptive: bool,
     /// Whether pages may be lent.
     pub page_sharing: PageSharing,

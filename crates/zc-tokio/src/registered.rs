@@ -70,7 +70,7 @@ impl<'a> Registered<'a> {
         Registered(Of::Hidden(fd))
     }
 
-    /// A file, for whose disk another thread waits.
+    /// A file. A thread of the runtime's blocking pool makes its calls.
     #[cfg(feature = "fs")]
     pub fn file(file: &'a tokio::fs::File) -> Self {
         Registered(Of::File(file))

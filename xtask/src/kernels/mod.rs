@@ -11,7 +11,7 @@
 //! target/kernels/NAME/log.
 //!
 //! This needs apt, dpkg-deb and strip, and the packages qemu-system-x86 and debian-archive-keyring. With
-//! KVM it takes minutes, without it an hour or two, and so the gate leaves it out.
+//! KVM it takes minutes. Without, it takes so long (docs/reliability.md) that the gate leaves it out.
 
 mod debian;
 mod initramfs;

@@ -17,11 +17,11 @@ pub struct Step {
     pub taken: u64,
     /// Bytes delivered to the sink, those of earlier steps included.
     pub delivered: u64,
-    /// The source is a stream socket and gave fewer bytes than it was asked for: it had no more *bytes*, and an
-    /// edge-triggered driver (epoll(7)) that is told of the peer's end otherwise (EPOLLRDHUP, EPOLLHUP) need not
-    /// ask again to find out. The end itself may lie behind the bytes. Urgent data on TCP, and descriptors passed
-    /// along on a Unix socket, also end a read early; a driver that must not miss what lies behind them steps
-    /// until [`Next::WantRead`]. `false` says nothing.
+    /// A stream socket gave fewer bytes than it was asked for: it had no more *bytes*. `false` says nothing.
+    ///
+    /// An edge-triggered driver (epoll(7)) that hears of the peer's end by EPOLLRDHUP or EPOLLHUP need not step
+    /// again. One that must not miss what lies behind TCP's urgent data or a Unix socket's passed descriptors,
+    /// which shorten a read too, steps until [`Next::WantRead`].
     pub drained: bool,
     /// The sink's descriptor took fewer bytes than it was offered, and the rest is in flight: it is full. `false`
     /// says nothing.
@@ -37,7 +37,8 @@ pub enum Next {
     Again,
     /// The source has ended or its limit is reached, and all that was taken is delivered.
     Ended,
-    /// The sink may hold bytes back, and the next go past it: flush it, say so, and step again.
+    /// Flush the sink, call `flushed`, and step again: it may hold bytes back, and the next ones
+    /// bypass it.
     FlushSink,
     /// Only the source's own `read` can take the next bytes, at most this many.
     ReadSource(u64),

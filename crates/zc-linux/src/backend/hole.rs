@@ -5,8 +5,8 @@
 //! be cut off. The range is claimed at both ends like any other, so a hole that is the last of the file moves
 //! the offsets and the sink's end as its zeros would.
 //!
-//! To make a file longer by a hole takes two calls, and a millisecond on ext4. The data after a hole does the
-//! same for nothing: so one step has both, and only one that ends in a hole makes the calls.
+//! Ending a file in a hole takes two calls, a millisecond on ext4. Data after the hole makes them needless.
+//! So one step goes through both, and only one that ends in a hole calls.
 
 use rustix::io::Errno;
 use zc_core::End;

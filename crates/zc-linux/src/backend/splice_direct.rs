@@ -1,10 +1,9 @@
 //! From a pipe to a pipe or to the null device, or from a file to a pipe, by one
 //! [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html) call: nothing is ever in flight.
 //!
-//! The kernel takes a pipe in non-blocking mode as a wish that the whole call be non-blocking. A
-//! blocking pipe at the other end then answers EAGAIN instead of waiting; taken at its word, that
-//! makes a copy spin (golang/go#75304). Where the two ends differ in mode, a pipe of our own between them
-//! gives each the waiting it was set to.
+//! One non-blocking pipe makes the whole splice non-blocking. A blocking pipe at the other end then
+//! answers EAGAIN instead of waiting, and a copy that believes it spins (golang/go#75304). Where the two
+//! ends differ in mode, a pipe of our own between them gives each the waiting it was set to.
 
 use rustix::event::PollFlags;
 use rustix::fs::OFlags;
@@ -67,7 +66,7 @@ fn blame(from: End<'_>, to: End<'_>) -> Result<Outcome, Errno> {
     let (end, outcome) = if source.is_empty() {
         (from, Outcome::WantRead)
     } else if !source.contains(PollFlags::IN) {
-        // It has ended, which a full sink is no reason to wait with.
+        // The source has ended: report that, even if the sink is full.
         return Ok(Outcome::Unclear);
     } else if !sys::is_ready(to, PollFlags::OUT)? {
         (to, Outcome::WantWrite)

@@ -105,7 +105,7 @@ fn fill_from_file(
     let (taken, outcome) = match sys::splice((fd, Some(offset)), (pipe.write_end(), None), len) {
         Ok(0) => (0, Outcome::Nothing),
         Ok(n) => (n, Outcome::Moved { drained: false, full: false }),
-        // Whatever it is, a read meets it again.
+        // A read meets the same error again.
         Err(errno) => (0, Outcome::Refused(errno)),
     };
     pipe.put(taken);

@@ -124,7 +124,7 @@ pub struct Installed<G> {
 }
 
 impl<G> Installed<G> {
-    /// How many calls it has met: made fail, or kept short.
+    /// How many calls it has made fail or cut short.
     pub fn met(&self) -> u64 {
         self.state.lock().met
     }

@@ -1,4 +1,5 @@
-//! Replace or record the engine's system calls, for tests (feature `hook`).
+//! Hooks for tests: make the engine's system calls fail, fall short, or be recorded (feature
+//! `hook`).
 //!
 //! [`replace`] decides call by call: let it proceed, let it move less, make it fail. [`record`] keeps
 //! what was called and what came back. Both act on the calling thread alone, for as long as their

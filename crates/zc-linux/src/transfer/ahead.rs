@@ -1,4 +1,4 @@
-//! Bytes of a file, for a sink that is not there: the driver has a file's half of a step made elsewhere.
+//! The file's half of a step, for a driver that makes it on another thread, without the sink.
 
 use std::os::fd::AsRawFd;
 

@@ -17,19 +17,19 @@ use crate::pool;
 use crate::report::Mechanism;
 use crate::table::Way;
 
-/// Once the sink has been full, so much is taken at a time: what a stalled copy holds is memory that
-/// live ones could use.
+/// How much to take at a time once the sink has been full: live copies could use the memory that a
+/// stalled one holds.
 const PIECE_AFTER_STALL: u64 = 64 * 1024;
 
-/// So much is read of a socket or pipe to get past urgent data, or because a source that had nothing has
-/// something now: what comes after it can be spliced again.
+/// How much to read past urgent data, or where a source that had nothing has something again. What
+/// follows can be spliced.
 const PAST_THE_MARK: u64 = 4096;
 
 /// While pipes are scarce, so much is read before a copy asks for one again.
 const PIECE_WHILE_SCARCE: u64 = 16 * 1024;
 
-/// From this many bytes to a step on a source is a bulk sender, whose next bytes are worth waiting for
-/// together, and how many.
+/// A source that yields `BULK` bytes a step is a bulk sender; `HANDFUL` of its next bytes are worth
+/// one wake-up.
 const BULK: u64 = 16 * 1024;
 const HANDFUL: u64 = 128 * 1024;
 
@@ -40,7 +40,7 @@ impl Transfer {
     pub(super) fn between(&mut self, from: End<'_>, to: End<'_>, limit: u64, budget: u64) -> Step {
         let ends = (from.fd.fd().as_raw_fd(), to.fd.fd().as_raw_fd());
         self.meets(ends);
-        // What is not read at once may be a file that is being copied into itself, which a plan finds out.
+        // More than one read may be a file copied into itself; a plan checks that.
         let at_once = limit <= budget || from.fd.is_socket();
         if self.plan.is_none()
             && at_once
@@ -55,8 +55,7 @@ impl Transfer {
 
     /// These are the descriptors of the next step.
     ///
-    /// A source of several files and sockets goes from one to the next by itself. What was planned for one kind of
-    /// descriptor may lend another's pages unasked.
+    /// A source may switch descriptors by itself. The old plan could lend the pages of the new one unasked.
     #[inline(always)]
     pub(super) fn meets(&mut self, ends: (RawFd, RawFd)) {
         if self.ends.replace(ends).is_some_and(|before| before != ends) {

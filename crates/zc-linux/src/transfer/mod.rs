@@ -41,7 +41,7 @@ const NO_FD: RawFd = -1;
 /// again.
 const STALL_MEMORY: u8 = 8;
 
-/// Moves bytes from a source to a sink, a step at a time, and never waits by itself.
+/// Moves bytes from a source to a sink, a step at a time. It makes no call in order to wait.
 ///
 /// It owns all that a copy knows between two steps: the bytes in flight, the place in a chain of sources,
 /// the plan for this pair of ends, the counts. It borrows nothing: the two ends are handed in at each step.
@@ -109,8 +109,8 @@ pub struct Transfer {
     stalled: u8,
     /// Whether the sink has been flushed, and nothing written to it since.
     is_flushed: bool,
-    /// Whether the source's descriptors have been compared with the sink's, and whether they must be before a
-    /// byte goes there that no plan looks after.
+    /// Whether the source's descriptors have been compared with the sink's file; and whether the next byte,
+    /// which no plan covers, needs it.
     has_compared: bool,
     must_compare: bool,
     /// The sink that is known to have its bytes where its layers say.
@@ -137,7 +137,7 @@ impl Transfer {
         &mut self.options
     }
 
-    /// How it goes about its work.
+    /// The options.
     pub fn options(&self) -> &Options {
         &self.options
     }
@@ -224,7 +224,7 @@ impl Transfer {
         self.flight.buffer.take()
     }
 
-    /// The call to name where a side had nothing or took nothing: the last one tried.
+    /// The name of the last call tried, for a `WouldBlock` error.
     pub fn waiting_call(&self, side: Side) -> &'static str {
         match (self.last_tried, side) {
             (Some(Mechanism::Splice), _) => "splice",

@@ -1,4 +1,4 @@
-//! What a transfer means to do for the pair of descriptors at hand.
+//! How one transfer moves bytes between its two descriptors.
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -110,8 +110,8 @@ impl Plan {
             && (source.kind, sink.kind) == (Kind::File, Kind::File)
             && !source.is_same_file(&sink)
             && Holes::are_likely(from);
-        // The kernel finds the place of each write by itself, and splices nothing into such a file. Where so
-        // little is claimed, the refusal costs less than to ask every time.
+        // Into a file in append mode the kernel chooses each write's offset, and splice refuses. For small
+        // claims the refusal costs less than asking.
         let is_asked = source.kind != Kind::File || plan.known_end.left.min(limit) > SMALL;
         let appends = sink.kind == Kind::File
             && (plan.route != READ_WRITE && is_asked || keeps_holes)
@@ -126,7 +126,7 @@ impl Plan {
         {
             plan.next_way();
         }
-        // Only files have places to read and write at; read/write says so.
+        // Only files can be read at an offset. read/write reports the error (ESPIPE).
         let has_places = |end: End<'_>, kind| end.offset.is_none() || kind == Kind::File;
         if !has_places(from, source.kind) || !has_places(to, sink.kind) {
             plan.only_read_write();

@@ -79,7 +79,7 @@ impl Transfer {
         let mut step = Step::idle(Next::Again);
         let walked = walk_source(source, self.place, &mut |reach| {
             step = self.step_from(reach, to, must_flush, budget);
-            // What went to a `write` of the sink's, it has counted itself.
+            // The sink's own `write` has counted its bytes already.
             if !matches!(to, To::Writer) {
                 delivered.set(step.delivered);
             }
@@ -113,7 +113,7 @@ impl Transfer {
                 self.must_compare = true;
                 Step::idle(Next::Again)
             }
-            // It may yield byte by byte, which a buffering sink is there to make up for: no flush.
+            // No flush: the source may yield single bytes, and the sink is there to buffer them.
             (Bottom::Opaque, _) => Step::idle(Next::ReadSource(most)),
             (_, To::Fd(_) | To::Nowhere) if must_flush => Step::idle(Next::FlushSink),
             (Bottom::Buffered(_), To::Writer) => Step::idle(Next::WriteSink),
@@ -131,8 +131,8 @@ impl Transfer {
                     _ => step,
                 }
             }
-            // A user's `write` may panic. By then the layers that this read went past must have been told
-            // of it, so the write waits for the next step.
+            // The write waits for the next step: a user's `write` may panic, and the source's layers must
+            // have been told of this read by then.
             (Bottom::Fd(from), To::Writer) => {
                 self.tries(Mechanism::ReadWrite);
                 let is_stream = from.fd.is_socket() && from.fd.is_stream();
