@@ -15,7 +15,7 @@ pub enum Kind {
     /// A TCP connection.
     Tcp,
     /// Another stream socket: a Unix one, as a rule.
-    Stream,
+    StreamSocket,
     /// A pipe or FIFO.
     Pipe,
     /// A socket that keeps message boundaries.

@@ -59,11 +59,11 @@ impl Watch {
 
     pub(super) fn wait_for_source(&mut self, source: &mut dyn ReadSource) -> Result<(), StepError> {
         self.waited = false;
-        let Patience { deadline, least } = self.patience;
-        if deadline.is_none() && least.is_none() {
+        let Patience { deadline, min_rate } = self.patience;
+        if deadline.is_none() && min_rate.is_none() {
             return Ok(());
         }
-        let rest = least.map(|(_, time)| time.saturating_sub(self.spent));
+        let rest = min_rate.map(|(_, time)| time.saturating_sub(self.spent));
         let until_deadline = deadline.map(|time| time.saturating_duration_since(Instant::now()));
         let most = [rest, until_deadline].into_iter().flatten().min();
         let begun = Instant::now();
@@ -94,7 +94,7 @@ impl Watch {
             Ok(true) => Ok(()),
             Ok(false) => {
                 self.check()?;
-                if least.is_some_and(|(_, time)| self.spent >= time) {
+                if min_rate.is_some_and(|(_, time)| self.spent >= time) {
                     return Err(timed_out(
                         Some(Side::Source),
                         "the source is slower than was asked for",
