@@ -101,10 +101,9 @@ impl Transfer {
     #[inline(never)]
     fn as_planned(&mut self, from: End<'_>, to: End<'_>, limit: u64, budget: u64) -> Step {
         let mut step = self.some_as_planned(from, to, limit, budget);
-        if (step.drained || matches!(step.next, Next::WantRead { .. }))
-            && let Some(plan) = &mut self.plan
-        {
-            plan.ran_dry();
+        // Without a look a short read says so to drivers that take it at its word, and they say so.
+        if step.drained && self.options.looks_behind || matches!(step.next, Next::WantRead { .. }) {
+            self.ran_dry();
         }
         let left = limit.min(budget).saturating_sub(step.taken);
         if left > 0 && self.is_at_end_after(&step) {

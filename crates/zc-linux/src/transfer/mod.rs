@@ -209,6 +209,14 @@ impl Transfer {
         }
     }
 
+    /// The source has no more for now, as far as the driver goes: it takes a short read for the last one. A piece that
+    /// comes alone, as an answer does, is read the next time, not spliced.
+    pub fn ran_dry(&mut self) {
+        if let Some(plan) = &mut self.plan {
+            plan.ran_dry();
+        }
+    }
+
     /// Takes the bytes in flight out, in order.
     ///
     /// If the pipe cannot be read, which only a hook can cause, the bytes in it stay in flight. What was in

@@ -75,6 +75,9 @@ impl Flow {
                 self.transfer.options_mut().looks_behind = step.taken < MESSAGE;
             }
         }
+        if self.trusts_short_reads && step.drained {
+            self.transfer.ran_dry();
+        }
         if step.taken > 0 {
             let told = walk_source::<TokioIo>(source, self.place, &mut |_| step.taken);
             debug_assert!(told.is_ok(), "a descriptor is no buffer");
