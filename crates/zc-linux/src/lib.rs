@@ -46,7 +46,6 @@ mod holes;
 #[cfg(feature = "hook")]
 pub mod hook;
 mod kind;
-mod options;
 mod patience;
 mod pipe;
 pub mod pool;
@@ -57,11 +56,11 @@ mod transfer;
 
 pub use blocking::{copy, drive, drive_within};
 pub use kind::Kind;
-pub use options::{Options, PageSharing};
 pub use patience::Patience;
-pub use report::{Mechanism, Report};
+pub use report::Report;
 pub use table::route;
 pub use transfer::Transfer;
+pub use zc_core::driver::{Mechanism, Options, PageSharing};
 
 /// For the sibling crates, whose calls a hook should see like the engine's own.
 #[doc(hidden)]

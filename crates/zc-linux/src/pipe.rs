@@ -6,14 +6,6 @@ use rustix::io::Errno;
 
 use crate::sys;
 
-/// How large a pipe is asked for, in bytes, unless a copier says otherwise.
-///
-/// What counts is how many slots the pipe has, since each segment takes one. From a TCP socket a pipe
-/// of 1 MiB halves the receiver's CPU time against one of 256 KiB: the queue is emptied in fewer calls,
-/// each of which ends in window updates to the sender. It is also what an ordinary user may ask for at
-/// most, by default (/proc/sys/fs/pipe-max-size).
-pub(crate) const DEFAULT_SIZE: usize = 1 << 20;
-
 /// A pipe smaller than this is not worth splicing through. The kernel grants only one or two pages
 /// to a user past `pipe-user-pages-soft` (pipe(7)).
 const MIN_SIZE: usize = 64 * 1024;

@@ -5,9 +5,9 @@
 //!
 //! The figures behind `pays` and `piece` are in docs/performance.md.
 
+use zc_core::driver::{Mechanism, PageSharing};
+
 use crate::kind::Kind;
-use crate::options::PageSharing;
-use crate::report::Mechanism;
 
 /// A mechanism, and the way it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,17 +3,22 @@
 //! An engine sees a source or a sink through all its layers at once. [`walk_source`] goes down to
 //! where the next bytes come from, lets the engine take some there, and tells every layer on the way
 //! back up; [`walk_sink`] does the same for where they go. What the engine then says to its driver is a
-//! [`Step`]. Bytes that it has taken and not delivered wait in a [`Buffer`].
+//! [`Step`]. Bytes that it has taken and not delivered wait in a [`Buffer`]. What it may be told is in [`Options`], and
+//! what it can say of its work in the names of [`Mechanism`].
 //!
 //! The engine for Linux is `zc_linux::Transfer`.
 
 mod buffer;
+mod mechanism;
 pub mod one_layer;
+mod options;
 mod sink_walk;
 mod source_walk;
 mod step;
 
 pub use buffer::{Buffer, retry, write_once};
+pub use mechanism::Mechanism;
+pub use options::{Options, PageSharing};
 pub use sink_walk::{Manner, walk_sink};
 pub use source_walk::{Bottom, Place, Reach, each_descriptor, walk_source};
 pub use step::{Next, Step, StepError};

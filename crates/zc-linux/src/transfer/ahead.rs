@@ -2,7 +2,7 @@
 
 use std::os::fd::AsRawFd;
 
-use zc_core::driver::{Next, Step, StepError};
+use zc_core::driver::{Mechanism, Next, PageSharing, Step, StepError};
 use zc_core::{End, PollFd, Side};
 
 use super::plan::{Plan, TINY};
@@ -10,9 +10,7 @@ use super::{NO_FD, Transfer, step_of};
 use crate::backend::{Answer, Outcome, read_write, splice_through};
 use crate::claim::KnownEnd;
 use crate::kind::{Kind, Nature};
-use crate::options::PageSharing;
 use crate::pool;
-use crate::report::Mechanism;
 use crate::sys;
 
 impl Transfer {

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use rustix::io::Errno;
 use zc_core::End;
-use zc_core::driver::{Next, Step};
+use zc_core::driver::{Mechanism, Next, Step};
 
 use super::holes::Ahead;
 use super::plan::Plan;
@@ -14,7 +14,6 @@ use crate::backend::{
 };
 use crate::kind::Kind;
 use crate::pool;
-use crate::report::Mechanism;
 use crate::table::Way;
 
 /// How much to take at a time once the sink has been full: live copies could use the memory that a

@@ -3,12 +3,11 @@
 use std::os::fd::AsRawFd;
 
 use zc_core::End;
-use zc_core::driver::{Step, StepError};
+use zc_core::driver::{Mechanism, Step, StepError};
 
 use super::{Transfer, step_of};
 use crate::backend::{Answer, Outcome, read_write, splice_through};
 use crate::kind::{Kind, Nature};
-use crate::report::Mechanism;
 use crate::table::Way;
 
 impl Transfer {

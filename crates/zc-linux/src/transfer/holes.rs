@@ -4,14 +4,13 @@ use std::ops::Range;
 
 use rustix::io::Errno;
 use zc_core::End;
-use zc_core::driver::Step;
+use zc_core::driver::{Mechanism, Step};
 
 use super::{Transfer, step_of};
 use crate::backend::Outcome;
 use crate::backend::hole::{self, Sparse};
 use crate::holes::{Extent, look};
 use crate::kind::Nature;
-use crate::report::Mechanism;
 use crate::sys::{self, Identity};
 use crate::table::Way;
 

@@ -24,13 +24,14 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::RawFd;
 
-use zc_core::driver::{Next, Place, Step, StepError, each_descriptor, walk_sink};
+use zc_core::driver::{
+    Mechanism, Next, Options, Place, Step, StepError, each_descriptor, walk_sink,
+};
 use zc_core::{Side, Sink, Source};
 
 use crate::backend::{Answer, Outcome, read_write};
 use crate::flight::Flight;
-use crate::options::Options;
-use crate::report::{Mechanism, Report};
+use crate::report::Report;
 use crate::sys;
 use plan::Plan;
 

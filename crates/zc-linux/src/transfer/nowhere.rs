@@ -3,13 +3,12 @@
 use std::os::fd::AsRawFd;
 
 use zc_core::End;
-use zc_core::driver::{Next, Step, StepError};
+use zc_core::driver::{Mechanism, Next, Step, StepError};
 
 use super::plan::Plan;
 use super::{NO_FD, Transfer, step_of};
 use crate::backend::{Answer, Outcome, discard};
 use crate::kind::Kind;
-use crate::report::Mechanism;
 use crate::table::Way;
 
 impl Transfer {

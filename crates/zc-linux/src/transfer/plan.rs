@@ -2,7 +2,7 @@
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use zc_core::driver::StepError;
+use zc_core::driver::{Options, StepError};
 use zc_core::{End, PollFd};
 
 use super::holes::Holes;
@@ -11,7 +11,6 @@ use super::pieces::Pieces;
 use crate::backend;
 use crate::claim::KnownEnd;
 use crate::kind::{Kind, Nature};
-use crate::options::Options;
 use crate::sys;
 use crate::table::{self, Pay, Way};
 

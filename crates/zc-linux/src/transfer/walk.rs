@@ -4,12 +4,11 @@ use std::cell::Cell;
 use std::io;
 use std::time::Instant;
 
-use zc_core::driver::{Bottom, Next, Reach, Step, walk_sink, walk_source, write_once};
+use zc_core::driver::{Bottom, Mechanism, Next, Reach, Step, walk_sink, walk_source, write_once};
 use zc_core::{End, Sink, Source};
 
 use super::{Transfer, step_of, with_error};
 use crate::backend::{Answer, Outcome, read_write};
-use crate::report::Mechanism;
 use crate::sys;
 
 /// Where the bytes of a step go, below all of the sink's layers.

@@ -6,7 +6,6 @@
 
 pub(crate) mod fd;
 mod kind;
-mod options;
 mod patience;
 mod report;
 
@@ -18,9 +17,9 @@ use zc_core::driver::{Buffer, StepError, walk_sink};
 use crate::{CopyError, ReadSource, Side, Sink, Source, WriteSink};
 
 pub use kind::Kind;
-pub use options::{Options, PageSharing};
 pub(crate) use patience::Patience;
-pub use report::{Mechanism, Report};
+pub use report::Report;
+pub use zc_core::driver::{Mechanism, Options, PageSharing};
 
 /// A copy between two calls: what is in flight, and what was done.
 #[derive(Debug, Default)]

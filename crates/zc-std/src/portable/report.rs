@@ -1,45 +1,6 @@
 //! What a copy did.
 
-use std::fmt;
-
-/// A way of moving bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Mechanism {
-    /// Linux's copy_file_range(2).
-    CopyFileRange,
-    /// Linux's sendfile(2).
-    Sendfile,
-    /// recv(2) with Linux's `MSG_TRUNC`.
-    Discard,
-    /// Linux's splice(2).
-    Splice,
-    /// read(2) and write(2): the only one here.
-    ReadWrite,
-}
-
-impl Mechanism {
-    /// Every mechanism, in the order of a chain.
-    pub const ALL: [Mechanism; 5] = [
-        Mechanism::CopyFileRange,
-        Mechanism::Sendfile,
-        Mechanism::Discard,
-        Mechanism::Splice,
-        Mechanism::ReadWrite,
-    ];
-}
-
-impl fmt::Display for Mechanism {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Mechanism::CopyFileRange => "copy_file_range",
-            Mechanism::Sendfile => "sendfile",
-            Mechanism::Discard => "discard",
-            Mechanism::Splice => "splice",
-            Mechanism::ReadWrite => "read/write",
-        })
-    }
-}
+use zc_core::driver::Mechanism;
 
 /// What a copy did: how many bytes it moved, with how many calls of `read` and `write`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

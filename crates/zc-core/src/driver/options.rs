@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use crate::pipe;
+/// How large a pipe is asked for, in bytes, unless a copier says otherwise.
+///
+/// What counts is how many slots the pipe has, since each segment takes one. From a TCP socket a pipe
+/// of 1 MiB halves the receiver's CPU time against one of 256 KiB: the queue is emptied in fewer calls,
+/// each of which ends in window updates to the sender. It is also what an ordinary user may ask for at
+/// most, by default (/proc/sys/fs/pipe-max-size).
+const PIPE_SIZE: usize = 1 << 20;
 
 /// Whether the kernel may lend page-cache pages instead of copying bytes.
 ///
@@ -23,15 +29,14 @@ pub enum PageSharing {
     Always,
 }
 
-/// How a [`Transfer`](crate::Transfer) goes about its work.
+/// How a copy goes about its work. Where there is only read and write, it makes no difference.
 ///
 /// ```
-/// use zc_linux::{Options, PageSharing, Transfer};
+/// use zc_core::driver::{Options, PageSharing};
 ///
 /// let mut options = Options::default();
 /// options.page_sharing = PageSharing::Never;
-/// let transfer = Transfer::new(options);
-/// # assert_eq!(transfer.in_flight(), 0);
+/// assert!(options.adaptive && !options.keep_holes);
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -62,7 +67,7 @@ pub struct Options {
     /// drivers that run one side of a step on another thread.
     pub half_steps: bool,
     /// Whether a read of a stream socket also looks whether there is more behind, in the same call (recvmmsg(2)), so
-    /// that [`Step::drained`](zc_core::driver::Step::drained) means that the socket has said so: for drivers that
+    /// that [`Step::drained`](super::Step::drained) means that the socket has said so: for drivers that
     /// have to know, on descriptors in non-blocking mode. It costs about as much as the second call that it saves, but
     /// for the way there and back. Where it cannot be made, a step does not say `drained`.
     pub looks_behind: bool,
@@ -74,7 +79,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            pipe_size: pipe::DEFAULT_SIZE,
+            pipe_size: PIPE_SIZE,
             page_sharing: PageSharing::default(),
             adaptive: true,
             discard: true,
