@@ -130,6 +130,13 @@ impl Nature {
     }
 }
 
+/// Whether the owner knows it to be a socket, and a byte stream: only of one that gives less than it was asked for
+/// is it known that there is no more.
+#[inline(always)]
+pub(crate) fn is_stream_socket(fd: PollFd<'_>) -> bool {
+    fd.is_socket() && fd.is_stream()
+}
+
 fn of_stat(fd: BorrowedFd<'_>, stat: &Stat) -> Result<Kind, Errno> {
     Ok(match stat.kind {
         FileType::RegularFile => Kind::File,

@@ -12,7 +12,7 @@ use super::{Transfer, step_of};
 use crate::backend::{
     Answer, Outcome, copy_file_range, discard, read_write, sendfile, splice_direct, splice_through,
 };
-use crate::kind::Kind;
+use crate::kind::{Kind, is_stream_socket};
 use crate::pool;
 use crate::table::Way;
 
@@ -70,7 +70,7 @@ impl Transfer {
         // The read may have to wait; an earlier copy may have left a pipe here.
         self.flight.release_pipe();
         self.tries(Mechanism::ReadWrite);
-        let is_stream = from.fd.is_socket() && from.fd.is_stream();
+        let is_stream = is_stream_socket(from.fd);
         let taken = self.read(from, limit, is_stream);
         let (all, largest) = self.unplanned;
         self.unplanned = (all + taken.taken, largest.max(taken.taken));
@@ -279,12 +279,15 @@ impl Transfer {
     fn read_and_write(&mut self, from: End<'_>, to: End<'_>, limit: u64) -> Step {
         self.flight.release_pipe();
         self.tries(Mechanism::ReadWrite);
-        let reads_messages = self.plan.as_ref().is_some_and(|plan| plan.source == Kind::Messages);
-        let cautious = self.stalled > 0 && !reads_messages;
+        let source = self.plan.as_ref().map(|plan| plan.source);
+        let cautious = self.stalled > 0 && source != Some(Kind::Messages);
         let limit = if cautious { limit.min(PIECE_AFTER_STALL) } else { limit };
-        let is_stream = self.plan.as_ref().is_some_and(|plan| plan.source.is_stream_socket());
+        let is_stream = source.is_some_and(Kind::is_stream_socket);
         let taken = self.read(from, limit, is_stream);
-        let step = self.give_planned(taken, to, limit);
+        if let Some(plan) = &mut self.plan {
+            plan.took(taken.taken);
+        }
+        let step = self.give_taken(taken, to, is_stream, limit);
         self.went_through();
         step
     }
@@ -309,14 +312,6 @@ impl Transfer {
             plan.took_aside(taken.taken);
         }
         self.give_taken(taken, to, is_socket, limit)
-    }
-
-    fn give_planned(&mut self, taken: Answer, to: End<'_>, limit: u64) -> Step {
-        if let Some(plan) = &mut self.plan {
-            plan.took(taken.taken);
-        }
-        let is_stream = self.plan.as_ref().is_some_and(|plan| plan.source.is_stream_socket());
-        self.give_taken(taken, to, is_stream, limit)
     }
 
     /// Writes what a read of at most `limit` bytes has just taken. Only a stream socket that gives less than it

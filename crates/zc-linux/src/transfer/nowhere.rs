@@ -8,7 +8,7 @@ use zc_core::driver::{Mechanism, Next, Step, StepError};
 use super::plan::Plan;
 use super::{NO_FD, Transfer, step_of};
 use crate::backend::{Answer, Outcome, discard};
-use crate::kind::Kind;
+use crate::kind::{Kind, is_stream_socket};
 use crate::table::Way;
 
 impl Transfer {
@@ -45,7 +45,7 @@ impl Transfer {
         let answer = discard::read(&mut self.flight.buffer, from, most);
         let answer = match answer.outcome {
             // Only a stream socket that gives less than it was asked for is known to have no more.
-            Outcome::Moved { .. } if !(from.fd.is_socket() && from.fd.is_stream()) => {
+            Outcome::Moved { .. } if !is_stream_socket(from.fd) => {
                 Answer { outcome: Answer::moved(0).outcome, ..answer }
             }
             _ => answer,

@@ -9,6 +9,7 @@ use zc_core::{End, Sink, Source};
 
 use super::{Transfer, step_of, with_error};
 use crate::backend::{Answer, Outcome, read_write};
+use crate::kind::is_stream_socket;
 use crate::sys;
 
 /// Where the bytes of a step go, below all of the sink's layers.
@@ -58,22 +59,16 @@ impl Transfer {
         }
         let must_flush = holds_back && !self.is_flushed;
         if self.in_flight() > 0 {
-            return match to {
+            let step = match to {
                 // Whatever went the sink's own way before, this comes after it.
                 To::Writer => Step::idle(Next::WriteSink),
                 _ if must_flush && self.flight.pipe.is_none() => Step::idle(Next::WriteSink),
                 _ if must_flush => Step::idle(Next::FlushSink),
-                To::Nowhere => {
-                    let step = self.drop_in_flight();
-                    delivered.set(step.delivered);
-                    step
-                }
-                To::Fd(to) => {
-                    let step = self.deliver(to);
-                    delivered.set(step.delivered);
-                    step
-                }
+                To::Nowhere => self.drop_in_flight(),
+                To::Fd(to) => self.deliver(to),
             };
+            delivered.set(step.delivered);
+            return step;
         }
         let mut step = Step::idle(Next::Again);
         let walked = walk_source(source, self.place, &mut |reach| {
@@ -134,7 +129,7 @@ impl Transfer {
             // have been told of this read by then.
             (Bottom::Fd(from), To::Writer) => {
                 self.tries(Mechanism::ReadWrite);
-                let is_stream = from.fd.is_socket() && from.fd.is_stream();
+                let is_stream = is_stream_socket(from.fd);
                 let answer = self.read(from, most, is_stream);
                 match answer.outcome {
                     Outcome::Nothing => self.end_of_link(last),
