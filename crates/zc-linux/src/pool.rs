@@ -42,8 +42,12 @@ static REFUSING: AtomicU32 = AtomicU32::new(0);
 const COUNT: u64 = 0xffff;
 
 /// Whether so many pipes are lent out that no copy should keep one while it waits: half of them are
-/// reserved for copies that have bytes to move.
-pub(crate) fn is_scarce() -> bool {
+/// reserved for copies that have bytes to move. It takes no lock, and the answer may change at once.
+///
+/// ```
+/// assert!(!zc_linux::pool::is_scarce(), "nothing is being copied");
+/// ```
+pub fn is_scarce() -> bool {
     in_use() > MAX_IN_USE / 2
 }
 

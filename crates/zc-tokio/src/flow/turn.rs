@@ -52,8 +52,8 @@ impl Flow {
         }
         let has_had_its_turn = outcome.is_pending() && self.waits == Waits::No;
         // Over a yield, which is short, only an empty pipe is given back, or any that others could use.
-        let is_scarce = zc_linux::pool::in_use() > zc_linux::pool::MAX_IN_USE / 2;
-        if !has_had_its_turn || self.transfer.in_flight() == 0 || is_scarce {
+        let is_empty = self.transfer.in_flight() == 0;
+        if !has_had_its_turn || is_empty || zc_linux::pool::is_scarce() {
             self.transfer.park();
         }
         outcome
