@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace");
+    let root = crate::root();
     let mut changed = Vec::new();
     for name in CRATES {
         let now = listing(root, name)?;
@@ -38,14 +38,6 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let changed = changed.join(", ");
     Err(format!("the public items of {changed} are not those of docs/api: run cargo xtask api")
         .into())
-}
-
-/// Whether the listing can be made here.
-pub(crate) fn is_to_be_had() -> bool {
-    let output = Command::new("rustup")
-        .args(["run", "nightly", "cargo", "public-api", "--version"])
-        .output();
-    output.is_ok_and(|output| output.status.success())
 }
 
 fn listing(root: &Path, name: &str) -> Result<Vec<u8>, Box<dyn std::error::Error>> {

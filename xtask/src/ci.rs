@@ -83,7 +83,7 @@ const CHECKS: &[Check] = &[
 /// Runs the checks, and stops at the first that fails.
 pub(crate) fn run() -> Outcome {
     let start = Instant::now();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace");
+    let root = crate::root();
     let patches = mutations(&root.join("tests/mutations"))?;
     let applies = patches.iter().map(|patch| (format!("{APPLIES}{patch}"), [].as_slice()));
     let checks = CHECKS.iter().map(|check| (check.command.to_owned(), check.env));

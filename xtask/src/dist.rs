@@ -14,7 +14,7 @@ const DOCUMENTS: [&str; 3] = ["crates/zc-cli/README.md", "LICENSE-APACHE", "LICE
 
 /// Builds `target/dist/zc` and `target/dist/zc.tar.gz`.
 pub(crate) fn run() -> Outcome {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace");
+    let root = crate::root();
     let dist = root.join("target/dist");
     let package = dist.join("zc");
     if package.exists() {

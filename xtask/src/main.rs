@@ -1,6 +1,7 @@
 //! Chores of the workspace: `cargo xtask --help`.
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +40,11 @@ enum Chore {
     Scale(scale::Args),
     Cost(cost::Args),
     Kernels(kernels::Args),
+}
+
+/// Where the workspace is.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace")
 }
 
 fn main() -> ExitCode {

@@ -116,8 +116,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
 
 /// Paths here are relative to the workspace.
 pub(crate) fn enter_root() -> Outcome {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace");
-    Ok(std::env::set_current_dir(root)?)
+    Ok(std::env::set_current_dir(crate::root())?)
 }
 
 /// Builds the bench program, and says where it is.

@@ -120,35 +120,31 @@ pub(super) fn run(root: &Path) -> Result<Outcome, Box<dyn Error>> {
 
 /// Checks by tools that take minutes to build: they run where they are installed.
 fn if_installed(root: &Path, outcome: &mut Outcome) -> Result<(), Box<dyn Error>> {
-    if has(root, &["cargo", "deny", "--version"]) {
-        run_one(root, "cargo deny check licenses bans sources", &[])?;
-        outcome.checks += 1;
-        outcome.checked.push("cargo-deny");
-    } else {
-        outcome.missing.push("cargo-deny (licences)");
-    }
-    if crate::api::is_to_be_had() {
-        run_one(root, "cargo run -q -p xtask -- api --check", &[])?;
-        outcome.checks += 1;
-        outcome.checked.push("cargo-public-api");
-    } else {
-        outcome.missing.push("cargo-public-api (docs/api)");
-    }
+    let mut tool = |name: &'static str, version: &[&str], check: &str| {
+        if has(root, version) {
+            run_one(root, check, &[])?;
+            outcome.checks += 1;
+            outcome.checked.push(name);
+        } else {
+            outcome.missing.push(name);
+        }
+        Ok::<(), Box<dyn Error>>(())
+    };
+    let deny = "cargo deny check licenses bans sources";
+    tool("cargo-deny (licences)", &["cargo", "deny", "--version"], deny)?;
+    let api = ["rustup", "run", "nightly", "cargo", "public-api", "--version"];
+    tool("cargo-public-api (docs/api)", &api, "cargo run -q -p xtask -- api --check")?;
     let tag = Command::new("git")
         .args(["describe", "--tags", "--abbrev=0"])
         .current_dir(root)
         .output()?;
     if !tag.status.success() {
         println!("there is no tag yet whose API could be compared");
-    } else if has(root, &["cargo", "semver-checks", "--version"]) {
-        let tag = String::from_utf8(tag.stdout)?;
-        run_one(root, &format!("cargo semver-checks --baseline-rev {}", tag.trim()), &[])?;
-        outcome.checks += 1;
-        outcome.checked.push("cargo-semver-checks");
-    } else {
-        outcome.missing.push("cargo-semver-checks");
+        return Ok(());
     }
-    Ok(())
+    let tag = String::from_utf8(tag.stdout)?;
+    let semver = format!("cargo semver-checks --baseline-rev {}", tag.trim());
+    tool("cargo-semver-checks", &["cargo", "semver-checks", "--version"], &semver)
 }
 
 fn has(root: &Path, command: &[&str]) -> bool {

@@ -61,7 +61,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace");
+    let root = crate::root();
     let target = root.join("target/kernels");
     let known = |name: &str| KERNELS.iter().any(|kernel| kernel.name == name);
     if let Some(unknown) = args.only.iter().find(|name| !known(name)) {
