@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use zc_core::Side;
 use zc_linux::Report;
 
-use crate::flow::{Flow, GATHERED, Then, Waits};
+use crate::flow::{Flow, GATHERED, Slice, Then, Waits};
 use crate::registered::{LowWater, wait_for_reset};
 use crate::session::Session;
 use crate::{
@@ -155,8 +155,10 @@ impl Copier {
             self.flow.cut_off();
             let arriving = async {
                 // Its error, if there is one, is not the first.
-                let _ =
-                    poll_fn(|cx| self.flow.poll(cx, source, sink, u64::MAX).map_err(drop)).await;
+                let _ = poll_fn(|cx| {
+                    self.flow.poll(cx, source, sink, Slice::new(u64::MAX)).map_err(drop)
+                })
+                .await;
                 reset::until_arrived(to.and_then(|fd| sink.write_ready(fd))).await;
             };
             let _is_late = tokio::time::timeout_at(until, arriving).await;
@@ -217,7 +219,7 @@ impl Copier {
         W: AsyncSink,
     {
         self.session.before(cx)?;
-        let polled = self.flow.poll(cx, source, sink, self.session.turn());
+        let polled = self.flow.poll(cx, source, sink, self.session.slice());
         let clock = self.session.after(cx, &[&self.flow]);
         match polled {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(self.flow.delivered())),

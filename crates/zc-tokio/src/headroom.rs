@@ -38,6 +38,11 @@ impl Headroom {
         self.credit.max(HELD)
     }
 
+    /// Whether its source fills its pieces.
+    pub(crate) fn is_bulk(&self) -> bool {
+        self.is_bulk
+    }
+
     /// Learns from a step.
     pub(crate) fn saw(&mut self, step: &Step) {
         self.credit = self.credit.saturating_sub(step.delivered);

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use zc_core::Side;
 use zc_linux::Report;
 
-use crate::flow::{Flow, GATHERED, Then, Waits};
+use crate::flow::{Flow, GATHERED, Slice, Then, Waits};
 use crate::registered::{LowWater, wait_for_reset};
 use crate::session::Session;
 use crate::{
@@ -186,8 +186,8 @@ impl Relay {
             // Its error, if there is one, is not the first.
             let _ = poll_fn(|cx| {
                 let polled = match is_for_b {
-                    true => flow.poll(cx, a, b, u64::MAX),
-                    false => flow.poll(cx, b, a, u64::MAX),
+                    true => flow.poll(cx, a, b, Slice::new(u64::MAX)),
+                    false => flow.poll(cx, b, a, Slice::new(u64::MAX)),
                 };
                 polled.map_err(drop)
             })
@@ -270,11 +270,15 @@ impl Relay {
         B: AsyncStream,
     {
         self.session.before(cx)?;
-        let turn = self.session.turn();
+        let slice = || match goes_on(&self.there) && goes_on(&self.back) {
+            true => self.session.slice().halved(),
+            false => self.session.slice(),
+        };
+        let slices = (slice(), slice());
         let mut failed = None;
-        if let Poll::Ready(Err(failure)) = self.there.poll(cx, a, b, turn) {
+        if let Poll::Ready(Err(failure)) = self.there.poll(cx, a, b, slices.0) {
             failed = Some((Direction::AToB, failure));
-        } else if let Poll::Ready(Err(failure)) = self.back.poll(cx, b, a, turn) {
+        } else if let Poll::Ready(Err(failure)) = self.back.poll(cx, b, a, slices.1) {
             failed = Some((Direction::BToA, failure));
         } else if self.session.options.end == EndPolicy::Close {
             failed = self.close(cx, a, b);
@@ -300,13 +304,13 @@ impl Relay {
         A: AsyncStream,
         B: AsyncStream,
     {
-        let turn = self.session.turn();
+        let slice = self.session.slice();
         let (polled, direction) = if self.there.is_done() && self.back.waits() == Waits::ForSource {
             self.back.cut();
-            (self.back.poll(cx, b, a, turn), Direction::BToA)
+            (self.back.poll(cx, b, a, slice), Direction::BToA)
         } else if self.back.is_done() && self.there.waits() == Waits::ForSource {
             self.there.cut();
-            (self.there.poll(cx, a, b, turn), Direction::AToB)
+            (self.there.poll(cx, a, b, slice), Direction::AToB)
         } else {
             return None;
         };
@@ -319,8 +323,6 @@ impl Relay {
     /// The descriptors of those of the two ends that no way waits for.
     fn unwatched(&self) -> (Option<std::os::fd::RawFd>, Option<std::os::fd::RawFd>) {
         let (there, back) = (&self.there, &self.back);
-        // A way that has had its turn goes on at once.
-        let goes_on = |flow: &Flow| !flow.is_done() && flow.waits() == Waits::No;
         if goes_on(there) || goes_on(back) {
             return (None, None);
         }
@@ -333,6 +335,11 @@ impl Relay {
             b_too.or(b).filter(|_| !is_watched(back, there)),
         )
     }
+}
+
+/// Whether it has had its turn, and goes on at once.
+fn goes_on(flow: &Flow) -> bool {
+    !flow.is_done() && flow.waits() == Waits::No
 }
 
 /// An end by its descriptor: that of the way from there, or of the way to there.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use zc_core::Side;
 
 use crate::error::Failure;
-use crate::flow::{Flow, Waits};
+use crate::flow::{Flow, Slice, Waits};
 use crate::timer::Timer;
 use crate::{Direction, Error, Handle, Operation, Options, ResetPolicy, reset};
 
@@ -68,9 +68,9 @@ impl Session {
         (self.counts[0], self.counts[1])
     }
 
-    /// How many bytes one way moves at a time.
-    pub(crate) fn turn(&self) -> u64 {
-        self.options.turn.max(1)
+    /// What one way may use up in one poll.
+    pub(crate) fn slice(&self) -> Slice {
+        Slice::new(self.options.turn.max(1))
     }
 
     /// Before the ways are polled: whether there is no point in it.

@@ -1,7 +1,7 @@
 //! One way of a copy: from a source to a sink, until it has to wait.
 //!
 //! ```text
-//! turn          polls until it has had its turn: copies, flushes, shuts down
+//! turn          polls until it has had its turn: copies, flushes, shuts down, for as long as its slice lasts
 //!  └ step         one step: what is in flight, or else where the source's next bytes are (look), and how they go:
 //!     ├ between      from descriptor to descriptor, past the layers, with the readiness of both noted (readiness)
 //!     ├ files        by another thread, where an end is a file
@@ -14,6 +14,7 @@ mod files;
 mod flush;
 mod look;
 mod readiness;
+mod slice;
 mod step;
 mod turn;
 
@@ -27,6 +28,7 @@ use zc_linux::{Options, Transfer};
 use crate::away::Away;
 use crate::headroom::Headroom;
 use files::FileEnd;
+pub(crate) use slice::Slice;
 
 /// How many bytes of a bulk sender are worth waiting for together.
 pub(crate) const GATHERED: u64 = 256 * 1024;

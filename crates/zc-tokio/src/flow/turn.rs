@@ -7,29 +7,22 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use zc_core::driver::Next;
 
-use super::{Flow, GATHERED, Phase, Then, Waits};
+use super::{Flow, GATHERED, Phase, Slice, Then, Waits};
 use crate::error::Failure;
 use crate::{AsyncSink, AsyncSource};
-
-/// What a step that moves no byte takes from a turn, so that a source of empty links or the like ends it, too.
-const STEP: u64 = 256;
-
-/// How many times as much a byte takes from a turn where an end's own `poll_` method moves it: TLS does about a
-/// byte a nanosecond.
-const BY_HAND: u64 = 2;
 
 /// From this many bytes at a time on, a sender's next ones are worth waiting for together.
 const BULK: u64 = 16 * 1024;
 
 impl Flow {
-    /// Moves at most about `turn` bytes. Pending, it has seen to it that the task is woken, unless it waits
+    /// Copies until it has to wait, or `slice` is used up. Pending, it has seen to it that the task is woken, unless it waits
     /// [until](Waits::Until) a time.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut dyn AsyncSource,
         sink: &mut dyn AsyncSink,
-        turn: u64,
+        mut slice: Slice,
     ) -> Poll<Result<(), Failure>> {
         if self.is_at_rest && self.still_waits(cx, source, sink) {
             self.gathers = false;
@@ -41,7 +34,10 @@ impl Flow {
         if take_part(cx).is_pending() {
             return Poll::Pending;
         }
-        let outcome = self.run(cx, source, sink, turn);
+        if self.headroom.is_bulk() {
+            slice.start();
+        }
+        let outcome = self.run(cx, source, sink, &mut slice);
         if outcome.is_pending() && self.waits == Waits::ForSource {
             self.gathers = self.coalesces && self.gained >= BULK && self.left >= GATHERED;
             // It is looked at when the delay is over, since fewer bytes wake nobody.
@@ -64,13 +60,11 @@ impl Flow {
         cx: &mut Context<'_>,
         source: &mut dyn AsyncSource,
         sink: &mut dyn AsyncSink,
-        mut turn: u64,
+        slice: &mut Slice,
     ) -> Poll<Result<(), Failure>> {
-        // The last of a turn is left: a small piece costs as many calls as a large one.
-        let least = turn / 8;
         loop {
             match self.phase {
-                Phase::Copying => ready!(self.copy(cx, source, sink, (&mut turn, least)))?,
+                Phase::Copying => ready!(self.copy(cx, source, sink, slice))?,
                 Phase::Ending => {
                     ready!(self.flush(cx, sink))?;
                     self.transfer.park();
@@ -95,14 +89,14 @@ impl Flow {
         cx: &mut Context<'_>,
         source: &mut dyn AsyncSource,
         sink: &mut dyn AsyncSink,
-        (turn, least): (&mut u64, u64),
+        slice: &mut Slice,
     ) -> Poll<Result<(), Failure>> {
         loop {
-            if *turn <= least {
+            if slice.is_over() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let step = match self.step(cx, source, sink, *turn) {
+            let step = match self.step(cx, source, sink, slice.bytes()) {
                 Poll::Ready(step) => step?,
                 Poll::Pending => {
                     if self.waits != Waits::ForSink {
@@ -111,10 +105,7 @@ impl Flow {
                     return Poll::Pending;
                 }
             };
-            // It may do more with them than copy them.
-            let times = if std::mem::take(&mut self.is_by_hand) { BY_HAND } else { 1 };
-            let cost = step.taken.max(step.delivered).max(STEP).saturating_mul(times);
-            *turn = turn.saturating_sub(cost);
+            slice.used(step.taken.max(step.delivered), std::mem::take(&mut self.is_by_hand));
             self.left = if self.left == u64::MAX {
                 u64::MAX
             } else {
