@@ -100,8 +100,8 @@ pub fn narrow(to: impl AsFd) {
 pub fn fill(to: impl AsFd) -> usize {
     let was = rustix::fs::fcntl_getfl(&to).expect("an open descriptor");
     let to = nonblocking(to);
-    let mut filled = 0;
-    loop {
+    let (mut filled, mut unacknowledged, mut quiet) = (0, None, 0);
+    while quiet < 5 {
         let before = filled;
         // A page at first, then byte by byte: a socket that refuses the one may take the other.
         for piece in [4096, 1] {
@@ -113,13 +113,17 @@ pub fn fill(to: impl AsFd) -> usize {
         while let Some(n) = splice_a_page(&to) {
             filled += n;
         }
-        if filled == before {
-            break;
+        if !is_tcp(&to) {
+            if filled == before {
+                break;
+            }
+            continue;
         }
-        // TCP goes on sending, and so makes room.
-        if is_tcp(&to) {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        // TCP goes on sending, and so makes room: it is full once nothing has moved for a while.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let now = zc_linux::fd::unsent(to.as_fd()).ok();
+        quiet = if filled == before && now == unacknowledged { quiet + 1 } else { 0 };
+        unacknowledged = now;
     }
     rustix::fs::fcntl_setfl(&to, was).expect("an open descriptor");
     filled

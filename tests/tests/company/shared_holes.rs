@@ -1,6 +1,6 @@
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::sync::Barrier;
@@ -222,7 +222,11 @@ fn locks_stay() {
         // Without a lock, the holes are kept.
         rustix::fs::fcntl_lock(&file, FlockOperation::Unlock).unwrap();
         assert!(!locked());
-        (&file).seek(SeekFrom::Start(0)).unwrap();
+        // (Of another file: to send a hole of a file on tmpfs fills it with pages, which count as data there before
+        // Linux 5.12.)
+        let (file, ..) = with_holes();
+        rustix::fs::fcntl_lock(&file, FlockOperation::LockExclusive).unwrap();
+        rustix::fs::fcntl_lock(&file, FlockOperation::Unlock).unwrap();
         let sink = files::empty();
         let report = Copier::new().keep_holes(true).copy(&mut &file, &mut &sink).unwrap();
         assert!(report.holes() > 1 << 16);
