@@ -13,10 +13,10 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown};
+use zc_linux::fd::wait_writable;
 
 use crate::error::Failure;
 use crate::sink::Sink;
-use crate::wait;
 
 /// A thread that reads the answer.
 #[derive(Debug)]
@@ -103,7 +103,9 @@ fn write(sink: &mut Sink, mut bytes: &[u8]) -> io::Result<()> {
             Ok(n) => bytes = &bytes[n..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // Passed on to us in non-blocking mode.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => wait::writable(&sink.end.fd)?,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                wait_writable(sink.end.fd.as_fd(), None)?;
+            }
             Err(error) => return Err(error),
         }
     }

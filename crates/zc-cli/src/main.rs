@@ -38,7 +38,6 @@ mod sys;
 mod target;
 mod transfer;
 mod usage;
-mod wait;
 
 use std::process::ExitCode;
 

@@ -14,7 +14,6 @@ use rustix::net::{AddressFamily, Shutdown, shutdown};
 use crate::answer::{Answer, Ended};
 use crate::end::End;
 use crate::say::say;
-use crate::sys;
 
 /// How long to wait for an acknowledgement, of which no system call tells.
 const TICK: Duration = Duration::from_millis(20);
@@ -127,5 +126,5 @@ pub(crate) fn take_leave(
 /// The bytes that the peer has not acknowledged, without the end, which counts for one.
 fn unacknowledged(socket: &End) -> u64 {
     let end = if socket_domain(&socket.fd) == Ok(AddressFamily::UNIX) { 0 } else { 1 };
-    sys::unacknowledged(&socket.fd).map_or(0, |n| n.saturating_sub(end))
+    zc_linux::fd::unsent(socket.fd.as_fd()).map_or(0, |n| n.saturating_sub(end))
 }

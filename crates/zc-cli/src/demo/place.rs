@@ -53,16 +53,19 @@ fn on_disk() -> PathBuf {
     }
 }
 
-/// What statfs(2) calls its magic numbers.
+/// The name of the file system that has `magic` in statfs(2).
 fn file_system(magic: u32) -> String {
-    match magic {
-        0xef53 => "ext4".into(),
-        0x5846_5342 => "xfs".into(),
-        0x9123_683e => "btrfs".into(),
-        0x0102_1994 => "tmpfs".into(),
-        0x794c_7630 => "overlayfs".into(),
-        0xf2f5_2010 => "f2fs".into(),
-        0x2fc1_2fc1 => "zfs".into(),
-        other => format!("a file system of type {other:#x}"),
-    }
+    /// No part of Linux, and so not of linux/magic.h.
+    const ZFS: u32 = 0x2fc1_2fc1;
+    const NAMES: [(u32, &str); 7] = [
+        (libc::EXT4_SUPER_MAGIC as u32, "ext4"),
+        (libc::XFS_SUPER_MAGIC as u32, "xfs"),
+        (libc::BTRFS_SUPER_MAGIC as u32, "btrfs"),
+        (libc::TMPFS_MAGIC as u32, "tmpfs"),
+        (libc::OVERLAYFS_SUPER_MAGIC as u32, "overlayfs"),
+        (libc::F2FS_SUPER_MAGIC as u32, "f2fs"),
+        (ZFS, "zfs"),
+    ];
+    let known = NAMES.into_iter().find(|(number, _)| *number == magic);
+    known.map_or_else(|| format!("a file system of type {magic:#x}"), |(_, name)| name.into())
 }

@@ -77,8 +77,8 @@ pub(crate) fn has_fewer_blocks(fd: BorrowedFd<'_>) -> bool {
 /// (Btrfs and xfs share blocks, NFS and SMB have their server copy; of others, FUSE among them, it is not known.)
 #[cold]
 pub(crate) fn shares_no_blocks(fd: BorrowedFd<'_>) -> bool {
-    /// Of ext2, ext3 and ext4, and of tmpfs, by statfs(2).
-    const THESE: [FsWord; 2] = [0xef53, 0x0102_1994];
+    // ext2 and ext3 have ext4's number.
+    const THESE: [FsWord; 2] = [libc::EXT4_SUPER_MAGIC as FsWord, libc::TMPFS_MAGIC as FsWord];
     let got = ask(Syscall::Fstatfs, Some(fd), || rustix::fs::fstatfs(fd));
     got.is_ok_and(|got| THESE.contains(&got.f_type))
 }
