@@ -12,18 +12,18 @@ use crate::size::show;
 
 /// A file without a name, which is gone with the process.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Destination {
     pub(crate) file: File,
     pub(crate) directory: String,
     pub(crate) file_system: String,
 }
 
-impl Place {
+impl Destination {
     /// Makes a file of `size` bytes in `directory`.
-    pub(crate) fn new(directory: Option<&Path>, size: u64) -> Result<Place, Failure> {
+    pub(crate) fn new(directory: Option<&Path>, size: u64) -> Result<Destination, Failure> {
         let directory = directory.map_or_else(on_disk, Path::to_path_buf);
         let what = || format!("cannot make a file of {} in {}", show(size), directory.display());
-        let make = || -> io::Result<Result<Place, u64>> {
+        let make = || -> io::Result<Result<Destination, u64>> {
             let file = tempfile::tempfile_in(&directory)?;
             let room = fstatvfs(&file)?;
             let room = room.f_bavail.saturating_mul(room.f_frsize);
@@ -31,13 +31,13 @@ impl Place {
                 return Ok(Err(room));
             }
             // Uploads overwrite: allocating blocks is the file system's work, not the copy's, and
-            // it would fall on whoever goes first.
+            // it would fall on the first method.
             Pattern::new(0).fill(&file, size)?;
             let file_system = file_system(fstatfs(&file)?.f_type as u32);
-            Ok(Ok(Place { file, directory: directory.display().to_string(), file_system }))
+            Ok(Ok(Destination { file, directory: directory.display().to_string(), file_system }))
         };
         match make() {
-            Ok(Ok(place)) => Ok(place),
+            Ok(Ok(destination)) => Ok(destination),
             Ok(Err(room)) => Err(Failure::new(what(), format!("only {} are free", show(room)))),
             Err(error) => Err(Failure::io(what(), &error)),
         }
