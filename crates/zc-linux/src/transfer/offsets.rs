@@ -1,0 +1,37 @@
+//! A sink whose layers keep an offset of their own.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use zc_core::driver::StepError;
+use zc_core::{End, Side};
+
+use super::Transfer;
+use crate::sys;
+
+impl Transfer {
+    /// Refuses, before a byte is taken, a sink that would be written elsewhere than its layers say: to a file in
+    /// append mode Linux writes at its end, whatever the offset (pwrite(2), Bugs).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`.
+    #[inline(always)]
+    pub(super) fn check_offset(&mut self, to: End<'_>) -> Result<(), StepError> {
+        if to.offset.is_none() { Ok(()) } else { self.look_at_mode(to) }
+    }
+
+    #[cold]
+    fn look_at_mode(&mut self, to: End<'_>) -> Result<(), StepError> {
+        let fd = Some(to.fd.fd().as_raw_fd());
+        if self.checked_sink != fd {
+            if sys::appends(to.fd.fd()) {
+                let what = "the file is in append mode, and would be written at its end";
+                let error = io::Error::new(io::ErrorKind::InvalidInput, what);
+                return Err(StepError::at(Side::Sink, "pwrite", error));
+            }
+            self.checked_sink = fd;
+        }
+        Ok(())
+    }
+}
