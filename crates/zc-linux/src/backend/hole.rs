@@ -19,7 +19,7 @@ use crate::holes::{Extent, look};
 use crate::sys::{self, Identity};
 
 /// How much is claimed with a hole: the data after it, and the holes after that.
-pub(crate) const PIECE: u64 = 64 << 20;
+pub(crate) const MAX_STEP: u64 = 64 << 20;
 
 /// A source with holes.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Sparse<'fd> {
     pub(crate) known_end: u64,
 }
 
-/// How many of the bytes delivered went which way; the others were written.
+/// What moved the bytes delivered: how many went by neither of these is how many were written.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Passed {
     pub(crate) holes: u64,
@@ -52,7 +52,7 @@ pub(crate) fn step(
     limit: u64,
     by_kernel: bool,
 ) -> (Answer, Passed) {
-    let len = limit.min(PIECE.max(until - start));
+    let len = limit.min(MAX_STEP.max(until - start));
     let mut known_end = KnownEnd { at: from.known_end, left: len };
     let source = match Claim::of_source(from.end, len, &mut known_end) {
         Ok(claim) => claim,

@@ -30,7 +30,7 @@ impl Transfer {
                 let answer = transfer.splice_from_file(from, most);
                 match answer.outcome {
                     Outcome::Moved { .. } | Outcome::Failed(_) => {
-                        transfer.took_ahead = true;
+                        transfer.took_half = true;
                         return step_of(answer, 1);
                     }
                     Outcome::Refused(errno) | Outcome::NoPipe(errno) => {
@@ -73,7 +73,7 @@ impl Transfer {
 
     /// What is known of `to`, for bytes that a step without a sink has taken.
     pub(super) fn plan_for_taken(&mut self, to: End<'_>) {
-        if self.took_ahead && self.plan.is_none() {
+        if self.took_half && self.plan.is_none() {
             self.plan = Some(Plan::reading(Kind::File, Nature::of(to.fd).kind));
             self.ends = Some((NO_FD, to.fd.fd().as_raw_fd()));
         }

@@ -3,20 +3,25 @@
 //! ```text
 //! step       a budget, a fork to look out for, calls to count
 //!  └ walk      one walk down the sink and the source, and then
-//!     ├ deliver   what is in flight already (ahead: of a file, taken without a sink), or
+//!     ├ deliver   what is in flight already (half_step: of a file, taken without a sink), or
 //!     ├ nowhere   bytes of a descriptor, for a sink that keeps none, or
 //!     └ between   bytes from descriptor to descriptor, as is meant for this pair of ends (plan, pieces,
-//!                 overlap, holes), by one mechanism (backend)
+//!        │        overlap), and what the answer means
+//!        ├ next_extent … of a source whose holes are kept
+//!        ├ by_way      … by a mechanism of the kernel's (backend), or
+//!        └ by_reading  … by a read and a write
 //! ```
 
-mod ahead;
 mod between;
+mod by_reading;
+mod by_way;
 mod deliver;
-pub(crate) mod holes;
+mod half_step;
+mod next_extent;
 mod nowhere;
+mod offsets;
 pub(crate) mod overlap;
 pub(crate) mod pieces;
-mod places;
 pub(crate) mod plan;
 mod walk;
 
@@ -25,7 +30,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use zc_core::driver::{
-    Mechanism, Next, Options, Place, Step, StepError, each_descriptor, walk_sink,
+    Link, Mechanism, Next, Options, Step, StepError, each_descriptor, walk_sink,
 };
 use zc_core::{Side, Sink, Source};
 
@@ -35,8 +40,12 @@ use crate::report::Report;
 use crate::sys;
 use plan::Plan;
 
-/// In place of a descriptor that a step does not see, or that is not there.
+/// Instead of a descriptor that a step does not see, or that is not there.
 const NO_FD: RawFd = -1;
+
+/// How much to take at a time once the sink has been full: live copies could use the memory that a
+/// stalled one holds.
+const MAX_AFTER_STALL: u64 = 64 * 1024;
 
 /// After the sink has been full, small pieces are taken until so many have gone through without filling it
 /// again.
@@ -44,7 +53,7 @@ const STALL_MEMORY: u8 = 8;
 
 /// Moves bytes from a source to a sink, a step at a time. It makes no call in order to wait.
 ///
-/// It owns all that a copy knows between two steps: the bytes in flight, the place in a chain of sources,
+/// It owns all that a copy knows between two steps: the bytes in flight, the link of a chain of sources,
 /// the plan for this pair of ends, the counts. It borrows nothing: the two ends are handed in at each step.
 /// So it can be kept anywhere, go to another thread between any two steps, and be driven in any way: by a
 /// loop, by poll(2) or epoll(7), by a runtime.
@@ -94,16 +103,16 @@ const STALL_MEMORY: u8 = 8;
 pub struct Transfer {
     options: Options,
     flight: Flight,
-    /// How far it is in a chain of sources.
-    place: Place,
+    /// The link of a chain of sources that it is at.
+    link: Link,
     /// The descriptors that what follows is about.
     ends: Option<(RawFd, RawFd)>,
     plan: Option<Plan>,
     /// How many bytes reads of these ends without a plan have brought: all of them together, and the
     /// largest one.
     unplanned: (u64, u64),
-    /// Whether a step without a sink has taken bytes.
-    took_ahead: bool,
+    /// Whether half a step, without a sink, has taken bytes.
+    took_half: bool,
     /// Whether bytes from these ends have been waited for.
     has_gathered: bool,
     /// How many more pieces are kept small, because the sink has been full.
@@ -114,8 +123,8 @@ pub struct Transfer {
     /// which no plan covers, needs it.
     has_compared: bool,
     must_compare: bool,
-    /// The sink that is known to have its bytes where its layers say.
-    has_places: Option<RawFd>,
+    /// The sink with an offset of its own that is known not to be in append mode.
+    checked_sink: Option<RawFd>,
     report: Report,
     /// The mechanism of the last call that was to move bytes.
     last_tried: Option<Mechanism>,
@@ -149,8 +158,8 @@ impl Transfer {
         self.flight.len()
     }
 
-    pub(crate) fn place(&self) -> Place {
-        self.place
+    pub(crate) fn link(&self) -> Link {
+        self.link
     }
 
     /// What was done since the last [`rebind`](Transfer::rebind) or [`resume`](Transfer::resume).
@@ -161,14 +170,14 @@ impl Transfer {
     /// Readies it for other ends. **Bytes in flight stay, and go to the new sink**, before any others: those of
     /// another connection have to be [taken out](Transfer::take_residue) first. Nothing else is kept.
     pub fn rebind(&mut self) {
-        self.place = Place::default();
-        (self.has_compared, self.has_places) = (false, None);
+        self.link = Link::default();
+        (self.has_compared, self.checked_sink) = (false, None);
         self.replan();
         self.resume();
     }
 
     /// Readies it for more steps with the same ends, after their owner has had them: what is planned and the
-    /// place in a chain go on, the report begins anew.
+    /// link of a chain stay, the report begins anew.
     pub fn resume(&mut self) {
         self.report = Report::default();
         self.park();
@@ -202,7 +211,7 @@ impl Transfer {
     }
 
     /// The source's next bytes have been waited for, as small pieces are: they are read, however many they
-    /// are, since each of them would take a place in a pipe.
+    /// are, since each of them would take a slot of a pipe.
     pub fn gathered(&mut self) {
         self.has_gathered = true;
         if let Some(plan) = &mut self.plan {
@@ -349,7 +358,7 @@ impl Transfer {
 
     /// The ends change, within one copy: what is known of the old ones no longer holds.
     fn replan(&mut self) {
-        (self.plan, self.ends, self.took_ahead) = (None, None, false);
+        (self.plan, self.ends, self.took_half) = (None, None, false);
         (self.unplanned, self.has_gathered, self.stalled) = ((0, 0), false, 0);
     }
 

@@ -53,7 +53,7 @@ impl Transfer {
         delivered: &Cell<u64>,
     ) -> Step {
         if let To::Fd(to) = to
-            && let Err(error) = self.check_places(to)
+            && let Err(error) = self.check_offset(to)
         {
             return Step::failed(error);
         }
@@ -71,7 +71,7 @@ impl Transfer {
             return step;
         }
         let mut step = Step::idle(Next::Again);
-        let walked = walk_source(source, self.place, &mut |reach| {
+        let walked = walk_source(source, self.link, &mut |reach| {
             step = self.step_from(reach, to, must_flush, budget);
             // The sink's own `write` has counted its bytes already.
             if !matches!(to, To::Writer) {
@@ -148,7 +148,7 @@ impl Transfer {
             return Step::idle(Next::Ended);
         }
         self.replan();
-        self.place = self.place.next_link();
+        self.link = self.link.next();
         Step::idle(Next::Again)
     }
 
@@ -170,7 +170,7 @@ impl Transfer {
     ) -> Step {
         let mut step = Step::idle(Next::Again);
         let report = &mut self.report;
-        let walked = walk_source(source, self.place, &mut |reach| match reach.bottom {
+        let walked = walk_source(source, self.link, &mut |reach| match reach.bottom {
             Bottom::Buffered(bytes) => {
                 let answer = read_write::gave(write_once(bytes, &mut *write), bytes.len());
                 let moved = answer.delivered;

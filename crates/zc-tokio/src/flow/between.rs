@@ -79,7 +79,7 @@ impl Flow {
             self.transfer.ran_dry();
         }
         if step.taken > 0 {
-            let told = walk_source::<TokioIo>(source, self.place, &mut |_| step.taken);
+            let told = walk_source::<TokioIo>(source, self.link, &mut |_| step.taken);
             debug_assert!(told.is_ok(), "a descriptor is no buffer");
         }
         if write_end.is_some() || self.is_nowhere {

@@ -22,7 +22,7 @@ use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::time::Instant;
 
-use zc_core::driver::Place;
+use zc_core::driver::Link;
 use zc_linux::{Options, Transfer};
 
 use crate::away::Away;
@@ -46,7 +46,7 @@ pub(crate) struct Flow {
     /// Whether an end's own `poll_` method has done the last step.
     is_by_hand: bool,
     /// How far it is in a chain of sources.
-    place: Place,
+    link: Link,
     phase: Phase,
     /// What comes after the end of input.
     pub(crate) then: Then,
@@ -119,7 +119,7 @@ impl Flow {
             source_file: FileEnd::default(),
             sink_file: FileEnd::default(),
             is_by_hand: false,
-            place: Place::default(),
+            link: Link::default(),
             phase: Phase::Copying,
             then,
             left: u64::MAX,
@@ -153,7 +153,7 @@ impl Flow {
     /// Readies it for other ends, with what is in flight.
     pub(crate) fn rebind(&mut self) {
         self.transfer.rebind();
-        (self.place, self.phase, self.waits) = (Place::default(), Phase::Copying, Waits::No);
+        (self.link, self.phase, self.waits) = (Link::default(), Phase::Copying, Waits::No);
         self.delivered = 0;
         (self.from, self.to) = (None, None);
     }
