@@ -68,7 +68,7 @@ impl Copier {
 
     fn limit(&mut self) {
         self.flow.left = self.session.options.limits.0;
-        self.flow.most_in_flight = self.session.options.most_in_flight.max(1);
+        self.flow.max_in_flight = self.session.options.max_in_flight.max(1);
         self.flow.trusts_short_reads = self.session.options.trusts_short_reads();
         self.flow.coalesces = self.session.options.coalesce.is_some();
     }

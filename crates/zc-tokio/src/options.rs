@@ -5,7 +5,7 @@ use std::time::Duration;
 use zc_linux::PageSharing;
 
 /// How many bytes a copy moves one way before other tasks have their turn: more than a poll has the time for.
-const TURN: u64 = 8 << 20;
+const BUDGET: u64 = 8 << 20;
 
 /// What follows the end of input of one way of a relay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum ResetPolicy {
     ///
     /// It needs a runtime with its time driver enabled. Ends that are not TCP, or that can only be read and written
     /// ([`Opaque`](crate::Opaque)), cannot be reset.
-    PassOn,
+    Forward,
 }
 
 /// How a [`Copier`](crate::Copier) or [`Relay`](crate::Relay) goes about its work.
@@ -44,7 +44,7 @@ pub enum ResetPolicy {
 ///
 /// let mut options = Options::default();
 /// options.idle_timeout = Some(Duration::from_secs(300));
-/// options.end = EndPolicy::Close;
+/// options.on_end = EndPolicy::Close;
 /// let relay = Relay::with_options(options);
 /// # assert_eq!(relay.counts(), (0, 0));
 /// ```
@@ -65,9 +65,9 @@ pub struct Options {
     /// default: never.
     pub write_timeout: Option<Duration>,
     /// What follows the end of input of one way of a relay.
-    pub end: EndPolicy,
+    pub on_end: EndPolicy,
     /// What follows a reset by the peer of one end.
-    pub reset: ResetPolicy,
+    pub on_reset: ResetPolicy,
     /// The most bytes to take from the first end, and from the second. After that many, the end counts as
     /// closed. `u64::MAX`, the default: no limit.
     pub limits: (u64, u64),
@@ -79,9 +79,9 @@ pub struct Options {
     pub coalesce: Option<Duration>,
     /// How many bytes to move one way before other tasks have their turn; 8 MiB by default. They have it earlier
     /// where a poll has used 0.35 milliseconds of its thread's time, and then finishes the step that it is in.
-    pub turn: u64,
+    pub budget: u64,
     /// The most bytes in flight each way. No more than 64 KiB of them wait for a sink in any case.
-    pub most_in_flight: u64,
+    pub max_in_flight: u64,
     /// How large a pipe to splice through, in bytes, see [`zc_linux::Options::pipe_size`].
     pub pipe_size: usize,
     /// Whether zc may choose read/write where it is cheaper; `true` by default. See
@@ -101,12 +101,12 @@ impl Default for Options {
             idle_timeout: None,
             half_close_timeout: None,
             write_timeout: None,
-            end: EndPolicy::default(),
-            reset: ResetPolicy::default(),
+            on_end: EndPolicy::default(),
+            on_reset: ResetPolicy::default(),
             limits: (u64::MAX, u64::MAX),
             coalesce: None,
-            turn: TURN,
-            most_in_flight: u64::MAX,
+            budget: BUDGET,
+            max_in_flight: u64::MAX,
             pipe_size: linux.pipe_size,
             adaptive: linux.adaptive,
             page_sharing: linux.page_sharing,

@@ -62,7 +62,7 @@ impl<S> Paced<S> {
 
 impl<Io, S: Source<Io>> Source<Io> for Paced<S> {
     fn upstream(&mut self) -> Upstream<'_, Io> {
-        self.pace.bound(Upstream::through(&mut self.inner), Instant::now().into_std())
+        self.pace.apply(Upstream::through(&mut self.inner), Instant::now().into_std())
     }
     fn taken(&mut self, n: u64) {
         self.took(n);

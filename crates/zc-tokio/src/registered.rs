@@ -100,7 +100,7 @@ impl<'a> Registered<'a> {
 
     /// Itself, if `fd` is its descriptor: what a type with a descriptor answers to
     /// [`ReadReady::read_ready`](crate::ReadReady::read_ready).
-    pub fn if_is(self, fd: RawFd) -> Option<Self> {
+    pub fn matching(self, fd: RawFd) -> Option<Self> {
         (self.poll_fd().fd().as_raw_fd() == fd).then_some(self)
     }
 

@@ -95,7 +95,7 @@ impl Relay {
         (self.there.left, self.back.left) = options.limits;
         (self.there.then, self.back.then) = (Then::ShutDown, Then::ShutDown);
         for flow in [&mut self.there, &mut self.back] {
-            flow.most_in_flight = options.most_in_flight.max(1);
+            flow.max_in_flight = options.max_in_flight.max(1);
             flow.trusts_short_reads = options.trusts_short_reads();
             flow.coalesces = options.coalesce.is_some();
         }
@@ -147,7 +147,7 @@ impl Relay {
     /// `Ok`, a call begins a new relay.)
     ///
     /// The end of input of one is passed on to the other as a shutdown, unless
-    /// [`Options::end`] says otherwise.
+    /// [`Options::on_end`] says otherwise.
     ///
     /// # Errors
     ///
@@ -280,7 +280,7 @@ impl Relay {
             failed = Some((Direction::AToB, failure));
         } else if let Poll::Ready(Err(failure)) = self.back.poll(cx, b, a, slices.1) {
             failed = Some((Direction::BToA, failure));
-        } else if self.session.options.end == EndPolicy::Close {
+        } else if self.session.options.on_end == EndPolicy::Close {
             failed = self.close(cx, a, b);
         }
         let clock = self.session.after(cx, &[&self.there, &self.back]);

@@ -70,7 +70,7 @@ impl Session {
 
     /// What one way may use up in one poll.
     pub(crate) fn slice(&self) -> Slice {
-        Slice::new(self.options.turn.max(1))
+        Slice::new(self.options.budget.max(1))
     }
 
     /// Before the ways are polled: whether there is no point in it.
@@ -227,7 +227,7 @@ impl Session {
     /// Whether `error` is a reset that is to be passed on. Passed on or not, it is said again by every later run: the
     /// kernel tells it once, and after that the connection looks like one that has ended.
     pub(crate) fn passes_on(&mut self, error: &Error) -> bool {
-        let passes_on = self.options.reset == ResetPolicy::PassOn;
+        let passes_on = self.options.on_reset == ResetPolicy::Forward;
         // A peer that had ended before it was gone makes for EPIPE: what came from it is whole.
         let cuts_off = passes_on || error.kind() != io::ErrorKind::BrokenPipe;
         if !reset::is_reset(error) || !cuts_off {

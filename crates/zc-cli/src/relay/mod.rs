@@ -107,7 +107,7 @@ fn options(args: &Relay) -> Options {
     options.coalesce = or_never(Duration::from_millis(args.coalesce));
     options.half_close_timeout = or_never(args.half_close_timeout);
     if args.pass_resets {
-        options.reset = ResetPolicy::PassOn;
+        options.on_reset = ResetPolicy::Forward;
     }
     options
 }

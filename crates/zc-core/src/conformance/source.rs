@@ -40,14 +40,14 @@ pub struct SourceKit<'k, S> {
 impl<'k, S: Read + Source> SourceKit<'k, S> {
     /// Will check the source that `make` builds over a stream.
     pub fn new(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
-        SourceKit::by(make)
+        SourceKit::with_access(make)
     }
 }
 
 impl<'k, S: SourceAccess> SourceKit<'k, S> {
     /// For sibling crates, whose types are not read by `Read`.
     #[doc(hidden)]
-    pub fn by(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
+    pub fn with_access(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
         SourceKit { make: Box::new(make), count: None, observe: None }
     }
 

@@ -63,11 +63,11 @@ pub fn full_disk(file: impl AsFd, room: u64) -> Fault {
 /// use zc_linux::hook::{self, Syscall};
 ///
 /// // A container that knows no copy_file_range: ENOSYS.
-/// let container = hook::fails(Syscall::CopyFileRange, 38).install();
+/// let container = hook::failing(Syscall::CopyFileRange, 38).install();
 /// // … copy something …
-/// # assert_eq!(container.met(), 0);
+/// # assert_eq!(container.hits(), 0);
 /// ```
-pub fn fails(syscall: Syscall, errno: i32) -> Fault {
+pub fn failing(syscall: Syscall, errno: i32) -> Fault {
     Fault::new(What::Fails { syscall, errno })
 }
 
@@ -97,35 +97,38 @@ impl Fault {
     }
 
     /// From now on this thread's calls meet it, until the result is dropped.
-    pub fn install(self) -> Installed<(Guard, Guard)> {
+    pub fn install(self) -> FaultGuard<(Guard, Guard)> {
         let state = State::new(self);
         let (decides, sees) = (state.clone(), state.clone());
         let hook = super::replace(move |call| decides.decide(call));
         let observer = super::observe(move |record| sees.saw(record));
-        Installed { state, _guard: (hook, observer) }
+        FaultGuard { state, _guard: (hook, observer) }
     }
 
     /// From now on the calls of every thread meet it, until the result is dropped.
-    pub fn install_for(self, threads: &EveryThread) -> Installed<(ProcessGuard, ProcessGuard)> {
+    pub fn install_everywhere(
+        self,
+        threads: &EveryThread,
+    ) -> FaultGuard<(ProcessGuard, ProcessGuard)> {
         let state = State::new(self);
         let (decides, sees) = (state.clone(), state.clone());
         let hook = threads.replace(move |call| decides.decide(call));
         let observer = threads.observe(move |record| sees.saw(record));
-        Installed { state, _guard: (hook, observer) }
+        FaultGuard { state, _guard: (hook, observer) }
     }
 }
 
 /// A [`Fault`] in force. Dropped, it is gone.
 #[derive(Debug)]
 #[must_use = "dropping it takes the fault away"]
-pub struct Installed<G> {
+pub struct FaultGuard<G> {
     state: State,
     _guard: G,
 }
 
-impl<G> Installed<G> {
+impl<G> FaultGuard<G> {
     /// How many calls it has made fail or cut short.
-    pub fn met(&self) -> u64 {
+    pub fn hits(&self) -> u64 {
         self.state.lock().met
     }
 

@@ -36,7 +36,7 @@ use rustix::io::Errno;
 
 pub use crate::sys::Syscall;
 pub use every_thread::{EveryThread, ProcessGuard, VARIABLE, every_thread};
-pub use faults::{Fault, Installed, fails, full_disk, short};
+pub use faults::{Fault, FaultGuard, failing, full_disk, short};
 
 /// A system call about to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,6 +36,7 @@ use zc_core::{Side, Sink, Source};
 
 use crate::backend::{Answer, Outcome, read_write};
 use crate::flight::Flight;
+use crate::kind::Kind;
 use crate::report::Report;
 use crate::sys;
 use plan::Plan;
@@ -60,7 +61,7 @@ const STALL_MEMORY: u8 = 8;
 ///
 /// A step makes as few system calls as move some bytes, says what it did and what comes next, and returns.
 /// On descriptors in non-blocking mode no step blocks; on blocking ones a step blocks as they do. A regular
-/// file is always a blocking one, see [`blocks`](Transfer::blocks).
+/// file is always a blocking one, see [`waits_for_disk`](Transfer::waits_for_disk).
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -199,10 +200,14 @@ impl Transfer {
         }
     }
 
-    /// Whether a step can wait for a disk: at the source, at the sink. True of regular files, which poll(2)
-    /// always calls ready. `None` before the first step that has looked.
-    pub fn blocks(&self) -> Option<(bool, bool)> {
-        self.plan.as_ref().map(Plan::blocks)
+    /// Whether a step can wait for a disk at `side`, even with descriptors in non-blocking mode: true of regular
+    /// files, which poll(2) always calls ready. `None` before the first step that has looked.
+    pub fn waits_for_disk(&self, side: Side) -> Option<bool> {
+        let plan = self.plan.as_ref()?;
+        Some(match side {
+            Side::Source => plan.source == Kind::File,
+            Side::Sink => plan.sink == Kind::File,
+        })
     }
 
     /// The driver has flushed the sink, as [`Next::FlushSink`] asked it to.

@@ -275,11 +275,6 @@ impl Plan {
     pub(crate) fn only_read_write(&mut self) {
         (self.route, self.pieces) = (READ_WRITE, None);
     }
-
-    /// Whether a step may wait for a disk, at either end: poll(2) has no word for it.
-    pub(crate) fn blocks(&self) -> (bool, bool) {
-        (self.source == Kind::File, self.sink == Kind::File)
-    }
 }
 
 fn is_tiny(source: &Nature, limit: u64) -> bool {

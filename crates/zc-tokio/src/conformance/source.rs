@@ -65,7 +65,7 @@ impl<'k, S: AsyncSource> SourceKit<'k, S> {
             let source = kit.build(near, &mut **make.borrow_mut()).expect("a Unix socket");
             Polled { source, kit: Rc::clone(&kit) }
         };
-        let mut schedules = zc_core::conformance::SourceKit::by(built);
+        let mut schedules = zc_core::conformance::SourceKit::with_access(built);
         if let Some(count) = &self.count {
             schedules = schedules.count(move |polled: &Polled<S>| count(&polled.source));
         }

@@ -53,7 +53,7 @@ pub(crate) struct Flow {
     /// How many more bytes may be taken, by the copy's own limit.
     pub(crate) left: u64,
     /// How many bytes may be in flight.
-    pub(crate) most_in_flight: u64,
+    pub(crate) max_in_flight: u64,
     /// How many more the sink is known to have room for.
     headroom: Headroom,
     delivered: u64,
@@ -123,7 +123,7 @@ impl Flow {
             phase: Phase::Copying,
             then,
             left: u64::MAX,
-            most_in_flight: u64::MAX,
+            max_in_flight: u64::MAX,
             headroom: Headroom::default(),
             delivered: 0,
             is_unflushed: true,

@@ -42,7 +42,7 @@ impl Flow {
         if self.left == 0 {
             return Poll::Ready(Ok(Step::idle(Next::Ended)));
         }
-        let mut budget = turn.min(self.left).min(self.most_in_flight);
+        let mut budget = turn.min(self.left).min(self.max_in_flight);
         budget = budget.min(match past {
             // It takes all that it is given, if its disk does.
             Some(_) => MAX_OF_FILE,

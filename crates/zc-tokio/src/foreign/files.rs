@@ -31,7 +31,7 @@ impl Sink<TokioIo> for File {
 
 impl ReadReady for File {
     fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-        Registered::file(self).if_is(fd)
+        Registered::file(self).matching(fd)
     }
     fn settle_source(
         &mut self,
@@ -44,7 +44,7 @@ impl ReadReady for File {
 
 impl WriteReady for File {
     fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-        Registered::file(self).if_is(fd)
+        Registered::file(self).matching(fd)
     }
     fn settle_sink(
         &mut self,
