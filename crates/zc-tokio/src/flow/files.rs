@@ -30,7 +30,7 @@ impl Default for FileEnd {
 }
 
 impl Flow {
-    /// The sink's descriptor, unless it is a file; and the file, once it can be gone past.
+    /// The sink's descriptor, unless it is a file; and the file, once it can be bypassed.
     #[allow(clippy::type_complexity)]
     pub(super) fn settle_sink(
         &mut self,
@@ -58,7 +58,7 @@ impl Flow {
         }
     }
 
-    /// The source's file, once it can be gone past. `Some(None)`: it cannot. `None`: it is no file.
+    /// The source's file, once it can be bypassed. `Some(None)`: it cannot. `None`: it is no file.
     pub(super) fn settle_source(
         &mut self,
         cx: &mut Context<'_>,
@@ -121,7 +121,7 @@ impl Flow {
                 self.link = self.link.next();
                 Step { next: Next::Again, ..step }
             }
-            // Nobody tells when a file has more.
+            // Nothing tells when a file has more.
             Next::WantRead { .. } | Next::WantWrite => {
                 let error = io::Error::other("a file is not ready");
                 let error = StepError::new("read", error);

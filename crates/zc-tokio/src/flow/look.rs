@@ -1,4 +1,4 @@
-//! What lies below the layers of the two ends just now.
+//! What lies below the layers of the two ends at this moment.
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, RawFd};

@@ -1,8 +1,7 @@
 //! Files.
 //!
-//! tokio's `File` reads ahead and writes behind, on threads of the blocking pool. Before a copy goes past it, it
-//! has to have finished what it does, and to have gone back over what it has read ahead; that is
-//! `settle_source` and `settle_sink`.
+//! tokio's `File` reads ahead and writes behind, on threads of the blocking pool. Before a copy bypasses it,
+//! `settle_source` and `settle_sink` have it finish that, and seek back over what it has read ahead.
 
 use std::io::{self, SeekFrom};
 use std::os::fd::{AsFd, RawFd};
@@ -67,6 +66,6 @@ fn settle(
     }
     let sought = ready!(Pin::new(file).poll_complete(cx));
     *is_seeking = false;
-    // What cannot be sought, a FIFO or a tty, is left to its own `poll_read` and `poll_write`.
+    // What cannot seek, a FIFO or a tty, is left to its own `poll_read` and `poll_write`.
     Poll::Ready(Ok(sought.is_ok()))
 }
