@@ -1,4 +1,4 @@
-//! The Linux engine of zc.
+//! The Linux engine of zc. Users want `zc-std`; drivers for other runtimes, and event loops, want [`Transfer`].
 //!
 //! Data flows one way through these modules:
 //!
@@ -6,10 +6,10 @@
 //! blocking  a loop around …
 //!  ├ fast     … one read and one write, for frames
 //!  ├ coalesce … a short wait, if asked for, so that small pieces arrive together
-//!  ├ patience … an end of waiting, if asked for: a deadline, a least rate
-//!  └ transfer … the resumable state machine, which never waits. A step goes down both ends, once, and
-//!     ├ plan     … decides what to do for the pair of descriptors at hand, by
-//!     │  ├ kind     what stands behind each of them
+//!  ├ patience … an end of waiting, if asked for: a deadline, a minimum rate
+//!  └ transfer … the resumable state machine. A step goes down both ends, once, and
+//!     ├ plan     … decides how bytes go between its two descriptors, by
+//!     │  ├ kind     what each of them is
 //!     │  ├ table    what is known of such a pair: one row
 //!     │  ├ pieces   what the source is yielding
 //!     │  ├ overlap  whether a file is being copied into itself
@@ -18,12 +18,10 @@
 //!     │  └ pipe     … from the process's pool
 //!     ├ report   counts what was moved, and how
 //!     └ backend  moves bytes: one file per mechanism, each over …
-//!        ├ claim    … the range of a file that is its to move, and
+//!        ├ claim    … the range of a file that it moves, and
 //!        └ sys      … the table of system calls, which
 //!           └ hook     … lets tests replace and record
 //! ```
-//!
-//! Users want `zc-std`. Drivers for other runtimes, and event loops, want [`Transfer`].
 //!
 //! # What moves what
 //!

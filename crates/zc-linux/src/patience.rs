@@ -24,7 +24,7 @@ use crate::sys;
 pub struct Patience {
     /// When to give up.
     pub deadline: Option<Instant>,
-    /// How many bytes the source has to give in every so much time that is spent waiting for it.
+    /// The minimum rate: so many bytes in every so much time spent waiting for the source.
     pub min_rate: Option<(u64, Duration)>,
 }
 

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use crate::pipe::Pipe;
 use crate::sys;
 
-/// The most pipes lent out at one time. A copy that would need one more uses read/write.
+/// The most pipes in use at one time. A copy that would need one more uses read/write.
 ///
 /// At the default size they can hold 32 MiB: half of what all the pipes of an ordinary user may,
 /// before new ones shrink.
@@ -26,14 +26,14 @@ pub const MAX_IN_USE: usize = 32;
 /// The most empty pipes kept for later.
 pub const MAX_IDLE: usize = 8;
 
-/// After the kernel has refused a pipe, so many requests get none without asking again: past the budget,
-/// each would make a pipe, find it too small and close it.
+/// How many requests get no pipe, without asking again, after the kernel has refused one: past the budget, each
+/// would make a pipe, find it too small and close it.
 const COOL_DOWN: u32 = 64;
 
 /// Static, so that no copy ever allocates for it.
 static IDLE: [Mutex<Option<Pipe>>; MAX_IDLE] = [const { Mutex::new(None) }; MAX_IDLE];
 
-/// How many pipes are lent out (the low 16 bits), and in which process (the rest): a forked child has none.
+/// How many pipes are in use (the low 16 bits), and in which process (the rest): a forked child has none.
 static LENT: AtomicU64 = AtomicU64::new(0);
 
 /// How many more requests get no new pipe (the low 16 bits), and the errno that they get.
@@ -41,7 +41,7 @@ static REFUSING: AtomicU32 = AtomicU32::new(0);
 
 const COUNT: u64 = 0xffff;
 
-/// Whether so many pipes are lent out that no copy should keep one while it waits: half of them are
+/// Whether so many pipes are in use that no copy should keep one while it waits: half of them are
 /// reserved for copies that have bytes to move. It takes no lock, and the answer may change at once.
 ///
 /// ```
@@ -97,7 +97,7 @@ pub fn clear() {
 ///
 /// # Errors
 ///
-/// As for a new pipe, and `ENOBUFS` when [`MAX_IN_USE`] are lent out, or the kernel has refused one lately.
+/// As for a new pipe, and `ENOBUFS` when [`MAX_IN_USE`] are in use, or the kernel has refused one lately.
 pub(crate) fn lend(size: usize) -> Result<Lent, Errno> {
     if !count_one_more() {
         return Err(Errno::NOBUFS);

@@ -53,14 +53,14 @@ pub(crate) struct Size {
     pub(crate) rich: u64,
     /// A splice that brings fewer than this many was not worth it.
     pub(crate) poor: u64,
-    /// So many bytes in a row, and then nothing more for now, are worth splicing; fewer are read.
+    /// How many bytes in a row, with nothing more after them for now, are worth splicing; fewer are read.
     pub(crate) lone: u64,
 }
 
-/// Where bytes are copied, or the pages were the source's own.
+/// For sinks that copy the bytes, or are lent the source's own pages.
 pub(crate) static USUAL: Size = Size { rich: 16 * 1024, poor: 8 * 1024, lone: 32 * 1024 };
 
-/// Where whole pages are passed on, whatever the size of the pieces.
+/// For sinks that are given whole pages, whatever the size of the pieces.
 pub(crate) static PASSED_ON: Size = Size { rich: 4 * 1024, poor: 2 * 1024, lone: 0 };
 
 /// What is known of a pair of ends.
@@ -114,8 +114,8 @@ pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
             (&[CopyFileRange, SpliceThrough, ReadWrite], MAX_BETWEEN_FILES, Pay::Always)
         }
         // sendfile and splice lend page-cache pages to the receiver instead of copying them, so a later
-        // write to the file changes bytes that were already sent. For sockets everyone lives with it;
-        // for pipes it has surprised people (rust-lang/rust#108283).
+        // write to the file changes bytes that were already sent. Into sockets that is what servers do;
+        // into pipes it has surprised users (rust-lang/rust#108283).
         (File, Tcp | Mptcp | StreamSocket) if may_share => {
             (&[Sendfile, ReadWrite], MAX_SENT, Pay::Always)
         }
@@ -138,7 +138,7 @@ pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Never)
         }
         // Not straight into a pipe that is another process's: a splice that waits for a socket keeps the
-        // pipe it fills locked all the while (splice_file_to_pipe), and its reader is stuck, even with
+        // pipe it fills locked all the while (splice_file_to_pipe), and its reader waits, even with
         // bytes in the pipe.
         (StreamSocket, Pipe) if may_share => {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&PASSED_ON))
@@ -147,7 +147,7 @@ pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&USUAL))
         }
         // From a pipe straight into a file or socket one call would wait with that pipe locked, and with
-        // write access to the file's file system, which fsfreeze(8) waits for and every writer for it.
+        // write access to the file system: fsfreeze(8) waits for that, and all writers wait for fsfreeze.
         (Pipe, File) => (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Always),
         (Pipe, Tcp | Mptcp | StreamSocket) if may_share => {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Always)

@@ -1,8 +1,7 @@
 //! A hole into a file, by [fallocate(2)](https://man7.org/linux/man-pages/man2/fallocate.2.html) or by leaving it
 //! out: no byte is moved, and what the sink had there is gone.
 //!
-//! Not by ftruncate(2): the length it sets is that of one moment, and what others have written beyond it would
-//! be cut off. The range is claimed at both ends like any other, so a hole that is the last of the file moves
+//! It does not use ftruncate(2), which would cut off what others have written beyond the length that it sets. The range is claimed at both ends like any other, so a hole that is the last of the file moves
 //! the offsets and the sink's end as its zeros would.
 //!
 //! Ending a file in a hole takes two calls, a millisecond on ext4. Data after the hole makes them needless.
@@ -65,7 +64,7 @@ pub(crate) fn step(
             return (Answer::from_claim((0, 0), refused, source, flight), Passed::default());
         }
     };
-    // How far the sink reaches. What lies beyond belongs to this step alone, and has nothing in it.
+    // Where the sink ends. What lies beyond belongs to this step alone, and has nothing in it.
     let reaches = sys::stat(to.fd.fd()).map(|stat| stat.len);
     let in_company = source.at().1 != start;
     let passed = Passed { in_company, ..Passed::default() };

@@ -50,9 +50,9 @@ enum What {
     Short { most: usize },
 }
 
-/// The disk under `file` has room for so many more bytes, whatever call they come by: the next ones fail with `ENOSPC`.
+/// The disk under `file` has room for `room` more bytes, whichever call writes them: the next ones fail with `ENOSPC`.
 ///
-/// It goes by the descriptor's number, so that a duplicate has room, and so has what a program writes by itself.
+/// It goes by the descriptor's number, so a duplicate has room, and so has a write that the engine does not make.
 pub fn full_disk(file: impl AsFd, room: u64) -> Fault {
     Fault::new(What::Full { room }).at(file)
 }
@@ -86,17 +86,17 @@ impl Fault {
         Fault { at: Some(fd.as_fd().as_raw_fd()), ..self }
     }
 
-    /// Not the first `calls` that it would meet.
+    /// Skips the first `calls` that it would hit.
     pub fn after(self, calls: u64) -> Fault {
         Fault { skip: calls, ..self }
     }
 
-    /// No more than `calls` of those that it would meet.
+    /// Hits no more than `calls`.
     pub fn times(self, calls: u64) -> Fault {
         Fault { times: calls, ..self }
     }
 
-    /// From now on this thread's calls meet it, until the result is dropped.
+    /// Hits this thread's calls, until the guard is dropped.
     pub fn install(self) -> FaultGuard<(Guard, Guard)> {
         let state = State::new(self);
         let (decides, sees) = (state.clone(), state.clone());
@@ -105,7 +105,7 @@ impl Fault {
         FaultGuard { state, _guard: (hook, observer) }
     }
 
-    /// From now on the calls of every thread meet it, until the result is dropped.
+    /// Hits the calls of every thread, until the guard is dropped.
     pub fn install_everywhere(
         self,
         threads: &EveryThread,
@@ -118,7 +118,7 @@ impl Fault {
     }
 }
 
-/// A [`Fault`] in force. Dropped, it is gone.
+/// A [`Fault`] in force. Dropped, it is taken away.
 #[derive(Debug)]
 #[must_use = "dropping it takes the fault away"]
 pub struct FaultGuard<G> {
@@ -132,7 +132,7 @@ impl<G> FaultGuard<G> {
         self.state.lock().met
     }
 
-    /// So many more bytes fit on a full disk.
+    /// Lets `bytes` more fit on a full disk.
     pub fn make_room(&self, bytes: u64) {
         let mut counts = self.state.lock();
         counts.room = counts.room.saturating_add(bytes);

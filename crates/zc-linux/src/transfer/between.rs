@@ -14,7 +14,7 @@ use crate::kind::Kind;
 use crate::pool;
 use crate::table::Way;
 
-/// While pipes are scarce, so much is read before a copy asks for one again.
+/// How much to read, while pipes are scarce, before a copy asks for one again.
 const MAX_WHILE_SCARCE: u64 = 16 * 1024;
 
 /// A source that yields `BULK` bytes a step is a bulk sender; `HANDFUL` of its next bytes are worth
@@ -159,7 +159,7 @@ impl Transfer {
         }
     }
 
-    /// What was taken may have gone through, which a sink that has been full allows again.
+    /// Counts a piece that has gone through, if one has: a sink that was full has room again.
     pub(super) fn went_through(&mut self) {
         if self.flight.len() == 0 {
             self.stalled = self.stalled.saturating_sub(1);

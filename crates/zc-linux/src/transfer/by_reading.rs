@@ -13,8 +13,8 @@ use crate::kind::{Kind, is_stream_socket};
 const PAST_THE_MARK: u64 = 4096;
 
 impl Transfer {
-    /// Reads and writes once. Small copies come by the thousand, and their cost is the way to the two calls
-    /// and back.
+    /// Reads and writes once. Small copies come by the thousand, and cost what it takes to get to the two calls and
+    /// back.
     #[inline(always)]
     pub(super) fn unplanned(&mut self, from: End<'_>, to: End<'_>, limit: u64) -> Step {
         // The read may have to wait; an earlier copy may have left a pipe here.
@@ -80,7 +80,7 @@ impl Transfer {
         };
     }
 
-    /// A call with two sides said "not now", and not which. A read and a write have one side each.
+    /// A call with two sides said "not now", and not which side. A read and a write have one side each.
     ///
     /// A splice from a socket has already waited out the socket's timeout; the read must not wait again.
     #[cold]

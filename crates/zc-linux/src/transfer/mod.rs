@@ -5,8 +5,8 @@
 //!  └ walk      one walk down the sink and the source, and then
 //!     ├ deliver   what is in flight already (half_step: of a file, taken without a sink), or
 //!     ├ nowhere   bytes of a descriptor, for a sink that keeps none, or
-//!     └ between   bytes from descriptor to descriptor, as is meant for this pair of ends (plan, pieces,
-//!        │        overlap), and what the answer means
+//!     └ between   bytes from descriptor to descriptor: by which way, for this pair of ends (plan, pieces,
+//!        │        overlap), and what its answer means
 //!        ├ next_extent … of a source whose holes are kept
 //!        ├ by_way      … by a mechanism of the kernel's (backend), or
 //!        └ by_reading  … by a read and a write
@@ -48,16 +48,16 @@ const NO_FD: RawFd = -1;
 /// stalled one holds.
 const MAX_AFTER_STALL: u64 = 64 * 1024;
 
-/// After the sink has been full, small pieces are taken until so many have gone through without filling it
-/// again.
+/// How many pieces must have gone through without filling the sink again before more than [`MAX_AFTER_STALL`] is
+/// taken at a time.
 const STALL_MEMORY: u8 = 8;
 
 /// Moves bytes from a source to a sink, a step at a time. It makes no call in order to wait.
 ///
 /// It owns all that a copy knows between two steps: the bytes in flight, the link of a chain of sources,
-/// the plan for this pair of ends, the counts. It borrows nothing: the two ends are handed in at each step.
-/// So it can be kept anywhere, go to another thread between any two steps, and be driven in any way: by a
-/// loop, by poll(2) or epoll(7), by a runtime.
+/// the plan for this pair of ends, the counts. It borrows nothing: each step is handed the two ends.
+/// So it can be kept anywhere, go to another thread between any two steps, and be driven by anything: a
+/// loop, poll(2) or epoll(7), a runtime.
 ///
 /// A step makes as few system calls as move some bytes, says what it did and what comes next, and returns.
 /// On descriptors in non-blocking mode no step blocks; on blocking ones a step blocks as they do. A regular
@@ -98,7 +98,7 @@ const STALL_MEMORY: u8 = 8;
 /// A plan holds for the two ends of the last step. Before a step with others, call
 /// [`rebind`](Transfer::rebind): that keeps the bytes in flight, which go first, and nothing else.
 ///
-/// A sink that may hold bytes back is flushed before bytes go past it ([`Next::FlushSink`]), and again after
+/// A sink that may hold bytes back is flushed before bytes bypass it ([`Next::FlushSink`]), and again after
 /// every step that did not answer [`Next::Again`], since its owner may have written to it meanwhile.
 #[derive(Debug, Default)]
 pub struct Transfer {
@@ -116,7 +116,7 @@ pub struct Transfer {
     took_half: bool,
     /// Whether bytes from these ends have been waited for.
     has_gathered: bool,
-    /// How many more pieces are kept small, because the sink has been full.
+    /// How many more pieces to keep small, because the sink has been full.
     stalled: u8,
     /// Whether the sink has been flushed, and nothing written to it since.
     is_flushed: bool,
@@ -132,7 +132,7 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// A transfer that goes about its work as `options` say.
+    /// A transfer with these options.
     pub fn new(options: Options) -> Self {
         Transfer { options, ..Transfer::default() }
     }
@@ -142,7 +142,7 @@ impl Transfer {
         Transfer { flight: Flight::of(residue), ..Transfer::default() }
     }
 
-    /// How it goes about its work. What is changed within a copy may take effect at once, or with the next
+    /// The options. A change within a copy may take effect at once, or with the next
     /// [`rebind`](Transfer::rebind).
     pub fn options_mut(&mut self) -> &mut Options {
         &mut self.options
@@ -168,7 +168,7 @@ impl Transfer {
         &self.report
     }
 
-    /// Readies it for other ends. **Bytes in flight stay, and go to the new sink**, before any others: those of
+    /// Prepares it for other ends. **Bytes in flight stay, and go to the new sink**, before any others: those of
     /// another connection have to be [taken out](Transfer::take_residue) first. Nothing else is kept.
     pub fn rebind(&mut self) {
         self.link = Link::default();
@@ -177,7 +177,7 @@ impl Transfer {
         self.resume();
     }
 
-    /// Readies it for more steps with the same ends, after their owner has had them: what is planned and the
+    /// Prepares it for more steps with the same ends, after their owner has had them: what is planned and the
     /// link of a chain stay, the report begins anew.
     pub fn resume(&mut self) {
         self.report = Report::default();
@@ -215,8 +215,8 @@ impl Transfer {
         self.is_flushed = true;
     }
 
-    /// The source's next bytes have been waited for, as small pieces are: they are read, however many they
-    /// are, since each of them would take a slot of a pipe.
+    /// The source's next bytes have been waited for, as small pieces are: the next step reads them, however many they
+    /// are, since each piece would take a slot of a pipe.
     pub fn gathered(&mut self) {
         self.has_gathered = true;
         if let Some(plan) = &mut self.plan {
@@ -224,8 +224,8 @@ impl Transfer {
         }
     }
 
-    /// The source has no more for now, as far as the driver goes: it takes a short read for the last one. A piece that
-    /// comes alone, as an answer does, is read the next time, not spliced.
+    /// The source has no more for now: for drivers that take a short read for the last one. A piece that comes alone,
+    /// as an answer does, is read the next time, not spliced.
     pub fn ran_dry(&mut self) {
         if let Some(plan) = &mut self.plan {
             plan.ran_dry();
@@ -262,7 +262,7 @@ impl Transfer {
     /// One step: delivers what is in flight, or else takes at most `budget` bytes and delivers what it can. (A
     /// message of a socket that keeps their boundaries is taken whole, whatever the budget.)
     ///
-    /// Every layer of the two ends is told what went by it, also where the step fails. Between
+    /// Every layer of the two ends is told what bypassed it, even if the step fails. Between
     /// [`rebind`](Transfer::rebind)s the two ends must stay the same.
     ///
     /// # Errors

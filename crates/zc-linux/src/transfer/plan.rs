@@ -42,7 +42,7 @@ pub(crate) struct Plan {
     remaining: u64,
     /// How far the source is known to go, for a file.
     pub(crate) known_end: KnownEnd,
-    /// The most to try a way with that is likely to refuse.
+    /// The most bytes to try with a way that is likely to refuse.
     trial: u64,
     /// The sink cannot be spliced to.
     pub(crate) refuses_splice: bool,
@@ -195,7 +195,7 @@ impl Plan {
         }
     }
 
-    /// How the next bytes go.
+    /// The way of the next bytes.
     pub(crate) fn way(&self) -> Way {
         let reads =
             self.known_end.is_at_end() || self.pieces.as_ref().is_some_and(Pieces::are_small);

@@ -1,4 +1,4 @@
-//! A step's one walk down both ends, and what is done where it leads.
+//! A step's one walk down both ends, and what is done at their bottom.
 
 use std::cell::Cell;
 use std::io;
@@ -18,7 +18,7 @@ enum To<'a> {
     Fd(End<'a>),
     /// They are dropped.
     Nowhere,
-    /// To the sink's own `write`, and only it knows.
+    /// The sink's own `write` has to take them.
     Writer,
 }
 
@@ -60,7 +60,7 @@ impl Transfer {
         let must_flush = holds_back && !self.is_flushed;
         if self.in_flight() > 0 {
             let step = match to {
-                // Whatever went the sink's own way before, this comes after it.
+                // The sink's own `write` may have had bytes that come before these.
                 To::Writer => Step::idle(Next::WriteSink),
                 _ if must_flush && self.flight.pipe.is_none() => Step::idle(Next::WriteSink),
                 _ if must_flush => Step::idle(Next::FlushSink),
@@ -178,7 +178,7 @@ impl Transfer {
                 step = Step { full: false, ..step_of(Answer { taken: moved, ..answer }, 1) };
                 moved
             }
-            // It is gone since the step that asked for this; the next one sees what there is.
+            // The buffer is gone since the step that asked for this; the next one sees what there is.
             _ => 0,
         });
         with_error(step, walked)
