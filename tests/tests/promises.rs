@@ -12,7 +12,7 @@ use static_assertions::{
     assert_impl_all, assert_not_impl_any, assert_obj_safe, const_assert, const_assert_eq,
 };
 use zc_core::Custom;
-use zc_core::driver::{Bottom, Buffer, Next, Place, Reach, Step, StepError};
+use zc_core::driver::{Bottom, Buffer, Link, Next, Reach, Step, StepError};
 use zc_linux::{Options, Transfer};
 use zc_std::conformance::{Failure, Property};
 use zc_std::hook::{Action, Call, Guard, Record, Recorder, Syscall};
@@ -95,7 +95,7 @@ const_assert!(size_of::<Upstream<'_>>() <= 72);
 const_assert!(size_of::<Downstream<'_>>() <= 32);
 const_assert!(size_of::<Bottom<'_>>() <= 32);
 const_assert!(size_of::<Reach<'_>>() <= 64);
-const_assert!(size_of::<Place>() <= 8);
+const_assert!(size_of::<Link>() <= 8);
 const_assert!(size_of::<Step>() <= 64);
 const_assert!(size_of::<Buffer>() <= 32);
 const_assert!(size_of::<CopyError>() <= 64);

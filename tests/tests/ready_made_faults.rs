@@ -50,7 +50,7 @@ fn a_full_disk_is_full_whichever_way_the_bytes_come() {
             let error = copier.copy(&mut source, sink).unwrap_err();
             assert_eq!((error.kind(), error.moved()), (ErrorKind::StorageFull, room), "{way:?}");
             assert!(!trace::pairs(&recorder.calls(), way).is_empty(), "{way:?} was tried");
-            assert!(disk.met() > 0);
+            assert!(disk.hits() > 0);
             assert_same(&files::contents(&file), &data[..room as usize]);
 
             disk.make_room(LEN as u64);
@@ -71,7 +71,7 @@ fn a_disk_with_room_is_not_full() {
         let (mut source, file) = (source(way, &data).unwrap(), files::empty());
         let disk = hook::full_disk(&file, room).install();
         assert_eq!(zc_std::copy(&mut source, &mut &file).unwrap(), LEN as u64);
-        assert_eq!(disk.met(), 0);
+        assert_eq!(disk.hits(), 0);
         // Another file is on another disk.
         assert_eq!(zc_std::copy(&mut &b"elsewhere"[..], &mut files::empty()).unwrap(), 9);
     }
@@ -91,7 +91,7 @@ fn short_calls_lose_nothing() {
         let report = Copier::new().adaptive(false).copy(&mut source, &mut &file).unwrap();
         assert_eq!(report.moved(), LEN as u64 - 5);
         assert!(recorder.calls().iter().all(|record| record.moved() <= 7001));
-        assert!(short.met() > 0, "{way:?}");
+        assert!(short.hits() > 0, "{way:?}");
         assert_same(&files::contents(&file), &data[5..]);
     }
 }
@@ -101,25 +101,25 @@ fn a_call_fails_where_and_when_it_is_to() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(4, LEN);
     let (mut one, mut other) = (files::holding(&data), files::holding(&data));
-    let fault = hook::fails(Syscall::CopyFileRange, 38).at(&one).install(); // ENOSYS
+    let fault = hook::failing(Syscall::CopyFileRange, 38).at(&one).install(); // ENOSYS
     for (file, refused) in [(&mut one, Some(38)), (&mut other, None)] {
         let mut out = files::empty();
         let report = Copier::new().copy(file, &mut out).unwrap();
         assert_eq!(report.refused(zc_std::Mechanism::CopyFileRange), refused);
         assert_same(&files::contents(&out), &data);
     }
-    assert_eq!(fault.met(), 1);
+    assert_eq!(fault.hits(), 1);
     drop(fault);
 
     // The third read, and no other: EIO.
-    let fault = hook::fails(Syscall::Read, 5).after(2).times(1).install();
+    let fault = hook::failing(Syscall::Read, 5).after(2).times(1).install();
     let _short = hook::short(1000).install();
     let mut source = files::holding(&data).take(10_000);
     let mut copier = Copier::new();
     let error = copier.copy(&mut source, &mut files::empty()).unwrap_err();
-    assert_eq!((error.raw_os_error(), error.moved(), fault.met()), (Some(5), 2000, 1));
+    assert_eq!((error.raw_os_error(), error.moved(), fault.hits()), (Some(5), 2000, 1));
     assert_eq!(copier.copy(&mut source, &mut files::empty()).unwrap().moved(), 8000);
-    assert_eq!(fault.met(), 1);
+    assert_eq!(fault.hits(), 1);
 }
 
 // ---- Every thread -------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ fn every_thread_of_a_process_started_for_it_is_reached() {
         const THREADS: u64 = 8;
         let everywhere = hook::every_thread().unwrap();
         let file = files::empty();
-        let disk = hook::full_disk(&file, ROOM).install_for(&everywhere);
+        let disk = hook::full_disk(&file, ROOM).install_everywhere(&everywhere);
         let seen = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&seen);
         let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
@@ -168,7 +168,7 @@ fn every_thread_of_a_process_started_for_it_is_reached() {
         });
         assert_eq!((moved, seen.load(Ordering::Relaxed)), (ROOM, ROOM));
         assert_eq!(files::contents(&file).len() as u64, ROOM);
-        assert!(disk.met() >= THREADS);
+        assert!(disk.hits() >= THREADS);
 
         drop((disk, observer, copies));
         let late = thread::spawn(move || zc_std::copy(&mut &b"room again"[..], &mut &file));

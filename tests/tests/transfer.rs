@@ -641,16 +641,22 @@ fn an_end_that_can_block_is_named() {
     from.set_nonblocking(true).unwrap();
     client.write_all(&[7; 20_000]).unwrap();
     let mut transfer = transfer(false);
-    assert_eq!(transfer.blocks(), None);
+    assert_eq!(transfer.waits_for_disk(Side::Sink), None);
     let stopped = run(&mut transfer, &mut &from, &mut &files::empty(), ALL);
     assert!(matches!(stopped.next, Next::WantRead { .. }));
-    assert_eq!(transfer.blocks(), Some((false, true)));
+    assert_eq!(
+        [Side::Source, Side::Sink].map(|side| transfer.waits_for_disk(side)),
+        [Some(false), Some(true)]
+    );
     transfer.rebind();
-    assert_eq!(transfer.blocks(), None, "other ends, another answer");
+    assert_eq!(transfer.waits_for_disk(Side::Sink), None, "other ends, another answer");
     let (to, mut server) = sockets::unix();
     let stopped = run(&mut transfer, &mut &file, &mut &to, ALL);
     assert!(matches!(stopped.next, Next::Ended));
-    assert_eq!(transfer.blocks(), Some((true, false)));
+    assert_eq!(
+        [Side::Source, Side::Sink].map(|side| transfer.waits_for_disk(side)),
+        [Some(true), Some(false)]
+    );
     drop(to);
     server.read_to_end(&mut Vec::new()).unwrap();
 }

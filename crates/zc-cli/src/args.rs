@@ -12,7 +12,7 @@ use crate::bar::Visible;
 use crate::endpoint::Endpoint;
 use crate::seconds;
 use crate::size;
-use crate::target::{Manner, Sync, Way};
+use crate::target::{Disposition, Manner, Sync};
 
 macro_rules! after {
     ($($more:literal)*) => {
@@ -354,12 +354,12 @@ impl Writing {
             Writing { no_sync: true, .. } => Sync::Never,
             _ => Sync::Replacing,
         };
-        let way = match self {
-            Writing { resume: true, .. } => Way::Resume,
-            Writing { in_place: true, .. } => Way::InPlace,
-            _ => Way::Replace,
+        let disposition = match self {
+            Writing { resume: true, .. } => Disposition::Resume,
+            Writing { in_place: true, .. } => Disposition::InPlace,
+            _ => Disposition::Replace,
         };
-        Manner { mode, sync, way }
+        Manner { mode, sync, disposition }
     }
 }
 

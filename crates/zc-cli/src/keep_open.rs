@@ -14,7 +14,7 @@ use crate::done::Done;
 use crate::end::End;
 use crate::error::Failure;
 use crate::sink::Sink;
-use crate::target::{DEFAULT_MODE, Manner, Way};
+use crate::target::{DEFAULT_MODE, Disposition, Manner};
 use crate::{output, recv};
 
 /// How many connections are served at a time.
@@ -68,7 +68,7 @@ fn serve(args: &Recv, source: &mut End, numbers: &AtomicU64) -> Result<Done, Fai
 
 /// The file of that number. Dropped, it is gone.
 fn open(args: &Recv, number: u64) -> Result<Sink, Failure> {
-    let manner = Manner { way: Way::New, ..args.writing.manner(DEFAULT_MODE) };
+    let manner = Manner { disposition: Disposition::New, ..args.writing.manner(DEFAULT_MODE) };
     let path = Path::new(&args.file).join(name(number));
     Sink::open(path.as_os_str(), &path, manner)
 }

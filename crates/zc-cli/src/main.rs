@@ -8,7 +8,6 @@
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod account;
-mod answer;
 mod args;
 mod bar;
 mod copier;
@@ -28,6 +27,7 @@ mod output;
 mod peer;
 mod recv;
 mod relay;
+mod reply;
 mod resume;
 mod say;
 mod seconds;
@@ -38,7 +38,6 @@ mod sys;
 mod target;
 mod transfer;
 mod usage;
-mod wait;
 
 use std::process::ExitCode;
 

@@ -11,10 +11,9 @@ use rustix::net::sockopt::{
 };
 use rustix::net::{AddressFamily, Shutdown, shutdown};
 
-use crate::answer::{Answer, Ended};
 use crate::end::End;
+use crate::reply::{Ended, Reply};
 use crate::say::say;
-use crate::sys;
 
 /// How long to wait for an acknowledgement, of which no system call tells.
 const TICK: Duration = Duration::from_millis(20);
@@ -66,13 +65,13 @@ pub(crate) enum Farewell {
 /// its time, `hint` is said once.
 pub(crate) fn take_leave(
     socket: &End,
-    answer: &Answer,
+    reply: &Reply,
     linger: Option<Duration>,
     timeout: Option<Duration>,
     mut hint: Option<&str>,
 ) -> Farewell {
     match shutdown(&socket.fd, Shutdown::Write) {
-        // The peer has reset the connection; its answer says so.
+        // The peer has reset the connection; its reply says so.
         Ok(()) | Err(Errno::NOTCONN) => {}
         Err(error) => return Farewell::Failed(error.into()),
     }
@@ -83,7 +82,7 @@ pub(crate) fn take_leave(
     let (mut last, mut last_change) = (None, begun);
     let mut ended = None;
     loop {
-        // Which error the peer sent, the answer may have found out first, and who asks second gets none.
+        // A socket tells its error once: if the thread that reads the reply was first, it has it.
         match socket_error(&socket.fd) {
             Ok(Ok(())) => {}
             Ok(Err(error)) | Err(error) => return Farewell::Failed(error.into()),
@@ -93,7 +92,7 @@ pub(crate) fn take_leave(
             Some(in_order) if unacknowledged == 0 => return Farewell::InOrder(Box::new(in_order)),
             other => ended = other,
         }
-        let now = Some((unacknowledged, answer.bytes()));
+        let now = Some((unacknowledged, reply.bytes()));
         if last != now {
             (last, last_change) = (now, Instant::now());
         }
@@ -117,7 +116,7 @@ pub(crate) fn take_leave(
             std::thread::sleep(tick);
             continue;
         }
-        match answer.wait(tick) {
+        match reply.wait(tick) {
             Some(Ended { peer: Err(error), .. }) => return Farewell::Failed(error),
             in_order => ended = in_order,
         }
@@ -127,5 +126,5 @@ pub(crate) fn take_leave(
 /// The bytes that the peer has not acknowledged, without the end, which counts for one.
 fn unacknowledged(socket: &End) -> u64 {
     let end = if socket_domain(&socket.fd) == Ok(AddressFamily::UNIX) { 0 } else { 1 };
-    sys::unacknowledged(&socket.fd).map_or(0, |n| n.saturating_sub(end))
+    zc_linux::fd::unsent(socket.fd.as_fd()).map_or(0, |n| n.saturating_sub(end))
 }

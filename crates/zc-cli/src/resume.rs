@@ -6,14 +6,14 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{SeekFrom, fstat, seek};
 use rustix::io::Errno;
+use zc_linux::fd::wait_readable;
 
 use crate::end::End;
 use crate::error::Failure;
-use crate::wait;
 
 /// As long as a line with a number can be.
 const LINE: usize = 21;
@@ -106,7 +106,8 @@ fn hear(peer: &mut End, timeout: Option<Duration>) -> io::Result<Option<u64>> {
 
 fn read(end: &mut End, buffer: &mut [u8], timeout: Option<Duration>) -> io::Result<usize> {
     loop {
-        if !wait::readable(&end.fd, timeout)? {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        if !wait_readable(end.fd.as_fd(), deadline)? {
             return Err(Errno::TIMEDOUT.into());
         }
         match end.fd.read(buffer) {

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use rustix::net::sockopt::Timeout;
 
-use crate::answer::Answer;
 use crate::args::Send;
 use crate::copier::copier;
 use crate::done::Done;
 use crate::end::End;
 use crate::error::Failure;
 use crate::peer::Farewell;
+use crate::reply::Reply;
 use crate::sink::Sink;
 use crate::target::{DEFAULT_MODE, Manner};
 use crate::transfer::{self, Plan};
@@ -19,15 +19,15 @@ use crate::{cp, peer, resume};
 
 pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
     let mut source = cp::source(&args.file)?;
-    let mut reply = match &args.reply {
+    let mut reply_to = match &args.reply {
         Some(name) => Some(Sink::open(name, Path::new(name), Manner::ordinary(DEFAULT_MODE))?),
         None => None,
     };
-    if let Some(reply) = &reply
-        && reply.identity.is_some()
-        && reply.identity == source.identity
+    if let Some(sink) = &reply_to
+        && sink.identity.is_some()
+        && sink.identity == source.identity
     {
-        let what = format!("cannot write the answer to {}", reply.end.about.name);
+        let what = format!("cannot write the answer to {}", sink.end.about.name);
         return Err(Failure::new(what, "it is the file to send"));
     }
     let connect = |error| Failure::io(format!("cannot connect to {}", args.addr), &error);
@@ -37,26 +37,26 @@ pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
     peer::limit_waits(&mut socket, args.timeout, Timeout::Send).map_err(connect)?;
     let resumed = if args.resume { resume::answer(&mut socket, args.timeout)? } else { 0 };
     resume::skip(&mut source, resumed)?;
-    if let Some(reply) = &mut reply {
-        reply.begin()?;
+    if let Some(sink) = &mut reply_to {
+        sink.begin()?;
     }
     let ours = socket.fd.get_ref().try_clone().map_err(connect)?;
-    let answer = Answer::listen(ours, reply).map_err(connect)?;
+    let reply = Reply::listen(ours, reply_to).map_err(connect)?;
 
     let plan = Plan { bounds: args.bounds, resumed, visible: args.output.visible() };
     let sent = transfer::run(&mut copier(), &mut source, &mut socket, &plan);
-    let mut done = sent.inspect_err(|_| answer.abandon(&socket.fd))?;
+    let mut done = sent.inspect_err(|_| reply.abandon(&socket.fd))?;
     let hint = format!(
         "zc send: all is sent; waiting for {} to take it and to end the connection (--linger bounds the wait)",
         args.addr,
     );
     let hint = Some(hint.as_str()).filter(|_| !args.output.quiet && io::stderr().is_terminal());
-    let farewell = peer::take_leave(&socket, &answer, args.linger, args.timeout, hint);
-    done.replied = Some(answer.bytes());
+    let farewell = peer::take_leave(&socket, &reply, args.linger, args.timeout, hint);
+    done.replied = Some(reply.bytes());
     match conclude(args, &source, farewell) {
         Ok(()) => Ok(done),
         Err(failure) => {
-            answer.abandon(&socket.fd);
+            reply.abandon(&socket.fd);
             Err(failure.with(done))
         }
     }
@@ -67,7 +67,7 @@ fn conclude(args: &Send, source: &End, farewell: Farewell) -> Result<(), Failure
     let what = || format!("{} did not take all of {}", args.addr, source.about.name);
     match farewell {
         Farewell::InOrder(ended) => match ended.sink? {
-            Some(reply) => reply.commit(),
+            Some(sink) => sink.commit(),
             None => Ok(()),
         },
         Farewell::Failed(error) => Err(Failure::io(what(), &error)),

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
@@ -42,14 +42,4 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
         return Err(Errno::BADF.into());
     }
     fd.try_clone_to_owned()
-}
-
-/// How many bytes written to a socket the peer's kernel has not acknowledged (TCP; an ended side counts for
-/// one), or the memory that holds what the peer has not read (Unix).
-pub(crate) fn unacknowledged(socket: impl AsFd) -> io::Result<u64> {
-    use rustix::ioctl::{Getter, Opcode, ioctl};
-    const SIOCOUTQ: Opcode = libc::TIOCOUTQ as Opcode;
-    // SAFETY: for every socket that knows the request, it stores one int; others refuse it.
-    let n = unsafe { ioctl(socket, Getter::<SIOCOUTQ, libc::c_int>::new()) }?;
-    Ok(u64::try_from(n).unwrap_or(0))
 }

@@ -1,8 +1,10 @@
 //! The copy that a command is about.
 
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use zc_linux::fd::{wait_readable, wait_writable};
 use zc_std::{Copier, CopyError, Progress};
 
 use crate::account::Account;
@@ -11,7 +13,6 @@ use crate::bar::{Bar, Visible};
 use crate::done::Done;
 use crate::end::End;
 use crate::error::Failure;
-use crate::wait;
 
 /// What is to be copied, besides everything.
 #[derive(Clone, Copy, Debug)]
@@ -92,10 +93,10 @@ impl Copy<'_> {
             };
             let (timeout, ready) = match error.waits_for() {
                 Some(zc_std::Side::Source) if timeouts.0.is_none() => {
-                    (None, wait::readable(source.get_ref().get_ref(), None).is_ok())
+                    (None, wait_readable(source.get_ref().get_ref().as_fd(), None).is_ok())
                 }
                 Some(zc_std::Side::Sink) if timeouts.1.is_none() => {
-                    (None, wait::writable(&to.fd).is_ok())
+                    (None, wait_writable(to.fd.as_fd(), None).is_ok())
                 }
                 Some(zc_std::Side::Source) => (timeouts.0, false),
                 Some(zc_std::Side::Sink) => (timeouts.1, false),

@@ -30,7 +30,7 @@ const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 ///
 /// impl<Io, S: Source<Io>> Source<Io> for Slow<S> {
 ///     fn upstream(&mut self) -> Upstream<'_, Io> {
-///         self.pace.bound(Upstream::through(&mut self.inner), Instant::now())
+///         self.pace.apply(Upstream::through(&mut self.inner), Instant::now())
 ///     }
 ///     fn taken(&mut self, n: u64) {
 ///         self.pace.took(n, Instant::now());
@@ -118,7 +118,7 @@ impl Pace {
     }
 
     /// `upstream`, no faster than this.
-    pub fn bound<'a, Io>(&self, upstream: Upstream<'a, Io>, now: Instant) -> Upstream<'a, Io> {
+    pub fn apply<'a, Io>(&self, upstream: Upstream<'a, Io>, now: Instant) -> Upstream<'a, Io> {
         match self.allowance(now) {
             Ok(most) => upstream.step_limit(most),
             // By the time that the engine looks at its clock, it may have come.

@@ -9,7 +9,7 @@ use zc_core::driver::{Next, Step, StepError, retry};
 use zc_core::{CopyError, ReadSource, Side, Sink, Source, WriteSink};
 
 use crate::coalesce::Coalesce;
-use crate::fast::{self, Way};
+use crate::fast::{self, FastOutcome};
 use crate::patience::{Patience, Watch};
 use crate::sys;
 use crate::transfer::Transfer;
@@ -37,9 +37,9 @@ where
 {
     let mut buffer = zc_core::driver::Buffer::default();
     match fast::copy(source, sink, &mut buffer) {
-        Way::Done(moved) => Ok(moved),
-        Way::Begun(moved) => copy_on(source, sink, buffer.take(), moved),
-        Way::Failed(error) => Err(error.with_residue(buffer.take())),
+        FastOutcome::Done(moved) => Ok(moved),
+        FastOutcome::Begun(moved) => copy_on(source, sink, buffer.take(), moved),
+        FastOutcome::Failed(error) => Err(error.with_residue(buffer.take())),
     }
 }
 
@@ -133,13 +133,13 @@ fn run(
         if let Some(watch) = &mut watch {
             watch.check()?;
             if transfer.in_flight() == 0 {
-                watch.wait_for_source(source, transfer.place())?;
+                watch.wait_for_source(source, transfer.link())?;
             }
         }
         // What is in flight does not wait for what may come.
         let mut coalesce = coalesce.as_mut().filter(|_| transfer.in_flight() == 0);
         if let Some(coalesce) = &mut coalesce
-            && coalesce.gather(source, transfer.place())
+            && coalesce.gather(source, transfer.link())
         {
             transfer.gathered();
         }

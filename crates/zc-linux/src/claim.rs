@@ -2,14 +2,12 @@
 //!
 //! read(2), write(2) and lseek(2) take the lock of an open file's offset. splice, sendfile and
 //! copy_file_range without an offset of their own take and set it without that lock (still so in Linux
-//! 6.18), so whatever else goes through the same open file at that moment is lost or doubled: three threads
-//! that spliced into one file, beside one that wrote, lost 60 % of 201 MB.
+//! 6.18): bytes that others move through the same open file at that moment are lost or doubled.
 //!
-//! So a step first claims its range, by an lseek past it, and then moves with an explicit offset. What it
-//! claims it moves, if need be by pread and pwrite: no two lseeks give a rest back in one go, and between
-//! them another's bytes would go astray. Only after an error, and at the end of a file that has become
-//! shorter, the rest is given back, if the offset still stands at the range's end. So a copy that has its
-//! descriptors to itself leaves them where its last byte went.
+//! So a step first claims its range, by an lseek past it, and then moves with an explicit offset. It moves all
+//! that it claims, by pread and pwrite if need be. It gives a rest back only after an error, or at the end of a
+//! file that has become shorter, and only if the offset is still at the range's end: docs/design.md says why. A
+//! copy that has its descriptors to itself leaves their offsets after its last byte.
 
 use std::os::fd::BorrowedFd;
 
@@ -36,12 +34,12 @@ impl KnownEnd {
     /// For a descriptor that is no file, or whose length says nothing.
     pub(crate) const NONE: KnownEnd = KnownEnd { at: u64::MAX, left: u64::MAX };
 
-    /// Of a file of `len` bytes. Where it stands, the first claim finds out.
+    /// For a file of `len` bytes. The first claim finds out its offset.
     pub(crate) fn of(len: u64) -> Self {
         KnownEnd { at: len, left: len }
     }
 
-    /// Whether the file is known to end where it stands.
+    /// Whether the file is known to end at its offset.
     pub(crate) fn is_at_end(&self) -> bool {
         self.left == 0
     }
@@ -53,7 +51,7 @@ pub(crate) struct Claim<'fd> {
     fd: PollFd<'fd>,
     start: u64,
     len: u64,
-    /// The offset is the open file's own, and stands at the range's end unless others have moved it.
+    /// The offset is the open file's own, and at the range's end unless others have moved it.
     is_shared: bool,
 }
 
@@ -190,8 +188,8 @@ impl<'fd> Claim<'fd> {
         if self.give_back() { 0 } else { self.keep(flight).0 }
     }
 
-    /// Reads once from the range into memory; 0 at the end of the file, and of a file that has no places to
-    /// read at (ESPIPE), which another way of the route reads from where it stands.
+    /// Reads once from the range into memory; 0 at the end of the file, and for one that cannot
+    /// seek (ESPIPE): the next way of the route reads that.
     fn read(&mut self, flight: &mut Flight) -> Result<u64, StepError> {
         if self.len == 0 {
             return Ok(0);
@@ -239,8 +237,8 @@ impl<'fd> Claim<'fd> {
         if self.give_back() { (0, None) } else { self.fill(flight) }
     }
 
-    /// Whether the kernel finds the place of each write by itself, so that there was nothing to claim. `seems_to`:
-    /// what is believed if it will not say.
+    /// Whether the kernel chooses the offset of each write, so that there was nothing to claim. `seems_to`: what to
+    /// believe if it will not say.
     fn appends(&self, seems_to: bool) -> bool {
         let flags = || sys::flags(self.fd.fd());
         self.len > 0 && flags().map_or(seems_to, |flags| flags.contains(OFlags::APPEND))
@@ -251,8 +249,8 @@ impl<'fd> Claim<'fd> {
         self.clip(self.start);
     }
 
-    /// Writes once from memory into the range; 0 if the file has no places to write at (ESPIPE), so that the
-    /// bytes go where it stands.
+    /// Writes once from memory into the range; 0 if the file cannot seek (ESPIPE), so that the bytes are
+    /// written without an offset.
     fn write(&mut self, flight: &mut Flight) -> Result<u64, StepError> {
         let end = self.end();
         let room = usize::try_from(self.len).unwrap_or(usize::MAX);
@@ -275,7 +273,7 @@ fn read_blocks(end: End<'_>, room: &mut [u8]) -> Result<usize, Errno> {
     let offset = end.offset.expect("a claim has one");
     let skip = usize::try_from(offset % BLOCK as u64).expect("less than a block");
     let len = (skip + room.len()).next_multiple_of(BLOCK);
-    // Aligned wherever malloc puts it.
+    // Aligned, whatever malloc returns.
     let mut memory = vec![0; len + BLOCK];
     let start = memory.as_ptr().align_offset(BLOCK);
     let blocks = &mut memory[start..start + len];

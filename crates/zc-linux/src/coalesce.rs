@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use zc_core::Source;
-use zc_core::driver::{Bottom, Place, Reach, Step, walk_source};
+use zc_core::driver::{Bottom, Link, Reach, Step, walk_source};
 
 use crate::sys::{self, Protocol};
 
@@ -51,9 +51,9 @@ impl Coalesce {
 
     /// Waits until a batch has arrived, or as many bytes as the limits let through if those are fewer, or the
     /// delay is over. `true`: it has waited.
-    pub(crate) fn gather(&mut self, source: &mut dyn Source, place: Place) -> bool {
+    pub(crate) fn gather(&mut self, source: &mut dyn Source, link: Link) -> bool {
         let (mut at, mut waited) = (None, false);
-        let _ = walk_source(source, place, &mut |Reach { bottom, limit, .. }| {
+        let _ = walk_source(source, link, &mut |Reach { bottom, limit, .. }| {
             if let Bottom::Fd(end) = bottom {
                 let fd = end.fd.fd();
                 at = Some(fd.as_raw_fd());

@@ -18,7 +18,7 @@ use crate::sys;
 use crate::transfer::plan::{self, SMALL};
 
 /// How far the fast path led.
-pub(crate) enum Way {
+pub(crate) enum FastOutcome {
     /// To the copy's end, with this many bytes delivered.
     Done(u64),
     /// Not to the end. This many bytes were delivered, others may be in the buffer, and a transfer takes over.
@@ -28,9 +28,9 @@ pub(crate) enum Way {
 }
 
 /// Reads once and writes once, if that is what the copy will come to: a small limit over a descriptor,
-/// into a descriptor. (A sink with an offset of its own has to be looked at first, see `transfer::places`.)
+/// into a descriptor. (A sink with an offset of its own has to be looked at first, see `transfer::offsets`.)
 #[inline(always)]
-pub(crate) fn copy<R, W>(source: &mut R, sink: &mut W, buffer: &mut Buffer) -> Way
+pub(crate) fn copy<R, W>(source: &mut R, sink: &mut W, buffer: &mut Buffer) -> FastOutcome
 where
     R: Read + Source,
     W: Write + Sink,
@@ -55,40 +55,44 @@ where
             };
             (read, wrote, is_all)
         }
-        _ => return Way::Begun(0),
+        _ => return FastOutcome::Begun(0),
     };
     let taken = read.as_ref().map_or(0, |&(n, _)| n as u64);
     let moved = wrote.as_ref().map_or(0, |&n| n as u64);
     one_layer::tell(source, sink, taken, moved);
     match (read, wrote) {
-        (Err(error), _) => Way::Failed(stopped(Side::Source, "read", error, moved)),
-        (_, Err(error)) => Way::Failed(stopped(Side::Sink, "write", error, moved)),
-        (Ok((0, _)), _) => Way::Done(0),
+        (Err(error), _) => FastOutcome::Failed(stopped(Side::Source, "read", error, moved)),
+        (_, Err(error)) => FastOutcome::Failed(stopped(Side::Sink, "write", error, moved)),
+        (Ok((0, _)), _) => FastOutcome::Done(0),
         _ => {
             let is_all = is_all || matches!(one_layer::source(source), Some((_, 0)));
-            if is_all && buffer.is_empty() { Way::Done(moved) } else { Way::Begun(moved) }
+            if is_all && buffer.is_empty() {
+                FastOutcome::Done(moved)
+            } else {
+                FastOutcome::Begun(moved)
+            }
         }
     }
 }
 
 /// Takes once, if there is nowhere for the bytes to go.
 #[inline(always)]
-fn drop_bytes<R, W>(source: &mut R, sink: &mut W, buffer: &mut Buffer) -> Way
+fn drop_bytes<R, W>(source: &mut R, sink: &mut W, buffer: &mut Buffer) -> FastOutcome
 where
     R: Read + Source,
     W: Write + Sink,
 {
     let taken = match one_layer::source(source) {
         Some((from, limit)) if 0 < limit && limit <= SMALL => discard::once(buffer, from, limit),
-        _ => return Way::Begun(0),
+        _ => return FastOutcome::Begun(0),
     };
     let moved = taken.as_ref().map_or(0, |&n| n as u64);
     one_layer::tell(source, sink, moved, moved);
     match taken {
-        Err(error) => Way::Failed(error.into_copy_error(0)),
-        Ok(0) => Way::Done(0),
-        Ok(_) if matches!(one_layer::source(source), Some((_, 0))) => Way::Done(moved),
-        Ok(_) => Way::Begun(moved),
+        Err(error) => FastOutcome::Failed(error.into_copy_error(0)),
+        Ok(0) => FastOutcome::Done(0),
+        Ok(_) if matches!(one_layer::source(source), Some((_, 0))) => FastOutcome::Done(moved),
+        Ok(_) => FastOutcome::Begun(moved),
     }
 }
 

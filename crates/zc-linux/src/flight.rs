@@ -69,7 +69,7 @@ impl Flight {
             let from = pipe.read_end();
             let level = pipe.level() as u64;
             match self.buffer.fill(level, |room| Ok(sys::read_fd(from, room)?)) {
-                // The pool's pipes are nobody else's: unless a hook says so, it cannot be empty.
+                // No one else has the pool's pipes: unless a hook says so, it cannot be empty.
                 Ok((0, _)) => return Err(Errno::IO),
                 Ok((n, _)) => pipe.took(n),
                 Err(error) => return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),

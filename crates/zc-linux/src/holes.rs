@@ -8,11 +8,18 @@
 //! Closing it drops this process's record locks on the file (fcntl(2)), whichever descriptor took
 //! them. So a file with record locks is left alone.
 
+use std::ops::Range;
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
+use zc_core::End;
 
+use crate::kind::Nature;
 use crate::sys::{self, Identity};
+
+/// The most of a hole that one step passes over, alone: what is claimed must be moved, if need be by way of
+/// memory, where others go on in the source and the sink then fails.
+const ALONE: u64 = 16 << 30;
 
 /// What a file has at an offset, and where that ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +28,48 @@ pub(crate) enum Extent {
     Hole(u64),
     /// The file does not reach so far.
     Nothing,
+}
+
+/// What is known of a source's holes.
+#[derive(Debug)]
+pub(crate) struct Holes {
+    pub(crate) identity: Identity,
+    /// How long the source is known to be.
+    pub(crate) known_end: u64,
+    /// The most of a hole to pass over at once.
+    pub(crate) max_step: u64,
+    /// Where data was seen last. A hole is looked up at each step: what is written there meanwhile must not be
+    /// missed.
+    data: Range<u64>,
+}
+
+impl Holes {
+    pub(crate) fn new(source: &Nature) -> Self {
+        Holes { identity: source.identity, known_end: source.len, max_step: ALONE, data: 0..0 }
+    }
+
+    /// Whether it is worth while to look for any.
+    pub(crate) fn are_likely(from: End<'_>) -> bool {
+        sys::has_fewer_blocks(from.fd.fd())
+    }
+
+    /// Where the source stands, and what it has there.
+    pub(crate) fn at(&mut self, from: End<'_>) -> Result<(u64, Extent), Errno> {
+        let at = from.offset.map_or_else(|| sys::position(from.fd.fd()), Ok)?;
+        if at >= self.known_end {
+            return Ok((at, Extent::Nothing));
+        }
+        if self.data.contains(&at) {
+            return Ok((at, Extent::Data(self.data.end)));
+        }
+        let extent = look(from.fd, self.identity, at)?;
+        if let Extent::Data(until) = extent {
+            // Up to its end, the file is as it would be without holes: one opened with O_DIRECT is read in whole
+            // blocks.
+            self.data = at..if until < self.known_end { until } else { u64::MAX };
+        }
+        Ok((at, extent))
+    }
 }
 
 /// What the file of this `identity` has at `at`. `Err`: that cannot be found out.

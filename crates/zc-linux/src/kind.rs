@@ -1,7 +1,6 @@
-//! What kind of thing a descriptor is, as far as the choice of a mechanism goes.
+//! What a descriptor is, as far as the choice of a mechanism goes.
 
-// `inline(always)` here: the processor mispredicts a return from a function that made a system call, at
-// 20 to 40 ns each, which small copies notice.
+// `inline(always)` here: see `fast`.
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -12,7 +11,7 @@ use zc_core::PollFd;
 
 use crate::sys::{self, Identity, Protocol, Stat};
 
-/// What stands behind a descriptor.
+/// What a descriptor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -130,8 +129,7 @@ impl Nature {
     }
 }
 
-/// Whether the owner knows it to be a socket, and a byte stream: only of one that gives less than it was asked for
-/// is it known that there is no more.
+/// Whether the owner knows it to be a stream socket. Only there does a short read say that there is no more.
 #[inline(always)]
 pub(crate) fn is_stream_socket(fd: PollFd<'_>) -> bool {
     fd.is_socket() && fd.is_stream()

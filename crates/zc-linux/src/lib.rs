@@ -1,4 +1,4 @@
-//! The Linux engine of zc.
+//! The Linux engine of zc. Users want `zc-std`; drivers for other runtimes, and event loops, want [`Transfer`].
 //!
 //! Data flows one way through these modules:
 //!
@@ -6,10 +6,10 @@
 //! blocking  a loop around …
 //!  ├ fast     … one read and one write, for frames
 //!  ├ coalesce … a short wait, if asked for, so that small pieces arrive together
-//!  ├ patience … an end of waiting, if asked for: a deadline, a least rate
-//!  └ transfer … the resumable state machine, which never waits. A step goes down both ends, once, and
-//!     ├ plan     … decides what to do for the pair of descriptors at hand, by
-//!     │  ├ kind     what stands behind each of them
+//!  ├ patience … an end of waiting, if asked for: a deadline, a minimum rate
+//!  └ transfer … the resumable state machine. A step goes down both ends, once, and
+//!     ├ plan     … decides how bytes go between its two descriptors, by
+//!     │  ├ kind     what each of them is
 //!     │  ├ table    what is known of such a pair: one row
 //!     │  ├ pieces   what the source is yielding
 //!     │  ├ overlap  whether a file is being copied into itself
@@ -18,12 +18,10 @@
 //!     │  └ pipe     … from the process's pool
 //!     ├ report   counts what was moved, and how
 //!     └ backend  moves bytes: one file per mechanism, each over …
-//!        ├ claim    … the range of a file that is its to move, and
+//!        ├ claim    … the range of a file that it moves, and
 //!        └ sys      … the table of system calls, which
 //!           └ hook     … lets tests replace and record
 //! ```
-//!
-//! Users want `zc-std`. Drivers for other runtimes, and event loops, want [`Transfer`].
 //!
 //! # What moves what
 //!
@@ -41,6 +39,8 @@ mod blocking;
 mod claim;
 mod coalesce;
 mod fast;
+#[doc(hidden)]
+pub mod fd;
 mod flight;
 mod holes;
 #[cfg(feature = "hook")]
@@ -61,77 +61,3 @@ pub use report::Report;
 pub use table::route;
 pub use transfer::Transfer;
 pub use zc_core::driver::{Mechanism, Options, PageSharing};
-
-/// For the sibling crates, whose calls a hook should see like the engine's own.
-#[doc(hidden)]
-pub mod fd {
-    use std::io;
-    use std::os::fd::BorrowedFd;
-
-    use zc_core::{End, PollFd};
-
-    /// read(2), by way of the table.
-    pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-        Ok(crate::sys::read_fd(fd, buf)?)
-    }
-
-    /// pread(2), by way of the table.
-    pub fn read_at(fd: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        Ok(crate::sys::read_end(at(fd, offset), buf)?)
-    }
-
-    /// pwrite(2), by way of the table.
-    pub fn write_at(fd: BorrowedFd<'_>, buf: &[u8], offset: u64) -> io::Result<usize> {
-        Ok(crate::sys::write_end(at(fd, offset), buf)?)
-    }
-
-    /// Where it stands, if it has places to read and write at.
-    pub fn position(fd: BorrowedFd<'_>) -> io::Result<u64> {
-        Ok(crate::sys::position(fd)?)
-    }
-
-    /// Whether it is known to be in append mode.
-    pub fn appends(fd: BorrowedFd<'_>) -> bool {
-        crate::sys::appends(fd)
-    }
-
-    fn at(fd: BorrowedFd<'_>, offset: u64) -> End<'_> {
-        End { fd: PollFd::stream(fd), offset: Some(offset) }
-    }
-
-    /// `SO_RCVLOWAT`, in bytes.
-    pub fn low_water(fd: BorrowedFd<'_>) -> io::Result<u32> {
-        Ok(crate::sys::low_water(fd)?)
-    }
-
-    /// The error that a socket has to report, which it does once (`SO_ERROR`).
-    pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-        Ok(crate::sys::take_error(fd)?.map(io::Error::from))
-    }
-
-    /// Sets `SO_RCVLOWAT`, in bytes.
-    pub fn set_low_water(fd: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
-        Ok(crate::sys::set_low_water(fd, bytes)?)
-    }
-
-    /// About how many bytes a socket takes without waiting: what its send buffer has left, which counts more
-    /// than the bytes.
-    pub fn room(fd: BorrowedFd<'_>) -> io::Result<u64> {
-        Ok(crate::sys::room(fd)?)
-    }
-
-    /// How many bytes a socket was given and its peer has not acknowledged, or read (`SIOCOUTQ`).
-    pub fn unsent(fd: BorrowedFd<'_>) -> io::Result<u64> {
-        Ok(crate::sys::unsent(fd)?)
-    }
-
-    /// Sees to it that a TCP connection is reset when it is closed (`SO_LINGER` of no time).
-    pub fn reset_when_closed(fd: BorrowedFd<'_>) -> io::Result<()> {
-        Ok(crate::sys::reset_when_closed(fd)?)
-    }
-
-    /// write(2), by way of the table.
-    pub fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
-        Ok(crate::sys::write_fd(fd, buf)?)
-    }
-}

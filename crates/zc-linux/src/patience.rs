@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use zc_core::driver::{Bottom, Place, Reach, StepError, walk_sink, walk_source};
+use zc_core::driver::{Bottom, Link, Reach, StepError, walk_sink, walk_source};
 use zc_core::{Side, Sink, Source};
 
 use crate::sys;
@@ -24,7 +24,7 @@ use crate::sys;
 pub struct Patience {
     /// When to give up.
     pub deadline: Option<Instant>,
-    /// How many bytes the source has to give in every so much time that is spent waiting for it.
+    /// The minimum rate: so many bytes in every so much time spent waiting for the source.
     pub min_rate: Option<(u64, Duration)>,
 }
 
@@ -67,10 +67,10 @@ impl Watch {
     pub(crate) fn wait_for_source(
         &mut self,
         source: &mut dyn Source,
-        place: Place,
+        link: Link,
     ) -> Result<(), StepError> {
         let mut outcome = Ok(());
-        let walked = walk_source(source, place, &mut |reach| {
+        let walked = walk_source(source, link, &mut |reach| {
             let Reach { bottom, limit, not_before, .. } = reach;
             if let Bottom::Fd(end) = bottom
                 && limit > 0

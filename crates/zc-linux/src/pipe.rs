@@ -57,12 +57,12 @@ impl Pipe {
         self.level
     }
 
-    /// Where bytes are taken out.
+    /// The read end.
     pub(crate) fn read_end(&self) -> BorrowedFd<'_> {
         self.read_end.as_fd()
     }
 
-    /// Where bytes are put in.
+    /// The write end.
     pub(crate) fn write_end(&self) -> BorrowedFd<'_> {
         self.write_end.as_fd()
     }

@@ -6,8 +6,8 @@
 //! would run into `pipe-user-pages-soft`, past which an ordinary user's new pipes shrink to a page or two
 //! (pipe(7); `capnproto`#1403 reverted splice over it).
 //!
-//! No thread ever waits for another here: each place for an idle pipe has a lock that is only ever tried.
-//! One that another thread held at a fork stays locked in the child, which then has one place fewer.
+//! No thread ever waits for another here: each slot for an idle pipe has a lock that is only ever tried.
+//! One that another thread held at a fork stays locked in the child, which then has one slot fewer.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use crate::pipe::Pipe;
 use crate::sys;
 
-/// The most pipes lent out at one time. A copy that would need one more uses read/write.
+/// The most pipes in use at one time. A copy that would need one more uses read/write.
 ///
 /// At the default size they can hold 32 MiB: half of what all the pipes of an ordinary user may,
 /// before new ones shrink.
@@ -26,14 +26,14 @@ pub const MAX_IN_USE: usize = 32;
 /// The most empty pipes kept for later.
 pub const MAX_IDLE: usize = 8;
 
-/// After the kernel has refused a pipe, so many requests get none without asking again: past the budget,
-/// each would make a pipe, find it too small and close it.
+/// How many requests get no pipe, without asking again, after the kernel has refused one: past the budget, each
+/// would make a pipe, find it too small and close it.
 const COOL_DOWN: u32 = 64;
 
-/// In place, so that no copy ever allocates for it.
+/// Static, so that no copy ever allocates for it.
 static IDLE: [Mutex<Option<Pipe>>; MAX_IDLE] = [const { Mutex::new(None) }; MAX_IDLE];
 
-/// How many pipes are lent out (the low 16 bits), and in which process (the rest): a forked child has none.
+/// How many pipes are in use (the low 16 bits), and in which process (the rest): a forked child has none.
 static LENT: AtomicU64 = AtomicU64::new(0);
 
 /// How many more requests get no new pipe (the low 16 bits), and the errno that they get.
@@ -41,7 +41,7 @@ static REFUSING: AtomicU32 = AtomicU32::new(0);
 
 const COUNT: u64 = 0xffff;
 
-/// Whether so many pipes are lent out that no copy should keep one while it waits: half of them are
+/// Whether so many pipes are in use that no copy should keep one while it waits: half of them are
 /// reserved for copies that have bytes to move. It takes no lock, and the answer may change at once.
 ///
 /// ```
@@ -54,7 +54,7 @@ pub fn is_scarce() -> bool {
 /// How many empty pipes are kept for later.
 ///
 /// It waits for nothing and makes no blocking call. Copies on other threads may change the answer at
-/// once, and a place that another thread is looking at counts as empty.
+/// once, and a slot that another thread is looking at counts as empty.
 ///
 /// ```
 /// use zc_linux::pool;
@@ -62,7 +62,7 @@ pub fn is_scarce() -> bool {
 /// assert!(pool::idle() <= pool::MAX_IDLE);
 /// ```
 pub fn idle() -> usize {
-    places().filter(|place| place.is_some()).count()
+    slots().filter(|slot| slot.is_some()).count()
 }
 
 /// How many pipes are in use by copies of this process now.
@@ -89,7 +89,7 @@ pub fn in_use() -> usize {
 /// assert_eq!(pool::idle(), 0);
 /// ```
 pub fn clear() {
-    places().for_each(|mut place| drop(place.take()));
+    slots().for_each(|mut slot| drop(slot.take()));
     REFUSING.store(0, Ordering::Relaxed);
 }
 
@@ -97,14 +97,14 @@ pub fn clear() {
 ///
 /// # Errors
 ///
-/// As for a new pipe, and `ENOBUFS` when [`MAX_IN_USE`] are lent out, or the kernel has refused one lately.
+/// As for a new pipe, and `ENOBUFS` when [`MAX_IN_USE`] are in use, or the kernel has refused one lately.
 pub(crate) fn lend(size: usize) -> Result<Lent, Errno> {
     if !count_one_more() {
         return Err(Errno::NOBUFS);
     }
     // From here on its drop undoes the count, whatever happens.
     let mut lent = Lent { pipe: None, process: sys::process() };
-    lent.pipe = places().find_map(|mut place| place.take_if(|pipe| pipe.asked == size));
+    lent.pipe = slots().find_map(|mut slot| slot.take_if(|pipe| pipe.asked == size));
     if lent.pipe.is_none() {
         lent.pipe = Some(new_pipe(size)?);
     }
@@ -167,37 +167,37 @@ impl std::ops::DerefMut for Lent {
     }
 }
 
-/// Keeps a pipe for later, in place of another one if there is no room: that one may be of a size that is
+/// Keeps a pipe for later, instead of another one if there is no room: that one may be of a size that is
 /// not asked for any more.
 fn keep(pipe: Pipe) {
     let mut pipe = Some(pipe);
-    for mut place in places() {
-        if place.is_none() {
-            *place = pipe.take();
+    for mut slot in slots() {
+        if slot.is_none() {
+            *slot = pipe.take();
             return;
         }
     }
-    if let Some(mut place) = places().next() {
-        *place = pipe;
+    if let Some(mut slot) = slots().next() {
+        *slot = pipe;
     }
 }
 
-/// The places for idle pipes that no other thread is looking at, without pipes of another process: what a
+/// The slots for idle pipes that no other thread is looking at, without pipes of another process: what a
 /// parent and its forked child put into the same pipe, either might take out.
 ///
 /// A parent's pipes are forgotten and not closed. A child that has closed all its descriptors, as daemons
 /// do, may have other things under their numbers.
-fn places() -> impl Iterator<Item = MutexGuard<'static, Option<Pipe>>> {
+fn slots() -> impl Iterator<Item = MutexGuard<'static, Option<Pipe>>> {
     let process = sys::process();
-    IDLE.iter().filter_map(move |place| {
-        let mut place = match place.try_lock() {
-            Ok(place) => place,
+    IDLE.iter().filter_map(move |slot| {
+        let mut slot = match slot.try_lock() {
+            Ok(slot) => slot,
             // A panic cannot leave it half-changed.
-            Err(TryLockError::Poisoned(place)) => place.into_inner(),
+            Err(TryLockError::Poisoned(slot)) => slot.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        std::mem::forget(place.take_if(|pipe| pipe.maker != process));
-        Some(place)
+        std::mem::forget(slot.take_if(|pipe| pipe.maker != process));
+        Some(slot)
     })
 }
 

@@ -3,13 +3,13 @@
 //! This is the table of the README, as code. Every row ends in read/write, which can move anything that
 //! can be moved at all; what comes before it may refuse at any moment.
 //!
-//! The figures behind `pays` and `piece` are in docs/performance.md.
+//! The figures behind `pays` and `max_call` are in docs/performance.md.
 
 use zc_core::driver::{Mechanism, PageSharing};
 
 use crate::kind::Kind;
 
-/// A mechanism, and the way it takes.
+/// A way from end to end: a mechanism, and whether it goes through a pipe of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     CopyFileRange,
@@ -53,14 +53,14 @@ pub(crate) struct Size {
     pub(crate) rich: u64,
     /// A splice that brings fewer than this many was not worth it.
     pub(crate) poor: u64,
-    /// So many bytes in a row, and then nothing more for now, are worth splicing; fewer are read.
+    /// How many bytes in a row, with nothing more after them for now, are worth splicing; fewer are read.
     pub(crate) lone: u64,
 }
 
-/// Where bytes are copied, or the pages were the source's own.
+/// For sinks that copy the bytes, or are lent the source's own pages.
 pub(crate) static USUAL: Size = Size { rich: 16 * 1024, poor: 8 * 1024, lone: 32 * 1024 };
 
-/// Where whole pages are passed on, whatever the size of the pieces.
+/// For sinks that are given whole pages, whatever the size of the pieces.
 pub(crate) static PASSED_ON: Size = Size { rich: 4 * 1024, poor: 2 * 1024, lone: 0 };
 
 /// What is known of a pair of ends.
@@ -68,8 +68,8 @@ pub(crate) static PASSED_ON: Size = Size { rich: 4 * 1024, poor: 2 * 1024, lone:
 pub(crate) struct Row {
     /// The ways to be tried, in order. Never empty, and read/write is last.
     pub(crate) route: &'static [Way],
-    /// How many bytes to move at once at the most.
-    pub(crate) piece: u64,
+    /// The most bytes for one call.
+    pub(crate) max_call: u64,
     /// When the route's first ways pay.
     pub(crate) pays: Pay,
 }
@@ -77,12 +77,12 @@ pub(crate) struct Row {
 /// The most that one call moves between two files: often enough for a progress bar, seldom enough to cost
 /// nothing where a call only shares blocks (four calls for 32 MiB take twice as long there as one). A driver
 /// with other things to do has its budget.
-const FILE_PIECE: u64 = 64 << 20;
+const MAX_BETWEEN_FILES: u64 = 64 << 20;
 
 /// The most that one call moves between two files where it shares nothing, and the offset of one of them is the
-/// open file's: it stands at the end of the piece while the call lasts, and stays there if the process is killed.
-/// The claims of two such pieces take 0.8 µs, the copy 150 µs and more.
-pub(crate) const CLAIMED_PIECE: u64 = 1 << 20;
+/// open file's: that is at the end of the claim while the call lasts, and stays there if the process is killed.
+/// The claims of one such call take 0.8 µs, the copy 150 µs and more.
+pub(crate) const MAX_CLAIMED: u64 = 1 << 20;
 
 /// The most that one sendfile sends. Into a blocking socket the call lasts until all of it is sent, which
 /// over a slow link is long for a caller that watches the progress.
@@ -91,14 +91,14 @@ pub(crate) const CLAIMED_PIECE: u64 = 1 << 20;
 /// sender and receiver take turns, at twice the cost. With 4 MiB to a call they did so in half of all runs
 /// (359 and 414 ns/KiB, against 215), with as much as this in none; where they do not, the more calls
 /// take 2 to 3 % longer.
-const SEND_PIECE: u64 = 512 * 1024;
+const MAX_SENT: u64 = 512 * 1024;
 
 /// How much goes from a file into a pipe at a time: half of what one holds by default, so that its reader
 /// has the other half to work on. With all of it at a time the two wait for each other, and a copy takes
 /// up to twice as long.
-const PIPE_PIECE: u64 = 32 * 1024;
+const MAX_INTO_PIPE: u64 = 32 * 1024;
 
-const READ_WRITE: Row = Row { route: &[Way::ReadWrite], piece: u64::MAX, pays: Pay::Always };
+const READ_WRITE: Row = Row { route: &[Way::ReadWrite], max_call: u64::MAX, pays: Pay::Always };
 
 pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
     use Kind::{File, Mptcp, Null, Pipe, StreamSocket, Tcp};
@@ -107,23 +107,25 @@ pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
     // What comes from a socket or pipe may be pages of a file, too: of the sender's, if it used sendfile on
     // this machine. A file system copies what is spliced into it.
     let may_share = sharing != PageSharing::Never || matches!(to, File | Null);
-    let (route, piece, pays): (&'static [Way], _, _) = match (from, to) {
+    let (route, max_call, pays): (&'static [Way], _, _) = match (from, to) {
         // copy_file_range shares blocks where the file system can, and copies in the kernel where not.
         // (sendfile between files would take the sink's offset without its lock, see `claim`.)
-        (File, File) => (&[CopyFileRange, SpliceThrough, ReadWrite], FILE_PIECE, Pay::Always),
+        (File, File) => {
+            (&[CopyFileRange, SpliceThrough, ReadWrite], MAX_BETWEEN_FILES, Pay::Always)
+        }
         // sendfile and splice lend page-cache pages to the receiver instead of copying them, so a later
-        // write to the file changes bytes that were already sent. For sockets everyone lives with it;
-        // for pipes it has surprised people (rust-lang/rust#108283).
+        // write to the file changes bytes that were already sent. Into sockets that is what servers do;
+        // into pipes it has surprised users (rust-lang/rust#108283).
         (File, Tcp | Mptcp | StreamSocket) if may_share => {
-            (&[Sendfile, ReadWrite], SEND_PIECE, Pay::Always)
+            (&[Sendfile, ReadWrite], MAX_SENT, Pay::Always)
         }
         (File, Null) if sharing != PageSharing::Never => {
-            (&[Sendfile, ReadWrite], FILE_PIECE, Pay::Always)
+            (&[Sendfile, ReadWrite], MAX_BETWEEN_FILES, Pay::Always)
         }
         (File, Pipe) if sharing == PageSharing::Always => {
-            (&[SpliceDirect, ReadWrite], PIPE_PIECE, Pay::Always)
+            (&[SpliceDirect, ReadWrite], MAX_INTO_PIPE, Pay::Always)
         }
-        (File, Pipe) => (&[ReadWrite], PIPE_PIECE, Pay::Always),
+        (File, Pipe) => (&[ReadWrite], MAX_INTO_PIPE, Pay::Always),
         // MPTCP copies every byte into the pipe.
         (Mptcp, Null) => (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Never),
         // The size of the pieces decides what comes after Discard, which costs less than a read of any size.
@@ -136,7 +138,7 @@ pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Never)
         }
         // Not straight into a pipe that is another process's: a splice that waits for a socket keeps the
-        // pipe it fills locked all the while (splice_file_to_pipe), and its reader is stuck, even with
+        // pipe it fills locked all the while (splice_file_to_pipe), and its reader waits, even with
         // bytes in the pipe.
         (StreamSocket, Pipe) if may_share => {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&PASSED_ON))
@@ -145,7 +147,7 @@ pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&USUAL))
         }
         // From a pipe straight into a file or socket one call would wait with that pipe locked, and with
-        // write access to the file's file system, which fsfreeze(8) waits for and every writer for it.
+        // write access to the file system: fsfreeze(8) waits for that, and all writers wait for fsfreeze.
         (Pipe, File) => (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Always),
         (Pipe, Tcp | Mptcp | StreamSocket) if may_share => {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Always)
@@ -157,7 +159,7 @@ pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
         (Pipe, Null) => (&[SpliceDirect, SpliceThrough, ReadWrite], u64::MAX, Pay::Always),
         _ => return READ_WRITE,
     };
-    Row { route, piece, pays }
+    Row { route, max_call, pays }
 }
 
 /// The mechanisms that a copy between two ends of these kinds tries, in order: a row of the

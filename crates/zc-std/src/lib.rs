@@ -15,8 +15,8 @@
 //! ```
 //!
 //! - [`ReadFrom::read_from`] and [`copy()`] copy until the end of input, or a limit.
-//! - [`copy_exact`] and [`copy_limited`] know how long the source is to be: a peer that dies ends its
-//!   connection as one that is done does.
+//! - [`copy_exact`] fails if fewer bytes come, and [`copy_limited`] if more do: a peer that dies ends its
+//!   connection just as one that has finished.
 //! - [`copy!`] takes types that have not opted in, too, and [`probe`] is for libraries that say `R: Read`.
 //! - [`Copier`] is the stateful form: options, a [`Report`] of what was done, and copies that can be
 //!   resumed where an error left them.

@@ -124,7 +124,7 @@ impl<S: Read, C: Fn() -> Instant> Read for Paced<S, C> {
 
 impl<Io, S: Source<Io>, C: Fn() -> Instant> Source<Io> for Paced<S, C> {
     fn upstream(&mut self) -> Upstream<'_, Io> {
-        self.pace.bound(Upstream::through(&mut self.inner), (self.clock)())
+        self.pace.apply(Upstream::through(&mut self.inner), (self.clock)())
     }
     fn taken(&mut self, n: u64) {
         self.took(n);

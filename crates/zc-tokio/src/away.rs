@@ -1,4 +1,4 @@
-//! A step at a file, made where it may wait for the disk: on a thread of the runtime's blocking pool.
+//! A step at a file, made on a thread of the runtime's blocking pool, which may wait for the disk.
 //!
 //! Only the file's half of a step is made there. What comes from a socket, or goes to one, is in flight before or
 //! after: in a pipe, if the socket can be spliced to.
@@ -12,7 +12,7 @@ use zc_linux::Transfer;
 
 use crate::error::Failure;
 
-/// A file that is gone past: tokio's own descriptor of it, once more.
+/// A file that is bypassed: tokio's own descriptor of it, duplicated.
 pub(crate) type Past = Arc<File>;
 
 /// A step that is being made elsewhere, with the transfer.

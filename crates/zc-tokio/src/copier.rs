@@ -58,7 +58,7 @@ impl Copier {
         Copier::with_options(Options::default())
     }
 
-    /// A copier that goes about its work as `options` say. Those that are about two ways have no effect.
+    /// A copier with these options. Those that are about two directions have no effect.
     pub fn with_options(options: Options) -> Self {
         let flow = Flow::new(options.linux(), Then::Flush);
         let mut copier = Copier { flow, session: Session::new(options) };
@@ -68,7 +68,7 @@ impl Copier {
 
     fn limit(&mut self) {
         self.flow.left = self.session.options.limits.0;
-        self.flow.most_in_flight = self.session.options.most_in_flight.max(1);
+        self.flow.max_in_flight = self.session.options.max_in_flight.max(1);
         self.flow.trusts_short_reads = self.session.options.trusts_short_reads();
         self.flow.coalesces = self.session.options.coalesce.is_some();
     }
@@ -105,7 +105,7 @@ impl Copier {
         self.flow.transfer_mut().take_residue()
     }
 
-    /// Readies it for other ends. **Bytes in flight stay, and go to the new sink**, before any others: those of
+    /// Prepares it for other ends. **Bytes in flight stay, and go to the new sink**, before any others: those of
     /// another connection have to be [taken out](Copier::take_residue) first. Count and limit begin anew.
     pub fn rebind(&mut self) {
         self.flow.rebind();
@@ -123,7 +123,7 @@ impl Copier {
     ///
     /// The first error, which says where and what. Everything stays here, and it may be run again: after a
     /// timeout it has as much time again.
-    /// A reset by a peer is said again by every later run, until a [`rebind`](Self::rebind): what was cut off never
+    /// A reset by a peer is reported again by every later run, until a [`rebind`](Self::rebind): what was cut off never
     /// looks like an end.
     pub async fn run<R, W>(&mut self, source: &mut R, sink: &mut W) -> Result<u64, Error>
     where
@@ -140,7 +140,7 @@ impl Copier {
         }
     }
 
-    /// Passes a reset on to the other end: to the sink once all that is for it has arrived there.
+    /// Passes a reset on to the other end: to the sink once all that is in flight to it has arrived.
     #[cold]
     async fn pass_on<R, W>(&mut self, mut error: Error, source: &mut R, sink: &mut W) -> Error
     where
@@ -197,7 +197,7 @@ impl Copier {
             let low_water = LowWater::raise(gathers, GATHERED);
             let reset = wait_for_reset(watched_source, watched_sink).await;
             if low_water.is_some() {
-                // What came meanwhile and was too little has woken nobody.
+                // What came meanwhile was too little to wake the task.
                 self.flow.look();
             }
             drop(low_water);
@@ -230,7 +230,7 @@ impl Copier {
         }
     }
 
-    /// The descriptors of source and sink, if it does not wait for them.
+    /// The descriptors of source and sink, except those that it waits for.
     fn unwatched(&self) -> (Option<RawFd>, Option<RawFd>) {
         let (source, sink) = self.flow.descriptors();
         match self.flow.waits() {

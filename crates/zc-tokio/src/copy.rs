@@ -4,10 +4,10 @@ use std::io;
 
 use crate::{AsyncSink, AsyncSource, AsyncStream, Copier, Relay};
 
-/// Copies all of `reader` into `writer`. **Dropped half-way, it loses the bytes in flight**: what has been
-/// taken from the reader and the writer has not had yet, up to a pipe's worth. [`Copier`] keeps them.
+/// Copies all of `reader` into `writer`. **Dropped half-way, it loses the bytes in flight**: those taken from the
+/// reader and not delivered yet, up to a pipe's worth. [`Copier`] keeps them.
 ///
-/// `tokio::io::copy`, with the kernel moving the bytes where it can; see the [table](crate#what-moves-what).
+/// It is `tokio::io::copy`, with the kernel moving the bytes where it can; see the [table](crate#what-moves-what).
 /// The writer is flushed at the end, and whenever the reader has nothing for it.
 ///
 /// # Errors
@@ -37,16 +37,16 @@ where
     }
 }
 
-/// Copies both ways between `a` and `b`. **Dropped half-way, it loses the bytes in flight**, both ways, and
-/// which of the two has ended. [`Relay`] keeps them.
+/// Copies both ways between `a` and `b`. **Dropped half-way, it loses the bytes in flight** both ways,
+/// and which of the two has ended. [`Relay`] keeps them.
 ///
-/// `tokio::io::copy_bidirectional`, with the kernel moving the bytes where it can; see the
-/// [table](crate#what-moves-what). When one end's input has ended, the other is shut down, and it goes on the
-/// other way. It returns once both have ended, with the bytes copied from `a` to `b`, and from `b` to `a`.
+/// It is `tokio::io::copy_bidirectional`, with the kernel moving the bytes where it can; see the
+/// [table](crate#what-moves-what). When one end's input has ended, the other is shut down, and the other
+/// direction goes on. It returns once both have ended, with the bytes copied from `a` to `b`, and from `b` to `a`.
 ///
 /// # Errors
 ///
-/// The first error of either way, in an `io::Error` of its kind that carries an [`Error`](crate::Error): with
+/// The first error of either direction, in an `io::Error` of its kind that carries an [`Error`](crate::Error): with
 /// the counts so far and the bytes in flight. [`Error::from_io`](crate::Error::from_io) finds it.
 ///
 /// ```no_run

@@ -12,7 +12,7 @@ use crate::{Registered, Sink, Source, TokioIo};
 ///
 /// The [`Source`] says which descriptor the next bytes come from; this says how to wait for it. A type that
 /// owns a descriptor answers with its [`Registered`]; a wrapper asks what it wraps. With the default the
-/// source is read by `poll_read`: correct, never offloaded.
+/// source is read by `poll_read`: always correct, never by the kernel alone.
 ///
 /// ```
 /// use std::os::fd::RawFd;

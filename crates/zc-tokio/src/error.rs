@@ -5,10 +5,10 @@ use std::io;
 
 use zc_core::Side;
 
-/// One of the two ways through a relay.
+/// One of the two directions of a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// From the first end to the second. A one-way copy goes this way.
+    /// From the first end to the second. A one-way copy has this direction.
     AToB,
     /// From the second end to the first.
     BToA,
@@ -29,17 +29,17 @@ impl fmt::Display for Direction {
 pub enum Operation {
     /// Taking bytes from a source.
     Read,
-    /// Giving bytes to a sink; also when it took none for as long as the write timeout.
+    /// Delivering bytes to a sink; also when it took none for as long as the write timeout.
     Write,
-    /// One call that takes and gives, and does not say which of the two failed.
+    /// One call that takes and delivers, and does not say which of the two failed.
     Copy,
     /// Flushing a sink.
     Flush,
     /// Shutting a sink down, to pass on the end of input.
     Shutdown,
-    /// Nothing moved either way for as long as the idle timeout.
+    /// Nothing moved in either direction for as long as the idle timeout.
     IdleTimeout,
-    /// One way has ended, and nothing moved the other for as long as the half-close timeout.
+    /// One direction has ended, and nothing moved in the other for as long as the half-close timeout.
     HalfCloseTimeout,
     /// It was told to stop.
     Abort,
@@ -87,7 +87,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// The way that failed. `None`: neither or both.
+    /// The direction that failed. `None`: neither or both.
     pub fn direction(&self) -> Option<Direction> {
         self.direction
     }
@@ -117,7 +117,7 @@ impl Error {
         self.counts
     }
 
-    /// Bytes taken and not delivered, each way, if the call that failed was a plain one. What a
+    /// Bytes taken and not delivered, in each direction, if the call that failed was a plain one. What a
     /// [`Copier`](crate::Copier) or [`Relay`](crate::Relay) has in flight, it keeps.
     pub fn residues(&self) -> (&[u8], &[u8]) {
         (&self.residues.0, &self.residues.1)
@@ -133,7 +133,7 @@ impl Error {
         self.error.kind()
     }
 
-    /// Whether a peer has gone away, which proxies see all day and log as no error: a reset, or a write to
+    /// Whether a peer has gone away, which proxies see all day and do not log as an error: a reset, or a write to
     /// a connection that the peer has closed.
     pub fn is_disconnect(&self) -> bool {
         matches!(
@@ -160,7 +160,7 @@ impl Error {
     }
 }
 
-/// The residues by their lengths: they may be private.
+/// Shows the residues by their lengths: they may be private.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
@@ -199,7 +199,7 @@ impl From<Error> for io::Error {
     }
 }
 
-/// What stopped one way.
+/// What stopped one direction.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) side: Option<Side>,

@@ -104,13 +104,13 @@ impl<T: AsFd + AsRawFd> Sink<TokioIo> for Fd<T> {
 
 impl<T: AsFd + AsRawFd + Send + Sync> ReadReady for Fd<T> {
     fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-        Registered::fd(self).if_is(fd)
+        Registered::fd(self).matching(fd)
     }
 }
 
 impl<T: AsFd + AsRawFd + Send + Sync> WriteReady for Fd<T> {
     fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-        Registered::fd(self).if_is(fd)
+        Registered::fd(self).matching(fd)
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct FlatSource<'a> {
 
 #[derive(Debug)]
 pub(crate) enum From<'a> {
-    /// Wherever: what is in flight goes first.
+    /// It does not matter: what is in flight goes first.
     Nowhere,
     Fd(PollFd<'a>),
     Bytes(&'a [u8]),

@@ -1,13 +1,13 @@
-//! How much to take at once, so that a way whose sink stalls is left with little.
+//! How much to take at once, so that a direction whose sink stalls holds little.
 
 use zc_core::PollFd;
 use zc_core::driver::{Next, Step};
 
-/// The most that a way holds whose sink has stalled, in bytes: what is taken at a time from a source whose sink
+/// The most that a direction holds whose sink has stalled, in bytes: what is taken at a time from a source whose sink
 /// has not said that it has room for more.
 pub(crate) const HELD: u64 = 64 * 1024;
 
-/// After a sink has been full, so many pieces must have gone through before it is asked for its room again.
+/// How many pieces must have gone through after a sink was full before it is asked for its room again.
 const DOUBTS: u8 = 8;
 
 /// What is known of a sink's room.

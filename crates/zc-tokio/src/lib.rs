@@ -13,9 +13,9 @@
 //! ```
 //!
 //! - [`copy()`] and [`copy_bidirectional()`] have tokio's parameters and results.
-//! - [`Copier`] and [`Relay`] are the stateful forms, one way and two ways. They own all that is in flight and
+//! - [`Copier`] and [`Relay`] are the stateful forms, one-way and two-way. They own all that is in flight and
 //!   are **cancel-safe**; they have [`Options`] with timeouts and limits, a [`Handle`] for other tasks, and an
-//!   [`Error`] that says which way, which side and what.
+//!   [`Error`] that says which direction, which side and what.
 //! - [`Rewind`] puts bytes that were read ahead in front of a stream; [`Opaque`] lets any `AsyncRead` or
 //!   `AsyncWrite` take part, a TLS stream for example; [`Fd`] lets any descriptor, a serial line for example;
 //!   [`Paced`] limits how fast bytes pass.
@@ -38,14 +38,14 @@
 //!
 //! - `tokio::io::ReadHalf` and `WriteHalf` (of `tokio::io::split`), which hide the stream behind a lock. Use the
 //!   stream's own `split` or `into_split`.
-//! - `BufStream` as a source, since it does not show what it has read ahead. (As a sink it is gone through.) Use
+//! - `BufStream` as a source, since it does not show what it has read ahead. (As a sink it is bypassed.) Use
 //!   `BufReader<BufWriter<S>>`, which is the same and shows it.
 //!
 //! # What it holds
 //!
 //! No pipe and no buffer while it waits for its source: a relay's future is two KiB. It keeps a pipe only while
-//! there are bytes in it, and takes no more than 64 KiB at a time of what may have to wait for its sink: more only
-//! for a socket that has said that it has room, and into a file. So a connection whose peer has stalled holds
+//! there are bytes in it, and takes at most 64 KiB at a time of what may have to wait for its sink. It takes more
+//! into a file, and for a socket that has said that it has room. So a connection whose peer has stalled holds
 //! 64 KiB, in memory, and no pipe.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -56,6 +56,16 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+// Data flows one way through these modules:
+//
+// copy       a copier or a relay, used once
+//  └ copier, relay   poll one flow or two, between …
+//     ├ session    … the looks at the clock: timeouts, resets to pass on, those who watch (handle, shared)
+//     └ flow       … one direction: a loop around zc-linux's `Transfer`, which waits for …
+//        ├ registered … a descriptor that tokio's reactor watches, as ends name it, and hands to a step …
+//        ├ flat       … two ends without their layers
+//        ├ headroom   how much to take for a sink that may stall
+//        └ away       a file's half of a step, on a thread that may wait for the disk
 mod away;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -80,7 +90,7 @@ mod rewind;
 mod session;
 mod shared;
 mod sync {
-    //! What [`shared`](crate::shared) stands on.
+    //! The atomics of [`shared`](crate::shared), which a test replaces by loom's.
     pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
 }
 mod timer;

@@ -1,9 +1,8 @@
-//! By which `read` and `write` a type is read and written.
+//! The parameter of `Source` and `Sink` for types that tokio reads and writes.
 
-/// Tokio's `AsyncRead` and `AsyncWrite`: the parameter of [`Source`](crate::Source) and [`Sink`](crate::Sink)
-/// for the types of this crate.
+/// Marks `Source` and `Sink` impls for types that implement tokio's `AsyncRead` and `AsyncWrite`.
 ///
-/// It is what lets this crate say for tokio's types what zc-core says for std's, see
+/// It lets this crate say for tokio's types what zc-core says for std's, see
 /// [the parameter](crate::Source#the-parameter). A wrapper over both kinds of I/O leaves it open:
 /// `impl<Io, S: Source<Io>> Source<Io> for Metered<S>`.
 #[derive(Debug)]

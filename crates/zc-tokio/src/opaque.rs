@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use crate::{ReadReady, Sink, Source, TokioIo, WriteReady};
 
 /// Lets any `AsyncRead` or `AsyncWrite` take part in a copy, a TLS stream for example: always correct, never
-/// offloaded.
+/// by the kernel alone.
 ///
 /// It is flushed whenever the other end has nothing for it.
 ///

@@ -1,42 +1,41 @@
-//! How a copy goes about its work.
+//! The options of a copy or relay.
 
 use std::time::Duration;
 
 use zc_linux::PageSharing;
 
-/// How many bytes a copy moves one way before other tasks have their turn: more than a poll has the time for.
-const TURN: u64 = 8 << 20;
+/// How many bytes a direction moves before other tasks have their turn: more than a poll has the time for.
+const BUDGET: u64 = 8 << 20;
 
-/// What follows the end of input of one way of a relay.
+/// What to do after the end of input in one direction of a relay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndPolicy {
-    /// It is passed on, as a half-close; the other way goes on until it ends by itself.
+    /// Pass it on, as a half-close; the other direction goes on until it ends by itself.
     #[default]
     Forward,
-    /// The other way delivers what it has taken and what its source has ready, and both ends are shut down.
+    /// Have the other direction deliver what it has taken and what its source has ready, and shut both ends down.
     Close,
 }
 
-/// What follows a reset by the peer of one end: the connection is gone, and what was on its way with it.
+/// What to do after a reset by the peer of one end: the connection is gone, and what was in flight with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResetPolicy {
-    /// It is reported. The other end is its owner's, who drops it as it is: to its peer that looks like a proper
-    /// end.
+    /// Report it. The other end's owner drops it as it is: to its peer that looks like a proper end.
     #[default]
     Report,
-    /// It is passed on, and reported: the other end's TCP connection is reset when its owner drops it. Before that,
+    /// Pass it on, and report it: the other end's TCP connection is reset when its owner drops it. Before that,
     /// what was taken from the lost connection is delivered, and all that was delivered has arrived (its peer's
     /// kernel has acknowledged it), unless that takes longer than the write timeout, or ten seconds if there is
     /// none.
     ///
     /// It needs a runtime with its time driver enabled. Ends that are not TCP, or that can only be read and written
     /// ([`Opaque`](crate::Opaque)), cannot be reset.
-    PassOn,
+    Forward,
 }
 
-/// How a [`Copier`](crate::Copier) or [`Relay`](crate::Relay) goes about its work.
+/// The options of a [`Copier`](crate::Copier) or [`Relay`](crate::Relay).
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,7 +43,7 @@ pub enum ResetPolicy {
 ///
 /// let mut options = Options::default();
 /// options.idle_timeout = Some(Duration::from_secs(300));
-/// options.end = EndPolicy::Close;
+/// options.on_end = EndPolicy::Close;
 /// let relay = Relay::with_options(options);
 /// # assert_eq!(relay.counts(), (0, 0));
 /// ```
@@ -53,21 +52,21 @@ pub enum ResetPolicy {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// Fail once no byte has moved, either way, for so long. `None`, the default: never.
+    /// Fail once no byte has moved in either direction for so long. `None`, the default: never.
     ///
     /// With it, a short read is taken for the last one, and the source is looked at again later; bytes behind TCP's
     /// urgent data may then wait for up to 50 milliseconds. Without it each read of a message looks whether there is
     /// more behind, which costs a fraction of a microsecond.
     pub idle_timeout: Option<Duration>,
-    /// Fail once no byte has moved for so long after one way of a relay has ended. `None`, the default: never.
+    /// Fail once no byte has moved for so long after one direction of a relay has ended. `None`, the default: never.
     pub half_close_timeout: Option<Duration>,
     /// Fail once an end has taken none of the bytes that wait for it for so long. `None`, the
     /// default: never.
     pub write_timeout: Option<Duration>,
-    /// What follows the end of input of one way of a relay.
-    pub end: EndPolicy,
-    /// What follows a reset by the peer of one end.
-    pub reset: ResetPolicy,
+    /// What to do after the end of input in one direction of a relay; [`EndPolicy::Forward`] by default.
+    pub on_end: EndPolicy,
+    /// What to do after a reset by the peer of one end; [`ResetPolicy::Report`] by default.
+    pub on_reset: ResetPolicy,
     /// The most bytes to take from the first end, and from the second. After that many, the end counts as
     /// closed. `u64::MAX`, the default: no limit.
     pub limits: (u64, u64),
@@ -77,17 +76,18 @@ pub struct Options {
     ///
     /// It works by SO_RCVLOWAT, set for the length of one wait and set back.
     pub coalesce: Option<Duration>,
-    /// How many bytes to move one way before other tasks have their turn; 8 MiB by default. They have it earlier
+    /// How many bytes a direction moves before other tasks have their turn; 8 MiB by default. They have it earlier
     /// where a poll has used 0.35 milliseconds of its thread's time, and then finishes the step that it is in.
-    pub turn: u64,
-    /// The most bytes in flight each way. No more than 64 KiB of them wait for a sink in any case.
-    pub most_in_flight: u64,
+    pub budget: u64,
+    /// The most bytes in flight in each direction; `u64::MAX`, the default: no limit. No more
+    /// than 64 KiB of them wait for a sink in any case.
+    pub max_in_flight: u64,
     /// How large a pipe to splice through, in bytes, see [`zc_linux::Options::pipe_size`].
     pub pipe_size: usize,
     /// Whether zc may choose read/write where it is cheaper; `true` by default. See
     /// `zc_std::Copier::adaptive`.
     pub adaptive: bool,
-    /// Whether pages may be lent.
+    /// Whether pages of files may be lent, see [`PageSharing`].
     pub page_sharing: PageSharing,
     /// Whether a hole of a file becomes a hole of the file it is copied into, see [`zc_linux::Options::keep_holes`].
     /// Off by default.
@@ -101,12 +101,12 @@ impl Default for Options {
             idle_timeout: None,
             half_close_timeout: None,
             write_timeout: None,
-            end: EndPolicy::default(),
-            reset: ResetPolicy::default(),
+            on_end: EndPolicy::default(),
+            on_reset: ResetPolicy::default(),
             limits: (u64::MAX, u64::MAX),
             coalesce: None,
-            turn: TURN,
-            most_in_flight: u64::MAX,
+            budget: BUDGET,
+            max_in_flight: u64::MAX,
             pipe_size: linux.pipe_size,
             adaptive: linux.adaptive,
             page_sharing: linux.page_sharing,
@@ -116,8 +116,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Whether a source is taken to be empty after a short read. It takes a timer to be sure of that
-    /// later, and only who asks for a timeout is known to have one.
+    /// Whether a source is taken to be empty after a short read. It takes a timer to make sure
+    /// later, and only with a timeout set is the runtime known to have one.
     pub(crate) fn trusts_short_reads(&self) -> bool {
         self.idle_timeout.or(self.coalesce).is_some()
     }

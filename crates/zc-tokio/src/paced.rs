@@ -1,4 +1,4 @@
-//! A rate limit, at full speed.
+//! A rate limit.
 
 use std::io;
 use std::pin::Pin;
@@ -11,10 +11,9 @@ use crate::ends::ready_as_inner;
 use crate::timer::Timer;
 use crate::{Pace, ReadReady, Source, Upstream};
 
-/// Lets bytes through no faster than so many a second, and keeps the fast path.
+/// Limits how many bytes a second pass; the kernel still moves them.
 ///
-/// They come in small portions (see [`Pace::burst`]), between which a copy waits and holds no pipe; within one the
-/// kernel moves them as ever.
+/// They come in small portions (see [`Pace::burst`]), between which a copy waits and holds no pipe.
 ///
 /// ```
 /// # async fn f(mut client: tokio::net::TcpStream, mut server: tokio::net::TcpStream) -> std::io::Result<()> {
@@ -62,7 +61,7 @@ impl<S> Paced<S> {
 
 impl<Io, S: Source<Io>> Source<Io> for Paced<S> {
     fn upstream(&mut self) -> Upstream<'_, Io> {
-        self.pace.bound(Upstream::through(&mut self.inner), Instant::now().into_std())
+        self.pace.apply(Upstream::through(&mut self.inner), Instant::now().into_std())
     }
     fn taken(&mut self, n: u64) {
         self.took(n);

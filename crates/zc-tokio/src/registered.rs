@@ -1,9 +1,8 @@
 //! A descriptor that tokio's reactor watches.
 //!
-//! Readiness is edge-triggered: tokio remembers that a descriptor was ready until a call on it answers "not
-//! now", and is told so. An edge may come between that answer and the telling, and would be forgotten with
-//! the old one. So each step runs inside of `try_io`, which notes beforehand which edge was the last, and
-//! forgets that one only.
+//! Tokio remembers readiness until it is told of a WouldBlock. An edge that comes between the call and the
+//! telling must not be cleared with the old one: each step runs inside `try_io`, which notes the last edge before
+//! the call, and clears that one only.
 
 use std::fmt;
 use std::future::Future;
@@ -98,9 +97,9 @@ impl<'a> Registered<'a> {
         }
     }
 
-    /// Itself, if `fd` is its descriptor: what a type with a descriptor answers to
+    /// Itself, if its descriptor is `fd`: what a type with a descriptor answers to
     /// [`ReadReady::read_ready`](crate::ReadReady::read_ready).
-    pub fn if_is(self, fd: RawFd) -> Option<Self> {
+    pub fn matching(self, fd: RawFd) -> Option<Self> {
         (self.poll_fd().fd().as_raw_fd() == fd).then_some(self)
     }
 
@@ -133,7 +132,7 @@ impl<'a> Registered<'a> {
             (Of::Hidden(_), _) => Poll::Ready(Ok(())),
             #[cfg(feature = "fs")]
             (Of::File(_), _) => Poll::Ready(Ok(())),
-            // Only a type that is wrong about its own descriptor comes here; the call will fail.
+            // Only a type that names a wrong descriptor comes here; the call will fail.
             (Of::Receiver(_), Side::Sink) | (Of::Sender(_), Side::Source) => Poll::Ready(Ok(())),
         }
     }

@@ -58,8 +58,8 @@ pub enum RelayEnd {
 ///
 /// # Resources
 ///
-/// Idle, it holds no pipe and no buffer. It notices a reset of either connection also while it waits for
-/// the other, and when nothing is to be read or written.
+/// Idle, it holds no pipe and no buffer. It notices a reset of either connection even while it waits for
+/// the other, or has nothing to read or write.
 #[derive(Debug)]
 pub struct Relay {
     there: Flow,
@@ -79,7 +79,7 @@ impl Relay {
         Relay::with_options(Options::default())
     }
 
-    /// A relay that goes about its work as `options` say.
+    /// A relay with these options.
     pub fn with_options(options: Options) -> Self {
         let mut relay = Relay {
             there: Flow::new(options.linux(), Then::ShutDown),
@@ -95,7 +95,7 @@ impl Relay {
         (self.there.left, self.back.left) = options.limits;
         (self.there.then, self.back.then) = (Then::ShutDown, Then::ShutDown);
         for flow in [&mut self.there, &mut self.back] {
-            flow.most_in_flight = options.most_in_flight.max(1);
+            flow.max_in_flight = options.max_in_flight.max(1);
             flow.trusts_short_reads = options.trusts_short_reads();
             flow.coalesces = options.coalesce.is_some();
         }
@@ -106,7 +106,7 @@ impl Relay {
         self.session.handle()
     }
 
-    /// Has `progress` called with the number of bytes that one poll has delivered one way, at least one.
+    /// Has `progress` called with the number of bytes that one poll has delivered in one direction, at least one.
     #[must_use]
     pub fn on_progress(mut self, progress: impl FnMut(Direction, u64) + Send + 'static) -> Self {
         self.session.on_progress(Box::new(progress));
@@ -118,22 +118,22 @@ impl Relay {
         (self.there.delivered(), self.back.delivered())
     }
 
-    /// How many bytes have been taken and not delivered, each way.
+    /// How many bytes have been taken and not delivered, in each direction.
     pub fn in_flight(&self) -> (usize, usize) {
         (self.there.in_flight(), self.back.in_flight())
     }
 
-    /// What has been done each way, by which mechanisms.
+    /// What has been done in each direction, by which mechanisms.
     pub fn reports(&self) -> (&Report, &Report) {
         (self.there.transfer().report(), self.back.transfer().report())
     }
 
-    /// Takes out the bytes in flight, each way, so that no one will deliver them.
+    /// Takes out the bytes in flight in each direction, so that no one will deliver them.
     pub fn take_residues(&mut self) -> (Vec<u8>, Vec<u8>) {
         (self.there.transfer_mut().take_residue(), self.back.transfer_mut().take_residue())
     }
 
-    /// Readies it for other ends. **Bytes in flight stay, and go to the new ends**, before any others: those of
+    /// Prepares it for other ends. **Bytes in flight stay, and go to the new ends**, before any others: those of
     /// another connection have to be [taken out](Relay::take_residues) first. Counts and limits begin anew.
     pub fn rebind(&mut self) {
         self.there.rebind();
@@ -147,13 +147,13 @@ impl Relay {
     /// `Ok`, a call begins a new relay.)
     ///
     /// The end of input of one is passed on to the other as a shutdown, unless
-    /// [`Options::end`] says otherwise.
+    /// [`Options::on_end`] says otherwise.
     ///
     /// # Errors
     ///
-    /// The first error of either way, which says where and what. Everything stays here, and it may be run
+    /// The first error of either direction, which says where and what. Everything stays here, and it may be run
     /// again: after a timeout it has as much time again.
-    /// A reset by a peer is said again by every later run, until a [`rebind`](Self::rebind): what was cut off never
+    /// A reset by a peer is reported again by every later run, until a [`rebind`](Self::rebind): what was cut off never
     /// looks like an end.
     pub async fn run<A, B>(&mut self, a: &mut A, b: &mut B) -> Result<(u64, u64), Error>
     where
@@ -170,7 +170,7 @@ impl Relay {
         }
     }
 
-    /// Passes a reset on to the other end, once all that is for that end has arrived there.
+    /// Passes a reset on to the other end, once all that is in flight to that end has arrived.
     #[cold]
     async fn pass_on<A, B>(&mut self, mut error: Error, a: &mut A, b: &mut B) -> Error
     where
@@ -239,7 +239,7 @@ impl Relay {
                 LowWater::raise(gathers.1.and_then(|fd| b.read_ready(fd)), GATHERED),
             );
             let reset = wait_for_reset(watch_a, watch_b).await;
-            // What came meanwhile and was too little has woken nobody.
+            // What came meanwhile was too little to wake the task.
             for (_, flow) in [(&low_water.0, &self.there), (&low_water.1, &self.back)]
                 .iter()
                 .filter(|(low, _)| low.is_some())
@@ -280,7 +280,7 @@ impl Relay {
             failed = Some((Direction::AToB, failure));
         } else if let Poll::Ready(Err(failure)) = self.back.poll(cx, b, a, slices.1) {
             failed = Some((Direction::BToA, failure));
-        } else if self.session.options.end == EndPolicy::Close {
+        } else if self.session.options.on_end == EndPolicy::Close {
             failed = self.close(cx, a, b);
         }
         let clock = self.session.after(cx, &[&self.there, &self.back]);
@@ -293,7 +293,7 @@ impl Relay {
         clock.map(Err)
     }
 
-    /// Once one way has ended, ends the other as soon as it would have to wait for more.
+    /// Once one direction has ended, ends the other as soon as it would have to wait for more.
     fn close<A, B>(
         &mut self,
         cx: &mut Context<'_>,
@@ -320,7 +320,7 @@ impl Relay {
         }
     }
 
-    /// The descriptors of those of the two ends that no way waits for.
+    /// The descriptors of those of the two ends that no direction waits for.
     fn unwatched(&self) -> (Option<std::os::fd::RawFd>, Option<std::os::fd::RawFd>) {
         let (there, back) = (&self.there, &self.back);
         if goes_on(there) || goes_on(back) {
@@ -342,7 +342,7 @@ fn goes_on(flow: &Flow) -> bool {
     !flow.is_done() && flow.waits() == Waits::No
 }
 
-/// An end by its descriptor: that of the way from there, or of the way to there.
+/// An end by its descriptor: that of the direction from there, or of the one to there.
 fn registered<S: ReadReady + WriteReady>(
     end: &S,
     (from, to): (Option<std::os::fd::RawFd>, Option<std::os::fd::RawFd>),

@@ -9,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::ends::ready_as_inner;
 use crate::{Downstream, ReadReady, Sink, Source, Upstream, WriteReady};
 
-/// A stream with bytes that were read ahead of it: they come first, and then those of the stream, as fast as
-/// without.
+/// A stream with bytes that were read ahead in front of it: they come first, and then those of the stream, which the
+/// kernel still moves.
 ///
-/// A PROXY protocol header to be sent on, a ClientHello that was read for its server name, what hyper's
+/// Such bytes are a PROXY protocol header to be sent on, a ClientHello that was read for its server name, what hyper's
 /// `Upgraded::downcast` returns as its `read_buf`.
 ///
 /// ```no_run
@@ -50,7 +50,7 @@ impl<T> Rewind<T> {
         &self.inner
     }
 
-    /// The stream, mutably. What is read from it comes from behind the bytes ahead of it.
+    /// The stream, mutably. What is read from it skips the bytes ahead of it.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }

@@ -1,4 +1,4 @@
-//! What goes on around the ways of a copy: its clock, and those who watch it.
+//! What goes on around the directions of a copy: its clock, and those who watch it.
 
 use std::fmt;
 use std::io;
@@ -22,15 +22,15 @@ pub(crate) struct Session {
     handle: Option<Handle>,
     progress: Option<Progress>,
     timer: Timer,
-    /// What had been delivered at the end of the last poll, each way.
+    /// What had been delivered at the end of the last poll, in each direction.
     counts: [u64; 2],
-    /// How many ways had ended.
+    /// How many directions had ended.
     ended: usize,
-    /// When something moved or a way ended; or else when the clock was first looked at.
+    /// When something moved or a direction ended; or else when the clock was first looked at.
     last: Option<Instant>,
     /// Since when each sink has taken nothing.
     blocked: [Option<Instant>; 2],
-    /// Since when each source may have bytes that nobody is woken for.
+    /// Since when each source may have bytes that no edge tells of.
     unsure: [Option<Instant>; 2],
     /// A peer that has reset its connection. The kernel tells it once.
     reset: Option<(Direction, Side, i32)>,
@@ -68,12 +68,12 @@ impl Session {
         (self.counts[0], self.counts[1])
     }
 
-    /// What one way may use up in one poll.
+    /// What one direction may use up in one poll.
     pub(crate) fn slice(&self) -> Slice {
-        Slice::new(self.options.turn.max(1))
+        Slice::new(self.options.budget.max(1))
     }
 
-    /// Before the ways are polled: whether there is no point in it.
+    /// Before the directions are polled: whether there is no point in it.
     pub(crate) fn before(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         if let Some(handle) = &self.handle
             && handle.is_to_stop(cx)
@@ -86,7 +86,7 @@ impl Session {
         }
     }
 
-    /// After the ways have been polled: takes note of what they did. Then, if they are pending, looks at the
+    /// After the directions have been polled: takes note of what they did. Then, if they are pending, looks at the
     /// clock.
     pub(crate) fn after(&mut self, cx: &mut Context<'_>, flows: &[&Flow]) -> Poll<Error> {
         let is_timed = self.is_timed(flows);
@@ -106,18 +106,18 @@ impl Session {
             || flows.iter().any(|flow| matches!(flow.waits(), Waits::Until(_)))
     }
 
-    /// Counts what was delivered and tells who wants to know. Whether there was any, or a way ended.
+    /// Counts what was delivered, and calls `progress`. Whether there was any, or a direction ended.
     fn take_note(&mut self, flows: &[&Flow]) -> bool {
         let ended = flows.iter().filter(|flow| flow.is_done()).count();
         let mut has_moved = std::mem::replace(&mut self.ended, ended) != ended;
-        for (way, flow) in flows.iter().enumerate() {
-            let more = flow.delivered() - self.counts[way];
+        for (direction, flow) in flows.iter().enumerate() {
+            let more = flow.delivered() - self.counts[direction];
             if more > 0 {
                 has_moved = true;
-                self.counts[way] += more;
-                self.blocked[way] = None;
+                self.counts[direction] += more;
+                self.blocked[direction] = None;
                 if let Some(progress) = &mut self.progress {
-                    progress(DIRECTIONS[way], more);
+                    progress(DIRECTIONS[direction], more);
                 }
             }
         }
@@ -169,7 +169,9 @@ impl Session {
         ];
         let due = limits
             .into_iter()
-            .filter_map(|(way, side, operation, due)| Some((due?, (way, side, operation))))
+            .filter_map(|(direction, side, operation, due)| {
+                Some((due?, (direction, side, operation)))
+            })
             .min_by_key(|(due, _)| *due);
         let rate = flows
             .iter()
@@ -188,10 +190,10 @@ impl Session {
             return Poll::Pending;
         }
         match due {
-            Some((due, (way, side, operation))) if due == first => {
+            Some((due, (direction, side, operation))) if due == first => {
                 // It may be run again, and then has as much time again.
                 (self.last, self.blocked) = (None, [None; 2]);
-                Poll::Ready(self.error(way, Failure::stopped(side, operation)))
+                Poll::Ready(self.error(direction, Failure::stopped(side, operation)))
             }
             // The rate limit lets the next bytes through, or it is time to look at a source.
             _ => {
@@ -205,7 +207,7 @@ impl Session {
         }
     }
 
-    /// The error of a way that stopped.
+    /// The error of a direction that stopped.
     pub(crate) fn error(&self, direction: Option<Direction>, failure: Failure) -> Error {
         let Failure { side, operation, error } = failure;
         let residues = (Vec::new(), Vec::new());
@@ -224,10 +226,10 @@ impl Session {
         self.reset_by(direction, side, errno)
     }
 
-    /// Whether `error` is a reset that is to be passed on. Passed on or not, it is said again by every later run: the
+    /// Whether `error` is a reset that is to be passed on. Passed on or not, it is reported again by every later run: the
     /// kernel tells it once, and after that the connection looks like one that has ended.
     pub(crate) fn passes_on(&mut self, error: &Error) -> bool {
-        let passes_on = self.options.reset == ResetPolicy::PassOn;
+        let passes_on = self.options.on_reset == ResetPolicy::Forward;
         // A peer that had ended before it was gone makes for EPIPE: what came from it is whole.
         let cuts_off = passes_on || error.kind() != io::ErrorKind::BrokenPipe;
         if !reset::is_reset(error) || !cuts_off {
@@ -257,7 +259,7 @@ impl Session {
         self.reset.is_some()
     }
 
-    /// Takes note of what the ways did without a look at the clock's deadlines.
+    /// Takes note of what the directions did without a look at the clock's deadlines.
     pub(crate) fn note(&mut self, flows: &[&Flow]) {
         if self.take_note(flows)
             && let Some(handle) = &self.handle

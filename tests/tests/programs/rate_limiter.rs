@@ -34,7 +34,7 @@ impl<S: Read> Read for Shared<'_, S> {
 impl<S: Source> Source for Shared<'_, S> {
     fn upstream(&mut self) -> Upstream<'_> {
         let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        pace.bound(Upstream::through(&mut self.inner), (self.clock)())
+        pace.apply(Upstream::through(&mut self.inner), (self.clock)())
     }
     fn taken(&mut self, n: u64) {
         self.took(n);

@@ -100,7 +100,7 @@ fn a_turn_and_the_most_in_flight_are_kept() {
         let ((mut client, mut from), (_server, mut to)) = (kit::unix(), kit::unix());
         client.write_all(&[7; 150_000]).unwrap();
         let mut options = Options::default();
-        options.turn = 10_000;
+        options.budget = 10_000;
         let mut copier = Copier::with_options(options);
         let mut counts = vec![0];
         while copier.count() < 100_000 {
@@ -116,7 +116,7 @@ fn a_turn_and_the_most_in_flight_are_kept() {
             while client.write_all(&[7; 100_000]).is_ok() {}
         });
         let mut options = Options::default();
-        options.most_in_flight = 5000;
+        options.max_in_flight = 5000;
         let mut copier = Copier::with_options(options);
         while !feeding.is_finished() {
             let _ = kit::poll_once(copier.run(&mut from, &mut to)).await;
@@ -144,7 +144,7 @@ fn no_poll_moves_more_than_a_turn() {
                 zc_testkit::feeder::Feeder::pieces(peer, data, 1 << 20)
             });
             let mut options = Options::default();
-            options.turn = TURN;
+            options.budget = TURN;
             let mut copier = Copier::with_options(options);
             let mut memory = &data[..];
             let mut buffered = tokio::io::BufReader::with_capacity(8 << 20, &data[..]);

@@ -13,7 +13,7 @@ use crate::kit;
 
 fn passing_on() -> Options {
     let mut options = Options::default();
-    options.reset = ResetPolicy::PassOn;
+    options.on_reset = ResetPolicy::Forward;
     options
 }
 

@@ -174,7 +174,7 @@ fn a_reset_is_put_off_for_so_long() {
             let (server, b) = sockets::tight(sockets::tcp_v4());
             let mut b = kit::ours_of(b);
             let mut relay = Relay::with_options(options(|options| {
-                (options.reset, options.write_timeout) = (ResetPolicy::PassOn, timeout);
+                (options.on_reset, options.write_timeout) = (ResetPolicy::Forward, timeout);
             }));
             client.set_nonblocking(true).unwrap();
             while client.write(&[7; 1 << 16]).is_ok() {}
@@ -210,7 +210,7 @@ fn without_a_timeout_no_timer_is_needed() {
 fn drain_and_close_ends_both() {
     kit::run_paused(async {
         let ((client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
-        let mut relay = Relay::with_options(options(|options| options.end = EndPolicy::Close));
+        let mut relay = Relay::with_options(options(|options| options.on_end = EndPolicy::Close));
         server.write_all(b"what is there").await.unwrap();
         let (mut from_a, mut to_a) = client.into_split();
         let outcome = tokio::join!(relay.run(&mut a, &mut b), async {

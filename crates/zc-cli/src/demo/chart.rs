@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::cell::{Method, Transport};
-use super::figures::Figures;
-use super::{Cell, Findings, sender};
+use super::figures::{Cell, Figures, Findings};
+use super::sender;
 use crate::size::{group, show};
 
 /// How long the longest bar is.
@@ -62,10 +62,10 @@ pub(crate) fn draw(findings: &Findings) -> String {
 }
 
 fn heading(findings: &Findings) -> String {
-    let Findings { size, rounds, place, file_system, .. } = findings;
+    let Findings { size, rounds, directory, file_system, .. } = findings;
     let of = if *rounds == 1 { "one round".into() } else { format!("medians of {rounds} rounds") };
     format!(
-        "Uploads of {} into a file on {file_system} ({place}), {of}.\n\
+        "Uploads of {} into a file on {file_system} ({directory}), {of}.\n\
          The sender, a process of its own, writes {} at a time.\n\
          Every upload was compared with what was sent, byte for byte: no difference.\n",
         show(*size),
@@ -147,12 +147,4 @@ fn speaks_utf8() -> bool {
         .filter_map(|name| std::env::var(name).ok())
         .find(|value| !value.is_empty())
         .is_some_and(|value| value.to_ascii_lowercase().replace('-', "").contains("utf8"))
-}
-
-impl Findings {
-    fn of(&self, transport: Transport, method: Method) -> &Figures {
-        let mut cells = self.cells.iter();
-        let cell = cells.find(|cell| cell.transport == transport && cell.method == method);
-        &cell.expect("every transport and method was measured").figures
-    }
 }

@@ -1,6 +1,6 @@
 //! What was measured.
 
-use super::cell::Method;
+use super::cell::{Method, Transport};
 
 /// One upload.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Run {
 pub(crate) struct Figures {
     pub(crate) seconds: f64,
     pub(crate) cpu_seconds: f64,
-    /// `None` where nobody can tell.
+    /// `None` where they were not counted.
     pub(crate) calls: Option<u64>,
 }
 
@@ -32,6 +32,31 @@ impl Figures {
                 _ => run.calls,
             })),
         }
+    }
+}
+
+/// Everything the demo found out.
+pub(crate) struct Findings {
+    pub(crate) size: u64,
+    pub(crate) rounds: usize,
+    pub(crate) directory: String,
+    pub(crate) file_system: String,
+    pub(crate) cells: Vec<Cell>,
+}
+
+/// One transport and method.
+pub(crate) struct Cell {
+    pub(crate) transport: Transport,
+    pub(crate) method: Method,
+    pub(crate) figures: Figures,
+}
+
+impl Findings {
+    /// What was measured of one method over one transport.
+    pub(crate) fn of(&self, transport: Transport, method: Method) -> &Figures {
+        let mut cells = self.cells.iter();
+        let cell = cells.find(|cell| cell.transport == transport && cell.method == method);
+        &cell.expect("every transport and method was measured").figures
     }
 }
 

@@ -2,10 +2,10 @@
 
 mod cell;
 mod chart;
+mod destination;
 mod figures;
 mod go;
 mod pattern;
-mod place;
 mod sender;
 mod upload;
 
@@ -20,9 +20,9 @@ use crate::error::Failure;
 use crate::output::{self, print_json};
 use crate::say::say;
 use cell::{Method, Transport};
-use figures::{Figures, Run};
+use destination::Destination;
+use figures::{Cell, Figures, Findings, Run};
 use go::Go;
-use place::Place;
 
 /// Uploads together bring about this much, for each method and transport: enough for steady
 /// figures, and done in seconds.
@@ -30,22 +30,6 @@ const VOLUME: u64 = 3 << 30;
 
 /// More rounds than this add nothing.
 const MAX_ROUNDS: u64 = 5;
-
-/// Everything the demo found out.
-struct Findings {
-    size: u64,
-    rounds: usize,
-    place: String,
-    file_system: String,
-    cells: Vec<Cell>,
-}
-
-/// One transport and method.
-struct Cell {
-    transport: Transport,
-    method: Method,
-    figures: Figures,
-}
 
 /// Runs the demo and prints what came out.
 pub(crate) fn run(args: &Demo) -> ExitCode {
@@ -91,7 +75,7 @@ pub(crate) fn sender(args: &DemoSender) -> ExitCode {
 fn compare(args: &Demo) -> Result<Findings, Failure> {
     let size = args.size;
     let rounds = rounds(size);
-    let place = Place::new(args.dir.as_deref(), size)?;
+    let destination = Destination::new(args.dir.as_deref(), size)?;
     let go = args.go.as_deref().map(Go::build).transpose()?;
     let methods: Vec<Method> = Method::all(go.is_some()).collect();
     let bar = bar(methods.len(), rounds);
@@ -105,12 +89,12 @@ fn compare(args: &Demo) -> Result<Findings, Failure> {
             for (&method, runs) in methods.iter().zip(&mut runs) {
                 bar.set_message(format!("{transport}, {method}"));
                 let by = (method, go.as_ref());
-                runs.push(upload::timed(transport, by, &place.file, size, seed())?);
+                runs.push(upload::timed(transport, by, &destination.file, size, seed())?);
                 bar.inc(1);
             }
         }
         bar.set_message(format!("{transport}, counting calls"));
-        let counted = upload::counted(transport, &place.file, size, seed())?;
+        let counted = upload::counted(transport, &destination.file, size, seed())?;
         bar.inc(1);
         for (&method, runs) in methods.iter().zip(runs) {
             let figures = Figures::of(&runs, counted);
@@ -118,7 +102,8 @@ fn compare(args: &Demo) -> Result<Findings, Failure> {
         }
     }
     bar.finish_and_clear();
-    Ok(Findings { size, rounds, place: place.directory, file_system: place.file_system, cells })
+    let Destination { directory, file_system, .. } = destination;
+    Ok(Findings { size, rounds, directory, file_system, cells })
 }
 
 /// An odd number, so that there is a round in the middle.

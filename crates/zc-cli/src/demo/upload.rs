@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+use zc_linux::fd::wait_readable;
 use zc_std::{CopyError, Source};
 
 use super::cell::{Method, Transport};
@@ -15,7 +16,6 @@ use super::pattern::Pattern;
 use super::sender::{Stream, Upload};
 use crate::copier::copier;
 use crate::error::Failure;
-use crate::wait;
 
 /// Uploads with `method`, against the clock.
 pub(crate) fn timed(
@@ -90,7 +90,7 @@ where
     S: Read + Source + AsFd,
 {
     // The clock starts once the first bytes are here.
-    wait::readable(&stream, None)?;
+    wait_readable(stream.as_fd(), None)?;
     let (cpu, started) = (thread_cpu(), Instant::now());
     let calls = match method {
         Method::Std => io::copy(&mut stream, &mut file).map(|_| None)?,

@@ -65,11 +65,11 @@ async fn serve(args: &Relay) -> Result<(), Failure> {
 /// Accepts until it is dropped.
 async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>) {
     let most = args.max_connections.map_or(Semaphore::MAX_PERMITS, |most| most as usize);
-    let places = Arc::new(Semaphore::new(most));
+    let permits = Arc::new(Semaphore::new(most));
     let (mut number, mut said) = (0_u64, None::<Instant>);
     loop {
-        // Those for whom there is no place wait in the listener's queue.
-        let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
+        // Clients without a permit wait in the listener's queue.
+        let permit = Arc::clone(&permits).acquire_owned().await.expect("it is never closed");
         number += 1;
         match acceptor.accept(number).await {
             Ok((client, peer)) => {
@@ -78,7 +78,7 @@ async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>)
                 relays.spawn(async move {
                     let ended = relay(client, peer, &target, within, options).await;
                     line::print(&ended, json);
-                    drop(place);
+                    drop(permit);
                 });
             }
             // Out of descriptors or memory, or the client has gone: the next may do better.
@@ -107,7 +107,7 @@ fn options(args: &Relay) -> Options {
     options.coalesce = or_never(Duration::from_millis(args.coalesce));
     options.half_close_timeout = or_never(args.half_close_timeout);
     if args.pass_resets {
-        options.reset = ResetPolicy::PassOn;
+        options.on_reset = ResetPolicy::Forward;
     }
     options
 }

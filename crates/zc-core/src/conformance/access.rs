@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 
-use crate::driver::{Manner, Place, Reach, StepError, walk_sink, walk_source};
+use crate::driver::{Link, Manner, Reach, StepError, walk_sink, walk_source};
 use crate::{End, Sink, Source, StdIo};
 
 /// What a walk down a source calls at its bottom.
@@ -17,7 +17,7 @@ pub trait SourceAccess {
     /// Reads once; `WouldBlock`: there is nothing now.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
     /// [`walk_source`].
-    fn walk(&mut self, place: Place, visit: &mut AtSource<'_>) -> Result<(), StepError>;
+    fn walk(&mut self, link: Link, visit: &mut AtSource<'_>) -> Result<(), StepError>;
 }
 
 /// A sink, as the kit sees it. It is not blocked by any call.
@@ -34,8 +34,8 @@ impl<S: Read + Source> SourceAccess for S {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         Read::read(self, buf)
     }
-    fn walk(&mut self, place: Place, visit: &mut AtSource<'_>) -> Result<(), StepError> {
-        walk_source::<StdIo>(self, place, visit)
+    fn walk(&mut self, link: Link, visit: &mut AtSource<'_>) -> Result<(), StepError> {
+        walk_source::<StdIo>(self, link, visit)
     }
 }
 

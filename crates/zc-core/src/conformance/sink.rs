@@ -64,14 +64,14 @@ pub struct SinkKit<'k, S> {
 impl<'k, S: Write + Sink> SinkKit<'k, S> {
     /// Will check the sink that `make` builds over a stream.
     pub fn new(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
-        SinkKit::by(make)
+        SinkKit::with_access(make)
     }
 }
 
 impl<'k, S: SinkAccess> SinkKit<'k, S> {
     /// For sibling crates, whose types are not written to by `Write`.
     #[doc(hidden)]
-    pub fn by(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
+    pub fn with_access(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
         SinkKit { make: Box::new(make), count: None, observe: None }
     }
 

@@ -12,7 +12,7 @@ use super::observe::{Observe, Observed};
 use super::script::{Act, Mode, Script};
 use super::wire::{self, Feed, LEN};
 use crate::Source;
-use crate::driver::{Bottom, Place, Reach, retry};
+use crate::driver::{Bottom, Link, Reach, retry};
 
 /// How large the reads are that make the reference.
 const REFERENCE_READ: usize = 4096;
@@ -40,14 +40,14 @@ pub struct SourceKit<'k, S> {
 impl<'k, S: Read + Source> SourceKit<'k, S> {
     /// Will check the source that `make` builds over a stream.
     pub fn new(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
-        SourceKit::by(make)
+        SourceKit::with_access(make)
     }
 }
 
 impl<'k, S: SourceAccess> SourceKit<'k, S> {
     /// For sibling crates, whose types are not read by `Read`.
     #[doc(hidden)]
-    pub fn by(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
+    pub fn with_access(make: impl FnMut(UnixStream) -> S + 'k) -> Self {
         SourceKit { make: Box::new(make), count: None, observe: None }
     }
 
@@ -608,9 +608,9 @@ fn steps_past(
     steps: usize,
     seen: &mut Seen,
 ) -> Vec<Outcome> {
-    let (mut place, mut outcomes) = (Place::default(), Vec::new());
+    let (mut link, mut outcomes) = (Link::default(), Vec::new());
     for _ in 0..steps {
-        outcomes.push(step_past(source, &mut place, len, seen));
+        outcomes.push(step_past(source, &mut link, len, seen));
         if !matches!(outcomes.last(), Some(Outcome::Bytes(..))) {
             break;
         }
@@ -621,13 +621,13 @@ fn steps_past(
 /// One step, as an engine makes it: buffers first, then the descriptor, then the next of a chain.
 fn step_past(
     source: &mut impl SourceAccess,
-    place: &mut Place,
+    link: &mut Link,
     len: usize,
     seen: &mut Seen,
 ) -> Outcome {
     loop {
         let mut at_link = AtLink::Opaque(len);
-        let walked = source.walk(*place, &mut |reach| {
+        let walked = source.walk(*link, &mut |reach| {
             at_link = look(reach, len);
             match &at_link {
                 AtLink::Done(Outcome::Bytes(bytes, _)) => bytes.len() as u64,
@@ -647,7 +647,7 @@ fn step_past(
                 return read(source, room);
             }
             AtLink::Ended(why, true) => return Outcome::Ended(why),
-            AtLink::Ended(_, false) => *place = place.next_link(),
+            AtLink::Ended(_, false) => *link = link.next(),
         }
     }
 }

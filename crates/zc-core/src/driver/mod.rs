@@ -20,7 +20,7 @@ pub use buffer::{Buffer, retry, write_once};
 pub use mechanism::Mechanism;
 pub use options::{Options, PageSharing};
 pub use sink_walk::{Manner, walk_sink};
-pub use source_walk::{Bottom, Place, Reach, each_descriptor, walk_source};
+pub use source_walk::{Bottom, Link, Reach, each_descriptor, walk_source};
 pub use step::{Next, Step, StepError};
 
 use std::panic::{self, AssertUnwindSafe};

@@ -8,20 +8,20 @@ use super::{StepError, in_drop};
 use crate::source::{Origin, Source, Upstream};
 use crate::{End, Side};
 
-/// How far a copy has come in a chain of sources: how many of its links it has read to their end.
+/// The link of a chain of sources that a copy is at; the first by default.
 ///
-/// `Chain` remembers whether its first half has ended, and shows it to nobody. A copy that goes past it
-/// has to remember by itself.
+/// `Chain` remembers whether its first half has ended, and shows it to no one. A copy that bypasses it has to
+/// remember by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Link {
     ended: usize,
 }
 
-impl Place {
-    /// The place after this link.
+impl Link {
+    /// The one after this.
     #[must_use]
-    pub fn next_link(self) -> Place {
-        Place { ended: self.ended + 1 }
+    pub fn next(self) -> Link {
+        Link { ended: self.ended + 1 }
     }
 }
 
@@ -67,7 +67,7 @@ pub struct Reach<'a> {
 /// ```
 /// use std::io::{BufRead, BufReader, Read, Write};
 /// use std::os::unix::net::UnixStream;
-/// use zc_core::driver::{Bottom, Place, walk_source};
+/// use zc_core::driver::{Bottom, Link, walk_source};
 ///
 /// let (mut client, stream) = UnixStream::pair()?;
 /// client.write_all(b"header\nbody")?;
@@ -76,11 +76,11 @@ pub struct Reach<'a> {
 /// reader.read_line(&mut String::new())?; // reads ahead
 /// let mut source = reader.take(100);
 ///
-/// walk_source(&mut source, Place::default(), &mut |reach| {
+/// walk_source(&mut source, Link::default(), &mut |reach| {
 ///     assert!(matches!(reach.bottom, Bottom::Buffered(b"body")));
 ///     4 // … which went somewhere
 /// }).map_err(|failed| failed.error)?;
-/// walk_source(&mut source, Place::default(), &mut |reach| {
+/// walk_source(&mut source, Link::default(), &mut |reach| {
 ///     assert!(matches!(reach.bottom, Bottom::Fd(_)) && reach.limit == 96);
 ///     10 // … taken at the descriptor
 /// }).map_err(|failed| failed.error)?;
@@ -89,10 +89,10 @@ pub struct Reach<'a> {
 /// ```
 pub fn walk_source<Io>(
     source: &mut (dyn Source<Io> + '_),
-    place: Place,
+    link: Link,
     take: &mut dyn FnMut(Reach<'_>) -> u64,
 ) -> Result<(), StepError> {
-    let mut skip = place.ended;
+    let mut skip = link.ended;
     let above = Above { limit: u64::MAX, step_limit: u64::MAX, not_before: None, last: true };
     if !descend(source, &mut skip, above, &Cell::new(0), take)? {
         take(Above { limit: 0, ..above }.reach(Bottom::Spent));

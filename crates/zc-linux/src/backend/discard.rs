@@ -1,11 +1,10 @@
 //! From TCP to nowhere, by [recv(2)](https://man7.org/linux/man-pages/man2/recv.2.html) with `MSG_TRUNC`: the
 //! bytes are taken off the socket's queue and not copied.
 //!
-//! Whatever else a read does, this does, too: it waits as long, stops at urgent data, reports a pending error
+//! In all else it is a read: it waits as long, stops at urgent data, reports a pending error
 //! once, and returns 0 at the end. So its 0 is as good as a read's, and its EAGAIN has only one side to it.
 
-// `inline(always)` here: the processor mispredicts a return from a function that made a system call, at
-// 20 to 40 ns each, which small copies notice.
+// `inline(always)` here: see `fast`.
 
 use std::cell::Cell;
 use std::io;
@@ -49,7 +48,7 @@ pub(crate) fn read(buffer: &mut Buffer, from: End<'_>, limit: u64) -> Answer {
 }
 
 /// The same by whichever does it, for a copy that is one call. Where the owner takes the socket for one that
-/// speaks TCP, nobody has to ask: where it does not, its bytes are copied all the same.
+/// speaks TCP, no call has to ask: where it does not, its bytes are copied all the same.
 #[inline(always)]
 pub(crate) fn once(buffer: &mut Buffer, from: End<'_>, limit: u64) -> Result<usize, StepError> {
     let failed = |syscall: Syscall| move |error| StepError::at(Side::Source, syscall.name(), error);

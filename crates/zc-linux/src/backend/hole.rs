@@ -1,8 +1,7 @@
 //! A hole into a file, by [fallocate(2)](https://man7.org/linux/man-pages/man2/fallocate.2.html) or by leaving it
 //! out: no byte is moved, and what the sink had there is gone.
 //!
-//! Not by ftruncate(2): the length it sets is that of one moment, and what others have written beyond it would
-//! be cut off. The range is claimed at both ends like any other, so a hole that is the last of the file moves
+//! It does not use ftruncate(2), which would cut off what others have written beyond the length that it sets. The range is claimed at both ends like any other, so a hole that is the last of the file moves
 //! the offsets and the sink's end as its zeros would.
 //!
 //! Ending a file in a hole takes two calls, a millisecond on ext4. Data after the hole makes them needless.
@@ -19,7 +18,7 @@ use crate::holes::{Extent, look};
 use crate::sys::{self, Identity};
 
 /// How much is claimed with a hole: the data after it, and the holes after that.
-pub(crate) const PIECE: u64 = 64 << 20;
+pub(crate) const MAX_STEP: u64 = 64 << 20;
 
 /// A source with holes.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +29,7 @@ pub(crate) struct Sparse<'fd> {
     pub(crate) known_end: u64,
 }
 
-/// How many of the bytes delivered went which way; the others were written.
+/// What moved the bytes delivered: how many went by neither of these is how many were written.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Passed {
     pub(crate) holes: u64,
@@ -52,7 +51,7 @@ pub(crate) fn step(
     limit: u64,
     by_kernel: bool,
 ) -> (Answer, Passed) {
-    let len = limit.min(PIECE.max(until - start));
+    let len = limit.min(MAX_STEP.max(until - start));
     let mut known_end = KnownEnd { at: from.known_end, left: len };
     let source = match Claim::of_source(from.end, len, &mut known_end) {
         Ok(claim) => claim,
@@ -65,7 +64,7 @@ pub(crate) fn step(
             return (Answer::from_claim((0, 0), refused, source, flight), Passed::default());
         }
     };
-    // How far the sink reaches. What lies beyond belongs to this step alone, and has nothing in it.
+    // Where the sink ends. What lies beyond belongs to this step alone, and has nothing in it.
     let reaches = sys::stat(to.fd.fd()).map(|stat| stat.len);
     let in_company = source.at().1 != start;
     let passed = Passed { in_company, ..Passed::default() };

@@ -1,9 +1,8 @@
 //! The mechanisms: one file each.
 //!
 //! A mechanism moves some bytes when told to, and gives an [`Answer`]. "Not now", "not this way" and "not at
-//! all" are three answers, and none stands in for another: a refusal that was taken for an error would fail
-//! a copy that read/write can make, and an error that was taken for a refusal would be asked for again,
-//! when a socket has told it once and forgotten it.
+//! all" are three answers, and none stands in for another. A refusal taken for an error would fail a copy that
+//! read/write can make. An error taken for a refusal would be lost: a socket reports it once.
 
 pub(crate) mod copy_file_range;
 pub(crate) mod discard;
@@ -53,7 +52,7 @@ pub(crate) enum Outcome {
     WantWrite,
     /// There is no pipe to be had now.
     NoPipe(Errno),
-    /// One side has nothing or takes nothing now; only a read or a write can tell which, and whether.
+    /// One side has nothing or takes nothing now; only a read or a write can tell which.
     Unclear,
     /// Not by this mechanism, now or later: the next one continues from the same byte.
     Refused(Errno),

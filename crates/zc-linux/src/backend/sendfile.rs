@@ -11,7 +11,7 @@ use crate::flight::Flight;
 use crate::kind::Kind;
 use crate::sys::{self, Syscall};
 
-/// So many bytes are claimed of the file even if the socket has no room for them.
+/// How many bytes to claim of the file even if the socket has no room for them.
 pub(crate) const LEAST: u64 = 64 * 1024;
 
 /// `waits_for_room`: the sink is in blocking mode, as far as is known. `known_end`: how far the source is known

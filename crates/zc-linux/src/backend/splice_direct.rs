@@ -15,7 +15,7 @@ use crate::claim::{Claim, KnownEnd};
 use crate::flight::Flight;
 use crate::sys::{self, Syscall};
 
-/// So many bytes are claimed of the file even if the pipe has no room for them: a page.
+/// How many bytes to claim of the file even if the pipe has no room for them: a page.
 const LEAST: u64 = 4096;
 
 /// From a pipe.
@@ -58,8 +58,8 @@ pub(crate) fn step_from_file(
     Answer::from_claim((moved, moved), outcome, source, flight)
 }
 
-/// Which end said EAGAIN. Of pipes poll knows it exactly. `Err`: an end is to wait for that is in blocking
-/// mode, and this call will not do that.
+/// Which end said EAGAIN: for pipes poll knows it exactly. `Err`: it is one in blocking mode, for which this call
+/// does not wait.
 fn blame(from: End<'_>, to: End<'_>) -> Result<Outcome, Errno> {
     let (from, to) = (from.fd.fd(), to.fd.fd());
     let source = sys::readiness(from, PollFlags::IN)?;

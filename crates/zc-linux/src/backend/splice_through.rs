@@ -2,8 +2,8 @@
 //! [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html) calls with a pipe of our own between
 //! them: pages move from the source into the pipe, and from there to the page cache or a socket's queue.
 //!
-//! Each call has one side that is not ours, and so names the side that has nothing or takes nothing now;
-//! and whatever a call waits for, nothing but our own pipe is held meanwhile.
+//! Each call has one side that is not ours, and so names the side that is not ready. While it waits, it holds
+//! nothing but our own pipe.
 //!
 //! Between the two calls bytes are in flight, and the second call may refuse when the first has
 //! long drained the socket: a file in append mode answers EINVAL, as does a device without splice
@@ -24,7 +24,7 @@ use crate::kind::Kind;
 use crate::pool;
 use crate::sys::{self, Syscall};
 
-/// A page, in bytes, on most machines. On one with larger pages a pipe has fewer places, and what does not
+/// A page, in bytes, on most machines. On one with larger pages a pipe has fewer slots, and what does not
 /// fit is read.
 const PAGE: u64 = 4096;
 
@@ -94,7 +94,7 @@ fn fill_from_file(
     known_end: &mut KnownEnd,
 ) -> Answer {
     let pipe = flight.pipe.as_mut().expect("the caller has one");
-    // Each page takes a place, also one of which only a part is wanted: one more than the bytes would need.
+    // Each page takes a slot, also one of which only a part is wanted: one more than the bytes would need.
     let len = limit.min((pipe.capacity() as u64).saturating_sub(PAGE).max(PAGE));
     let mut source = match Claim::of_source(from, len, known_end) {
         Ok(claim) => claim,
@@ -165,7 +165,7 @@ fn drain_into_file(flight: &mut Flight, to: End<'_>) -> Answer {
         _ => sink.fill(flight),
     };
     let outcome = match (outcome, error) {
-        // The write's error is the later one, and says what keeps the rest from its place.
+        // The write's error is the later one, and says why the rest is not delivered.
         (_, Some(error)) => Outcome::Failed(error),
         // What splice could not, a write has filled the range with.
         (Outcome::Failed(_), None) if more > 0 && flight.len() == 0 => {

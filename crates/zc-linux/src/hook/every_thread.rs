@@ -1,10 +1,9 @@
 //! Hooks that reach every thread of the process.
 //!
-//! What a program under test copies on threads of its own (a runtime's workers, a pool), hooks of the test's thread do
-//! not see. These do, and so they must not reach production by accident. The feature `hook` is no protection: any
-//! crate of the program may turn it on for all. So two things are asked for besides: a call of [`every_thread`], and
-//! that whoever starts the process has set [`VARIABLE`] in its environment. Without it the call fails, and
-//! nothing is hooked.
+//! Hooks of the test's thread do not see what a program copies on threads of its own (a runtime's workers, a pool).
+//! These do, and so they must not reach production by accident. The feature `hook` is no protection: any crate of
+//! the program may turn it on for all. So two more things are needed: a call of [`every_thread`], and [`VARIABLE`] in
+//! the environment that the process was started with. Without it the call fails, and nothing is hooked.
 
 use std::cell::Cell;
 use std::env;

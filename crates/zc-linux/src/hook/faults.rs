@@ -50,9 +50,9 @@ enum What {
     Short { most: usize },
 }
 
-/// The disk under `file` has room for so many more bytes, whatever call they come by: the next ones fail with `ENOSPC`.
+/// The disk under `file` has room for `room` more bytes, whichever call writes them: the next ones fail with `ENOSPC`.
 ///
-/// It goes by the descriptor's number, so that a duplicate has room, and so has what a program writes by itself.
+/// It goes by the descriptor's number, so a duplicate has room, and so has a write that the engine does not make.
 pub fn full_disk(file: impl AsFd, room: u64) -> Fault {
     Fault::new(What::Full { room }).at(file)
 }
@@ -63,11 +63,11 @@ pub fn full_disk(file: impl AsFd, room: u64) -> Fault {
 /// use zc_linux::hook::{self, Syscall};
 ///
 /// // A container that knows no copy_file_range: ENOSYS.
-/// let container = hook::fails(Syscall::CopyFileRange, 38).install();
+/// let container = hook::failing(Syscall::CopyFileRange, 38).install();
 /// // … copy something …
-/// # assert_eq!(container.met(), 0);
+/// # assert_eq!(container.hits(), 0);
 /// ```
-pub fn fails(syscall: Syscall, errno: i32) -> Fault {
+pub fn failing(syscall: Syscall, errno: i32) -> Fault {
     Fault::new(What::Fails { syscall, errno })
 }
 
@@ -86,50 +86,53 @@ impl Fault {
         Fault { at: Some(fd.as_fd().as_raw_fd()), ..self }
     }
 
-    /// Not the first `calls` that it would meet.
+    /// Skips the first `calls` that it would hit.
     pub fn after(self, calls: u64) -> Fault {
         Fault { skip: calls, ..self }
     }
 
-    /// No more than `calls` of those that it would meet.
+    /// Hits no more than `calls`.
     pub fn times(self, calls: u64) -> Fault {
         Fault { times: calls, ..self }
     }
 
-    /// From now on this thread's calls meet it, until the result is dropped.
-    pub fn install(self) -> Installed<(Guard, Guard)> {
+    /// Hits this thread's calls, until the guard is dropped.
+    pub fn install(self) -> FaultGuard<(Guard, Guard)> {
         let state = State::new(self);
         let (decides, sees) = (state.clone(), state.clone());
         let hook = super::replace(move |call| decides.decide(call));
         let observer = super::observe(move |record| sees.saw(record));
-        Installed { state, _guard: (hook, observer) }
+        FaultGuard { state, _guard: (hook, observer) }
     }
 
-    /// From now on the calls of every thread meet it, until the result is dropped.
-    pub fn install_for(self, threads: &EveryThread) -> Installed<(ProcessGuard, ProcessGuard)> {
+    /// Hits the calls of every thread, until the guard is dropped.
+    pub fn install_everywhere(
+        self,
+        threads: &EveryThread,
+    ) -> FaultGuard<(ProcessGuard, ProcessGuard)> {
         let state = State::new(self);
         let (decides, sees) = (state.clone(), state.clone());
         let hook = threads.replace(move |call| decides.decide(call));
         let observer = threads.observe(move |record| sees.saw(record));
-        Installed { state, _guard: (hook, observer) }
+        FaultGuard { state, _guard: (hook, observer) }
     }
 }
 
-/// A [`Fault`] in force. Dropped, it is gone.
+/// A [`Fault`] in force. Dropped, it is taken away.
 #[derive(Debug)]
 #[must_use = "dropping it takes the fault away"]
-pub struct Installed<G> {
+pub struct FaultGuard<G> {
     state: State,
     _guard: G,
 }
 
-impl<G> Installed<G> {
+impl<G> FaultGuard<G> {
     /// How many calls it has made fail or cut short.
-    pub fn met(&self) -> u64 {
+    pub fn hits(&self) -> u64 {
         self.state.lock().met
     }
 
-    /// So many more bytes fit on a full disk.
+    /// Lets `bytes` more fit on a full disk.
     pub fn make_room(&self, bytes: u64) {
         let mut counts = self.state.lock();
         counts.room = counts.room.saturating_add(bytes);

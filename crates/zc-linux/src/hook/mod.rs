@@ -21,7 +21,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! [`full_disk`], [`fails()`] and [`short`] are ready-made. [`every_thread()`] is for programs that copy on threads of their
+//! [`full_disk`], [`failing()`] and [`short`] are ready-made. [`every_thread()`] is for programs that copy on threads of their
 //! own.
 
 mod every_thread;
@@ -36,7 +36,7 @@ use rustix::io::Errno;
 
 pub use crate::sys::Syscall;
 pub use every_thread::{EveryThread, ProcessGuard, VARIABLE, every_thread};
-pub use faults::{Fault, Installed, fails, full_disk, short};
+pub use faults::{Fault, FaultGuard, failing, full_disk, short};
 
 /// A system call about to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub enum Action {
     /// The call is not made, and fails with this errno.
     Fail(i32),
     /// The call is not made, and returns this number. Numbers other than 0 tell the engine of bytes that
-    /// nobody moved: mind what you are testing.
+    /// no call moved: mind what you are testing.
     Return(usize),
 }
 

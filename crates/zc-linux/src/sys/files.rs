@@ -1,4 +1,4 @@
-//! Where a file stands, and in which mode it is.
+//! The offset and the mode of an open file.
 
 use std::os::fd::BorrowedFd;
 

@@ -1,7 +1,7 @@
 //! The calls by which the kernel moves bytes itself.
 //!
-//! A file's place is always given: without an offset these calls take and set the file's own, and not under
-//! its lock, so that another thread's or process's bytes would be lost (see `claim`).
+//! A file's offset is always given: without one these calls take and set the file's own, and not under its lock
+//! (see `claim`).
 
 use std::os::fd::BorrowedFd;
 
@@ -17,7 +17,7 @@ pub(crate) fn splice(
     len: usize,
 ) -> Result<usize, Errno> {
     call(Syscall::Splice, Some(from), Some(to), len, |len| {
-        // The kernel moves copies of the offsets on, which nobody needs.
+        // The kernel moves copies of the offsets on, which are not needed.
         let (mut from_offset, mut to_offset) = (from_offset, to_offset);
         let flags = SpliceFlags::empty();
         rustix::pipe::splice(from, from_offset.as_mut(), to, to_offset.as_mut(), len, flags)

@@ -6,8 +6,7 @@
 //! nothing stands between the function and the kernel but the count. (A recv or send that falls back to
 //! read or write counts once.)
 
-// `inline(always)` here: the processor mispredicts a return from a function that made a system call, at
-// 20 to 40 ns each, which small copies notice.
+// `inline(always)` here: see `fast`.
 
 mod files;
 mod holes;
@@ -173,8 +172,8 @@ fn call(
     }
 }
 
-/// Makes one call that moves nothing, and returns its answer; `ENOSYS` if a hook has answered in its
-/// place, which knows none.
+/// Makes one call that moves nothing, and returns its answer; `ENOSYS` if a hook has answered instead, which has
+/// none to give.
 #[inline(always)]
 fn ask<T>(
     syscall: Syscall,

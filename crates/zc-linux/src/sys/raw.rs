@@ -191,7 +191,7 @@ const NO_PAGE: usize = 1;
 fn new_page(address: &'static AtomicUsize) -> usize {
     // As much as the smallest page; the kernel rounds up.
     const LEN: usize = 4096;
-    // SAFETY: a new mapping, over nobody else's memory.
+    // SAFETY: a new mapping, over no memory in use.
     let page = unsafe {
         libc::mmap(
             std::ptr::null_mut(),

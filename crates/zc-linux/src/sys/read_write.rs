@@ -1,7 +1,6 @@
 //! read(2), write(2), and what stands in for them on sockets and at offsets.
 
-// `inline(always)` here: the processor mispredicts a return from a function that made a system call, at
-// 20 to 40 ns each, which small copies notice.
+// `inline(always)` here: see `fast`.
 
 use std::os::fd::BorrowedFd;
 
@@ -55,7 +54,7 @@ pub(crate) fn read_end(end: End<'_>, buf: &mut [u8]) -> Result<usize, Errno> {
 
 /// recv(2) with `MSG_TRUNC`, of a stream socket: takes at most as many bytes as `room` has, and drops them. TCP
 /// copies none of them and leaves `room` as it is (Linux 2.4, tcp(7)); other streams do not know the flag, or
-/// fill `room` all the same. So it is always given, and what they do there is no matter.
+/// fill `room` all the same. So it is always given.
 #[inline(always)]
 pub(crate) fn discard(fd: BorrowedFd<'_>, room: &mut [u8]) -> Result<usize, Errno> {
     call(Syscall::Discard, Some(fd), None, room.len(), |len| {

@@ -61,7 +61,7 @@ pub(crate) fn room(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     Ok((all as u64).saturating_sub(unsent(fd)?))
 }
 
-/// Whether urgent data is next, which splice does not go past. It takes no lock of the socket's.
+/// Whether urgent data is next, before which splice stops. It takes no lock of the socket's.
 pub(crate) fn is_at_mark(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     ask(Syscall::AtMark, Some(fd), || raw::is_at_mark(fd))
 }
@@ -72,7 +72,7 @@ pub(crate) fn unsent(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     Ok(u64::try_from(used).unwrap_or(0))
 }
 
-/// Lets close(2) throw away what is unsent and reset the connection (`SO_LINGER` of no time).
+/// Has close(2) discard what is unsent and reset the connection (`SO_LINGER` of no time).
 pub(crate) fn reset_when_closed(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     let at_once = || sockopt::set_socket_linger(fd, Some(Duration::ZERO));
     call(Syscall::SetSockOpt, None, Some(fd), 0, |_| at_once().map(|()| 0))?;

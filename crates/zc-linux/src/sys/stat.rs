@@ -1,7 +1,6 @@
 //! What a descriptor is, by [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html).
 
-// `inline(always)` here: the processor mispredicts a return from a function that made a system call, at
-// 20 to 40 ns each, which small copies notice.
+// `inline(always)` here: see `fast`.
 
 use std::os::fd::BorrowedFd;
 
@@ -26,9 +25,8 @@ pub(crate) struct Stat {
 
 /// Asks for kind, inode and size, and for no times.
 ///
-/// fstat(2) does ask for the times, and since Linux 6.13 (multigrain timestamps) a process that has
-/// asked for a file's times is guaranteed to see the next write change them. That write has to log
-/// the inode, which takes longer than copying a few KiB does (ext4 1.6 µs, xfs 1.9 µs).
+/// fstat(2) does ask for the times. Since Linux 6.13 (multigrain timestamps) the next write must then change
+/// them, and logs the inode, which takes longer than to copy a few KiB.
 #[inline(always)]
 pub(crate) fn stat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     // Kernels before 4.11 lack statx, and so do the filters of old container runtimes.
@@ -77,8 +75,8 @@ pub(crate) fn has_fewer_blocks(fd: BorrowedFd<'_>) -> bool {
 /// (Btrfs and xfs share blocks, NFS and SMB have their server copy; of others, FUSE among them, it is not known.)
 #[cold]
 pub(crate) fn shares_no_blocks(fd: BorrowedFd<'_>) -> bool {
-    /// Of ext2, ext3 and ext4, and of tmpfs, by statfs(2).
-    const THESE: [FsWord; 2] = [0xef53, 0x0102_1994];
+    // ext2 and ext3 have ext4's number.
+    const THESE: [FsWord; 2] = [libc::EXT4_SUPER_MAGIC as FsWord, libc::TMPFS_MAGIC as FsWord];
     let got = ask(Syscall::Fstatfs, Some(fd), || rustix::fs::fstatfs(fd));
     got.is_ok_and(|got| THESE.contains(&got.f_type))
 }

@@ -10,7 +10,7 @@ use super::{Syscall, call};
 
 /// Which of `events` are there now; and whether the other end is gone, or there is an error.
 pub(crate) fn readiness(fd: BorrowedFd<'_>, events: PollFlags) -> Result<PollFlags, Errno> {
-    // What a hook says in the kernel's place is about all of them.
+    // A hook that answers instead of the kernel answers for all of them.
     let mut ready = events;
     let n = call(Syscall::Poll, Some(fd), None, 0, |_| {
         let mut fds = [PollFd::from_borrowed_fd(fd, events)];

@@ -1,31 +1,21 @@
-//! Bytes from descriptor to descriptor, with nothing in flight before.
+//! Bytes from descriptor to descriptor, with nothing in flight before: by which way, and what its answer means.
 
 use std::os::fd::{AsRawFd, RawFd};
 
 use rustix::io::Errno;
 use zc_core::End;
-use zc_core::driver::{Mechanism, Next, Step};
+use zc_core::driver::{Next, Step};
 
-use super::holes::Ahead;
+use super::next_extent::NextExtent;
 use super::plan::Plan;
 use super::{Transfer, step_of};
-use crate::backend::{
-    Answer, Outcome, copy_file_range, discard, read_write, sendfile, splice_direct, splice_through,
-};
-use crate::kind::{Kind, is_stream_socket};
+use crate::backend::{Answer, Outcome};
+use crate::kind::Kind;
 use crate::pool;
 use crate::table::Way;
 
-/// How much to take at a time once the sink has been full: live copies could use the memory that a
-/// stalled one holds.
-const PIECE_AFTER_STALL: u64 = 64 * 1024;
-
-/// How much to read past urgent data, or where a source that had nothing has something again. What
-/// follows can be spliced.
-const PAST_THE_MARK: u64 = 4096;
-
-/// While pipes are scarce, so much is read before a copy asks for one again.
-const PIECE_WHILE_SCARCE: u64 = 16 * 1024;
+/// How much to read, while pipes are scarce, before a copy asks for one again.
+const MAX_WHILE_SCARCE: u64 = 16 * 1024;
 
 /// A source that yields `BULK` bytes a step is a bulk sender; `HANDFUL` of its next bytes are worth
 /// one wake-up.
@@ -63,38 +53,6 @@ impl Transfer {
         }
     }
 
-    /// Reads and writes once. Small copies come by the thousand, and their cost is the way to the two calls
-    /// and back.
-    #[inline(always)]
-    fn unplanned(&mut self, from: End<'_>, to: End<'_>, limit: u64) -> Step {
-        // The read may have to wait; an earlier copy may have left a pipe here.
-        self.flight.release_pipe();
-        self.tries(Mechanism::ReadWrite);
-        let is_stream = is_stream_socket(from.fd);
-        let taken = self.read(from, limit, is_stream);
-        let (all, largest) = self.unplanned;
-        self.unplanned = (all + taken.taken, largest.max(taken.taken));
-        // A file that has given less than was asked for has ended, as a rule. If it is being copied into
-        // itself, what comes next is its own tail.
-        if let Outcome::Moved { drained: true, .. } = taken.outcome
-            && !from.fd.is_socket()
-            && !to.fd.is_socket()
-        {
-            self.plan = Plan::of_own_tail(from, to);
-        }
-        self.give_taken(taken, to, is_stream, limit)
-    }
-
-    /// Reads once; and looks whether there is more, if the driver wants to know and the source can tell.
-    #[inline(always)]
-    pub(super) fn read(&mut self, from: End<'_>, limit: u64, is_stream: bool) -> Answer {
-        let buffer = &mut self.flight.buffer;
-        match is_stream && self.options.looks_behind {
-            true => read_write::take_and_look(buffer, from, limit),
-            false => read_write::take(buffer, from, limit),
-        }
-    }
-
     /// Takes bytes by the first way of the plan that does not refuse, and delivers what it can; and looks for the
     /// end of a file right behind them.
     #[inline(never)]
@@ -123,24 +81,6 @@ impl Transfer {
                 .is_some_and(|plan| plan.known_end.is_at_end() && !plan.is_exhausted())
     }
 
-    /// The read that finds the end of a file: a step of its own for it would walk all the layers once more, a
-    /// tenth of the cost of a small copy.
-    fn look_for_end(&mut self, step: &mut Step, from: End<'_>, left: u64) {
-        self.flight.release_pipe();
-        self.tries(Mechanism::ReadWrite);
-        let plan = self.plan.as_mut().expect("it has just been followed");
-        // The layer that has an offset of its own hears only after the step how far that has come.
-        let offset = from.offset.map(|offset| offset.saturating_add(step.taken));
-        let from = End { offset, ..from };
-        let more = read_write::take(&mut self.flight.buffer, from, left.min(plan.most()));
-        plan.took(more.taken);
-        step.taken += more.taken;
-        step.next = match more.outcome {
-            Outcome::Nothing => Next::Ended,
-            outcome => step_of(Answer { outcome, ..more }, 1).next,
-        };
-    }
-
     /// Takes bytes by the first way of the plan that does not refuse, and delivers what it can.
     fn some_as_planned(&mut self, from: End<'_>, to: End<'_>, limit: u64, budget: u64) -> Step {
         if self.plan.is_none() {
@@ -162,9 +102,9 @@ impl Transfer {
             let reads_messages = plan.source == Kind::Messages;
             let budget = if reads_messages { u64::MAX } else { budget };
             let most = limit.min(plan.most()).min(budget);
-            let limit = match self.look_ahead(from, to, limit.min(budget)) {
-                Ahead::Data(ahead) => most.min(ahead),
-                Ahead::Passed(step) => return step,
+            let limit = match self.next_extent(from, to, limit.min(budget)) {
+                NextExtent::Data(len) => most.min(len),
+                NextExtent::Passed(step) => return step,
             };
             let plan = self.plan.as_ref().expect("made above");
             let way = plan.way();
@@ -190,7 +130,7 @@ impl Transfer {
                     self.report.refuse(way.mechanism(), errno);
                     plan.no_pipe();
                     // Others hold the pipes, and may soon give some back.
-                    let most = if pool::is_scarce() { PIECE_WHILE_SCARCE } else { u64::MAX };
+                    let most = if pool::is_scarce() { MAX_WHILE_SCARCE } else { u64::MAX };
                     return self.read_and_write(from, to, limit.min(most));
                 }
                 // What a claim had to keep is in flight: a write tells.
@@ -210,135 +150,19 @@ impl Transfer {
         }
     }
 
-    /// Takes at most `limit` bytes one way.
-    fn take_by(&mut self, way: Way, from: End<'_>, to: End<'_>, limit: u64) -> Answer {
-        let Self { flight, plan, options, stalled, .. } = self;
-        let plan = plan.as_mut().expect("the caller has one");
-        let of_file = limit.min(plan.most_of_file());
-        let answer = match way {
-            Way::CopyFileRange => {
-                copy_file_range::step(flight, from, to, of_file, &mut plan.known_end)
-            }
-            Way::Sendfile => {
-                let waits_for_room = of_file <= sendfile::LEAST || plan.sink_waits(to);
-                let to = (to, plan.sink);
-                sendfile::step(flight, from, to, of_file, waits_for_room, &mut plan.known_end)
-            }
-            Way::Discard => discard::step(from, limit),
-            Way::SpliceDirect if plan.source == Kind::File => {
-                splice_direct::step_from_file(flight, from, to, of_file, &mut plan.known_end)
-            }
-            Way::SpliceDirect => splice_direct::step(from, to, limit),
-            Way::SpliceThrough => {
-                let most = if *stalled > 0 { PIECE_AFTER_STALL } else { u64::MAX };
-                let room = if pool::is_scarce() {
-                    splice_through::most_while_scarce((to, plan.sink))
-                } else {
-                    Ok(u64::MAX)
-                };
-                match room {
-                    Ok(room) => splice_through::fill(
-                        flight,
-                        (from, plan.source),
-                        of_file.min(most).min(room),
-                        &mut plan.known_end,
-                        options.pipe_size,
-                    ),
-                    Err(errno) => Outcome::NoPipe(errno).into(),
-                }
-            }
-            Way::ReadWrite => unreachable!("the caller reads and writes"),
-        };
-        self.tries(way.mechanism());
-        self.count(way.mechanism(), &answer);
-        answer
-    }
-
-    /// Delivers what a splice has just taken.
-    fn deliver_taken(&mut self, taken: u64, to: End<'_>) -> Step {
-        let mut step = match &self.plan {
-            Some(plan) if self.flight.is_in_pipe() && self.flight.buffer.is_empty() => {
-                self.drain_pipe(to, plan.sink)
-            }
-            // What was kept of a claim is in memory.
-            _ => Step::idle(Next::Again),
-        };
-        step.taken = taken;
-        self.went_through();
-        step
-    }
-
-    /// What was taken may have gone through, which a sink that has been full allows again.
-    pub(super) fn went_through(&mut self) {
-        if self.flight.len() == 0 {
-            self.stalled = self.stalled.saturating_sub(1);
-        }
-    }
-
-    /// Reads and writes once within the plan.
-    fn read_and_write(&mut self, from: End<'_>, to: End<'_>, limit: u64) -> Step {
-        self.flight.release_pipe();
-        self.tries(Mechanism::ReadWrite);
-        let source = self.plan.as_ref().map(|plan| plan.source);
-        let cautious = self.stalled > 0 && source != Some(Kind::Messages);
-        let limit = if cautious { limit.min(PIECE_AFTER_STALL) } else { limit };
-        let is_stream = source.is_some_and(Kind::is_stream_socket);
-        let taken = self.read(from, limit, is_stream);
-        if let Some(plan) = &mut self.plan {
-            plan.took(taken.taken);
-        }
-        let step = self.give_taken(taken, to, is_stream, limit);
-        self.went_through();
-        step
-    }
-
-    /// A call with two sides said "not now", and not which. A read and a write have one side each.
-    ///
-    /// A splice from a socket has already waited out the socket's timeout; the read must not wait again.
-    #[cold]
-    fn ask_both(&mut self, from: End<'_>, to: End<'_>, limit: u64) -> Step {
-        self.flight.release_pipe();
-        self.tries(Mechanism::ReadWrite);
-        let source = self.plan.as_ref().map(|plan| plan.source);
-        let is_socket = source.is_some_and(Kind::is_socket);
-        let most = if source == Some(Kind::File) { PIECE_AFTER_STALL } else { PAST_THE_MARK };
-        let take = match is_socket {
-            true if self.options.looks_behind => read_write::take_and_look,
-            true => read_write::take_what_is_there,
-            false => read_write::take,
-        };
-        let taken = take(&mut self.flight.buffer, from, limit.min(most));
-        if let Some(plan) = &mut self.plan {
-            plan.took_aside(taken.taken);
-        }
-        self.give_taken(taken, to, is_socket, limit)
-    }
-
-    /// Writes what a read of at most `limit` bytes has just taken. Only a stream socket that gives less than it
-    /// was asked for is known to have no more: a pipe may be one of packets, a terminal gives lines.
-    #[inline(always)]
-    fn give_taken(&mut self, taken: Answer, to: End<'_>, is_stream: bool, limit: u64) -> Step {
-        match taken.outcome {
-            Outcome::Moved { drained, .. } => {
-                let drained = drained && is_stream;
-                if self.options.half_steps {
-                    return Step { drained, ..step_of(taken, 1) };
-                }
-                let given = self.write(to);
-                let step = step_of(Answer { taken: taken.taken, ..given }, 1);
-                Step { drained, ..step }
-            }
-            Outcome::Nothing => Step::idle(Next::Ended),
-            _ => step_of(taken, self.worth(limit)),
-        }
-    }
-
     /// A way cannot do this copy: on to the next.
     pub(super) fn refused(&mut self, way: Way, errno: Errno) {
         if let Some(plan) = &mut self.plan
             && plan.next_way()
         {
             self.report.refuse(way.mechanism(), errno);
+        }
+    }
+
+    /// Counts a piece that has gone through, if one has: a sink that was full has room again.
+    pub(super) fn went_through(&mut self) {
+        if self.flight.len() == 0 {
+            self.stalled = self.stalled.saturating_sub(1);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Bytes that are in flight, to the sink's descriptor.
+//! Bytes in flight, delivered to the sink's descriptor.
 
 use std::os::fd::AsRawFd;
 

@@ -3,20 +3,25 @@
 //! ```text
 //! step       a budget, a fork to look out for, calls to count
 //!  └ walk      one walk down the sink and the source, and then
-//!     ├ deliver   what is in flight already (ahead: of a file, taken without a sink), or
+//!     ├ deliver   what is in flight already (half_step: of a file, taken without a sink), or
 //!     ├ nowhere   bytes of a descriptor, for a sink that keeps none, or
-//!     └ between   bytes from descriptor to descriptor, as is meant for this pair of ends (plan, pieces,
-//!                 overlap, holes), by one mechanism (backend)
+//!     └ between   bytes from descriptor to descriptor: by which way, for this pair of ends (plan, pieces,
+//!        │        overlap), and what its answer means
+//!        ├ next_extent … of a source whose holes are kept
+//!        ├ by_way      … by a mechanism of the kernel's (backend), or
+//!        └ by_reading  … by a read and a write
 //! ```
 
-mod ahead;
 mod between;
+mod by_reading;
+mod by_way;
 mod deliver;
-pub(crate) mod holes;
+mod half_step;
+mod next_extent;
 mod nowhere;
+mod offsets;
 pub(crate) mod overlap;
 pub(crate) mod pieces;
-mod places;
 pub(crate) mod plan;
 mod walk;
 
@@ -25,33 +30,38 @@ use std::io;
 use std::os::fd::RawFd;
 
 use zc_core::driver::{
-    Mechanism, Next, Options, Place, Step, StepError, each_descriptor, walk_sink,
+    Link, Mechanism, Next, Options, Step, StepError, each_descriptor, walk_sink,
 };
 use zc_core::{Side, Sink, Source};
 
 use crate::backend::{Answer, Outcome, read_write};
 use crate::flight::Flight;
+use crate::kind::Kind;
 use crate::report::Report;
 use crate::sys;
 use plan::Plan;
 
-/// In place of a descriptor that a step does not see, or that is not there.
+/// Instead of a descriptor that a step does not see, or that is not there.
 const NO_FD: RawFd = -1;
 
-/// After the sink has been full, small pieces are taken until so many have gone through without filling it
-/// again.
+/// How much to take at a time once the sink has been full: live copies could use the memory that a
+/// stalled one holds.
+const MAX_AFTER_STALL: u64 = 64 * 1024;
+
+/// How many pieces must have gone through without filling the sink again before more than [`MAX_AFTER_STALL`] is
+/// taken at a time.
 const STALL_MEMORY: u8 = 8;
 
 /// Moves bytes from a source to a sink, a step at a time. It makes no call in order to wait.
 ///
-/// It owns all that a copy knows between two steps: the bytes in flight, the place in a chain of sources,
-/// the plan for this pair of ends, the counts. It borrows nothing: the two ends are handed in at each step.
-/// So it can be kept anywhere, go to another thread between any two steps, and be driven in any way: by a
-/// loop, by poll(2) or epoll(7), by a runtime.
+/// It owns all that a copy knows between two steps: the bytes in flight, the link of a chain of sources,
+/// the plan for this pair of ends, the counts. It borrows nothing: each step is handed the two ends.
+/// So it can be kept anywhere, go to another thread between any two steps, and be driven by anything: a
+/// loop, poll(2) or epoll(7), a runtime.
 ///
 /// A step makes as few system calls as move some bytes, says what it did and what comes next, and returns.
 /// On descriptors in non-blocking mode no step blocks; on blocking ones a step blocks as they do. A regular
-/// file is always a blocking one, see [`blocks`](Transfer::blocks).
+/// file is always a blocking one, see [`waits_for_disk`](Transfer::waits_for_disk).
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -88,25 +98,25 @@ const STALL_MEMORY: u8 = 8;
 /// A plan holds for the two ends of the last step. Before a step with others, call
 /// [`rebind`](Transfer::rebind): that keeps the bytes in flight, which go first, and nothing else.
 ///
-/// A sink that may hold bytes back is flushed before bytes go past it ([`Next::FlushSink`]), and again after
+/// A sink that may hold bytes back is flushed before bytes bypass it ([`Next::FlushSink`]), and again after
 /// every step that did not answer [`Next::Again`], since its owner may have written to it meanwhile.
 #[derive(Debug, Default)]
 pub struct Transfer {
     options: Options,
     flight: Flight,
-    /// How far it is in a chain of sources.
-    place: Place,
+    /// The link of a chain of sources that it is at.
+    link: Link,
     /// The descriptors that what follows is about.
     ends: Option<(RawFd, RawFd)>,
     plan: Option<Plan>,
     /// How many bytes reads of these ends without a plan have brought: all of them together, and the
     /// largest one.
     unplanned: (u64, u64),
-    /// Whether a step without a sink has taken bytes.
-    took_ahead: bool,
+    /// Whether half a step, without a sink, has taken bytes.
+    took_half: bool,
     /// Whether bytes from these ends have been waited for.
     has_gathered: bool,
-    /// How many more pieces are kept small, because the sink has been full.
+    /// How many more pieces to keep small, because the sink has been full.
     stalled: u8,
     /// Whether the sink has been flushed, and nothing written to it since.
     is_flushed: bool,
@@ -114,15 +124,15 @@ pub struct Transfer {
     /// which no plan covers, needs it.
     has_compared: bool,
     must_compare: bool,
-    /// The sink that is known to have its bytes where its layers say.
-    has_places: Option<RawFd>,
+    /// The sink with an offset of its own that is known not to be in append mode.
+    checked_sink: Option<RawFd>,
     report: Report,
     /// The mechanism of the last call that was to move bytes.
     last_tried: Option<Mechanism>,
 }
 
 impl Transfer {
-    /// A transfer that goes about its work as `options` say.
+    /// A transfer with these options.
     pub fn new(options: Options) -> Self {
         Transfer { options, ..Transfer::default() }
     }
@@ -132,7 +142,7 @@ impl Transfer {
         Transfer { flight: Flight::of(residue), ..Transfer::default() }
     }
 
-    /// How it goes about its work. What is changed within a copy may take effect at once, or with the next
+    /// The options. A change within a copy may take effect at once, or with the next
     /// [`rebind`](Transfer::rebind).
     pub fn options_mut(&mut self) -> &mut Options {
         &mut self.options
@@ -149,8 +159,8 @@ impl Transfer {
         self.flight.len()
     }
 
-    pub(crate) fn place(&self) -> Place {
-        self.place
+    pub(crate) fn link(&self) -> Link {
+        self.link
     }
 
     /// What was done since the last [`rebind`](Transfer::rebind) or [`resume`](Transfer::resume).
@@ -158,17 +168,17 @@ impl Transfer {
         &self.report
     }
 
-    /// Readies it for other ends. **Bytes in flight stay, and go to the new sink**, before any others: those of
+    /// Prepares it for other ends. **Bytes in flight stay, and go to the new sink**, before any others: those of
     /// another connection have to be [taken out](Transfer::take_residue) first. Nothing else is kept.
     pub fn rebind(&mut self) {
-        self.place = Place::default();
-        (self.has_compared, self.has_places) = (false, None);
+        self.link = Link::default();
+        (self.has_compared, self.checked_sink) = (false, None);
         self.replan();
         self.resume();
     }
 
-    /// Readies it for more steps with the same ends, after their owner has had them: what is planned and the
-    /// place in a chain go on, the report begins anew.
+    /// Prepares it for more steps with the same ends, after their owner has had them: what is planned and the
+    /// link of a chain stay, the report begins anew.
     pub fn resume(&mut self) {
         self.report = Report::default();
         self.park();
@@ -190,10 +200,14 @@ impl Transfer {
         }
     }
 
-    /// Whether a step can wait for a disk: at the source, at the sink. True of regular files, which poll(2)
-    /// always calls ready. `None` before the first step that has looked.
-    pub fn blocks(&self) -> Option<(bool, bool)> {
-        self.plan.as_ref().map(Plan::blocks)
+    /// Whether a step can wait for a disk at `side`, even with descriptors in non-blocking mode: true of regular
+    /// files, which poll(2) always calls ready. `None` before the first step that has looked.
+    pub fn waits_for_disk(&self, side: Side) -> Option<bool> {
+        let plan = self.plan.as_ref()?;
+        Some(match side {
+            Side::Source => plan.source == Kind::File,
+            Side::Sink => plan.sink == Kind::File,
+        })
     }
 
     /// The driver has flushed the sink, as [`Next::FlushSink`] asked it to.
@@ -201,8 +215,8 @@ impl Transfer {
         self.is_flushed = true;
     }
 
-    /// The source's next bytes have been waited for, as small pieces are: they are read, however many they
-    /// are, since each of them would take a place in a pipe.
+    /// The source's next bytes have been waited for, as small pieces are: the next step reads them, however many they
+    /// are, since each piece would take a slot of a pipe.
     pub fn gathered(&mut self) {
         self.has_gathered = true;
         if let Some(plan) = &mut self.plan {
@@ -210,8 +224,8 @@ impl Transfer {
         }
     }
 
-    /// The source has no more for now, as far as the driver goes: it takes a short read for the last one. A piece that
-    /// comes alone, as an answer does, is read the next time, not spliced.
+    /// The source has no more for now: for drivers that take a short read for the last one. A piece that comes alone,
+    /// as an answer does, is read the next time, not spliced.
     pub fn ran_dry(&mut self) {
         if let Some(plan) = &mut self.plan {
             plan.ran_dry();
@@ -248,7 +262,7 @@ impl Transfer {
     /// One step: delivers what is in flight, or else takes at most `budget` bytes and delivers what it can. (A
     /// message of a socket that keeps their boundaries is taken whole, whatever the budget.)
     ///
-    /// Every layer of the two ends is told what went by it, also where the step fails. Between
+    /// Every layer of the two ends is told what bypassed it, even if the step fails. Between
     /// [`rebind`](Transfer::rebind)s the two ends must stay the same.
     ///
     /// # Errors
@@ -349,7 +363,7 @@ impl Transfer {
 
     /// The ends change, within one copy: what is known of the old ones no longer holds.
     fn replan(&mut self) {
-        (self.plan, self.ends, self.took_ahead) = (None, None, false);
+        (self.plan, self.ends, self.took_half) = (None, None, false);
         (self.unplanned, self.has_gathered, self.stalled) = ((0, 0), false, 0);
     }
 

@@ -66,7 +66,7 @@ impl Transfer {
         }
     }
 
-    /// Drops what is in flight: there is no more to it than to have counted it.
+    /// Drops what is in flight. It has only to be counted.
     pub(super) fn drop_in_flight(&mut self) -> Step {
         if let Err(errno) = self.flight.land() {
             return Step::failed(StepError::new("read", errno));

@@ -8,18 +8,18 @@
 //! first byte holds no pipe.
 //!
 //! A piece that comes alone, as an answer does, costs a splice and a read besides, which find that nothing comes after
-//! it; a read that brings fewer bytes than it asked for often need not be followed by another.
+//! it; after a short read often no other call is needed.
 //!
 //! From a Unix socket into a pipe whole pages are passed on, whatever the size of the pieces, so that
 //! there even small ones pay.
 
 use crate::table::Size;
 
-/// This many poor splices in a row send the copy back to reading.
+/// How many poor splices in a row send the copy back to reading.
 const PATIENCE: u8 = 2;
 
-/// So many rich reads without having waited for small pieces to gather show a sender that is no longer one
-/// of small pieces.
+/// How many rich reads, without a wait for small pieces to gather, show that the sender is no longer one of small
+/// pieces.
 const GATHERED: u8 = 16;
 
 /// What a copy has learned about the pieces of its source.

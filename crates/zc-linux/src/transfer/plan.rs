@@ -5,11 +5,11 @@ use rustix::io::Errno;
 use zc_core::driver::{Options, StepError};
 use zc_core::{End, PollFd};
 
-use super::holes::Holes;
 use super::overlap;
 use super::pieces::Pieces;
 use crate::backend;
 use crate::claim::KnownEnd;
+use crate::holes::Holes;
 use crate::kind::{Kind, Nature};
 use crate::sys;
 use crate::table::{self, Pay, Way};
@@ -34,15 +34,15 @@ pub(crate) struct Plan {
     pub(crate) sink: Kind,
     /// The ways still to be tried, the current one first. Never empty, and read/write is last.
     route: &'static [Way],
-    /// How many bytes to move at once at the most.
-    piece: u64,
+    /// The most bytes for one call.
+    max_call: u64,
     /// The size of the pieces that the source yields, if that decides between the route and read/write.
     pieces: Option<Pieces>,
     /// How many more bytes the copy of a file into itself may take.
     remaining: u64,
     /// How far the source is known to go, for a file.
     pub(crate) known_end: KnownEnd,
-    /// The most to try a way with that is likely to refuse.
+    /// The most bytes to try with a way that is likely to refuse.
     trial: u64,
     /// The sink cannot be spliced to.
     pub(crate) refuses_splice: bool,
@@ -84,7 +84,7 @@ impl Plan {
         };
         let row = table::row(source.kind, sink.kind, options.page_sharing);
         let plain = Plan::reading(source.kind, sink.kind);
-        let mut plan = Plan { route: row.route, piece: row.piece, ..plain };
+        let mut plan = Plan { route: row.route, max_call: row.max_call, ..plain };
         if source.kind == Kind::File {
             // A length of 0 says nothing: procfs files have it too. What is not known to be there is not
             // claimed.
@@ -100,9 +100,9 @@ impl Plan {
                 plan.trial = SMALL;
             }
             let claims = from.offset.is_none() || to.offset.is_none();
-            let is_long = plan.known_end.left.min(limit) > table::CLAIMED_PIECE;
+            let is_long = plan.known_end.left.min(limit) > table::MAX_CLAIMED;
             if sink.kind == Kind::File && claims && is_long && sys::shares_no_blocks(to.fd.fd()) {
-                plan.piece = table::CLAIMED_PIECE;
+                plan.max_call = table::MAX_CLAIMED;
             }
         }
         let keeps_holes = options.keep_holes
@@ -126,8 +126,8 @@ impl Plan {
             plan.next_way();
         }
         // Only files can be read at an offset. read/write reports the error (ESPIPE).
-        let has_places = |end: End<'_>, kind| end.offset.is_none() || kind == Kind::File;
-        if !has_places(from, source.kind) || !has_places(to, sink.kind) {
+        let can_seek = |end: End<'_>, kind| end.offset.is_none() || kind == Kind::File;
+        if !can_seek(from, source.kind) || !can_seek(to, sink.kind) {
             plan.only_read_write();
         }
         if source.is_same_file(&sink) {
@@ -184,7 +184,7 @@ impl Plan {
             source,
             sink,
             route: READ_WRITE,
-            piece: u64::MAX,
+            max_call: u64::MAX,
             pieces: None,
             remaining: u64::MAX,
             known_end: KnownEnd::NONE,
@@ -195,7 +195,7 @@ impl Plan {
         }
     }
 
-    /// How the next bytes go.
+    /// The way of the next bytes.
     pub(crate) fn way(&self) -> Way {
         let reads =
             self.known_end.is_at_end() || self.pieces.as_ref().is_some_and(Pieces::are_small);
@@ -203,12 +203,12 @@ impl Plan {
         if reads && self.route[0] != Way::Discard { Way::ReadWrite } else { self.route[0] }
     }
 
-    /// How many bytes to move at once at the most.
+    /// The most bytes for one call.
     pub(crate) fn most(&self) -> u64 {
-        self.remaining.min(self.piece)
+        self.remaining.min(self.max_call)
     }
 
-    /// How many bytes to claim at once at the most.
+    /// The most bytes for one claim.
     pub(crate) fn most_of_file(&self) -> u64 {
         self.known_end.left.min(self.trial)
     }
@@ -229,7 +229,7 @@ impl Plan {
         }
     }
 
-    /// A step took `n` bytes in a way that says nothing about the size of the source's pieces.
+    /// A step took `n` bytes by a call that says nothing about the size of the source's pieces.
     pub(crate) fn took_aside(&mut self, n: u64) {
         self.known_end.left = self.known_end.left.saturating_sub(n);
         self.remaining = self.remaining.saturating_sub(n);
@@ -274,11 +274,6 @@ impl Plan {
     /// Nothing but read/write from here on.
     pub(crate) fn only_read_write(&mut self) {
         (self.route, self.pieces) = (READ_WRITE, None);
-    }
-
-    /// Whether a step may wait for a disk, at either end: poll(2) has no word for it.
-    pub(crate) fn blocks(&self) -> (bool, bool) {
-        (self.source == Kind::File, self.sink == Kind::File)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A step's one walk down both ends, and what is done where it leads.
+//! A step's one walk down both ends, and what is done at their bottom.
 
 use std::cell::Cell;
 use std::io;
@@ -18,7 +18,7 @@ enum To<'a> {
     Fd(End<'a>),
     /// They are dropped.
     Nowhere,
-    /// To the sink's own `write`, and only it knows.
+    /// The sink's own `write` has to take them.
     Writer,
 }
 
@@ -53,14 +53,14 @@ impl Transfer {
         delivered: &Cell<u64>,
     ) -> Step {
         if let To::Fd(to) = to
-            && let Err(error) = self.check_places(to)
+            && let Err(error) = self.check_offset(to)
         {
             return Step::failed(error);
         }
         let must_flush = holds_back && !self.is_flushed;
         if self.in_flight() > 0 {
             let step = match to {
-                // Whatever went the sink's own way before, this comes after it.
+                // The sink's own `write` may have had bytes that come before these.
                 To::Writer => Step::idle(Next::WriteSink),
                 _ if must_flush && self.flight.pipe.is_none() => Step::idle(Next::WriteSink),
                 _ if must_flush => Step::idle(Next::FlushSink),
@@ -71,7 +71,7 @@ impl Transfer {
             return step;
         }
         let mut step = Step::idle(Next::Again);
-        let walked = walk_source(source, self.place, &mut |reach| {
+        let walked = walk_source(source, self.link, &mut |reach| {
             step = self.step_from(reach, to, must_flush, budget);
             // The sink's own `write` has counted its bytes already.
             if !matches!(to, To::Writer) {
@@ -148,7 +148,7 @@ impl Transfer {
             return Step::idle(Next::Ended);
         }
         self.replan();
-        self.place = self.place.next_link();
+        self.link = self.link.next();
         Step::idle(Next::Again)
     }
 
@@ -170,7 +170,7 @@ impl Transfer {
     ) -> Step {
         let mut step = Step::idle(Next::Again);
         let report = &mut self.report;
-        let walked = walk_source(source, self.place, &mut |reach| match reach.bottom {
+        let walked = walk_source(source, self.link, &mut |reach| match reach.bottom {
             Bottom::Buffered(bytes) => {
                 let answer = read_write::gave(write_once(bytes, &mut *write), bytes.len());
                 let moved = answer.delivered;
@@ -178,7 +178,7 @@ impl Transfer {
                 step = Step { full: false, ..step_of(Answer { taken: moved, ..answer }, 1) };
                 moved
             }
-            // It is gone since the step that asked for this; the next one sees what there is.
+            // The buffer is gone since the step that asked for this; the next one sees what there is.
             _ => 0,
         });
         with_error(step, walked)

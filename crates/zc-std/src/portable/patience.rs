@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use zc_core::driver::{Bottom, Place, StepError, walk_sink, walk_source};
+use zc_core::driver::{Bottom, Link, StepError, walk_sink, walk_source};
 
 use crate::{ReadSource, Side, WriteSink};
 
@@ -67,10 +67,10 @@ impl Watch {
         let until_deadline = deadline.map(|time| time.saturating_duration_since(Instant::now()));
         let most = [rest, until_deadline].into_iter().flatten().min();
         let begun = Instant::now();
-        let (mut place, mut polled) = (Place::default(), Ok(true));
+        let (mut link, mut polled) = (Link::default(), Ok(true));
         loop {
             let mut go_on = false;
-            walk_source(source, place, &mut |reach| {
+            walk_source(source, link, &mut |reach| {
                 match reach.bottom {
                     Bottom::Fd(end) if reach.limit > 0 && end.offset.is_none() => {
                         self.waited = true;
@@ -87,7 +87,7 @@ impl Watch {
             if !go_on {
                 break;
             }
-            place = place.next_link();
+            link = link.next();
         }
         self.spent += begun.elapsed();
         match polled {

@@ -69,7 +69,7 @@ impl<'k, S: AsyncSink> SinkKit<'k, S> {
             let sink = kit.build(near, &mut **make.borrow_mut()).expect("a Unix socket");
             Polled { sink, kit: Rc::clone(&kit) }
         };
-        let mut schedules = zc_core::conformance::SinkKit::by(built);
+        let mut schedules = zc_core::conformance::SinkKit::with_access(built);
         if let Some(count) = &self.count {
             schedules = schedules.count(move |polled: &Polled<S>| count(&polled.sink));
         }

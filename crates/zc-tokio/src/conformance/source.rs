@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::io::ReadBuf;
 use tokio::net::UnixStream;
 use zc_core::conformance::{AtSource, SourceAccess};
-use zc_core::driver::{Bottom, Place, StepError, walk_source};
+use zc_core::driver::{Bottom, Link, StepError, walk_source};
 
 use super::runtime::{Kit, Wakes};
 use super::{Failure, Property, raise};
@@ -65,7 +65,7 @@ impl<'k, S: AsyncSource> SourceKit<'k, S> {
             let source = kit.build(near, &mut **make.borrow_mut()).expect("a Unix socket");
             Polled { source, kit: Rc::clone(&kit) }
         };
-        let mut schedules = zc_core::conformance::SourceKit::by(built);
+        let mut schedules = zc_core::conformance::SourceKit::with_access(built);
         if let Some(count) = &self.count {
             schedules = schedules.count(move |polled: &Polled<S>| count(&polled.source));
         }
@@ -127,9 +127,9 @@ impl<S: AsyncSource> SourceAccess for Polled<S> {
         })
     }
 
-    fn walk(&mut self, place: Place, visit: &mut AtSource<'_>) -> Result<(), StepError> {
+    fn walk(&mut self, link: Link, visit: &mut AtSource<'_>) -> Result<(), StepError> {
         let mut at = None;
-        walk_source::<TokioIo>(&mut self.source, place, &mut |reach| {
+        walk_source::<TokioIo>(&mut self.source, link, &mut |reach| {
             if let Bottom::Fd(end) = &reach.bottom {
                 at = Some(end.fd.fd().as_raw_fd());
             }

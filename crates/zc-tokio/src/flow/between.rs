@@ -1,4 +1,4 @@
-//! From descriptor to descriptor, past the layers of both ends, which are told what went by.
+//! From descriptor to descriptor, past the layers of both ends, which are told afterwards.
 
 use std::os::fd::RawFd;
 use std::task::{Context, Poll, ready};
@@ -69,8 +69,7 @@ impl Flow {
                 _ if read_end.is_none() => self.look(),
                 _ => self.is_unsure |= self.trusts_short_reads && step.drained,
             }
-            // Who sends messages has sent the last one, as a rule; a bulk sender has more, and the look would be for
-            // nothing.
+            // A message is the last for now, as a rule. A bulk sender has more, and the look would be wasted.
             if step.taken > 0 && !self.trusts_short_reads {
                 self.transfer.options_mut().looks_behind = step.taken < MESSAGE;
             }
@@ -79,7 +78,7 @@ impl Flow {
             self.transfer.ran_dry();
         }
         if step.taken > 0 {
-            let told = walk_source::<TokioIo>(source, self.place, &mut |_| step.taken);
+            let told = walk_source::<TokioIo>(source, self.link, &mut |_| step.taken);
             debug_assert!(told.is_ok(), "a descriptor is no buffer");
         }
         if write_end.is_some() || self.is_nowhere {

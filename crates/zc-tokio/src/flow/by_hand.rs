@@ -65,7 +65,7 @@ impl Flow {
     }
 }
 
-/// From a `poll_` method that has not been pending. It has woken nobody, so it must not be waited for.
+/// From a `poll_` method that was not pending. It has registered no waker, so it must not be waited for.
 fn no_would_block(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::Error::other(error) } else { error }
 }

@@ -30,7 +30,7 @@ impl Default for FileEnd {
 }
 
 impl Flow {
-    /// The sink's descriptor, unless it is a file; and the file, once it can be gone past.
+    /// The sink's descriptor, unless it is a file; and the file, once it can be bypassed.
     #[allow(clippy::type_complexity)]
     pub(super) fn settle_sink(
         &mut self,
@@ -48,7 +48,7 @@ impl Flow {
             let is_settled = ready!(sink.settle_sink(cx, settling)).map_err(failed)?;
             let end = to.filter(|_| is_settled).and_then(|fd| sink.write_ready(fd));
             self.sink_file = past(end).map_err(failed)?;
-            // Each half of a step is made in a place of its own.
+            // The two halves of a step are made on different threads.
             self.transfer.options_mut().half_steps = true;
             self.waits = Waits::No;
         }
@@ -58,7 +58,7 @@ impl Flow {
         }
     }
 
-    /// The source's file, once it can be gone past. `Some(None)`: it cannot. `None`: it is no file.
+    /// The source's file, once it can be bypassed. `Some(None)`: it cannot. `None`: it is no file.
     pub(super) fn settle_source(
         &mut self,
         cx: &mut Context<'_>,
@@ -110,7 +110,7 @@ impl Flow {
         self.transfer = transfer;
         self.headroom.saw(&step);
         if step.taken > 0 {
-            let told = walk_source::<TokioIo>(source, self.place, &mut |_| step.taken);
+            let told = walk_source::<TokioIo>(source, self.link, &mut |_| step.taken);
             debug_assert!(told.is_ok(), "a descriptor is no buffer");
         }
         if delivers {
@@ -118,10 +118,10 @@ impl Flow {
         }
         let step = match step.next {
             Next::Ended if !last => {
-                self.place = self.place.next_link();
+                self.link = self.link.next();
                 Step { next: Next::Again, ..step }
             }
-            // Nobody tells when a file has more.
+            // Nothing tells when a file has more.
             Next::WantRead { .. } | Next::WantWrite => {
                 let error = io::Error::other("a file is not ready");
                 let error = StepError::new("read", error);

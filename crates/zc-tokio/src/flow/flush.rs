@@ -1,4 +1,4 @@
-//! What the sink holds back: when it is told to give that on, and that no more comes.
+//! Flushing and shutting down the sink.
 
 use std::io;
 use std::pin::Pin;
@@ -48,7 +48,7 @@ impl Flow {
     ) -> Poll<Result<(), Failure>> {
         self.waits = Waits::ForSink;
         match ready!(Pin::new(sink).poll_shutdown(cx)) {
-            // The connection is gone altogether: nobody is left to be told.
+            // The connection is gone altogether: no peer is left to be told.
             Err(error) if error.kind() != io::ErrorKind::NotConnected => {
                 return Poll::Ready(Err(Failure::new(Side::Sink, Operation::Shutdown, error)));
             }

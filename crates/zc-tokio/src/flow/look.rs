@@ -1,4 +1,4 @@
-//! What lies below the layers of the two ends just now.
+//! What lies below the layers of the two ends at this moment.
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, RawFd};
@@ -40,7 +40,7 @@ impl Flow {
         budget: u64,
     ) -> Poll<Result<(Look, bool), Failure>> {
         let mut found = None;
-        let walked = walk_source::<TokioIo>(source, self.place, &mut |reach| {
+        let walked = walk_source::<TokioIo>(source, self.link, &mut |reach| {
             let Reach { bottom, limit, step_limit, not_before, last } = reach;
             let budget = budget.min(step_limit);
             let look = match bottom {

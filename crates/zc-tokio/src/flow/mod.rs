@@ -1,4 +1,4 @@
-//! One way of a copy: from a source to a sink, until it has to wait.
+//! One direction of a copy: from a source to a sink, until it has to wait.
 //!
 //! ```text
 //! turn          polls until it has had its turn: copies, flushes, shuts down, for as long as its slice lasts
@@ -22,7 +22,7 @@ use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::time::Instant;
 
-use zc_core::driver::Place;
+use zc_core::driver::Link;
 use zc_linux::{Options, Transfer};
 
 use crate::away::Away;
@@ -33,36 +33,36 @@ pub(crate) use slice::Slice;
 /// How many bytes of a bulk sender are worth waiting for together.
 pub(crate) const GATHERED: u64 = 256 * 1024;
 
-/// One way of a copy. It owns all that is in flight and all that has been found out, so that the future that
+/// One direction of a copy. It owns all that is in flight and all that has been found out, so that the future that
 /// polls it may be dropped at any time.
 #[derive(Debug)]
 pub(crate) struct Flow {
     transfer: Transfer,
     /// A step that is being made elsewhere, with the transfer.
     away: Option<Away>,
-    /// The files that are gone past.
+    /// The files that are bypassed.
     source_file: FileEnd,
     sink_file: FileEnd,
     /// Whether an end's own `poll_` method has done the last step.
     is_by_hand: bool,
-    /// How far it is in a chain of sources.
-    place: Place,
+    /// The link of a chain of sources that it is at.
+    link: Link,
     phase: Phase,
     /// What comes after the end of input.
     pub(crate) then: Then,
     /// How many more bytes may be taken, by the copy's own limit.
     pub(crate) left: u64,
     /// How many bytes may be in flight.
-    pub(crate) most_in_flight: u64,
+    pub(crate) max_in_flight: u64,
     /// How many more the sink is known to have room for.
     headroom: Headroom,
     delivered: u64,
-    /// Whether the sink may hold back bytes that nobody has flushed.
+    /// Whether the sink may hold back bytes that were not flushed.
     is_unflushed: bool,
     /// Whether the sink keeps nothing, and has no descriptor.
     is_nowhere: bool,
-    /// Whether a read that brought less than it asked for is taken for the last one. It is not where urgent data
-    /// ended it, or a descriptor that was passed along; so the source has to be looked at again some time.
+    /// Whether a read that brought less than it asked for is taken for the last one. Urgent data and passed
+    /// descriptors shorten a read, too, so the source has to be looked at again some time.
     pub(crate) trusts_short_reads: bool,
     /// Whether it has taken a short read for the last one since it has last been told "not now".
     is_unsure: bool,
@@ -119,11 +119,11 @@ impl Flow {
             source_file: FileEnd::default(),
             sink_file: FileEnd::default(),
             is_by_hand: false,
-            place: Place::default(),
+            link: Link::default(),
             phase: Phase::Copying,
             then,
             left: u64::MAX,
-            most_in_flight: u64::MAX,
+            max_in_flight: u64::MAX,
             headroom: Headroom::default(),
             delivered: 0,
             is_unflushed: true,
@@ -141,7 +141,7 @@ impl Flow {
         }
     }
 
-    /// Readies it for more polls, after the owner of the ends has had them.
+    /// Prepares it for more polls, after the owner of the ends has had them.
     pub(crate) fn begin(&mut self) {
         self.is_unflushed = true;
         (self.source_file, self.sink_file) = Default::default();
@@ -150,10 +150,10 @@ impl Flow {
         self.transfer.park();
     }
 
-    /// Readies it for other ends, with what is in flight.
+    /// Prepares it for other ends, with what is in flight.
     pub(crate) fn rebind(&mut self) {
         self.transfer.rebind();
-        (self.place, self.phase, self.waits) = (Place::default(), Phase::Copying, Waits::No);
+        (self.link, self.phase, self.waits) = (Link::default(), Phase::Copying, Waits::No);
         self.delivered = 0;
         (self.from, self.to) = (None, None);
     }
@@ -171,7 +171,7 @@ impl Flow {
         &self.transfer
     }
 
-    /// How many bytes the sink has been given.
+    /// How many bytes have been delivered.
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered
     }
@@ -189,7 +189,7 @@ impl Flow {
         (self.from, self.to)
     }
 
-    /// Whether there may be bytes that nobody will be woken for.
+    /// Whether there may be bytes that no edge tells of.
     pub(crate) fn is_unsure(&self) -> bool {
         self.is_unsure && self.waits == Waits::ForSource
     }

@@ -12,7 +12,7 @@ use crate::flat::{FlatSink, FlatSource};
 use crate::{AsyncSink, AsyncSource, Operation, Registered, TokioIo};
 
 impl Flow {
-    /// Whether what it waits for is still not ready: a wake-up was about the other way, and there is nothing to look
+    /// Whether what it waits for is still not ready: a wake-up was about the other direction, and there is nothing to look
     /// at but that.
     pub(super) fn still_waits(
         &self,

@@ -11,7 +11,7 @@ use crate::flat::FlatSource;
 use crate::{AsyncSink, AsyncSource, Registered};
 
 /// How much to take for a file at a time. A disk that stalls leaves so much in flight.
-const FILE_PIECE: u64 = 512 * 1024;
+const MAX_OF_FILE: u64 = 512 * 1024;
 
 impl Flow {
     /// One step, when the ends are ready for it.
@@ -42,10 +42,10 @@ impl Flow {
         if self.left == 0 {
             return Poll::Ready(Ok(Step::idle(Next::Ended)));
         }
-        let mut budget = turn.min(self.left).min(self.most_in_flight);
+        let mut budget = turn.min(self.left).min(self.max_in_flight);
         budget = budget.min(match past {
             // It takes all that it is given, if its disk does.
-            Some(_) => FILE_PIECE,
+            Some(_) => MAX_OF_FILE,
             None => {
                 let to = to.and_then(|fd| sink.write_ready(fd)).map(Registered::poll_fd);
                 self.headroom.most(to)
@@ -86,7 +86,7 @@ impl Flow {
             Look::Stepped(step) => step,
         };
         if matches!(step.next, Next::Ended) && !last {
-            self.place = self.place.next_link();
+            self.link = self.link.next();
             return Poll::Ready(Ok(Step { next: Next::Again, ..step }));
         }
         self.finish_step(cx, step, source, sink)

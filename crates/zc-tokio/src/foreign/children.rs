@@ -16,7 +16,7 @@ macro_rules! source {
         }
         impl ReadReady for $ty {
             fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-                Registered::hidden(PollFd::stream(self.as_fd())).if_is(fd)
+                Registered::hidden(PollFd::stream(self.as_fd())).matching(fd)
             }
         }
     )*};
@@ -32,6 +32,6 @@ impl Sink<TokioIo> for ChildStdin {
 
 impl WriteReady for ChildStdin {
     fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-        Registered::hidden(PollFd::stream(self.as_fd())).if_is(fd)
+        Registered::hidden(PollFd::stream(self.as_fd())).matching(fd)
     }
 }

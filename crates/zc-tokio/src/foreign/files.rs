@@ -1,8 +1,7 @@
 //! Files.
 //!
-//! tokio's `File` reads ahead and writes behind, on threads of the blocking pool. Before a copy goes past it, it
-//! has to have finished what it does, and to have gone back over what it has read ahead; that is
-//! `settle_source` and `settle_sink`.
+//! tokio's `File` reads ahead and writes behind, on threads of the blocking pool. Before a copy bypasses it,
+//! `settle_source` and `settle_sink` have it finish that, and seek back over what it has read ahead.
 
 use std::io::{self, SeekFrom};
 use std::os::fd::{AsFd, RawFd};
@@ -31,7 +30,7 @@ impl Sink<TokioIo> for File {
 
 impl ReadReady for File {
     fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-        Registered::file(self).if_is(fd)
+        Registered::file(self).matching(fd)
     }
     fn settle_source(
         &mut self,
@@ -44,7 +43,7 @@ impl ReadReady for File {
 
 impl WriteReady for File {
     fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-        Registered::file(self).if_is(fd)
+        Registered::file(self).matching(fd)
     }
     fn settle_sink(
         &mut self,
@@ -67,6 +66,6 @@ fn settle(
     }
     let sought = ready!(Pin::new(file).poll_complete(cx));
     *is_seeking = false;
-    // What cannot be sought, a FIFO or a tty, is left to its own `poll_read` and `poll_write`.
+    // What cannot seek, a FIFO or a tty, is left to its own `poll_read` and `poll_write`.
     Poll::Ready(Ok(sought.is_ok()))
 }

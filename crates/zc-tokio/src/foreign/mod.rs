@@ -17,7 +17,7 @@ macro_rules! opaque_source {
     )*};
 }
 
-/// Types that only their own `poll_write` can give bytes to.
+/// Types that only their own `poll_write` can deliver to.
 macro_rules! opaque_sink {
     ($($(@[$($params:tt)*])? $ty:ty;)*) => {$(
         impl$(<$($params)*>)? crate::Sink<crate::TokioIo> for $ty {}

@@ -15,7 +15,7 @@ impl Source<TokioIo> for Receiver {
 
 impl ReadReady for Receiver {
     fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-        Registered::receiver(self).if_is(fd)
+        Registered::receiver(self).matching(fd)
     }
 }
 
@@ -27,6 +27,6 @@ impl Sink<TokioIo> for Sender {
 
 impl WriteReady for Sender {
     fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-        Registered::sender(self).if_is(fd)
+        Registered::sender(self).matching(fd)
     }
 }

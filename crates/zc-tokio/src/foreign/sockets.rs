@@ -17,7 +17,7 @@ macro_rules! source {
         }
         impl ReadReady for $ty {
             fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-                Registered::$registered(self.as_ref()).if_is(fd)
+                Registered::$registered(self.as_ref()).matching(fd)
             }
         }
     )*};
@@ -33,7 +33,7 @@ macro_rules! sink {
         }
         impl WriteReady for $ty {
             fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
-                Registered::$registered(self.as_ref()).if_is(fd)
+                Registered::$registered(self.as_ref()).matching(fd)
             }
         }
     )*};

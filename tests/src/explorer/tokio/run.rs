@@ -88,8 +88,8 @@ impl Trial {
             Setup::Coalescing => options.coalesce = Some(Duration::from_millis(1)),
             Setup::Limited => {
                 options.limits = (LIMITS.0 as u64, LIMITS.1 as u64);
-                options.turn = 5000;
-                options.most_in_flight = 3000;
+                options.budget = 5000;
+                options.max_in_flight = 3000;
             }
         }
         options

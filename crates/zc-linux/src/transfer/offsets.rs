@@ -17,20 +17,20 @@ impl Transfer {
     ///
     /// `InvalidInput`.
     #[inline(always)]
-    pub(super) fn check_places(&mut self, to: End<'_>) -> Result<(), StepError> {
+    pub(super) fn check_offset(&mut self, to: End<'_>) -> Result<(), StepError> {
         if to.offset.is_none() { Ok(()) } else { self.look_at_mode(to) }
     }
 
     #[cold]
     fn look_at_mode(&mut self, to: End<'_>) -> Result<(), StepError> {
         let fd = Some(to.fd.fd().as_raw_fd());
-        if self.has_places != fd {
+        if self.checked_sink != fd {
             if sys::appends(to.fd.fd()) {
                 let what = "the file is in append mode, and would be written at its end";
                 let error = io::Error::new(io::ErrorKind::InvalidInput, what);
                 return Err(StepError::at(Side::Sink, "pwrite", error));
             }
-            self.has_places = fd;
+            self.checked_sink = fd;
         }
         Ok(())
     }

@@ -10,8 +10,11 @@ use rustix::thread::{CapabilitySet, capabilities};
 use super::temporary::directory;
 use crate::descriptor::MAX_LINKS;
 
-// linux/magic.h
-const PROC: u32 = 0x9fa0;
+// libc's constants have another type on each machine; none of them has more than 32 bits.
+const PROC: u32 = libc::PROC_SUPER_MAGIC as u32;
+
+/// Of fs/configfs/mount.c, which neither linux/magic.h nor libc has.
+const CONFIGFS: u32 = 0x6265_6570;
 
 /// The name without links of the file that `path` leads to; `None` if that is not a matter of names.
 ///
@@ -43,16 +46,16 @@ pub(crate) fn is_replaceable(path: &Path, old: &Metadata) -> bool {
 fn is_kernels(path: &Path) -> bool {
     const MAGIC: [u32; 11] = [
         PROC,
-        0x6265_6572, // sysfs
-        0x6462_6720, // debugfs
-        0x7472_6163, // tracefs
-        0x6265_6570, // configfs
-        0x7363_6673, // securityfs
-        0xf97c_ff8c, // selinuxfs
-        0x4341_5d53, // smackfs
-        0x0027_e0eb, // cgroup
-        0x6367_7270, // cgroup2
-        0xcafe_4a11, // bpf
+        libc::SYSFS_MAGIC as u32,
+        libc::DEBUGFS_MAGIC as u32,
+        libc::TRACEFS_MAGIC as u32,
+        CONFIGFS,
+        libc::SECURITYFS_MAGIC as u32,
+        libc::SELINUX_MAGIC as u32,
+        libc::SMACK_MAGIC as u32,
+        libc::CGROUP_SUPER_MAGIC as u32,
+        libc::CGROUP2_SUPER_MAGIC as u32,
+        libc::BPF_FS_MAGIC as u32,
     ];
     is_on(path, &MAGIC)
 }

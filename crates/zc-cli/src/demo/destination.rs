@@ -12,18 +12,18 @@ use crate::size::show;
 
 /// A file without a name, which is gone with the process.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Destination {
     pub(crate) file: File,
     pub(crate) directory: String,
     pub(crate) file_system: String,
 }
 
-impl Place {
+impl Destination {
     /// Makes a file of `size` bytes in `directory`.
-    pub(crate) fn new(directory: Option<&Path>, size: u64) -> Result<Place, Failure> {
+    pub(crate) fn new(directory: Option<&Path>, size: u64) -> Result<Destination, Failure> {
         let directory = directory.map_or_else(on_disk, Path::to_path_buf);
         let what = || format!("cannot make a file of {} in {}", show(size), directory.display());
-        let make = || -> io::Result<Result<Place, u64>> {
+        let make = || -> io::Result<Result<Destination, u64>> {
             let file = tempfile::tempfile_in(&directory)?;
             let room = fstatvfs(&file)?;
             let room = room.f_bavail.saturating_mul(room.f_frsize);
@@ -31,13 +31,13 @@ impl Place {
                 return Ok(Err(room));
             }
             // Uploads overwrite: allocating blocks is the file system's work, not the copy's, and
-            // it would fall on whoever goes first.
+            // it would fall on the first method.
             Pattern::new(0).fill(&file, size)?;
             let file_system = file_system(fstatfs(&file)?.f_type as u32);
-            Ok(Ok(Place { file, directory: directory.display().to_string(), file_system }))
+            Ok(Ok(Destination { file, directory: directory.display().to_string(), file_system }))
         };
         match make() {
-            Ok(Ok(place)) => Ok(place),
+            Ok(Ok(destination)) => Ok(destination),
             Ok(Err(room)) => Err(Failure::new(what(), format!("only {} are free", show(room)))),
             Err(error) => Err(Failure::io(what(), &error)),
         }
@@ -53,16 +53,19 @@ fn on_disk() -> PathBuf {
     }
 }
 
-/// What statfs(2) calls its magic numbers.
+/// The name of the file system that has `magic` in statfs(2).
 fn file_system(magic: u32) -> String {
-    match magic {
-        0xef53 => "ext4".into(),
-        0x5846_5342 => "xfs".into(),
-        0x9123_683e => "btrfs".into(),
-        0x0102_1994 => "tmpfs".into(),
-        0x794c_7630 => "overlayfs".into(),
-        0xf2f5_2010 => "f2fs".into(),
-        0x2fc1_2fc1 => "zfs".into(),
-        other => format!("a file system of type {other:#x}"),
-    }
+    /// No part of Linux, and so not of linux/magic.h.
+    const ZFS: u32 = 0x2fc1_2fc1;
+    const NAMES: [(u32, &str); 7] = [
+        (libc::EXT4_SUPER_MAGIC as u32, "ext4"),
+        (libc::XFS_SUPER_MAGIC as u32, "xfs"),
+        (libc::BTRFS_SUPER_MAGIC as u32, "btrfs"),
+        (libc::TMPFS_MAGIC as u32, "tmpfs"),
+        (libc::OVERLAYFS_SUPER_MAGIC as u32, "overlayfs"),
+        (libc::F2FS_SUPER_MAGIC as u32, "f2fs"),
+        (ZFS, "zfs"),
+    ];
+    let known = NAMES.into_iter().find(|(number, _)| *number == magic);
+    known.map_or_else(|| format!("a file system of type {magic:#x}"), |(_, name)| name.into())
 }

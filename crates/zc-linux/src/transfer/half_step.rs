@@ -15,10 +15,11 @@ use crate::sys;
 
 impl Transfer {
     /// Takes at most `most` bytes of a file, from its offset on, and delivers none: they are in flight after it.
-    /// Into a pipe, to be spliced to a socket by a later step; or into memory, if they are few, pipes are scarce
-    /// or pages must not be lent. With nothing in flight before.
+    /// They
+    /// go into a pipe, to be spliced to a socket by a later step; or into memory, if they are few, pipes are scarce or
+    /// pages must not be lent. Nothing may be in flight before.
     ///
-    /// [`Next::Ended`]: the file has. It blocks for as long as the disk takes.
+    /// [`Next::Ended`]: the file has. It blocks for as long as the disk does.
     pub fn take_from_file(&mut self, file: PollFd<'_>, most: u64) -> Step {
         self.counted(|transfer| {
             debug_assert_eq!(transfer.in_flight(), 0, "what is in flight goes first");
@@ -30,7 +31,7 @@ impl Transfer {
                 let answer = transfer.splice_from_file(from, most);
                 match answer.outcome {
                     Outcome::Moved { .. } | Outcome::Failed(_) => {
-                        transfer.took_ahead = true;
+                        transfer.took_half = true;
                         return step_of(answer, 1);
                     }
                     Outcome::Refused(errno) | Outcome::NoPipe(errno) => {
@@ -73,7 +74,7 @@ impl Transfer {
 
     /// What is known of `to`, for bytes that a step without a sink has taken.
     pub(super) fn plan_for_taken(&mut self, to: End<'_>) {
-        if self.took_ahead && self.plan.is_none() {
+        if self.took_half && self.plan.is_none() {
             self.plan = Some(Plan::reading(Kind::File, Nature::of(to.fd).kind));
             self.ends = Some((NO_FD, to.fd.fd().as_raw_fd()));
         }

@@ -1,6 +1,6 @@
-//! What the peer says while we send, and how it ends.
+//! The reply: what the peer says while we send, and how it ends.
 //!
-//! The sender reads all the while: a peer that answers, such as an echo server, stops reading when its answer
+//! The sender reads all the while: a peer that replies, such as an echo server, stops reading when its reply
 //! is not read, and both would wait for ever.
 
 use std::fs::File;
@@ -13,39 +13,39 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown};
+use zc_linux::fd::wait_writable;
 
 use crate::error::Failure;
 use crate::sink::Sink;
-use crate::wait;
 
-/// A thread that reads the answer.
+/// A thread that reads the reply.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Reply {
     end: Receiver<Ended>,
     bytes: Arc<AtomicU64>,
 }
 
-/// How the answer ended.
+/// How the reply ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     /// Whether the peer ended its side in order.
     pub(crate) peer: io::Result<()>,
-    /// Where the answer went, or why not all of it did.
+    /// Where the reply went, or why not all of it did.
     pub(crate) sink: Result<Option<Sink>, Failure>,
 }
 
-impl Answer {
+impl Reply {
     /// Reads `stream` to its end, into `sink` or into nothing.
-    pub(crate) fn listen(stream: OwnedFd, sink: Option<Sink>) -> io::Result<Answer> {
+    pub(crate) fn listen(stream: OwnedFd, sink: Option<Sink>) -> io::Result<Reply> {
         let bytes = Arc::new(AtomicU64::new(0));
         let (say, end) = sync_channel(1);
         let count = Arc::clone(&bytes);
         thread::Builder::new().spawn(move || {
             let ended = read(stream.into(), sink, &count);
-            // If the sender has failed, the answer is none of its business any more.
+            // A sender that has failed does not want it any more.
             let _ = say.send(ended);
         })?;
-        Ok(Answer { end, bytes })
+        Ok(Reply { end, bytes })
     }
 
     /// How long it is until now.
@@ -103,7 +103,9 @@ fn write(sink: &mut Sink, mut bytes: &[u8]) -> io::Result<()> {
             Ok(n) => bytes = &bytes[n..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // Passed on to us in non-blocking mode.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => wait::writable(&sink.end.fd)?,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                wait_writable(sink.end.fd.as_fd(), None)?;
+            }
             Err(error) => return Err(error),
         }
     }

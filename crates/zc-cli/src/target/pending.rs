@@ -1,0 +1,204 @@
+//! A file until it is complete and has its name.
+//!
+//! Where the name cannot be had in the end, the complete file is copied into the one that bears it; and if not even
+//! that can be done, it keeps a temporary name.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Seek};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::manner::Sync;
+use super::temporary::{self, Temporary, directory};
+use crate::copier::copier;
+
+/// A file that is not yet what it is to be. Dropped, it is removed.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    file: File,
+    target: PathBuf,
+    sync: Sync,
+    /// Whether it may take the name of a file that has come meanwhile.
+    may_replace: bool,
+    pub(super) state: State,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// It has its name, and what it holds is to go before the first byte comes.
+    Old,
+    /// It has its name, and what it holds stays.
+    AsItIs,
+    /// It has its name, because it could not get it later.
+    Created,
+    /// It has no name.
+    Unnamed { replaces: bool },
+    /// It has a temporary name.
+    Named { temporary: Temporary, replaces: bool },
+    /// Nothing is left to be done.
+    Settled,
+}
+
+/// A complete file that has not got its name.
+#[derive(Debug)]
+pub(crate) struct Uncommitted {
+    pub(crate) error: io::Error,
+    /// Where its bytes are, if they could be kept.
+    pub(crate) kept: Option<PathBuf>,
+}
+
+impl Pending {
+    pub(super) fn new(file: File, target: &Path, sync: Sync, state: State) -> Pending {
+        Pending { file, target: target.into(), sync, may_replace: true, state }
+    }
+
+    /// The same, for a name that nothing bears, nor may when it gets it.
+    pub(super) fn that_replaces_none(mut self) -> Pending {
+        self.may_replace = false;
+        self
+    }
+
+    /// For a descriptor that was passed on to us: what it is, it stays.
+    pub(crate) fn inherited(file: File, sync: Sync) -> Pending {
+        Pending::new(file, Path::new(""), sync, State::AsItIs)
+    }
+
+    /// What is to be done once there is something to write.
+    pub(crate) fn begin(&mut self) -> io::Result<()> {
+        if let State::Old = self.state {
+            self.file.set_len(0)?;
+            self.state = State::AsItIs;
+        }
+        Ok(())
+    }
+
+    /// Gives the file its real name, in place of what bears it.
+    pub(crate) fn commit(mut self) -> Result<(), Uncommitted> {
+        let replaces = match self.state {
+            State::Unnamed { replaces } | State::Named { replaces, .. } => replaces,
+            _ => false,
+        };
+        let lost = |error| Uncommitted { error, kept: None };
+        if self.sync == Sync::Always || (self.sync == Sync::Replacing && replaces) {
+            // The old file is what remains if the disk does not take the new one.
+            sync(&self.file).map_err(|error| Uncommitted { error, kept: self.keep() })?;
+        }
+        match self.give_name() {
+            Ok(()) => {}
+            Err(error) => match self.write_in_place() {
+                Ok(()) => {}
+                Err(_) => return Err(Uncommitted { error, kept: self.keep() }),
+            },
+        }
+        let is_made = !matches!(self.state, State::AsItIs);
+        self.state = State::Settled;
+        if self.sync == Sync::Always && is_made {
+            sync_name(&self.file, &self.target).map_err(lost)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the file its real name, if it has another or none.
+    fn give_name(&mut self) -> io::Result<()> {
+        if let State::Unnamed { .. } = self.state {
+            match temporary::link(&self.file, &self.target) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && self.may_replace => {}
+                linked => return linked,
+            }
+            if self.sync != Sync::Never {
+                // Perhaps the old file has come in the meantime.
+                sync(&self.file)?;
+            }
+            // Links, unlike renames, do not replace. If this name is the last that it gets, it has that one at
+            // least while the old file is being written.
+            let temporary = Temporary::link(directory(&self.target), &self.file)?;
+            self.state = State::Named { temporary, replaces: true };
+        }
+        match &mut self.state {
+            State::Named { temporary, .. } => temporary.rename(&self.target, self.may_replace),
+            _ => Ok(()),
+        }
+    }
+
+    /// Copies the complete file into the one that bears the name.
+    fn write_in_place(&self) -> io::Result<()> {
+        let mode = self.file.metadata()?.mode() & 0o777;
+        // What has taken the name may be anything by now; a FIFO would keep us waiting.
+        let flags = OFlags::NONBLOCK.bits() as i32;
+        let mut options = OpenOptions::new();
+        options.write(true).mode(mode).custom_flags(flags);
+        let mut there = match options.open(&self.target) {
+            Ok(_) if !self.may_replace => return Err(Errno::EXIST.into()),
+            // Not at once: in a sticky directory O_CREAT is refused where another's file is there already
+            // (fs.protected_regular, Linux 4.19).
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                options.create_new(true).open(&self.target)?
+            }
+            there => there?,
+        };
+        if !there.metadata()?.is_file() {
+            return Err(Errno::EXIST.into());
+        }
+        there.set_len(0)?;
+        copy_all(&self.file, &mut there)?;
+        if self.sync == Sync::Never { Ok(()) } else { sync(&there) }
+    }
+
+    /// Lets the complete file have a temporary name for good.
+    fn keep(&mut self) -> Option<PathBuf> {
+        match std::mem::replace(&mut self.state, State::Settled) {
+            State::Named { temporary, .. } => Some(temporary.keep()),
+            State::Unnamed { .. } => {
+                let directories = [directory(&self.target).to_path_buf(), std::env::temp_dir()];
+                directories.iter().find_map(|directory| keep_in(directory, &self.file).ok())
+            }
+            State::Old | State::AsItIs | State::Created | State::Settled => {
+                Some(self.target.clone()).filter(|target| target.as_os_str() != "")
+            }
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let State::Created = self.state {
+            let _ = fs::remove_file(&self.target);
+        }
+    }
+}
+
+/// Gives a complete file a temporary name in `directory`, or makes a copy that has one.
+fn keep_in(directory: &Path, file: &File) -> io::Result<PathBuf> {
+    if let Ok(linked) = Temporary::link(directory, file) {
+        return Ok(linked.keep());
+    }
+    let (copy, mut to) = Temporary::create(directory, 0o600)?;
+    copy_all(file, &mut to)?;
+    Ok(copy.keep())
+}
+
+fn copy_all(mut from: &File, to: &mut File) -> io::Result<()> {
+    from.rewind()?;
+    copier().copy(&mut from, to)?;
+    Ok(())
+}
+
+/// Waits until the file's content is on the disk, if it is the kind of file whose content can be.
+fn sync(file: &File) -> io::Result<()> {
+    match rustix::fs::fsync(file) {
+        Ok(()) | Err(Errno::INVAL | Errno::ROFS | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits until the file's name is on the disk.
+fn sync_name(file: &File, target: &Path) -> io::Result<()> {
+    match File::open(directory(target)) {
+        Ok(directory) => sync(&directory),
+        // One may be allowed to write a directory and not to read it.
+        Err(_) => Ok(rustix::fs::syncfs(file)?),
+    }
+}
