@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, exit};
 
-use crate::ledger::alone;
+use crate::fds;
 
 const CASE: &str = "ZC_TEST_CASE";
 
@@ -71,7 +71,7 @@ fn spawn(
         return None;
     }
     // The pipes of the child are descriptors too.
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let exe = std::env::current_exe().expect("a test binary knows its path");
     let output = Command::new(exe)
         .args(["--exact", test, "--nocapture", "--test-threads=1"])

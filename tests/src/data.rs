@@ -31,6 +31,27 @@ pub fn assert_same(got: &[u8], want: &[u8]) {
     }
 }
 
+/// Asserts that `parts`, one after the other, are exactly `whole`. Each has a name, for the message.
+///
+/// # Panics
+///
+/// If they are not, saying where they begin to differ.
+#[track_caller]
+pub fn assert_joined(whole: &[u8], parts: &[(&str, &[u8])]) {
+    let mut at = 0;
+    for (name, part) in parts {
+        if whole.get(at..at + part.len()) != Some(*part) {
+            let differs = |i: &usize| whole.get(at + i) != part.get(*i);
+            let i = (0..part.len()).find(differs).expect("it differs somewhere");
+            let (n, of) = (at + i, whole.len());
+            panic!("{name} is wrong from its byte {i} on, which is byte {n} of {of}");
+        }
+        at += part.len();
+    }
+    let lens: Vec<_> = parts.iter().map(|(name, part)| (*name, part.len())).collect();
+    assert_eq!(at, whole.len(), "{lens:?} do not add up");
+}
+
 /// A long stream in chunks, cheap enough for gigabytes in a debug build: one random chunk, every
 /// page of it stamped anew with where in the stream it lies.
 #[derive(Clone, Debug)]

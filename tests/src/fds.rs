@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::RawFd;
+use std::io::Write;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::MutexGuard;
 
-use zc_std::pool;
+use zc_std::{Copier, pool};
 
 use crate::serial::serial;
+use crate::{data, files, sockets};
 
 /// The descriptors open now, each with what it is open on (`/proc/self/fd`).
 pub fn census() -> BTreeMap<RawFd, String> {
@@ -29,6 +31,17 @@ pub fn target(fd: RawFd) -> Option<String> {
     Some(fs::read_link(format!("/proc/self/fd/{fd}")).ok()?.to_string_lossy().into_owned())
 }
 
+/// How many bytes wait behind the descriptor of that number.
+///
+/// # Errors
+///
+/// That it is not open, or is on something that cannot say.
+pub fn bytes_waiting(fd: RawFd) -> rustix::io::Result<u64> {
+    // SAFETY: it was open a moment ago, belongs to this process's idle pool, and is only asked a
+    // question; if it has been closed since, the answer is EBADF.
+    rustix::io::ioctl_fionread(unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
 /// A test that has the process's descriptors to itself, and gives back all it opened.
 ///
 /// Declare it first, so that it is dropped last.
@@ -39,7 +52,7 @@ pub struct NoLeaks {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// Waits for other tests to finish, and checks at the end that every pipe went back to the pool and
+/// Waits for other tests to finish, and checks at the end that every pipe went back to the pool, empty, and
 /// no other descriptor stayed open.
 pub fn no_leaks() -> NoLeaks {
     let alone = serial();
@@ -53,6 +66,12 @@ impl NoLeaks {
     pub fn check(&self) {
         assert_eq!(pool::in_use(), 0, "pipes on loan with no copy going on");
         assert!(pool::idle() <= pool::MAX_IDLE);
+        for (&fd, target) in census().iter().filter(|(fd, _)| !self.before.contains_key(fd)) {
+            // Anything but a pipe has been left open, as is seen below.
+            if target.starts_with("pipe:") {
+                assert_eq!(bytes_waiting(fd), Ok(0), "bytes in a pipe that is idle");
+            }
+        }
         pool::clear();
         assert_eq!(census(), self.before, "descriptors before (right) and now (left)");
     }
@@ -61,7 +80,28 @@ impl NoLeaks {
 impl Drop for NoLeaks {
     fn drop(&mut self) {
         if !std::thread::panicking() {
+            assert_pool_is_clean();
             self.check();
         }
     }
+}
+
+/// Asserts that no pipe is on loan, and that the next copy, which takes the pipe that was given back last,
+/// begins with its own bytes.
+///
+/// # Panics
+///
+/// If that is not so.
+#[track_caller]
+pub fn assert_pool_is_clean() {
+    assert_eq!(pool::in_use(), 0, "pipes on loan with no copy going on");
+    let sent = data::bytes(1, 70_001);
+    let (mut client, stream) = sockets::unix();
+    let mut file = files::empty();
+    client.write_all(&sent).expect("room for it in the socket");
+    drop(client);
+    let report = Copier::new().adaptive(false).copy(&mut &stream, &mut file);
+    assert_eq!(report.expect("a clean copy").moved(), sent.len() as u64);
+    data::assert_joined(&sent, &[("a clean copy", &files::contents(&file))]);
+    assert_eq!(pool::in_use(), 0, "pipes on loan with no copy going on");
 }

@@ -16,7 +16,6 @@ pub mod files;
 pub mod forked;
 pub mod hand;
 pub mod heap;
-pub mod ledger;
 pub mod limits;
 pub mod mounts;
 pub mod pipes;

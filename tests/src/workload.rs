@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use zc_std::hook::{self, Action, Call, Syscall};
 use zc_std::{Copier, Progress, ReadSource, WriteSink};
 
-use crate::ledger::{assert_joined, contents, pattern};
+use crate::data::{assert_joined, bytes};
+use crate::files::contents;
 use crate::tally::{Tally, Worker, together};
 use crate::wire::{Wire, collect, feed};
 
@@ -68,7 +69,7 @@ pub fn run(threads: u64, time: Duration, seed: u64) -> Tally {
 
 /// As many workers, each with ends of its own.
 pub(crate) fn copiers(threads: u64, deadline: Instant, seed: u64) -> Vec<Worker> {
-    let data: Arc<[u8]> = pattern(2 * LONGEST).into();
+    let data: Arc<[u8]> = bytes(0, 2 * LONGEST).into();
     let worker = |thread| -> Worker {
         let data = Arc::clone(&data);
         Box::new(move || {

@@ -5,19 +5,19 @@
 use std::time::{Duration, SystemTime};
 
 use zc_std::pool;
-use zc_testkit::ledger::{alone, descriptors};
+use zc_testkit::fds;
 use zc_testkit::tally::Tally;
 use zc_testkit::workload::run;
 
 #[test]
 fn sixty_four_threads_with_random_faults() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let seconds = std::env::var("ZC_CONCURRENCY_SECONDS").ok();
     let seconds = seconds.map_or(4, |seconds| seconds.parse().expect("a number of seconds"));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seed = now.as_secs();
     eprintln!("seed {seed}");
-    let before = descriptors().len();
+    let before = fds::census().len();
     let tally = run(64, Duration::from_secs(seconds), seed);
     let Tally { copies, bytes, faults, resumed, .. } = tally;
     eprintln!(
@@ -27,5 +27,5 @@ fn sixty_four_threads_with_random_faults() {
     assert!(copies > 64 && faults > 0 && resumed > 0, "{tally:?}");
     assert_eq!(pool::in_use(), 0);
     assert!(pool::idle() <= pool::MAX_IDLE);
-    assert!(descriptors().len() <= before + 2 * pool::MAX_IDLE);
+    assert!(fds::census().len() <= before + 2 * pool::MAX_IDLE);
 }

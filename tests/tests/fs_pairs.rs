@@ -6,7 +6,9 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use zc_std::{Copier, Mechanism, Report};
-use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
+use zc_testkit::data::{assert_joined, bytes};
+use zc_testkit::fds;
+use zc_testkit::files::{contents, position};
 use zc_testkit::mounts::Mount;
 use zc_testkit::skip::{or_skip, skip};
 use zc_testkit::wire::{Wire, collect, feed};
@@ -60,8 +62,8 @@ fn copy_between(name: &str, from: &Path, to: &Path, sent: &[u8]) {
 
 #[test]
 fn every_pair_of_writable_file_systems() {
-    let _alone = alone();
-    let (mounts, sent) = (Mount::writable(), pattern(LEN));
+    let _leaks = fds::no_leaks();
+    let (mounts, sent) = (Mount::writable(), bytes(0, LEN));
     for from in &mounts {
         fs::write(from.path("source"), &sent).unwrap();
         for to in &mounts {
@@ -73,8 +75,8 @@ fn every_pair_of_writable_file_systems() {
 
 #[test]
 fn sockets_to_and_from_every_file_system() {
-    let _alone = alone();
-    let sent = pattern(LEN);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, LEN);
     for mount in &Mount::writable() {
         for wire in Wire::ALL {
             for adaptive in [true, false] {
@@ -113,8 +115,8 @@ fn sockets_to_and_from_every_file_system() {
 
 #[test]
 fn read_only_file_systems_to_every_writable_one() {
-    let _alone = alone();
-    let sent = pattern(LEN);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, LEN);
     let content = tempfile::tempdir().unwrap();
     fs::write(content.path().join("source"), &sent).unwrap();
     let sources = [Mount::squashfs(content.path()), Mount::squashfuse(content.path())];
@@ -138,7 +140,7 @@ fn read_only_file_systems_to_every_writable_one() {
 /// knows better.
 #[test]
 fn procfs_and_sysfs_to_every_writable_file_system() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     // None of them changes from one reading to the next.
     let stable = [
         "/proc/filesystems",
@@ -183,7 +185,7 @@ fn procfs_and_sysfs_to_every_writable_file_system() {
 #[test]
 fn procfs_file_longer_than_a_page() {
     const PATH: &str = "/proc/kallsyms";
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let read = || fs::read(PATH).map_err(|error| format!("{PATH}: {error}"));
     // Modules may come and go: what it is like is known if it is the same before and after.
     for _ in 0..20 {

@@ -5,7 +5,9 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
 use zc_std::{Copier, Mechanism};
-use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
+use zc_testkit::data::{assert_joined, bytes};
+use zc_testkit::fds;
+use zc_testkit::files::{contents, position};
 use zc_testkit::mounts::Mount;
 use zc_testkit::raw;
 use zc_testkit::skip::or_skip;
@@ -28,7 +30,7 @@ fn shares(mount: fn(u64) -> Result<Mount, String>) {
 }
 
 fn shares_on(mount: &Mount, adaptive: bool) {
-    let sent = pattern(LEN);
+    let sent = bytes(0, LEN);
     std::fs::write(mount.path("source"), &sent).unwrap();
     let source = File::open(mount.path("source")).unwrap();
     source.sync_all().unwrap();
@@ -64,22 +66,22 @@ fn shares_on(mount: &Mount, adaptive: bool) {
 
 #[test]
 fn xfs_shares_extents() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     shares(Mount::xfs);
 }
 
 #[test]
 fn btrfs_shares_extents() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     shares(Mount::btrfs);
 }
 
 /// What cannot share copies all the same: FIEMAP shows that the test above can tell.
 #[test]
 fn ext4_shares_nothing() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let Some(mount) = or_skip(Mount::ext4(32)) else { return };
-    let sent = pattern(4 << 20);
+    let sent = bytes(0, 4 << 20);
     std::fs::write(mount.path("source"), &sent).unwrap();
     let mut source = File::open(mount.path("source")).unwrap();
     let mut copy =
@@ -94,7 +96,7 @@ fn ext4_shares_nothing() {
 fn huge(mount: Result<Mount, String>) {
     let Some(mount) = or_skip(mount) else { return };
     let len = (5 << 30) + 4321;
-    let marks = pattern(1 << 20);
+    let marks = bytes(0, 1 << 20);
     let mut source =
         File::options().read(true).write(true).create_new(true).open(mount.path("source")).unwrap();
     source.set_len(len).unwrap();
@@ -123,12 +125,12 @@ fn huge(mount: Result<Mount, String>) {
 
 #[test]
 fn more_than_four_gibibytes_on_xfs() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     huge(Mount::xfs(320));
 }
 
 #[test]
 fn more_than_four_gibibytes_on_btrfs() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     huge(Mount::btrfs(320));
 }

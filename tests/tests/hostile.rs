@@ -13,7 +13,9 @@ use zc_std::{
     AsRawPollFd, Copier, CopyError, Downstream, Opaque, PollFd, Progress, ReadSource, Sink, Source,
     Upstream, hook, pool,
 };
-use zc_testkit::ledger::{alone, assert_joined, assert_pool_is_clean, contents, pattern, position};
+use zc_testkit::data::{assert_joined, bytes};
+use zc_testkit::fds;
+use zc_testkit::files::{contents, position};
 use zc_testkit::wire::{End, Wire, collect, feed};
 
 const FAR: u64 = 1 << 40;
@@ -56,7 +58,7 @@ impl<F: FnMut(&[u8]) -> io::Result<usize>> Sink for Writes<F> {}
 
 #[test]
 fn read_that_reports_more_than_there_was_room_for() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     for excess in [1, 1 << 30, usize::MAX / 2] {
         let mut calls = 0;
         let mut source = Reads(|buf: &mut [u8]| {
@@ -79,7 +81,7 @@ fn read_that_reports_more_than_there_was_room_for() {
 
 #[test]
 fn read_that_panics() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let mut calls = 0;
     let mut source = Reads(|buf: &mut [u8]| {
         calls += 1;
@@ -102,7 +104,7 @@ fn read_that_panics() {
 
 #[test]
 fn read_that_is_interrupted_for_ever() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let mut source = Reads(|_: &mut [u8]| Err(ErrorKind::Interrupted.into()));
     let mut limited = (&mut source as &mut dyn ReadSource).take(FAR);
     let mut to = file();
@@ -112,7 +114,7 @@ fn read_that_is_interrupted_for_ever() {
     assert_eq!((error.moved(), limited.limit(), to.metadata().unwrap().len()), (0, FAR, 0));
 
     // And a sink that is.
-    let sent = pattern(10_000);
+    let sent = bytes(0, 10_000);
     let stream = socket_with(&sent);
     let mut source = (&stream).take(FAR);
     let mut sink = Writes(|_: &[u8]| Err(ErrorKind::Interrupted.into()));
@@ -126,8 +128,8 @@ fn read_that_is_interrupted_for_ever() {
 
 #[test]
 fn read_with_an_error_of_its_own_every_other_time() {
-    let _alone = alone();
-    let sent = pattern(100_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 100_000);
     let (mut at, mut calls) = (0, 0);
     let mut source = Reads(|buf: &mut [u8]| {
         calls += 1;
@@ -169,8 +171,8 @@ fn panics_after(after: u64) -> impl FnMut(u64) {
 /// was taken is delivered or in flight.
 #[test]
 fn progress_that_panics_around_the_source() {
-    let _alone = alone();
-    let sent = pattern(1 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 1 << 20);
     for adaptive in [true, false] {
         for wire in Wire::ALL {
             let (mut ours, theirs) = wire.pair();
@@ -193,7 +195,7 @@ fn progress_that_panics_around_the_source() {
             assert_eq!(position(&to), sent.len() as u64, "{report:?}");
             assert_joined(&sent, &[("the file", &contents(&to))]);
             feeder.join().unwrap();
-            assert_pool_is_clean();
+            fds::assert_pool_is_clean();
         }
     }
 }
@@ -202,8 +204,8 @@ fn progress_that_panics_around_the_source() {
 /// the buffer, the sink of what came in; and a second panic on the way does not end the process.
 #[test]
 fn progress_that_panics_over_a_buffer() {
-    let _alone = alone();
-    let sent = pattern(20_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 20_000);
     let stream = socket_with(&sent);
     let mut reader = BufReader::with_capacity(5_000, &stream);
     reader.fill_buf().unwrap();
@@ -226,8 +228,8 @@ fn progress_that_panics_over_a_buffer() {
 /// A copier that is dropped after a panic with bytes in flight: its pipe is closed, not reused.
 #[test]
 fn progress_that_panics_with_bytes_in_flight() {
-    let _alone = alone();
-    let sent = pattern(1 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 1 << 20);
     let (mut ours, theirs) = Wire::Unix.pair();
     let feeder = feed(theirs, sent.clone());
     // Full but for a little, so that a splice delivers a part.
@@ -245,7 +247,7 @@ fn progress_that_panics_with_bytes_in_flight() {
     assert_eq!(FAR - source.get_ref().limit(), in_flight as u64);
     assert_eq!(pool::in_use(), 1);
     drop(copier);
-    assert_pool_is_clean();
+    fds::assert_pool_is_clean();
     drop(source);
     drop((ours, sink, peer));
     feeder.join().unwrap();
@@ -253,8 +255,8 @@ fn progress_that_panics_with_bytes_in_flight() {
 
 #[test]
 fn progress_that_panics_around_the_sink() {
-    let _alone = alone();
-    let sent = pattern(1 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 1 << 20);
     for adaptive in [true, false] {
         for wire in Wire::ALL {
             let (ours, theirs) = wire.pair();
@@ -278,7 +280,7 @@ fn progress_that_panics_around_the_sink() {
             assert_eq!(FAR - source.limit(), sent.len() as u64);
             assert_joined(&sent, &[("the file", &contents(&to))]);
             feeder.join().unwrap();
-            assert_pool_is_clean();
+            fds::assert_pool_is_clean();
         }
     }
     // From a file to a file, where one call does it all.
@@ -341,8 +343,8 @@ impl Source for Liar<'_> {
 
 #[test]
 fn source_that_lies_about_its_buffer() {
-    let _alone = alone();
-    let sent = pattern(1_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 1_000);
     for lie in [Lie::Keeps, Lie::Grows, Lie::TakesMore, Lie::TakesAll] {
         let stream = socket_with(&sent);
         let liar = Liar { lie, buffer: b"buffered".to_vec(), inner: &stream };
@@ -394,8 +396,8 @@ fn source_whose_buffer_changes_when_looked_at() {
         // It forgets nothing: what it shows next is as likely to be empty.
         fn consume_buffered(&mut self, _: usize) {}
     }
-    let _alone = alone();
-    let sent = pattern(50_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 50_000);
     let (mut seen, mut failed) = (0, 0);
     for period in 1..=7 {
         let (client, stream) = UnixStream::pair().unwrap();
@@ -441,8 +443,8 @@ fn source_whose_buffer_changes_when_looked_at() {
 
 #[test]
 fn sink_that_reports_more_than_it_was_given() {
-    let _alone = alone();
-    let sent = pattern(100_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 100_000);
     for excess in [1, usize::MAX / 2] {
         for adaptive in [true, false] {
             let (ours, theirs) = Wire::Tcp.pair();
@@ -464,8 +466,8 @@ fn sink_that_reports_more_than_it_was_given() {
 
 #[test]
 fn sink_that_takes_nothing() {
-    let _alone = alone();
-    let sent = pattern(10_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 10_000);
     let stream = socket_with(&sent);
     let mut source = (&stream).take(FAR);
     let mut copier = Copier::new();
@@ -487,8 +489,8 @@ fn sink_that_takes_nothing() {
 
 #[test]
 fn sink_that_panics() {
-    let _alone = alone();
-    let sent = pattern(100_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 100_000);
     for adaptive in [true, false] {
         let (ours, theirs) = Wire::Unix.pair();
         let feeder = feed(theirs, sent.clone());
@@ -525,8 +527,8 @@ fn sink_whose_flush_fails_or_panics() {
             Downstream::through(&mut self.0).flush_first()
         }
     }
-    let _alone = alone();
-    let sent = pattern(50_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 50_000);
     let to = file();
     for panics in [false, true] {
         let stream = socket_with(&sent);
@@ -563,8 +565,8 @@ fn source_that_changes_its_descriptor() {
             }
         }
     }
-    let _alone = alone();
-    let sent = pattern(60_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 60_000);
     for adaptive in [true, false] {
         let files: Vec<File> = (0..2)
             .map(|_| {
@@ -619,8 +621,8 @@ fn sink_that_changes_its_descriptor() {
             Downstream::fd(self.0[self.1 % 2].as_raw_poll_fd())
         }
     }
-    let _alone = alone();
-    let sent = pattern(1 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 1 << 20);
     for adaptive in [true, false] {
         let (ours, theirs) = Wire::Tcp.pair();
         let feeder = feed(theirs, sent.clone());
@@ -665,8 +667,8 @@ fn source_that_lies_about_its_limit() {
             self.2 += n;
         }
     }
-    let _alone = alone();
-    let sent = pattern(100_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 100_000);
     let limits: [fn(u64) -> u64; 4] =
         [|taken| taken + 1, |_| 10, |taken| 30_000_u64.saturating_sub(2 * taken), |_| u64::MAX];
     for limit in limits {
@@ -701,8 +703,8 @@ fn upstream_that_panics() {
             Upstream::through(&mut self.0)
         }
     }
-    let _alone = alone();
-    let sent = pattern(90_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 90_000);
     for adaptive in [true, false] {
         for n in 0.. {
             let (client, stream) = UnixStream::pair().unwrap();
@@ -743,9 +745,9 @@ fn datagrams_passed_off_as_a_stream() {
             Upstream::fd(PollFd::of(self))
         }
     }
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let (a, b) = std::os::unix::net::UnixDatagram::pair().unwrap();
-    let messages = [pattern(1_000), pattern(2_000), pattern(500)];
+    let messages = [bytes(0, 1_000), bytes(0, 2_000), bytes(0, 500)];
     for message in &messages {
         a.send(message).unwrap();
     }
@@ -762,8 +764,8 @@ fn datagrams_passed_off_as_a_stream() {
 /// An opaque wrapper in the middle hides a hostile source as well as any.
 #[test]
 fn opaque_in_front_of_a_liar() {
-    let _alone = alone();
-    let sent = pattern(1_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 1_000);
     let (client, stream) = UnixStream::pair().unwrap();
     (&client).write_all(&sent).unwrap();
     drop(client);

@@ -7,8 +7,9 @@ use std::os::fd::AsFd;
 
 use zc_std::hook::{self, Syscall};
 use zc_std::{Copier, CopyError, Fd, Mechanism};
-use zc_testkit::files;
-use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
+use zc_testkit::data::{assert_joined, bytes};
+use zc_testkit::fds;
+use zc_testkit::files::{self, contents, position};
 use zc_testkit::skip::skip;
 use zc_testkit::wire::{End, Wire, feed};
 
@@ -25,8 +26,8 @@ fn reopened(file: &File, options: &OpenOptions) -> File {
 
 #[test]
 fn destination_opened_read_only() {
-    let _alone = alone();
-    let sent = pattern(300_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 300_000);
     for adaptive in [true, false] {
         for wire in Wire::ALL {
             let (ours, theirs) = wire.pair();
@@ -63,8 +64,8 @@ fn destination_opened_read_only() {
 
 #[test]
 fn source_opened_write_only() {
-    let _alone = alone();
-    let kept = files::on_disk(&pattern(100_000));
+    let _leaks = fds::no_leaks();
+    let kept = files::on_disk(&bytes(0, 100_000));
     let wrong = reopened(&kept, OpenOptions::new().write(true));
     let mut to = files::on_disk(b"");
     let (mut socket, peer) = Wire::Unix.pair();
@@ -89,8 +90,8 @@ fn source_opened_write_only() {
 /// is asked once.
 #[test]
 fn destination_in_append_mode() {
-    let _alone = alone();
-    let sent = pattern(3 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 3 << 20);
     for wire in Wire::ALL {
         for adaptive in [true, false] {
             let (ours, theirs) = wire.pair();
@@ -132,8 +133,8 @@ fn destination_in_append_mode() {
 
 #[test]
 fn destination_turned_to_append_mode() {
-    let _alone = alone();
-    let sent = pattern(1 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 1 << 20);
     for wire in Wire::ALL {
         let (ours, theirs) = wire.pair();
         let feeder = feed(theirs, sent.clone());
@@ -169,8 +170,8 @@ fn destination_turned_to_append_mode() {
 /// has been drained.
 #[test]
 fn destination_without_splice_support() {
-    let _alone = alone();
-    let sent = pattern(1 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 1 << 20);
     for path in ["/dev/zero", "/dev/full", "/dev/random"] {
         let (ours, theirs) = Wire::Tcp.pair();
         let feeder = feed(theirs, sent.clone());
@@ -201,7 +202,7 @@ fn destination_without_splice_support() {
 
 #[test]
 fn directory_as_a_source() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let dir = tempfile::tempdir().unwrap();
     let directory = File::open(dir.path()).unwrap();
     let mut to = files::on_disk(b"");
@@ -221,7 +222,7 @@ fn directory_as_a_source() {
 /// A descriptor opened only as a place (O_PATH) can do nothing, and says so.
 #[test]
 fn a_mere_place_as_source_and_destination() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let dir = tempfile::tempdir().unwrap();
     let name = dir.path().join("file");
     std::fs::write(&name, b"as it was").unwrap();
@@ -247,7 +248,7 @@ fn a_mere_place_as_source_and_destination() {
 /// this call": read/write has the last word.
 #[test]
 fn destination_sealed_against_growing() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let Ok(memory) = rustix::fs::memfd_create("zc", rustix::fs::MemfdFlags::ALLOW_SEALING) else {
         return skip("no memfd_create");
     };
@@ -255,7 +256,7 @@ fn destination_sealed_against_growing() {
     file.set_len(1 << 20).unwrap();
     rustix::fs::fcntl_add_seals(file.as_fd(), rustix::fs::SealFlags::GROW).unwrap();
 
-    let sent = pattern(3 << 20);
+    let sent = bytes(0, 3 << 20);
     let (ours, theirs) = Wire::Tcp.pair();
     let feeder = feed(theirs, sent.clone());
     let mut source = ours.take(FAR);
@@ -280,8 +281,8 @@ fn destination_sealed_against_growing() {
 /// Both ends of a copy at one end of one connection: what comes in goes back out.
 #[test]
 fn a_socket_into_itself_is_an_echo() {
-    let _alone = alone();
-    let sent = pattern(100_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 100_000);
     let (ours, mut theirs) = Wire::Tcp.pair();
     let End::Tcp(stream) = ours else { unreachable!() };
     theirs.write_all(&sent).unwrap();

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, CopyError, Mechanism, ReadFrom};
-use zc_testkit::files;
-use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
+use zc_testkit::data::{assert_joined, bytes};
+use zc_testkit::fds;
+use zc_testkit::files::{self, contents, position};
 use zc_testkit::mounts::Mount;
 use zc_testkit::skip::{or_skip, skip};
 use zc_testkit::wire::{Wire, collect, feed};
@@ -67,8 +68,8 @@ fn copied(source: &mut Take<&File>, to: Option<Wire>, adaptive: bool) -> (u64, V
 
 #[test]
 fn source_truncated_while_copied() {
-    let _alone = alone();
-    let sent = pattern(1 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 1 << 20);
     for (to_socket, adaptive) in [(false, false), (false, true), (true, false), (true, true)] {
         let source = files::on_disk(&sent);
         let handle = source.try_clone().unwrap();
@@ -92,8 +93,8 @@ fn source_truncated_while_copied() {
 /// What is appended before the end has been seen belongs to the copy.
 #[test]
 fn source_growing_while_copied() {
-    let _alone = alone();
-    let sent = pattern(1 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 1 << 20);
     for (to_socket, adaptive) in [(false, false), (false, true), (true, false), (true, true)] {
         let source = files::on_disk(&sent[..512 << 10]);
         let tail = sent[512 << 10..].to_vec();
@@ -115,8 +116,8 @@ fn source_growing_while_copied() {
 /// its count can be trusted, and each byte is the file's or a hole's.
 #[test]
 fn source_shrinking_and_growing_wildly() {
-    let _alone = alone();
-    let sent = pattern(4 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 4 << 20);
     let source = files::on_disk(&sent);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -147,8 +148,8 @@ fn source_shrinking_and_growing_wildly() {
 
 #[test]
 fn same_file_overlapping() {
-    let _alone = alone();
-    let sent = pattern(300_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 300_000);
     // Forwards, backwards, on the spot, by one byte.
     for (start, target) in [(0, 100_000), (100_000, 0), (0, 0), (5, 5), (0, 1), (0, 299_999)] {
         for adaptive in [true, false] {
@@ -171,8 +172,8 @@ fn same_file_overlapping() {
 /// One open file, one position: reading and writing would run after each other.
 #[test]
 fn same_open_file_is_refused() {
-    let _alone = alone();
-    let sent = pattern(100_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 100_000);
     let mut from = files::on_disk(&sent);
     let mut to = from.try_clone().unwrap();
     let error = to.read_from(&mut from).unwrap_err();
@@ -188,8 +189,8 @@ fn same_open_file_is_refused() {
 
 #[test]
 fn same_file_apart() {
-    let _alone = alone();
-    let sent = pattern(300_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 300_000);
     for adaptive in [true, false] {
         // The second third over the first; through a hard link it is the same file still.
         let dir = tempfile::tempdir().unwrap();
@@ -211,8 +212,8 @@ fn same_file_apart() {
 /// A file appended to itself is doubled; the copy does not chase its own tail.
 #[test]
 fn file_appended_to_itself() {
-    let _alone = alone();
-    let sent = pattern(300_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 300_000);
     for by_append_mode in [true, false] {
         for adaptive in [true, false] {
             for limit in [FAR, 300_000, 1_000_000] {
@@ -237,8 +238,8 @@ fn file_appended_to_itself() {
 
 #[test]
 fn sparse_files() {
-    let _alone = alone();
-    let (head, tail) = (pattern(10_000), pattern(20_000));
+    let _leaks = fds::no_leaks();
+    let (head, tail) = (bytes(0, 10_000), bytes(0, 20_000));
     let source = files::on_disk(&head);
     let len = 64 << 20;
     source.set_len(len).unwrap();
@@ -266,8 +267,8 @@ fn sparse_files() {
 /// Across the 4 GiB line, which is where 32 bits end, in source and destination, by each mechanism.
 #[test]
 fn across_four_gibibytes() {
-    let _alone = alone();
-    let sent = pattern(2 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 2 << 20);
     let line = 4 * GIB - (1 << 20);
     let Some(source) = memory_file() else { return };
     source.write_all_at(&sent, line).unwrap();
@@ -311,7 +312,7 @@ fn across_four_gibibytes() {
 /// More than 4 GiB in one copy, counted right: to the null device, which makes it quick.
 #[test]
 fn more_than_four_gibibytes_in_one_copy() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     // On a disk: before Linux 5.18 tmpfs fills the holes that sendfile reads, and memory with them.
     let source = files::on_disk(b"");
     let len = 4 * GIB + 12_345;
@@ -329,8 +330,8 @@ fn more_than_four_gibibytes_in_one_copy() {
 /// way. Whatever it is, it comes with the count, and the bytes are handed back.
 #[test]
 fn destination_near_the_largest_offset() {
-    let _alone = alone();
-    let sent = pattern(200_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 200_000);
     let top = i64::MAX as u64;
     let mut files = vec![("temporary directory", tempfile::tempfile().unwrap())];
     files.extend(memory_file().map(|file| ("memory", file)));
@@ -398,7 +399,7 @@ fn highest_position(file: &File, wanted: u64) -> Option<u64> {
 
 #[test]
 fn source_near_the_largest_offset() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     // tmpfs has files as long as offsets go.
     let Some(file) = memory_file() else { return };
     let top = i64::MAX as u64;
@@ -429,8 +430,8 @@ fn source_near_the_largest_offset() {
 /// A limit beyond what offsets can say is no limit.
 #[test]
 fn limits_beyond_all_offsets() {
-    let _alone = alone();
-    let sent = pattern(100_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 100_000);
     for limit in [u64::MAX, u64::MAX - 1, i64::MAX as u64, i64::MAX as u64 + 1, 1 << 32] {
         let (from, mut to) = (files::on_disk(&sent), files::on_disk(b""));
         let mut limited = (&from).take(limit);
@@ -452,9 +453,9 @@ fn limits_beyond_all_offsets() {
 /// An overlay makes up its device and inode numbers; they tell the same file all the same.
 #[test]
 fn same_file_on_an_overlay() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let Some(mount) = or_skip(Mount::overlay()) else { return };
-    let sent = pattern(300_000);
+    let sent = bytes(0, 300_000);
     std::fs::write(mount.path("file"), &sent).unwrap();
     let from = File::open(mount.path("file")).unwrap();
     let mut to = OpenOptions::new().write(true).open(mount.path("file")).unwrap();

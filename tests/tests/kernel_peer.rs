@@ -9,7 +9,9 @@ use std::time::Duration;
 use rustix::net::sockopt::{self, Timeout};
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, CopyError, Mechanism, Opaque};
-use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
+use zc_testkit::data::{assert_joined, bytes};
+use zc_testkit::fds;
+use zc_testkit::files::{contents, position};
 use zc_testkit::sockets::reset;
 use zc_testkit::wire::{End, Wire, collect, feed, tcp_pair};
 use zc_testkit::{child, files, raw};
@@ -23,8 +25,8 @@ const FAR: u64 = 1 << 40;
 /// (A reset discards what the kernel still held; that is TCP's own doing.)
 #[test]
 fn source_that_resets_in_mid_transfer() {
-    let _alone = alone();
-    let sent = pattern(8 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 8 << 20);
     for adaptive in [true, false] {
         let (mut client, server) = tcp_pair();
         let bytes = sent.clone();
@@ -51,7 +53,7 @@ fn source_that_resets_in_mid_transfer() {
 /// A reset that comes before anything was read.
 #[test]
 fn source_that_resets_at_once() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     for adaptive in [true, false] {
         let (client, mut server) = tcp_pair();
         reset(client);
@@ -65,8 +67,8 @@ fn source_that_resets_at_once() {
 /// reset, too): what it took is a prefix, and what it did not is handed back.
 #[test]
 fn sink_that_goes_away_in_mid_transfer() {
-    let _alone = alone();
-    let sent = pattern(16 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 16 << 20);
     for adaptive in [true, false] {
         for from in Wire::ALL {
             for to in Wire::ALL {
@@ -110,8 +112,8 @@ fn sink_that_goes_away_in_mid_transfer() {
 /// The same from a file, by sendfile: the file's offset says what was sent or is handed back.
 #[test]
 fn sink_that_goes_away_under_sendfile() {
-    let _alone = alone();
-    let sent = pattern(16 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 16 << 20);
     for to in Wire::ALL {
         let source = files::on_disk(&sent);
         let (mut sink, mut peer) = to.pair();
@@ -139,8 +141,8 @@ fn sink_that_goes_away_under_sendfile() {
 /// Rust ignores SIGPIPE, so a closed sink is `BrokenPipe`, whichever call meets it.
 #[test]
 fn sink_that_is_closed_already() {
-    let _alone = alone();
-    let sent = pattern(100_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 100_000);
     for adaptive in [true, false] {
         for from in Wire::ALL {
             let (source, theirs) = from.pair();
@@ -182,9 +184,9 @@ fn sink_that_is_closed_already() {
 fn sink_that_is_closed_under_sigpipe() {
     const TEST: &str = "sink_that_is_closed_under_sigpipe";
     child::run(TEST, "into sockets", || {
-        let _alone = alone();
+        let _leaks = fds::no_leaks();
         raw::default_action(libc::SIGPIPE).unwrap();
-        let sent = pattern(5_000);
+        let sent = bytes(0, 5_000);
         for wire in Wire::ALL {
             let closed = || {
                 let (sink, peer) = wire.pair();
@@ -229,8 +231,8 @@ fn sink_that_is_closed_under_sigpipe() {
 /// A peer that ends its sending direction has said all; the other direction still works.
 #[test]
 fn half_close() {
-    let _alone = alone();
-    let sent = pattern(1 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 1 << 20);
     for wire in Wire::ALL {
         let (mut ours, theirs) = wire.pair();
         let (bytes, (done, finished)) = (sent.clone(), mpsc::channel());
@@ -261,8 +263,8 @@ fn half_close() {
 /// once the peer reads again.
 #[test]
 fn peer_that_stops_reading() {
-    let _alone = alone();
-    let sent = pattern(24 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 24 << 20);
     for (to, from_file) in [(Wire::Tcp, false), (Wire::Unix, false), (Wire::Tcp, true)] {
         let (mut sink, peer) = to.pair();
         sockopt::set_socket_timeout(&sink, Timeout::Send, Some(Duration::from_millis(20))).unwrap();
@@ -306,11 +308,11 @@ fn peer_that_stops_reading() {
 /// SO_RCVTIMEO expires before each piece; the same copier goes on every time.
 #[test]
 fn source_that_keeps_silent_again_and_again() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     const PIECES: usize = 12;
     for wire in Wire::ALL {
         for (adaptive, piece) in [(true, 1_000), (true, 40_000), (false, 1_000), (false, 40_000)] {
-            let sent = pattern(PIECES * piece);
+            let sent = bytes(0, PIECES * piece);
             let (ours, mut theirs) = wire.pair();
             let timeout = Some(Duration::from_millis(10));
             sockopt::set_socket_timeout(ours.as_fd(), Timeout::Recv, timeout).unwrap();
@@ -347,8 +349,8 @@ fn source_that_keeps_silent_again_and_again() {
 /// A reset that comes while bytes are in flight: delivered first, then the error.
 #[test]
 fn bytes_in_flight_survive_the_reset_of_their_source() {
-    let _alone = alone();
-    let sent = pattern(100_000);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 100_000);
     let (mut client, server) = tcp_pair();
     client.write_all(&sent).unwrap();
     let mut file = files::on_disk(b"");

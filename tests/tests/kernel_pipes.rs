@@ -10,7 +10,9 @@ use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use rustix::process::Resource;
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Mechanism, pool};
-use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
+use zc_testkit::data::{assert_joined, bytes};
+use zc_testkit::fds;
+use zc_testkit::files::{contents, position};
 use zc_testkit::skip::skip;
 use zc_testkit::wait::eventually;
 use zc_testkit::wire::{End, Wire, collect, feed};
@@ -31,7 +33,7 @@ struct Upload {
 
 impl Upload {
     fn new(wire: Wire) -> Upload {
-        let sent = pattern(LEN);
+        let sent = bytes(0, LEN);
         let (ours, theirs) = wire.pair();
         let feeder = feed(theirs, sent.clone());
         Upload { sent, source: ours.take(FAR), feeder, file: tempfile::tempfile().unwrap() }
@@ -52,7 +54,7 @@ impl Upload {
 #[test]
 fn out_of_descriptors() {
     child::run("out_of_descriptors", "child", || {
-        let _alone = alone();
+        let _leaks = fds::no_leaks();
         for wire in Wire::ALL {
             for adaptive in [true, false] {
                 let upload = Upload::new(wire);
@@ -85,7 +87,7 @@ fn next_descriptor() -> u64 {
 #[test]
 fn beyond_the_users_pipe_budget() {
     child::run("beyond_the_users_pipe_budget", "child", || {
-        let _alone = alone();
+        let _leaks = fds::no_leaks();
         let handle = std::thread::spawn(|| -> Result<(), String> {
             limits::become_ordinary_user(54_321)?;
             let hoard = hoard_pipes()?;
@@ -141,7 +143,7 @@ fn hoard_pipes() -> Result<Vec<(OwnedFd, OwnedFd)>, String> {
 /// All the pipes that the pool lends are lent, to copies in the middle of a call.
 #[test]
 fn pool_exhausted() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let go_on = Arc::new(Barrier::new(pool::MAX_IN_USE + 1));
     let mut copies = Vec::new();
     for _ in 0..pool::MAX_IN_USE {

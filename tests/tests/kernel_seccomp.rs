@@ -6,8 +6,9 @@
 use std::io::{Read, Seek, Write};
 
 use zc_std::{Copier, Mechanism, ReadSource, Report, WriteSink};
-use zc_testkit::files;
-use zc_testkit::ledger::{alone, assert_joined, contents, pattern};
+use zc_testkit::data::{assert_joined, bytes};
+use zc_testkit::fds;
+use zc_testkit::files::{self, contents};
 use zc_testkit::wire::{Wire, collect, feed};
 use zc_testkit::{child, raw};
 
@@ -30,7 +31,7 @@ fn copy(source: &mut dyn ReadSource, sink: &mut dyn WriteSink) -> Report {
 /// Every cell of the chain's table that a denied call could matter to. Returns, per copy, what it is
 /// called and its report.
 fn every_copy() -> Vec<(&'static str, Report)> {
-    let sent = pattern(LEN);
+    let sent = bytes(0, LEN);
     let wanted = &sent[..LEN - 1];
     let mut reports = Vec::new();
     for wire in Wire::ALL {
@@ -66,7 +67,7 @@ fn every_copy() -> Vec<(&'static str, Report)> {
 }
 
 fn every_copy_without_a_socket() -> Vec<(&'static str, Report)> {
-    let sent = pattern(LEN);
+    let sent = bytes(0, LEN);
     let wanted = &sent[..LEN - 1];
     let mut reports = Vec::new();
     let (mut file, mut to) = (files::on_disk(&sent), files::on_disk(b""));
@@ -92,7 +93,7 @@ const SPLICE: &[&str] = &["socket to file", "socket to socket", "pipe to file"];
 /// Denies `call`, and asserts that the copies in `affected` note it as the refusal of `mechanism`,
 /// and move nothing by it.
 fn denied(call: libc::c_long, errno: i32, mechanism: Mechanism, affected: &[&str]) {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     raw::deny(&[call], errno).unwrap();
     for (name, report) in every_copy() {
         if affected.contains(&name) {
@@ -120,9 +121,9 @@ fn one_call_denied() {
         // Without a pipe of our own; a copy from a pipe needs none. (std's own pipe is made before
         // the filter is there, which is why this one is not in `denied`.)
         run("pipe2", &|| {
-            let _alone = alone();
+            let _leaks = fds::no_leaks();
             raw::deny(&[libc::SYS_pipe2], errno).unwrap();
-            let sent = pattern(LEN);
+            let sent = bytes(0, LEN);
             for wire in Wire::ALL {
                 let (mut ours, theirs) = wire.pair();
                 let feeder = feed(theirs, sent.clone());
@@ -142,7 +143,7 @@ fn one_call_denied() {
 fn every_call_denied() {
     for (name, errno) in WAYS {
         child::run("every_call_denied", name, || {
-            let _alone = alone();
+            let _leaks = fds::no_leaks();
             let calls = [libc::SYS_splice, libc::SYS_copy_file_range, libc::SYS_sendfile];
             raw::deny(&calls, errno).unwrap();
             for (copy, report) in every_copy() {
@@ -157,7 +158,7 @@ fn every_call_denied() {
 fn calls_denied_as_if_by_the_files() {
     let (name, errno) = EACCES;
     child::run("calls_denied_as_if_by_the_files", name, || {
-        let _alone = alone();
+        let _leaks = fds::no_leaks();
         // The filter stays on this thread alone; `alone` copies something afterwards.
         let denied = || {
             let calls = [libc::SYS_splice, libc::SYS_copy_file_range, libc::SYS_sendfile];
@@ -167,7 +168,7 @@ fn calls_denied_as_if_by_the_files() {
                 assert_eq!(by_hand, LEN as u64 - 1, "{copy}: {report:?}");
             }
             // A file that may not be sent: the call is named, and the file stays where it stands.
-            let (mut file, (mut to, _peer)) = (files::on_disk(&pattern(LEN)), Wire::Tcp.pair());
+            let (mut file, (mut to, _peer)) = (files::on_disk(&bytes(0, LEN)), Wire::Tcp.pair());
             let error = Copier::new().copy(&mut file, &mut to).unwrap_err();
             assert_eq!((error.syscall(), error.raw_os_error()), (Some("sendfile"), Some(errno)));
             assert_eq!((error.moved(), file.stream_position().unwrap()), (0, 0));
@@ -192,9 +193,9 @@ fn calls_denied_as_if_by_the_files() {
 #[test]
 fn calls_for_sockets_denied() {
     let denied = |calls: &[libc::c_long], errno| {
-        let _alone = alone();
+        let _leaks = fds::no_leaks();
         for wire in Wire::ALL {
-            let sent = pattern(5000);
+            let sent = bytes(0, 5000);
             let (mut ours, theirs) = wire.pair();
             let (mut to, peer) = wire.pair();
             let (feeder, reader) = (feed(theirs, sent.clone()), collect(peer));
@@ -229,8 +230,8 @@ fn calls_for_sockets_denied() {
 fn calls_that_ask_denied() {
     for (name, errno) in WAYS.into_iter().chain([EACCES]) {
         child::run("calls_that_ask_denied", name, || {
-            let _alone = alone();
-            let sent = pattern(LEN);
+            let _leaks = fds::no_leaks();
+            let sent = bytes(0, LEN);
             let (mut ours, theirs) = Wire::Tcp.pair();
             let feeder = feed(theirs, sent.clone());
             let (mut file, mut copied) = (files::on_disk(b""), files::on_disk(b""));

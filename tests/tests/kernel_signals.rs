@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use zc_std::hook::{self, Syscall};
 use zc_std::{Copier, Report, WriteSink};
-use zc_testkit::ledger::{alone, assert_joined, contents, pattern};
+use zc_testkit::data::{assert_joined, bytes};
+use zc_testkit::fds;
+use zc_testkit::files::contents;
 use zc_testkit::raw::Storm;
 use zc_testkit::wire::{Wire, collect};
 
@@ -19,7 +21,7 @@ const PIECE: usize = 50_000;
 /// Copies under a storm, from a peer that dawdles, and asserts that calls were interrupted and that
 /// nobody could tell.
 fn storm(wire: Wire, adaptive: bool, sink: &mut dyn WriteSink) -> (Report, Vec<u8>) {
-    let sent = pattern(PIECES * PIECE);
+    let sent = bytes(0, PIECES * PIECE);
     let (ours, mut theirs) = wire.pair();
     let bytes = sent.clone();
     let feeder = std::thread::spawn(move || {
@@ -47,7 +49,7 @@ fn storm(wire: Wire, adaptive: bool, sink: &mut dyn WriteSink) -> (Report, Vec<u
 
 #[test]
 fn socket_to_file_under_a_storm() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     for wire in Wire::ALL {
         for adaptive in [true, false] {
             let mut file = tempfile::tempfile().unwrap();
@@ -59,7 +61,7 @@ fn socket_to_file_under_a_storm() {
 
 #[test]
 fn socket_to_socket_under_a_storm() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     for wire in Wire::ALL {
         for adaptive in [true, false] {
             let (mut to, peer) = wire.pair();
@@ -75,8 +77,8 @@ fn socket_to_socket_under_a_storm() {
 /// them after having moved a part.
 #[test]
 fn file_to_slow_socket_under_a_storm() {
-    let _alone = alone();
-    let sent = pattern(4 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 4 << 20);
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&sent).unwrap();
     for wire in Wire::ALL {
@@ -111,8 +113,8 @@ fn file_to_slow_socket_under_a_storm() {
 
 #[test]
 fn file_to_file_and_pipe_under_a_storm() {
-    let _alone = alone();
-    let sent = pattern(24 << 20);
+    let _leaks = fds::no_leaks();
+    let sent = bytes(0, 24 << 20);
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&sent).unwrap();
     file.rewind().unwrap();

@@ -9,8 +9,10 @@ use std::path::Path;
 
 use rustix::process::Resource;
 use zc_std::{Copier, CopyError, PageSharing};
+use zc_testkit::data::{assert_joined, bytes};
 use zc_testkit::ends::To;
-use zc_testkit::ledger::{alone, assert_joined, contents, pattern, position};
+use zc_testkit::fds;
+use zc_testkit::files::{contents, position};
 use zc_testkit::mounts::{Mount, run};
 use zc_testkit::skip::or_skip;
 use zc_testkit::wire::{Wire, feed};
@@ -47,7 +49,7 @@ fn assert_full(error: &CopyError, full: Full) {
 /// A copier fills the destination, fails again for as long as it is full, and completes the copy
 /// when `make_room` has been called.
 fn resumes(path: &Path, wire: Wire, adaptive: bool, full: Full, make_room: impl FnOnce()) {
-    let sent = pattern(UPLOAD);
+    let sent = bytes(0, UPLOAD);
     let (ours, theirs) = wire.pair();
     let feeder = feed(theirs, sent.clone());
     let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).unwrap();
@@ -80,7 +82,7 @@ fn resumes(path: &Path, wire: Wire, adaptive: bool, full: Full, make_room: impl 
 /// The plain copy hands the residue over: file, residue and what is left in the socket are all that
 /// was sent.
 fn hands_over(path: &Path, wire: Wire, full: Full) {
-    let sent = pattern(UPLOAD);
+    let sent = bytes(0, UPLOAD);
     let (ours, theirs) = wire.pair();
     let feeder = feed(theirs, sent.clone());
     let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).unwrap();
@@ -111,7 +113,7 @@ fn hands_over(path: &Path, wire: Wire, full: Full) {
 
 /// From a file there is nothing in flight, unless it was read: the source's offset tells the same.
 fn from_a_file(path: &Path, full: Full, make_room: impl FnOnce()) {
-    let sent = pattern(UPLOAD);
+    let sent = bytes(0, UPLOAD);
     let mut source = tempfile::tempfile().unwrap();
     source.write_all(&sent).unwrap();
     std::io::Seek::rewind(&mut source).unwrap();
@@ -166,13 +168,13 @@ fn full_disk(mount: Result<Mount, String>) {
 
 #[test]
 fn full_tmpfs() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     full_disk(Mount::tmpfs(8 << 10));
 }
 
 #[test]
 fn full_tmpfs_of_one_mebibyte_under_an_upload_of_four() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     for wire in Wire::ALL {
         let Some(mount) = or_skip(Mount::tmpfs(1 << 10)) else { return };
         hands_over(&mount.path("upload"), wire, DISK);
@@ -183,7 +185,7 @@ fn full_tmpfs_of_one_mebibyte_under_an_upload_of_four() {
 /// can run out of room. A read makes none.
 #[test]
 fn sparse_file_in_a_tmpfs_that_could_not_hold_it() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let mut failed = Vec::new();
     for adaptive in [true, false] {
         for to in [To::File, To::Tcp4, To::Unix, To::Pipe, To::Null] {
@@ -222,13 +224,13 @@ fn sparse_file_in_a_tmpfs_that_could_not_hold_it() {
 
 #[test]
 fn full_ext4() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     full_disk(Mount::ext4(16));
 }
 
 #[test]
 fn full_overlay_upper_is_a_full_disk_like_any() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     // An overlay of its own on a small tmpfs.
     let Some(disk) = or_skip(Mount::tmpfs(1 << 10)) else { return };
     let dirs = ["lower", "upper", "work", "merged"].map(|name| disk.path(name));
@@ -251,7 +253,7 @@ fn full_overlay_upper_is_a_full_disk_like_any() {
 /// This kernel may know no ext4 quota; a btrfs quota group answers EDQUOT all the same.
 #[test]
 fn disk_quota() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     let Some(mount) = or_skip(Mount::btrfs(256)) else { return };
     let (root, home) = (mount.root().display().to_string(), mount.path("home"));
     let at = home.display().to_string();
@@ -280,10 +282,10 @@ fn disk_quota() {
 
 #[test]
 fn dev_full() {
-    let _alone = alone();
+    let _leaks = fds::no_leaks();
     for wire in Wire::ALL {
         for adaptive in [true, false] {
-            let sent = pattern(UPLOAD);
+            let sent = bytes(0, UPLOAD);
             let (ours, theirs) = wire.pair();
             let feeder = feed(theirs, sent.clone());
             let mut full = OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -313,7 +315,7 @@ fn file_size_limit() {
     for wire in Wire::ALL {
         for adaptive in [true, false] {
             child::run(TEST, &format!("resume {wire:?} {adaptive}"), || {
-                let _alone = alone();
+                let _leaks = fds::no_leaks();
                 let dir = tempfile::tempdir().unwrap();
                 let before = limited();
                 resumes(&dir.path().join("upload"), wire, adaptive, LIMIT, || {
@@ -322,7 +324,7 @@ fn file_size_limit() {
             });
         }
         child::run(TEST, &format!("hand over {wire:?}"), || {
-            let _alone = alone();
+            let _leaks = fds::no_leaks();
             let dir = tempfile::tempdir().unwrap();
             let before = limited();
             hands_over(&dir.path().join("upload"), wire, LIMIT);
@@ -330,11 +332,11 @@ fn file_size_limit() {
         });
     }
     child::run(TEST, "from a file", || {
-        let _alone = alone();
+        let _leaks = fds::no_leaks();
         let dir = tempfile::tempdir().unwrap();
         // The source must be made before the limit is.
         let source = dir.path().join("source");
-        let sent = pattern(UPLOAD);
+        let sent = bytes(0, UPLOAD);
         fs::write(&source, &sent).unwrap();
         let before = limited();
         let (mut source, path) = (File::open(&source).unwrap(), dir.path().join("upload"));
@@ -373,14 +375,14 @@ fn file_size_limit_with_the_signal_at_its_default() {
                 limits::set_soft(Resource::Core, Some(0));
                 limits::set_soft(Resource::Fsize, Some(ROOM));
                 let (mut ours, theirs) = wire.pair();
-                let _feeder = feed(theirs, pattern(UPLOAD));
+                let _feeder = feed(theirs, bytes(0, UPLOAD));
                 let mut file = File::create(target.expect("set by the parent")).unwrap();
                 let outcome = zc_std::copy(&mut ours, &mut file);
                 panic!("it lived to see {outcome:?}");
             },
         );
         if killed {
-            let sent = pattern(UPLOAD);
+            let sent = bytes(0, UPLOAD);
             let written = fs::read(&path).unwrap();
             assert_eq!(written.len() as u64, ROOM);
             assert_joined(&sent[..written.len()], &[("the file", &written)]);

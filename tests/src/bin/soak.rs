@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use zc_std::pool;
-use zc_testkit::ledger::descriptors;
+use zc_testkit::fds::census;
 use zc_testkit::raw::trim_heap;
 use zc_testkit::soak;
 use zc_testkit::tally::Tally;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     soak::program();
     let (seconds, threads) = (option("--seconds", 600), option("--threads", 16));
     let round = Duration::from_millis(seconds * 1000 / ROUNDS);
-    let open = descriptors();
+    let open = census();
     let (mut total, mut memory, mut leaks) = (Tally::default(), Vec::new(), 0);
     println!("{seconds} s on {threads} threads, in {ROUNDS} rounds");
     println!(
@@ -41,8 +41,8 @@ fn main() -> ExitCode {
         let idle = pool::idle();
         assert_eq!(pool::in_use(), 0, "pipes on loan with no copy in progress");
         pool::clear();
-        let now = descriptors();
-        leaks += now.iter().filter(|descriptor| !open.contains(descriptor)).count();
+        let now = census();
+        leaks += now.iter().filter(|(fd, target)| open.get(fd) != Some(target)).count();
         trim_heap();
         memory.push(resident());
         println!(

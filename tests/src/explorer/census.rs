@@ -40,10 +40,3 @@ impl Census {
         (only(&now, self), only(self, &now))
     }
 }
-
-/// How many bytes wait behind the descriptor of that number.
-pub(crate) fn bytes_waiting(fd: RawFd) -> rustix::io::Result<u64> {
-    // SAFETY: it was open a moment ago, belongs to this process's idle pool, and is only asked a
-    // question; if it has been closed since, the answer is EBADF.
-    rustix::io::ioctl_fionread(unsafe { BorrowedFd::borrow_raw(fd) })
-}

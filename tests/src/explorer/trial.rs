@@ -9,13 +9,14 @@ use zc_std::hook::{Call, Record, Syscall};
 use zc_std::{Copier, CopyError, Options, Report, Side, Source, Transfer, pool};
 
 use super::audit;
-use super::census::{Census, bytes_waiting};
+use super::census::Census;
 use super::company::Books;
 use super::ends::{SinkEnd, SourceEnd, Workshop};
 use super::event_loop::EventLoop;
 use super::layers::{BoxSink, BoxSource, Meters, Seen, wrap_sink, wrap_source};
 use super::scenario::{Mode, Scenario, SinkWrap, SourceKind, SourceWrap};
 use super::{Faults, Misbehaviour};
+use crate::fds::bytes_waiting;
 use crate::forked::forked;
 
 /// A scenario, set up to be run again and again: a subject for an

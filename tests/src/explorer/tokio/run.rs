@@ -17,8 +17,9 @@ use super::scenario::{
     AHEAD, BEHIND, BYTES, Drops, EndKind, Ends, LIMITS, Scenario, Setup, SinkKind, SourceKind,
 };
 use crate::explorer::audit::would_wait;
-use crate::explorer::census::{Census, bytes_waiting};
+use crate::explorer::census::Census;
 use crate::explorer::{Faults, Misbehaviour, Rng, errno};
+use crate::fds::bytes_waiting;
 
 /// A scenario, to be run again and again: a subject for an [`Explorer`](crate::explorer::Explorer).
 ///
