@@ -6,26 +6,39 @@ use std::thread::{self, JoinHandle};
 use rustix::io::Errno;
 
 /// A thread that reads one end of something until it ends, and keeps what it read.
+///
+/// It is waited for when dropped, unless the test has already failed (it may then never end).
 #[derive(Debug)]
 #[must_use = "ask it for what it read"]
-pub struct Collector(JoinHandle<io::Result<Vec<u8>>>);
+pub struct Collector(Option<JoinHandle<io::Result<Vec<u8>>>>);
 
 impl Collector {
     /// Reads `from` to its end.
     pub fn start(mut from: impl Read + Send + 'static) -> Collector {
-        Collector(thread::spawn(move || {
+        Collector(Some(thread::spawn(move || {
             let mut all = Vec::new();
             match from.read_to_end(&mut all) {
                 // A pseudo-terminal's way of saying that nobody has the other end open any more.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => Ok(all),
                 other => other.map(|_| all),
             }
-        }))
+        })))
     }
 
     /// All that it read. Close the other end first.
     #[track_caller]
-    pub fn finish(self) -> Vec<u8> {
-        self.0.join().expect("the collector does not panic").expect("a readable end")
+    pub fn finish(mut self) -> Vec<u8> {
+        let thread = self.0.take().expect("it is waited for once");
+        thread.join().expect("the collector does not panic").expect("a readable end")
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take()
+            && !thread::panicking()
+        {
+            let _ = thread.join();
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 /// It is waited for when dropped, unless the test has already failed (it may then never end).
 #[derive(Debug)]
 #[must_use = "dropping it waits for it"]
-pub struct Feeder(Option<JoinHandle<io::Result<()>>>);
+pub struct Feeder<T = ()>(Option<JoinHandle<io::Result<T>>>);
 
 impl Feeder {
     /// Writes each of `chunks` with one `write_all`, then drops `to`.
@@ -38,9 +38,32 @@ impl Feeder {
             to.flush()
         })
     }
+}
 
+impl Feeder<usize> {
+    /// Writes `data` until all is written or a write fails, then drops `to`: for an end that goes away under
+    /// it. It finishes with how many bytes were taken.
+    pub fn until_refused(
+        mut to: impl Write + Send + 'static,
+        data: impl AsRef<[u8]> + Send + 'static,
+    ) -> Feeder<usize> {
+        Feeder::run(move || {
+            let (data, mut taken) = (data.as_ref(), 0);
+            while taken < data.len() {
+                match to.write(&data[taken..]) {
+                    Ok(n) => taken += n,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => break,
+                }
+            }
+            Ok(taken)
+        })
+    }
+}
+
+impl<T: Send + 'static> Feeder<T> {
     /// Runs `feed` on a thread of its own.
-    pub fn run(feed: impl FnOnce() -> io::Result<()> + Send + 'static) -> Feeder {
+    pub fn run(feed: impl FnOnce() -> io::Result<T> + Send + 'static) -> Feeder<T> {
         Feeder(Some(thread::spawn(feed)))
     }
 
@@ -50,19 +73,21 @@ impl Feeder {
     /// # Errors
     ///
     /// Those of its `write`.
-    pub fn finish(mut self) -> io::Result<()> {
-        self.join()
-    }
-
-    fn join(&mut self) -> io::Result<()> {
-        self.0.take().map_or(Ok(()), |thread| thread.join().expect("the feeder does not panic"))
+    pub fn finish(mut self) -> io::Result<T> {
+        joined(self.0.take().expect("it is waited for once"))
     }
 }
 
-impl Drop for Feeder {
+impl<T> Drop for Feeder<T> {
     fn drop(&mut self) {
-        if !thread::panicking() {
-            let _ = self.join();
+        if let Some(thread) = self.0.take()
+            && !thread::panicking()
+        {
+            let _ = joined(thread);
         }
     }
+}
+
+fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
+    thread.join().expect("the feeder does not panic")
 }

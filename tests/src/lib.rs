@@ -33,7 +33,6 @@ pub mod tally;
 pub mod tool;
 pub mod trace;
 pub mod wait;
-pub mod wire;
 pub mod words;
 pub mod workload;
 pub mod woven;

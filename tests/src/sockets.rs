@@ -1,11 +1,22 @@
 //! Connected stream sockets, both ends in this process.
 
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, sockopt};
+use zc_std::{AsRawPollFd, Downstream, IsStream, Sink, Source, Upstream};
+
+/// One end of a connection, as one type for a TCP one and a Unix one.
+#[derive(Debug)]
+pub enum Socket {
+    /// Of a TCP connection.
+    Tcp(TcpStream),
+    /// Of a Unix one.
+    Unix(UnixStream),
+}
 
 /// Both ends of a TCP connection over IPv4 loopback, without Nagle's delay.
 pub fn tcp_v4() -> (TcpStream, TcpStream) {
@@ -49,4 +60,53 @@ pub fn tight<S: AsFd>((a, b): (S, S)) -> (S, S) {
 pub fn reset(stream: TcpStream) {
     sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("a socket");
     drop(stream);
+}
+
+impl Read for Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.read(buf),
+            Socket::Unix(stream) => stream.read(buf),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.write(buf),
+            Socket::Unix(stream) => stream.write(buf),
+        }
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(stream) => stream.as_fd(),
+            Socket::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// As std's own types say it.
+impl IsStream for Socket {
+    fn is_socket(&self) -> bool {
+        true
+    }
+}
+
+impl Source for Socket {
+    fn upstream(&mut self) -> Upstream<'_> {
+        Upstream::fd(self.as_raw_poll_fd()).ends_for_good()
+    }
+}
+
+impl Sink for Socket {
+    fn downstream(&mut self) -> Downstream<'_> {
+        Downstream::fd(self.as_raw_poll_fd())
+    }
 }

@@ -8,7 +8,8 @@ use rustix::net::AddressFamily;
 use rustix::net::sockopt::{set_socket_send_buffer_size, socket_domain};
 use rustix::pipe::SpliceFlags;
 
-use crate::{pipes, sockets};
+use crate::pipes;
+use crate::sockets::{self, Socket};
 
 /// What kind of stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,25 @@ impl Stream {
     /// Whether it is a socket.
     pub fn is_socket(self) -> bool {
         Stream::SOCKETS.contains(&self)
+    }
+
+    /// The two ends of a new one that is a socket.
+    ///
+    /// # Panics
+    ///
+    /// If it is none.
+    pub fn sockets(self) -> (Socket, Socket) {
+        match self {
+            Stream::Tcp => {
+                let (one, other) = sockets::tcp_v4();
+                (Socket::Tcp(one), Socket::Tcp(other))
+            }
+            Stream::Unix => {
+                let (one, other) = sockets::unix();
+                (Socket::Unix(one), Socket::Unix(other))
+            }
+            Stream::Pipe | Stream::Fifo => panic!("{self:?} is no socket"),
+        }
     }
 
     /// A new one: the end to write to, and the end to read from.

@@ -6,16 +6,19 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use zc_std::hook::{self, Action, Call, Syscall};
 use zc_std::{Copier, Progress, ReadSource, WriteSink};
 
+use crate::collector::Collector;
 use crate::data::{assert_joined, bytes};
+use crate::feeder::Feeder;
 use crate::files::contents;
+use crate::pipes;
+use crate::sockets::Socket;
+use crate::streams::Stream;
 use crate::tally::{Tally, Worker, together};
-use crate::wire::{Wire, collect, feed};
 
 /// The longest copy, in bytes.
 const LONGEST: usize = 512 << 10;
@@ -135,7 +138,7 @@ pub fn one_copy(random: &mut Random, data: &[u8]) -> Tally {
     drop(sink);
     assert_joined(sent, &[("delivered", &reader.bytes()), ("the rest", &rest)]);
     if let Some(feeder) = feeder {
-        assert_eq!(feeder.join().expect("a feeder"), sent.len());
+        assert_eq!(feeder.finish().expect("a number of bytes"), sent.len());
     }
     tally
 }
@@ -199,35 +202,34 @@ fn file_with(random: &mut Random, bytes: &[u8]) -> File {
     file
 }
 
-fn wire(random: &mut Random) -> Wire {
-    // Every connection over TCP uses up a port for a minute.
-    if random.below(8) == 0 { Wire::Tcp } else { Wire::Unix }
+/// Two ends of a random connection.
+fn connection(random: &mut Random) -> (Socket, Socket) {
+    // Every one over TCP uses up a port for a minute.
+    let kind = if random.below(8) == 0 { Stream::Tcp } else { Stream::Unix };
+    kind.sockets()
 }
 
 /// A random source of `bytes`, and who sends them if somebody must.
 fn source<'a>(
     random: &mut Random,
     bytes: &'a [u8],
-) -> (Box<dyn ReadSource + 'a>, Option<JoinHandle<usize>>) {
+) -> (Box<dyn ReadSource + 'a>, Option<Feeder<usize>>) {
     match random.below(6) {
         0 => (Box::new(bytes), None),
         1 => (Box::new(file_with(random, bytes)), None),
         2 => {
-            let (reader, mut writer) = std::io::pipe().expect("a pipe");
-            let bytes = bytes.to_vec();
-            let feeder =
-                std::thread::spawn(move || writer.write_all(&bytes).map_or(0, |()| bytes.len()));
-            (Box::new(reader), Some(feeder))
+            let (reader, writer) = pipes::pipe();
+            (Box::new(reader), Some(Feeder::until_refused(writer, bytes.to_vec())))
         }
         3 => {
-            let (ours, theirs) = wire(random).pair();
+            let (ours, theirs) = connection(random);
             let capacity = 1 + random.len(100_000);
-            let feeder = feed(theirs, bytes.to_vec());
+            let feeder = Feeder::until_refused(theirs, bytes.to_vec());
             (Box::new(std::io::BufReader::with_capacity(capacity, ours)), Some(feeder))
         }
         _ => {
-            let (ours, theirs) = wire(random).pair();
-            (Box::new(ours), Some(feed(theirs, bytes.to_vec())))
+            let (ours, theirs) = connection(random);
+            (Box::new(ours), Some(Feeder::until_refused(theirs, bytes.to_vec())))
         }
     }
 }
@@ -235,7 +237,7 @@ fn source<'a>(
 /// Who knows what arrived.
 enum Arrived {
     File(File),
-    Thread(JoinHandle<Vec<u8>>),
+    Thread(Collector),
 }
 
 impl Arrived {
@@ -243,7 +245,7 @@ impl Arrived {
     fn bytes(self) -> Vec<u8> {
         match self {
             Arrived::File(file) => contents(&file),
-            Arrived::Thread(thread) => thread.join().expect("a reader"),
+            Arrived::Thread(thread) => thread.finish(),
         }
     }
 }
@@ -256,17 +258,12 @@ fn sink(random: &mut Random) -> (Box<dyn WriteSink>, Arrived) {
             (Box::new(file.try_clone().expect("a descriptor")), Arrived::File(file))
         }
         2 => {
-            let (mut reader, writer) = std::io::pipe().expect("a pipe");
-            let thread = std::thread::spawn(move || {
-                let mut bytes = Vec::new();
-                reader.read_to_end(&mut bytes).expect("a pipe that works");
-                bytes
-            });
-            (Box::new(writer), Arrived::Thread(thread))
+            let (reader, writer) = pipes::pipe();
+            (Box::new(writer), Arrived::Thread(Collector::start(reader)))
         }
         _ => {
-            let (ours, theirs) = wire(random).pair();
-            (Box::new(ours), Arrived::Thread(collect(theirs)))
+            let (ours, theirs) = connection(random);
+            (Box::new(ours), Arrived::Thread(Collector::start(theirs)))
         }
     }
 }

@@ -6,12 +6,14 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use zc_std::{Copier, Mechanism, Report};
+use zc_testkit::collector::Collector;
 use zc_testkit::data::{assert_joined, bytes};
 use zc_testkit::fds;
+use zc_testkit::feeder::Feeder;
 use zc_testkit::files::{contents, position};
 use zc_testkit::mounts::Mount;
 use zc_testkit::skip::{or_skip, skip};
-use zc_testkit::wire::{Wire, collect, feed};
+use zc_testkit::streams::Stream;
 
 const FAR: u64 = 1 << 40;
 /// No multiple of any block, and more than one pipe.
@@ -78,11 +80,11 @@ fn sockets_to_and_from_every_file_system() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, LEN);
     for mount in &Mount::writable() {
-        for wire in Wire::ALL {
+        for kind in Stream::SOCKETS {
             for adaptive in [true, false] {
-                let name = format!("{wire:?} to {}", mount.kind());
-                let (ours, theirs) = wire.pair();
-                let feeder = feed(theirs, sent.clone());
+                let name = format!("{kind:?} to {}", mount.kind());
+                let (ours, theirs) = kind.sockets();
+                let feeder = Feeder::until_refused(theirs, sent.clone());
                 let mut file = create(&mount.path("upload"));
                 let mut source = ours.take(LEN as u64 - 1);
                 let report = Copier::new().adaptive(adaptive).copy(&mut source, &mut file).unwrap();
@@ -94,18 +96,18 @@ fn sockets_to_and_from_every_file_system() {
                 let mut last = Vec::new();
                 source.into_inner().read_to_end(&mut last).unwrap();
                 assert_eq!(last, sent[LEN - 1..]);
-                feeder.join().unwrap();
+                feeder.finish().unwrap();
                 eprintln!("{name:>20}:{}", describe(&report));
 
-                let name = format!("{} to {wire:?}", mount.kind());
-                let (mut ours, theirs) = wire.pair();
-                let reader = collect(theirs);
+                let name = format!("{} to {kind:?}", mount.kind());
+                let (mut ours, theirs) = kind.sockets();
+                let reader = Collector::start(theirs);
                 file.seek(SeekFrom::Start(3)).unwrap();
                 let mut source = (&file).take(FAR);
                 let report = Copier::new().adaptive(adaptive).copy(&mut source, &mut ours).unwrap();
                 drop(ours);
                 assert_eq!(FAR - source.limit(), LEN as u64 - 4, "{name}");
-                assert_joined(&sent[3..LEN - 1], &[(&name, &reader.join().unwrap())]);
+                assert_joined(&sent[3..LEN - 1], &[(&name, &reader.finish())]);
                 assert_eq!(position(&file), LEN as u64 - 1);
                 eprintln!("{name:>20}:{}", describe(&report));
             }
@@ -126,12 +128,12 @@ fn read_only_file_systems_to_every_writable_one() {
             let name = format!("{} to {}", from.kind(), to.kind());
             copy_between(&name, &from.path("source"), &to.path("copy"), &sent);
         }
-        let (mut ours, theirs) = Wire::Tcp.pair();
-        let reader = collect(theirs);
+        let (mut ours, theirs) = Stream::Tcp.sockets();
+        let reader = Collector::start(theirs);
         let mut source = File::open(from.path("source")).unwrap();
         let report = Copier::new().copy(&mut source, &mut ours).unwrap();
         drop(ours);
-        assert_joined(&sent, &[(from.kind(), &reader.join().unwrap())]);
+        assert_joined(&sent, &[(from.kind(), &reader.finish())]);
         eprintln!("{:>20}:{}", format!("{} to Tcp", from.kind()), describe(&report));
     }
 }
@@ -170,13 +172,13 @@ fn procfs_and_sysfs_to_every_writable_file_system() {
                 assert_eq!(report.moved(), wanted.len() as u64);
             }
         }
-        for wire in Wire::ALL {
-            let (mut ours, theirs) = wire.pair();
-            let reader = collect(theirs);
+        for kind in Stream::SOCKETS {
+            let (mut ours, theirs) = kind.sockets();
+            let reader = Collector::start(theirs);
             let report = Copier::new().copy(&mut File::open(path).unwrap(), &mut ours).unwrap();
             drop(ours);
-            assert_joined(&want, &[(path, &reader.join().unwrap())]);
-            eprintln!("{path} to {wire:?}:{}", describe(&report));
+            assert_joined(&want, &[(path, &reader.finish())]);
+            eprintln!("{path} to {kind:?}:{}", describe(&report));
         }
     }
 }

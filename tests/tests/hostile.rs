@@ -13,10 +13,13 @@ use zc_std::{
     AsRawPollFd, Copier, CopyError, Downstream, Opaque, PollFd, Progress, ReadSource, Sink, Source,
     Upstream, hook, pool,
 };
+use zc_testkit::collector::Collector;
 use zc_testkit::data::{assert_joined, bytes};
 use zc_testkit::fds;
+use zc_testkit::feeder::Feeder;
 use zc_testkit::files::{contents, position};
-use zc_testkit::wire::{End, Wire, collect, feed};
+use zc_testkit::sockets::Socket;
+use zc_testkit::streams::Stream;
 
 const FAR: u64 = 1 << 40;
 
@@ -174,9 +177,9 @@ fn progress_that_panics_around_the_source() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
     for adaptive in [true, false] {
-        for wire in Wire::ALL {
-            let (mut ours, theirs) = wire.pair();
-            let feeder = feed(theirs, sent.clone());
+        for kind in Stream::SOCKETS {
+            let (mut ours, theirs) = kind.sockets();
+            let feeder = Feeder::until_refused(theirs, sent.clone());
             let mut to = file();
             let mut copier = Copier::new().adaptive(adaptive);
             let taken = {
@@ -194,7 +197,7 @@ fn progress_that_panics_around_the_source() {
             let report = copier.copy(&mut ours, &mut to).unwrap();
             assert_eq!(position(&to), sent.len() as u64, "{report:?}");
             assert_joined(&sent, &[("the file", &contents(&to))]);
-            feeder.join().unwrap();
+            feeder.finish().unwrap();
             fds::assert_pool_is_clean();
         }
     }
@@ -230,8 +233,8 @@ fn progress_that_panics_over_a_buffer() {
 fn progress_that_panics_with_bytes_in_flight() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
-    let (mut ours, theirs) = Wire::Unix.pair();
-    let feeder = feed(theirs, sent.clone());
+    let (mut ours, theirs) = Stream::Unix.sockets();
+    let feeder = Feeder::until_refused(theirs, sent.clone());
     // Full but for a little, so that a splice delivers a part.
     let (sink, peer) = UnixStream::pair().unwrap();
     sink.set_nonblocking(true).unwrap();
@@ -250,7 +253,7 @@ fn progress_that_panics_with_bytes_in_flight() {
     fds::assert_pool_is_clean();
     drop(source);
     drop((ours, sink, peer));
-    feeder.join().unwrap();
+    feeder.finish().unwrap();
 }
 
 #[test]
@@ -258,9 +261,9 @@ fn progress_that_panics_around_the_sink() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
     for adaptive in [true, false] {
-        for wire in Wire::ALL {
-            let (ours, theirs) = wire.pair();
-            let feeder = feed(theirs, sent.clone());
+        for kind in Stream::SOCKETS {
+            let (ours, theirs) = kind.sockets();
+            let feeder = Feeder::until_refused(theirs, sent.clone());
             let mut source = ours.take(FAR);
             let mut told = 0;
             let to = file();
@@ -279,7 +282,7 @@ fn progress_that_panics_around_the_sink() {
             copier.copy(&mut source, &mut &to).unwrap();
             assert_eq!(FAR - source.limit(), sent.len() as u64);
             assert_joined(&sent, &[("the file", &contents(&to))]);
-            feeder.join().unwrap();
+            feeder.finish().unwrap();
             fds::assert_pool_is_clean();
         }
     }
@@ -401,7 +404,7 @@ fn source_whose_buffer_changes_when_looked_at() {
     let (mut seen, mut failed) = (0, 0);
     for period in 1..=7 {
         let (client, stream) = UnixStream::pair().unwrap();
-        let feeder = feed(End::Unix(client), sent.clone());
+        let feeder = Feeder::until_refused(Socket::Unix(client), sent.clone());
         let mut to = file();
         // The check finds it out, or the ghosts are taken for the bytes that they claim to be. It
         // ends, either way.
@@ -436,7 +439,7 @@ fn source_whose_buffer_changes_when_looked_at() {
         let mut rest = Vec::new();
         (&stream).read_to_end(&mut rest).unwrap();
         assert_joined(&sent[streamed..], &[("residue", &residue), ("rest", &rest)]);
-        feeder.join().unwrap();
+        feeder.finish().unwrap();
     }
     assert!(seen > 0 && failed > 0, "{seen} ghosts, {failed} failures");
 }
@@ -447,8 +450,8 @@ fn sink_that_reports_more_than_it_was_given() {
     let sent = bytes(0, 100_000);
     for excess in [1, usize::MAX / 2] {
         for adaptive in [true, false] {
-            let (ours, theirs) = Wire::Tcp.pair();
-            let feeder = feed(theirs, sent.clone());
+            let (ours, theirs) = Stream::Tcp.sockets();
+            let feeder = Feeder::until_refused(theirs, sent.clone());
             let mut source = ours.take(FAR);
             let mut sink = Writes(|buf: &[u8]| Ok(buf.len().saturating_add(excess)));
             let mut copier = Copier::new().adaptive(adaptive);
@@ -459,7 +462,7 @@ fn sink_that_reports_more_than_it_was_given() {
             let mut rest = Vec::new();
             source.read_to_end(&mut rest).unwrap();
             assert_joined(&sent, &[("residue", &residue), ("rest", &rest)]);
-            feeder.join().unwrap();
+            feeder.finish().unwrap();
         }
     }
 }
@@ -492,8 +495,8 @@ fn sink_that_panics() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 100_000);
     for adaptive in [true, false] {
-        let (ours, theirs) = Wire::Unix.pair();
-        let feeder = feed(theirs, sent.clone());
+        let (ours, theirs) = Stream::Unix.sockets();
+        let feeder = Feeder::until_refused(theirs, sent.clone());
         let mut source = ours.take(FAR);
         let mut copier = Copier::new().adaptive(adaptive);
         let mut sink = Writes(|_: &[u8]| panic!("writing panics"));
@@ -506,7 +509,7 @@ fn sink_that_panics() {
         let mut rest = Vec::new();
         source.read_to_end(&mut rest).unwrap();
         assert_joined(&sent, &[("residue", &residue), ("rest", &rest)]);
-        feeder.join().unwrap();
+        feeder.finish().unwrap();
     }
 }
 
@@ -579,12 +582,12 @@ fn source_that_changes_its_descriptor() {
         let (client, stream) = UnixStream::pair().unwrap();
         (&client).write_all(&sent).unwrap();
         drop(client);
-        let (mut to, peer) = Wire::Unix.pair();
-        let reader = collect(peer);
+        let (mut to, peer) = Stream::Unix.sockets();
+        let reader = Collector::start(peer);
         let mut copier = Copier::new().adaptive(adaptive);
         let outcome = copier.copy(&mut Fickle(&files, &stream, 0), &mut to);
         drop(to);
-        let arrived = reader.join().unwrap();
+        let arrived = reader.finish();
         // Which bytes come is the source's own doing. That they are counted right is ours.
         let moved = copier.report().moved();
         assert_eq!(arrived.len() as u64, moved, "{outcome:?}");
@@ -624,8 +627,8 @@ fn sink_that_changes_its_descriptor() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
     for adaptive in [true, false] {
-        let (ours, theirs) = Wire::Tcp.pair();
-        let feeder = feed(theirs, sent.clone());
+        let (ours, theirs) = Stream::Tcp.sockets();
+        let feeder = Feeder::until_refused(theirs, sent.clone());
         let mut source = ours.take(FAR);
         let files = [file(), file()];
         let recorder = hook::record();
@@ -646,7 +649,7 @@ fn sink_that_changes_its_descriptor() {
             }
         }
         assert_joined(&sent, &[("both files", &joined)]);
-        feeder.join().unwrap();
+        feeder.finish().unwrap();
     }
 }
 
@@ -673,7 +676,7 @@ fn source_that_lies_about_its_limit() {
         [|taken| taken + 1, |_| 10, |taken| 30_000_u64.saturating_sub(2 * taken), |_| u64::MAX];
     for limit in limits {
         let (client, stream) = UnixStream::pair().unwrap();
-        let feeder = feed(End::Unix(client), sent.clone());
+        let feeder = Feeder::until_refused(Socket::Unix(client), sent.clone());
         let mut source = Limits(&stream, limit, 0).take(FAR);
         let mut to = file();
         let report = Copier::new().adaptive(false).copy(&mut source, &mut to).unwrap();
@@ -684,7 +687,7 @@ fn source_that_lies_about_its_limit() {
         (&stream).read_to_end(&mut rest).unwrap();
         assert_joined(&sent, &[("the file", &contents(&to)), ("the rest", &rest)]);
         assert_eq!(moved + rest.len(), sent.len());
-        feeder.join().unwrap();
+        feeder.finish().unwrap();
     }
 }
 

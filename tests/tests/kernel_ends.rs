@@ -9,9 +9,11 @@ use zc_std::hook::{self, Syscall};
 use zc_std::{Copier, CopyError, Fd, Mechanism};
 use zc_testkit::data::{assert_joined, bytes};
 use zc_testkit::fds;
+use zc_testkit::feeder::Feeder;
 use zc_testkit::files::{self, contents, position};
 use zc_testkit::skip::skip;
-use zc_testkit::wire::{End, Wire, feed};
+use zc_testkit::sockets::Socket;
+use zc_testkit::streams::Stream;
 
 const EBADF: i32 = 9;
 const EISDIR: i32 = 21;
@@ -29,9 +31,9 @@ fn destination_opened_read_only() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 300_000);
     for adaptive in [true, false] {
-        for wire in Wire::ALL {
-            let (ours, theirs) = wire.pair();
-            let feeder = feed(theirs, sent.clone());
+        for kind in Stream::SOCKETS {
+            let (ours, theirs) = kind.sockets();
+            let feeder = Feeder::until_refused(theirs, sent.clone());
             let kept = files::on_disk(b"as it was");
             let mut file = reopened(&kept, OpenOptions::new().read(true));
             let mut source = ours.take(FAR);
@@ -45,7 +47,7 @@ fn destination_opened_read_only() {
             source.read_to_end(&mut rest).unwrap();
             assert_joined(&sent, &[("the residue", &residue), ("the rest", &rest)]);
             assert_eq!(contents(&kept), b"as it was");
-            feeder.join().unwrap();
+            feeder.finish().unwrap();
         }
     }
     // From a file; the plain call hands the residue over.
@@ -68,7 +70,7 @@ fn source_opened_write_only() {
     let kept = files::on_disk(&bytes(0, 100_000));
     let wrong = reopened(&kept, OpenOptions::new().write(true));
     let mut to = files::on_disk(b"");
-    let (mut socket, peer) = Wire::Unix.pair();
+    let (mut socket, peer) = Stream::Unix.sockets();
     for limit in [FAR, 100] {
         let mut limited = (&wrong).take(limit);
         let sinks: [&mut dyn zc_std::WriteSink; 2] = [&mut to, &mut socket];
@@ -92,10 +94,10 @@ fn source_opened_write_only() {
 fn destination_in_append_mode() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 3 << 20);
-    for wire in Wire::ALL {
+    for kind in Stream::SOCKETS {
         for adaptive in [true, false] {
-            let (ours, theirs) = wire.pair();
-            let feeder = feed(theirs, sent.clone());
+            let (ours, theirs) = kind.sockets();
+            let feeder = Feeder::until_refused(theirs, sent.clone());
             let kept = files::on_disk(b"before ");
             let mut file = reopened(&kept, OpenOptions::new().append(true));
             let mut source = ours.take(2 << 20);
@@ -117,7 +119,7 @@ fn destination_in_append_mode() {
             let mut rest = Vec::new();
             source.into_inner().read_to_end(&mut rest).unwrap();
             assert_joined(&sent[2 << 20..], &[("the rest", &rest)]);
-            feeder.join().unwrap();
+            feeder.finish().unwrap();
         }
     }
     let source = files::on_disk(&sent);
@@ -135,9 +137,9 @@ fn destination_in_append_mode() {
 fn destination_turned_to_append_mode() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
-    for wire in Wire::ALL {
-        let (ours, theirs) = wire.pair();
-        let feeder = feed(theirs, sent.clone());
+    for kind in Stream::SOCKETS {
+        let (ours, theirs) = kind.sockets();
+        let feeder = Feeder::until_refused(theirs, sent.clone());
         let kept = files::on_disk(b"before ");
         let mut file = reopened(&kept, OpenOptions::new().append(true));
         rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty()).unwrap();
@@ -162,7 +164,7 @@ fn destination_turned_to_append_mode() {
         assert!(refused.iter().all(|call| call.result == Err(EINVAL)), "{refused:?}");
         let parts: [(&str, &[u8]); 2] = [("what was there", b"before "), ("what was sent", &sent)];
         assert_joined(&contents(&kept), &parts);
-        feeder.join().unwrap();
+        feeder.finish().unwrap();
     }
 }
 
@@ -173,8 +175,8 @@ fn destination_without_splice_support() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
     for path in ["/dev/zero", "/dev/full", "/dev/random"] {
-        let (ours, theirs) = Wire::Tcp.pair();
-        let feeder = feed(theirs, sent.clone());
+        let (ours, theirs) = Stream::Tcp.sockets();
+        let feeder = Feeder::until_refused(theirs, sent.clone());
         let mut device = OpenOptions::new().write(true).open(path).unwrap();
         let mut source = ours.take(FAR);
         let mut copier = Copier::new().adaptive(false);
@@ -184,7 +186,7 @@ fn destination_without_splice_support() {
         assert_eq!(moved + copier.in_flight() as u64, FAR - source.limit(), "{path}");
         assert!(!copier.report().tried(Mechanism::Splice), "{path}");
         drop(source);
-        feeder.join().unwrap();
+        feeder.finish().unwrap();
     }
     let path = "/proc/self/comm";
     let (mut client, stream) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -233,7 +235,7 @@ fn a_mere_place_as_source_and_destination() {
     assert_eq!((error.raw_os_error(), error.syscall()), (Some(EBADF), Some("read")));
 
     let mut sink = Fd::new(place()).unwrap();
-    let (ours, mut theirs) = Wire::Tcp.pair();
+    let (ours, mut theirs) = Stream::Tcp.sockets();
     theirs.write_all(b"hello").unwrap();
     let mut source = ours.take(FAR);
     let mut copier = Copier::new();
@@ -257,8 +259,8 @@ fn destination_sealed_against_growing() {
     rustix::fs::fcntl_add_seals(file.as_fd(), rustix::fs::SealFlags::GROW).unwrap();
 
     let sent = bytes(0, 3 << 20);
-    let (ours, theirs) = Wire::Tcp.pair();
-    let feeder = feed(theirs, sent.clone());
+    let (ours, theirs) = Stream::Tcp.sockets();
+    let feeder = Feeder::until_refused(theirs, sent.clone());
     let mut source = ours.take(FAR);
     let mut copier = Copier::new();
     let error = copier.copy(&mut source, &mut file).unwrap_err();
@@ -275,7 +277,7 @@ fn destination_sealed_against_growing() {
         &sent,
         &[("the file", &whole[..written]), ("the residue", &residue), ("the rest", &rest)],
     );
-    feeder.join().unwrap();
+    feeder.finish().unwrap();
 }
 
 /// Both ends of a copy at one end of one connection: what comes in goes back out.
@@ -283,8 +285,8 @@ fn destination_sealed_against_growing() {
 fn a_socket_into_itself_is_an_echo() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 100_000);
-    let (ours, mut theirs) = Wire::Tcp.pair();
-    let End::Tcp(stream) = ours else { unreachable!() };
+    let (ours, mut theirs) = Stream::Tcp.sockets();
+    let Socket::Tcp(stream) = ours else { unreachable!() };
     theirs.write_all(&sent).unwrap();
     let mut limited = (&stream).take(sent.len() as u64);
     let report = Copier::new().copy(&mut limited, &mut &stream).unwrap();

@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, CopyError, Mechanism, ReadFrom};
+use zc_testkit::collector::Collector;
 use zc_testkit::data::{assert_joined, bytes};
 use zc_testkit::fds;
+use zc_testkit::feeder::Feeder;
 use zc_testkit::files::{self, contents, position};
 use zc_testkit::mounts::Mount;
 use zc_testkit::skip::{or_skip, skip};
-use zc_testkit::wire::{Wire, collect, feed};
+use zc_testkit::streams::Stream;
 
 const FAR: u64 = 1 << 40;
 const GIB: u64 = 1 << 30;
@@ -51,19 +53,19 @@ fn before_call(nth: usize, piece: usize, act: impl Fn() + 'static) -> hook::Guar
 }
 
 /// Copies into a socket of that kind, or else into a file: how many bytes moved, and what arrived.
-fn copied(source: &mut Take<&File>, to: Option<Wire>, adaptive: bool) -> (u64, Vec<u8>) {
+fn copied(source: &mut Take<&File>, to: Option<Stream>, adaptive: bool) -> (u64, Vec<u8>) {
     let mut copier = Copier::new().adaptive(adaptive);
-    let Some(wire) = to else {
+    let Some(kind) = to else {
         let mut to = files::on_disk(b"");
         let moved = copier.copy(source, &mut to).unwrap().moved();
         assert_eq!(position(&to), moved);
         return (moved, contents(&to));
     };
-    let (mut to, peer) = wire.pair();
-    let reader = collect(peer);
+    let (mut to, peer) = kind.sockets();
+    let reader = Collector::start(peer);
     let moved = copier.copy(source, &mut to).unwrap().moved();
     drop(to);
-    (moved, reader.join().unwrap())
+    (moved, reader.finish())
 }
 
 #[test]
@@ -76,8 +78,8 @@ fn source_truncated_while_copied() {
         // 8 calls of 64 KiB; then half of what they moved is all that the file still has.
         let guard = before_call(9, 64 << 10, move || handle.set_len(256 << 10).unwrap());
         let mut limited = (&source).take(FAR);
-        let wire = to_socket.then_some(Wire::Tcp);
-        let (moved, arrived) = copied(&mut limited, wire, adaptive);
+        let kind = to_socket.then_some(Stream::Tcp);
+        let (moved, arrived) = copied(&mut limited, kind, adaptive);
         drop(guard);
         assert_eq!((FAR - limited.limit(), position(&source)), (moved, moved));
         // Into a socket goes what it has room for, which may be less at a time.
@@ -104,8 +106,8 @@ fn source_growing_while_copied() {
             handle.write_all_at(&tail, 512 << 10).unwrap();
         });
         let mut limited = (&source).take(FAR);
-        let wire = to_socket.then_some(Wire::Unix);
-        let (moved, arrived) = copied(&mut limited, wire, adaptive);
+        let kind = to_socket.then_some(Stream::Unix);
+        let (moved, arrived) = copied(&mut limited, kind, adaptive);
         drop(guard);
         assert_eq!((moved, FAR - limited.limit(), position(&source)), (1 << 20, moved, moved));
         assert_joined(&sent, &[("the copy", &arrived)]);
@@ -256,12 +258,12 @@ fn sparse_files() {
     assert_joined(&want, &[("the copy", &contents(&to))]);
 
     (&source).rewind().unwrap();
-    let (mut socket, peer) = Wire::Unix.pair();
-    let reader = collect(peer);
+    let (mut socket, peer) = Stream::Unix.sockets();
+    let reader = Collector::start(peer);
     let report = Copier::new().copy(&mut &source, &mut socket).unwrap();
     drop(socket);
     assert_eq!(report.moved(), len);
-    assert_joined(&want, &[("what arrived", &reader.join().unwrap())]);
+    assert_joined(&want, &[("what arrived", &reader.finish())]);
 }
 
 /// Across the 4 GiB line, which is where 32 bits end, in source and destination, by each mechanism.
@@ -287,17 +289,17 @@ fn across_four_gibibytes() {
         assert_joined(&sent, &[("the copy", &copied)]);
         assert!(to.metadata().unwrap().blocks() < 16384, "the file before it is a hole still");
     }
-    for wire in Wire::ALL {
-        let (mut socket, peer) = wire.pair();
-        let reader = collect(peer);
+    for kind in Stream::SOCKETS {
+        let (mut socket, peer) = kind.sockets();
+        let reader = Collector::start(peer);
         (&source).seek(SeekFrom::Start(line)).unwrap();
         let report = Copier::new().copy(&mut &source, &mut socket).unwrap();
         drop(socket);
         assert_eq!((report.moved(), report.mechanism()), (2 << 20, Some(Mechanism::Sendfile)));
-        assert_joined(&sent, &[("what arrived", &reader.join().unwrap())]);
+        assert_joined(&sent, &[("what arrived", &reader.finish())]);
 
-        let (mut socket, theirs) = wire.pair();
-        let feeder = feed(theirs, sent.clone());
+        let (mut socket, theirs) = kind.sockets();
+        let feeder = Feeder::until_refused(theirs, sent.clone());
         let mut to = files::on_disk(b"");
         to.seek(SeekFrom::Start(line)).unwrap();
         let report = Copier::new().adaptive(false).copy(&mut socket, &mut to).unwrap();
@@ -305,7 +307,7 @@ fn across_four_gibibytes() {
         let mut copied = vec![0; 2 << 20];
         to.read_exact_at(&mut copied, line).unwrap();
         assert_joined(&sent, &[("the file", &copied)]);
-        feeder.join().unwrap();
+        feeder.finish().unwrap();
     }
 }
 
@@ -340,11 +342,11 @@ fn destination_near_the_largest_offset() {
             skip(&format!("{name}: no position is too high to be taken"));
             continue;
         };
-        for wire in Wire::ALL {
+        for kind in Stream::SOCKETS {
             for adaptive in [true, false] {
                 (&file).seek(SeekFrom::Start(highest)).unwrap();
-                let (ours, theirs) = wire.pair();
-                let feeder = feed(theirs, sent.clone());
+                let (ours, theirs) = kind.sockets();
+                let feeder = Feeder::until_refused(theirs, sent.clone());
                 let mut source = ours.take(FAR);
                 let mut copier = Copier::new().adaptive(adaptive);
                 let error = copier.copy(&mut source, &mut &file).unwrap_err();
@@ -359,7 +361,7 @@ fn destination_near_the_largest_offset() {
                 let mut written = vec![0; moved];
                 file.read_exact_at(&mut written, highest).unwrap();
                 assert_joined(&sent, &[("written", &written), ("handed back", &residue)]);
-                feeder.join().unwrap();
+                feeder.finish().unwrap();
                 file.set_len(0).unwrap();
             }
         }
@@ -439,14 +441,14 @@ fn limits_beyond_all_offsets() {
         assert_eq!((report.moved(), limit - limited.limit()), (100_000, 100_000));
         assert_joined(&sent, &[("the copy", &contents(&to))]);
 
-        let (ours, theirs) = Wire::Tcp.pair();
-        let feeder = feed(theirs, sent.clone());
+        let (ours, theirs) = Stream::Tcp.sockets();
+        let feeder = Feeder::until_refused(theirs, sent.clone());
         let mut limited = ours.take(limit);
         let mut to = files::on_disk(b"");
         let report = Copier::new().adaptive(false).copy(&mut limited, &mut to).unwrap();
         assert_eq!((report.moved(), limit - limited.limit()), (100_000, 100_000));
         assert_joined(&sent, &[("the file", &contents(&to))]);
-        feeder.join().unwrap();
+        feeder.finish().unwrap();
     }
 }
 

@@ -9,11 +9,15 @@ use std::time::Duration;
 use rustix::net::sockopt::{self, Timeout};
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, CopyError, Mechanism, Opaque};
+use zc_testkit::collector::Collector;
 use zc_testkit::data::{assert_joined, bytes};
 use zc_testkit::fds;
+use zc_testkit::feeder::Feeder;
 use zc_testkit::files::{contents, position};
+use zc_testkit::sockets;
+use zc_testkit::sockets::Socket;
 use zc_testkit::sockets::reset;
-use zc_testkit::wire::{End, Wire, collect, feed, tcp_pair};
+use zc_testkit::streams::Stream;
 use zc_testkit::{child, files, raw};
 
 const EAGAIN: i32 = 11;
@@ -28,7 +32,7 @@ fn source_that_resets_in_mid_transfer() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 8 << 20);
     for adaptive in [true, false] {
-        let (mut client, server) = tcp_pair();
+        let (mut client, server) = sockets::tcp_v4();
         let bytes = sent.clone();
         let feeder = std::thread::spawn(move || {
             client.write_all(&bytes).unwrap();
@@ -55,7 +59,7 @@ fn source_that_resets_in_mid_transfer() {
 fn source_that_resets_at_once() {
     let _leaks = fds::no_leaks();
     for adaptive in [true, false] {
-        let (client, mut server) = tcp_pair();
+        let (client, mut server) = sockets::tcp_v4();
         reset(client);
         let error = Copier::new().adaptive(adaptive).copy(&mut server, &mut files::on_disk(b""));
         let error = error.unwrap_err();
@@ -70,15 +74,15 @@ fn sink_that_goes_away_in_mid_transfer() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 16 << 20);
     for adaptive in [true, false] {
-        for from in Wire::ALL {
-            for to in Wire::ALL {
-                let (source, theirs) = from.pair();
-                let feeder = feed(theirs, sent.clone());
-                let (mut sink, mut peer) = to.pair();
+        for from in Stream::SOCKETS {
+            for to in Stream::SOCKETS {
+                let (source, theirs) = from.sockets();
+                let feeder = Feeder::until_refused(theirs, sent.clone());
+                let (mut sink, mut peer) = to.sockets();
                 let reader = std::thread::spawn(move || {
                     let mut first = vec![0; 1 << 20];
                     peer.read_exact(&mut first).unwrap();
-                    if let End::Tcp(stream) = peer {
+                    if let Socket::Tcp(stream) = peer {
                         reset(stream);
                     }
                     first
@@ -103,7 +107,7 @@ fn sink_that_goes_away_in_mid_transfer() {
                 let parts: [(&str, &[u8]); 3] =
                     [("taken by the sink", &sent[..moved]), ("residue", &residue), ("rest", &rest)];
                 assert_joined(&sent, &parts);
-                feeder.join().unwrap();
+                feeder.finish().unwrap();
             }
         }
     }
@@ -114,13 +118,13 @@ fn sink_that_goes_away_in_mid_transfer() {
 fn sink_that_goes_away_under_sendfile() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 16 << 20);
-    for to in Wire::ALL {
+    for to in Stream::SOCKETS {
         let source = files::on_disk(&sent);
-        let (mut sink, mut peer) = to.pair();
+        let (mut sink, mut peer) = to.sockets();
         let reader = std::thread::spawn(move || {
             let mut first = vec![0; 1 << 20];
             peer.read_exact(&mut first).unwrap();
-            if let End::Tcp(stream) = peer {
+            if let Socket::Tcp(stream) = peer {
                 reset(stream);
             }
         });
@@ -144,10 +148,10 @@ fn sink_that_is_closed_already() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 100_000);
     for adaptive in [true, false] {
-        for from in Wire::ALL {
-            let (source, theirs) = from.pair();
-            let feeder = feed(theirs, sent.clone());
-            let (mut sink, peer) = Wire::Unix.pair();
+        for from in Stream::SOCKETS {
+            let (source, theirs) = from.sockets();
+            let feeder = Feeder::until_refused(theirs, sent.clone());
+            let (mut sink, peer) = Stream::Unix.sockets();
             drop(peer);
             let mut source = source.take(FAR);
             let mut copier = Copier::new().adaptive(adaptive);
@@ -159,12 +163,12 @@ fn sink_that_is_closed_already() {
             let mut rest = Vec::new();
             source.read_to_end(&mut rest).unwrap();
             assert_joined(&sent, &[("residue", &residue), ("rest", &rest)]);
-            feeder.join().unwrap();
+            feeder.finish().unwrap();
         }
         let (reader, mut writer) = std::io::pipe().unwrap();
         drop(reader);
-        let (source, theirs) = Wire::Tcp.pair();
-        let feeder = feed(theirs, sent.clone());
+        let (source, theirs) = Stream::Tcp.sockets();
+        let feeder = Feeder::until_refused(theirs, sent.clone());
         let mut source = source.take(FAR);
         let mut copier = Copier::new().adaptive(adaptive);
         let error = copier.copy(&mut source, &mut writer).unwrap_err();
@@ -174,7 +178,7 @@ fn sink_that_is_closed_already() {
         let mut rest = Vec::new();
         source.read_to_end(&mut rest).unwrap();
         assert_joined(&sent, &[("residue", &residue), ("rest", &rest)]);
-        feeder.join().unwrap();
+        feeder.finish().unwrap();
     }
 }
 
@@ -187,12 +191,12 @@ fn sink_that_is_closed_under_sigpipe() {
         let _leaks = fds::no_leaks();
         raw::default_action(libc::SIGPIPE).unwrap();
         let sent = bytes(0, 5_000);
-        for wire in Wire::ALL {
+        for kind in Stream::SOCKETS {
             let closed = || {
-                let (sink, peer) = wire.pair();
+                let (sink, peer) = kind.sockets();
                 match &sink {
-                    End::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
-                    End::Unix(_) => drop(peer),
+                    Socket::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+                    Socket::Unix(_) => drop(peer),
                 }
                 sink
             };
@@ -233,15 +237,15 @@ fn sink_that_is_closed_under_sigpipe() {
 fn half_close() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
-    for wire in Wire::ALL {
-        let (mut ours, theirs) = wire.pair();
+    for kind in Stream::SOCKETS {
+        let (mut ours, theirs) = kind.sockets();
         let (bytes, (done, finished)) = (sent.clone(), mpsc::channel());
         let peer = std::thread::spawn(move || {
             let mut theirs = theirs;
             theirs.write_all(&bytes).unwrap();
             match &theirs {
-                End::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
-                End::Unix(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+                Socket::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+                Socket::Unix(stream) => stream.shutdown(Shutdown::Write).unwrap(),
             }
             finished.recv().unwrap();
             let mut answer = Vec::new();
@@ -265,16 +269,16 @@ fn half_close() {
 fn peer_that_stops_reading() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 24 << 20);
-    for (to, from_file) in [(Wire::Tcp, false), (Wire::Unix, false), (Wire::Tcp, true)] {
-        let (mut sink, peer) = to.pair();
+    for (to, from_file) in [(Stream::Tcp, false), (Stream::Unix, false), (Stream::Tcp, true)] {
+        let (mut sink, peer) = to.sockets();
         sockopt::set_socket_timeout(&sink, Timeout::Send, Some(Duration::from_millis(20))).unwrap();
         let file = files::on_disk(&sent);
         let mut feeder = None;
         let mut source = if from_file {
             Box::new(&file) as Box<dyn zc_std::ReadSource + '_>
         } else {
-            let (ours, theirs) = Wire::Tcp.pair();
-            feeder = Some(feed(theirs, sent.clone()));
+            let (ours, theirs) = Stream::Tcp.sockets();
+            feeder = Some(Feeder::until_refused(theirs, sent.clone()));
             Box::new(ours)
         }
         .take(FAR);
@@ -291,16 +295,16 @@ fn peer_that_stops_reading() {
             assert!(matches!(call, Some("splice" | "write" | "sendfile")), "{error}");
             waits += 1;
             if waits == 3 {
-                reader = peer.take().map(collect);
+                reader = peer.take().map(Collector::start);
             }
         }
         assert!(waits >= 3);
         assert_eq!((moved, FAR - source.limit()), (sent.len() as u64, sent.len() as u64));
         drop(sink);
-        assert_joined(&sent, &[("what arrived", &reader.unwrap().join().unwrap())]);
+        assert_joined(&sent, &[("what arrived", &reader.unwrap().finish())]);
         if let Some(feeder) = feeder {
             drop(source);
-            assert_eq!(feeder.join().unwrap(), sent.len());
+            assert_eq!(feeder.finish().unwrap(), sent.len());
         }
     }
 }
@@ -310,10 +314,10 @@ fn peer_that_stops_reading() {
 fn source_that_keeps_silent_again_and_again() {
     let _leaks = fds::no_leaks();
     const PIECES: usize = 12;
-    for wire in Wire::ALL {
+    for kind in Stream::SOCKETS {
         for (adaptive, piece) in [(true, 1_000), (true, 40_000), (false, 1_000), (false, 40_000)] {
             let sent = bytes(0, PIECES * piece);
-            let (ours, mut theirs) = wire.pair();
+            let (ours, mut theirs) = kind.sockets();
             let timeout = Some(Duration::from_millis(10));
             sockopt::set_socket_timeout(ours.as_fd(), Timeout::Recv, timeout).unwrap();
             let mut source = ours.take(FAR);
@@ -351,7 +355,7 @@ fn source_that_keeps_silent_again_and_again() {
 fn bytes_in_flight_survive_the_reset_of_their_source() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 100_000);
-    let (mut client, server) = tcp_pair();
+    let (mut client, server) = sockets::tcp_v4();
     client.write_all(&sent).unwrap();
     let mut file = files::on_disk(b"");
     let mut source = server.take(FAR);

@@ -10,12 +10,15 @@ use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use rustix::process::Resource;
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Mechanism, pool};
+use zc_testkit::collector::Collector;
 use zc_testkit::data::{assert_joined, bytes};
 use zc_testkit::fds;
+use zc_testkit::feeder::Feeder;
 use zc_testkit::files::{contents, position};
 use zc_testkit::skip::skip;
+use zc_testkit::sockets::Socket;
+use zc_testkit::streams::Stream;
 use zc_testkit::wait::eventually;
-use zc_testkit::wire::{End, Wire, collect, feed};
 use zc_testkit::{child, files, limits};
 
 const EMFILE: i32 = 24;
@@ -26,16 +29,16 @@ const FAR: u64 = 1 << 40;
 /// What a copy needs, made before descriptors run out.
 struct Upload {
     sent: Vec<u8>,
-    source: std::io::Take<End>,
-    feeder: std::thread::JoinHandle<usize>,
+    source: std::io::Take<Socket>,
+    feeder: Feeder<usize>,
     file: File,
 }
 
 impl Upload {
-    fn new(wire: Wire) -> Upload {
+    fn new(kind: Stream) -> Upload {
         let sent = bytes(0, LEN);
-        let (ours, theirs) = wire.pair();
-        let feeder = feed(theirs, sent.clone());
+        let (ours, theirs) = kind.sockets();
+        let feeder = Feeder::until_refused(theirs, sent.clone());
         Upload { sent, source: ours.take(FAR), feeder, file: tempfile::tempfile().unwrap() }
     }
 
@@ -46,7 +49,7 @@ impl Upload {
         assert_eq!((report.moved(), FAR - self.source.limit()), (LEN as u64, LEN as u64));
         assert_eq!(position(&self.file), LEN as u64);
         assert_joined(&self.sent, &[("the file", &contents(&self.file))]);
-        self.feeder.join().unwrap();
+        self.feeder.finish().unwrap();
         report
     }
 }
@@ -55,9 +58,9 @@ impl Upload {
 fn out_of_descriptors() {
     child::run("out_of_descriptors", "child", || {
         let _leaks = fds::no_leaks();
-        for wire in Wire::ALL {
+        for kind in Stream::SOCKETS {
             for adaptive in [true, false] {
-                let upload = Upload::new(wire);
+                let upload = Upload::new(kind);
                 // One may become free when the feeder is done: a pipe needs two.
                 let before = limits::set_soft(Resource::Nofile, Some(next_descriptor()));
                 let report = upload.copy(adaptive);
@@ -68,7 +71,7 @@ fn out_of_descriptors() {
                 assert_eq!((pool::in_use(), pool::idle()), (0, 0));
                 limits::set_soft(Resource::Nofile, before);
                 pool::clear(); // or the next few copies would not ask again
-                let report = Upload::new(wire).copy(false);
+                let report = Upload::new(kind).copy(false);
                 assert_eq!(report.mechanism(), Some(Mechanism::Splice), "it was only for then");
                 pool::clear();
             }
@@ -91,25 +94,25 @@ fn beyond_the_users_pipe_budget() {
         let handle = std::thread::spawn(|| -> Result<(), String> {
             limits::become_ordinary_user(54_321)?;
             let hoard = hoard_pipes()?;
-            let (mut to, peer) = Wire::Tcp.pair();
-            let reader = collect(peer);
-            for wire in Wire::ALL {
-                let report = Upload::new(wire).copy(false);
+            let (mut to, peer) = Stream::Tcp.sockets();
+            let reader = Collector::start(peer);
+            for kind in Stream::SOCKETS {
+                let report = Upload::new(kind).copy(false);
                 assert_eq!(report.refused(Mechanism::Splice), Some(ENOBUFS), "{report:?}");
                 assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64);
             }
-            let Upload { sent, mut source, feeder, .. } = Upload::new(Wire::Tcp);
+            let Upload { sent, mut source, feeder, .. } = Upload::new(Stream::Tcp);
             let report = Copier::new().copy(&mut source, &mut to).unwrap();
             assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64);
             drop(to);
-            assert_joined(&sent, &[("what arrived", &reader.join().unwrap())]);
-            feeder.join().unwrap();
+            assert_joined(&sent, &[("what arrived", &reader.finish())]);
+            feeder.finish().unwrap();
             assert_eq!((pool::in_use(), pool::idle()), (0, 0), "small pipes are not kept");
 
             // With the budget free again there are pipes again.
             drop(hoard);
             pool::clear(); // or the next few copies would not ask again
-            let report = Upload::new(Wire::Unix).copy(false);
+            let report = Upload::new(Stream::Unix).copy(false);
             assert_eq!(report.mechanism(), Some(Mechanism::Splice), "{report:?}");
             Ok(())
         });
@@ -166,12 +169,12 @@ fn pool_exhausted() {
         }));
     }
     eventually("all pipes are lent", || pool::in_use() == pool::MAX_IN_USE);
-    let report = Upload::new(Wire::Unix).copy(false);
+    let report = Upload::new(Stream::Unix).copy(false);
     assert_eq!(report.refused(Mechanism::Splice), Some(ENOBUFS));
     go_on.wait();
     copies.into_iter().for_each(|copy| copy.join().unwrap());
     assert_eq!(pool::in_use(), 0);
     assert!(pool::idle() <= pool::MAX_IDLE);
-    let report = Upload::new(Wire::Unix).copy(false);
+    let report = Upload::new(Stream::Unix).copy(false);
     assert_eq!(report.mechanism(), Some(Mechanism::Splice));
 }

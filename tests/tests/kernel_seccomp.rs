@@ -6,10 +6,12 @@
 use std::io::{Read, Seek, Write};
 
 use zc_std::{Copier, Mechanism, ReadSource, Report, WriteSink};
+use zc_testkit::collector::Collector;
 use zc_testkit::data::{assert_joined, bytes};
 use zc_testkit::fds;
+use zc_testkit::feeder::Feeder;
 use zc_testkit::files::{self, contents};
-use zc_testkit::wire::{Wire, collect, feed};
+use zc_testkit::streams::Stream;
 use zc_testkit::{child, raw};
 
 /// How a call may be denied, so that it is understood everywhere.
@@ -34,32 +36,32 @@ fn every_copy() -> Vec<(&'static str, Report)> {
     let sent = bytes(0, LEN);
     let wanted = &sent[..LEN - 1];
     let mut reports = Vec::new();
-    for wire in Wire::ALL {
-        let (mut ours, theirs) = wire.pair();
-        let feeder = feed(theirs, sent.clone());
+    for kind in Stream::SOCKETS {
+        let (mut ours, theirs) = kind.sockets();
+        let feeder = Feeder::until_refused(theirs, sent.clone());
         let mut file = files::on_disk(b"");
         reports.push(("socket to file", copy(&mut ours, &mut file)));
         assert_joined(wanted, &[("socket to file", &contents(&file))]);
         let mut last = Vec::new();
         ours.read_to_end(&mut last).unwrap();
         assert_eq!(last, sent[LEN - 1..], "no more was taken than the limit says");
-        feeder.join().unwrap();
+        feeder.finish().unwrap();
 
-        let (mut ours, theirs) = wire.pair();
-        let feeder = feed(theirs, sent.clone());
-        let (mut to, peer) = wire.pair();
-        let reader = collect(peer);
+        let (mut ours, theirs) = kind.sockets();
+        let feeder = Feeder::until_refused(theirs, sent.clone());
+        let (mut to, peer) = kind.sockets();
+        let reader = Collector::start(peer);
         reports.push(("socket to socket", copy(&mut ours, &mut to)));
         drop((ours, to));
-        assert_joined(wanted, &[("socket to socket", &reader.join().unwrap())]);
-        feeder.join().unwrap();
+        assert_joined(wanted, &[("socket to socket", &reader.finish())]);
+        feeder.finish().unwrap();
 
         let mut file = files::on_disk(&sent);
-        let (mut to, peer) = wire.pair();
-        let reader = collect(peer);
+        let (mut to, peer) = kind.sockets();
+        let reader = Collector::start(peer);
         reports.push(("file to socket", copy(&mut file, &mut to)));
         drop(to);
-        assert_joined(wanted, &[("file to socket", &reader.join().unwrap())]);
+        assert_joined(wanted, &[("file to socket", &reader.finish())]);
         assert_eq!(file.stream_position().unwrap(), LEN as u64 - 1);
     }
     reports.extend(every_copy_without_a_socket());
@@ -124,16 +126,16 @@ fn one_call_denied() {
             let _leaks = fds::no_leaks();
             raw::deny(&[libc::SYS_pipe2], errno).unwrap();
             let sent = bytes(0, LEN);
-            for wire in Wire::ALL {
-                let (mut ours, theirs) = wire.pair();
-                let feeder = feed(theirs, sent.clone());
+            for kind in Stream::SOCKETS {
+                let (mut ours, theirs) = kind.sockets();
+                let feeder = Feeder::until_refused(theirs, sent.clone());
                 let mut file = files::on_disk(b"");
                 let report = copy(&mut ours, &mut file);
                 assert_eq!(report.refused(Mechanism::Splice), Some(errno));
                 assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64 - 1);
                 assert_joined(&sent[..LEN - 1], &[("socket to file", &contents(&file))]);
                 drop(ours);
-                feeder.join().unwrap();
+                feeder.finish().unwrap();
             }
         });
     }
@@ -168,12 +170,13 @@ fn calls_denied_as_if_by_the_files() {
                 assert_eq!(by_hand, LEN as u64 - 1, "{copy}: {report:?}");
             }
             // A file that may not be sent: the call is named, and the file stays where it stands.
-            let (mut file, (mut to, _peer)) = (files::on_disk(&bytes(0, LEN)), Wire::Tcp.pair());
+            let (mut file, (mut to, _peer)) =
+                (files::on_disk(&bytes(0, LEN)), Stream::Tcp.sockets());
             let error = Copier::new().copy(&mut file, &mut to).unwrap_err();
             assert_eq!((error.syscall(), error.raw_os_error()), (Some("sendfile"), Some(errno)));
             assert_eq!((error.moved(), file.stream_position().unwrap()), (0, 0));
             // A socket that may not be spliced: what was sent is still to be read.
-            let (mut ours, mut theirs) = Wire::Tcp.pair();
+            let (mut ours, mut theirs) = Stream::Tcp.sockets();
             theirs.write_all(b"unread").unwrap();
             drop(theirs);
             let mut copier = Copier::new().adaptive(false);
@@ -194,11 +197,12 @@ fn calls_denied_as_if_by_the_files() {
 fn calls_for_sockets_denied() {
     let denied = |calls: &[libc::c_long], errno| {
         let _leaks = fds::no_leaks();
-        for wire in Wire::ALL {
+        for kind in Stream::SOCKETS {
             let sent = bytes(0, 5000);
-            let (mut ours, theirs) = wire.pair();
-            let (mut to, peer) = wire.pair();
-            let (feeder, reader) = (feed(theirs, sent.clone()), collect(peer));
+            let (mut ours, theirs) = kind.sockets();
+            let (mut to, peer) = kind.sockets();
+            let (feeder, reader) =
+                (Feeder::until_refused(theirs, sent.clone()), Collector::start(peer));
             let report = std::thread::scope(|scope| {
                 let thread = scope.spawn(|| {
                     raw::deny(calls, errno).unwrap();
@@ -210,8 +214,8 @@ fn calls_for_sockets_denied() {
             });
             assert_eq!((report.0.moved(), report.1), (5000, 0));
             drop((ours, to));
-            assert_joined(&sent, &[("socket to socket", &reader.join().unwrap())]);
-            feeder.join().unwrap();
+            assert_joined(&sent, &[("socket to socket", &reader.finish())]);
+            feeder.finish().unwrap();
         }
     };
     for (name, errno) in WAYS {
@@ -232,8 +236,8 @@ fn calls_that_ask_denied() {
         child::run("calls_that_ask_denied", name, || {
             let _leaks = fds::no_leaks();
             let sent = bytes(0, LEN);
-            let (mut ours, theirs) = Wire::Tcp.pair();
-            let feeder = feed(theirs, sent.clone());
+            let (mut ours, theirs) = Stream::Tcp.sockets();
+            let feeder = Feeder::until_refused(theirs, sent.clone());
             let (mut file, mut copied) = (files::on_disk(b""), files::on_disk(b""));
             let denied = std::thread::scope(|scope| {
                 // The filter stays on this thread alone; `alone` has descriptors to list afterwards.
@@ -252,7 +256,7 @@ fn calls_that_ask_denied() {
             assert_joined(&sent[..LEN - 1], &[("socket to file", &contents(&file))]);
             assert_joined(&sent[..LEN - 1], &[("file to file", &contents(&copied))]);
             drop(ours);
-            feeder.join().unwrap();
+            feeder.finish().unwrap();
         });
     }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use zc_std::hook::{self, Syscall};
 use zc_std::{Copier, Report, WriteSink};
+use zc_testkit::collector::Collector;
 use zc_testkit::data::{assert_joined, bytes};
 use zc_testkit::fds;
 use zc_testkit::files::contents;
 use zc_testkit::raw::Storm;
-use zc_testkit::wire::{Wire, collect};
+use zc_testkit::streams::Stream;
 
 const EINTR: i32 = 4;
 
@@ -20,9 +21,9 @@ const PIECE: usize = 50_000;
 
 /// Copies under a storm, from a peer that dawdles, and asserts that calls were interrupted and that
 /// nobody could tell.
-fn storm(wire: Wire, adaptive: bool, sink: &mut dyn WriteSink) -> (Report, Vec<u8>) {
+fn storm(kind: Stream, adaptive: bool, sink: &mut dyn WriteSink) -> (Report, Vec<u8>) {
     let sent = bytes(0, PIECES * PIECE);
-    let (ours, mut theirs) = wire.pair();
+    let (ours, mut theirs) = kind.sockets();
     let bytes = sent.clone();
     let feeder = std::thread::spawn(move || {
         for piece in bytes.chunks(PIECE) {
@@ -50,10 +51,10 @@ fn storm(wire: Wire, adaptive: bool, sink: &mut dyn WriteSink) -> (Report, Vec<u
 #[test]
 fn socket_to_file_under_a_storm() {
     let _leaks = fds::no_leaks();
-    for wire in Wire::ALL {
+    for kind in Stream::SOCKETS {
         for adaptive in [true, false] {
             let mut file = tempfile::tempfile().unwrap();
-            let (_, sent) = storm(wire, adaptive, &mut file);
+            let (_, sent) = storm(kind, adaptive, &mut file);
             assert_joined(&sent, &[("the file", &contents(&file))]);
         }
     }
@@ -62,13 +63,13 @@ fn socket_to_file_under_a_storm() {
 #[test]
 fn socket_to_socket_under_a_storm() {
     let _leaks = fds::no_leaks();
-    for wire in Wire::ALL {
+    for kind in Stream::SOCKETS {
         for adaptive in [true, false] {
-            let (mut to, peer) = wire.pair();
-            let reader = collect(peer);
-            let (_, sent) = storm(wire, adaptive, &mut to);
+            let (mut to, peer) = kind.sockets();
+            let reader = Collector::start(peer);
+            let (_, sent) = storm(kind, adaptive, &mut to);
             drop(to);
-            assert_joined(&sent, &[("what arrived", &reader.join().unwrap())]);
+            assert_joined(&sent, &[("what arrived", &reader.finish())]);
         }
     }
 }
@@ -81,9 +82,9 @@ fn file_to_slow_socket_under_a_storm() {
     let sent = bytes(0, 4 << 20);
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&sent).unwrap();
-    for wire in Wire::ALL {
+    for kind in Stream::SOCKETS {
         file.rewind().unwrap();
-        let (mut to, mut peer) = wire.pair();
+        let (mut to, mut peer) = kind.sockets();
         let reader = std::thread::spawn(move || {
             let (mut all, mut piece) = (Vec::new(), vec![0; 64 << 10]);
             loop {

@@ -12,10 +12,11 @@ use zc_std::{Copier, CopyError, PageSharing};
 use zc_testkit::data::{assert_joined, bytes};
 use zc_testkit::ends::To;
 use zc_testkit::fds;
+use zc_testkit::feeder::Feeder;
 use zc_testkit::files::{contents, position};
 use zc_testkit::mounts::{Mount, run};
 use zc_testkit::skip::or_skip;
-use zc_testkit::wire::{Wire, feed};
+use zc_testkit::streams::Stream;
 use zc_testkit::{child, limits, raw};
 
 const ENOSPC: i32 = 28;
@@ -48,10 +49,10 @@ fn assert_full(error: &CopyError, full: Full) {
 
 /// A copier fills the destination, fails again for as long as it is full, and completes the copy
 /// when `make_room` has been called.
-fn resumes(path: &Path, wire: Wire, adaptive: bool, full: Full, make_room: impl FnOnce()) {
+fn resumes(path: &Path, kind: Stream, adaptive: bool, full: Full, make_room: impl FnOnce()) {
     let sent = bytes(0, UPLOAD);
-    let (ours, theirs) = wire.pair();
-    let feeder = feed(theirs, sent.clone());
+    let (ours, theirs) = kind.sockets();
+    let feeder = Feeder::until_refused(theirs, sent.clone());
     let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).unwrap();
     let mut source = ours.take(FAR);
     let mut copier = Copier::new().adaptive(adaptive);
@@ -75,16 +76,16 @@ fn resumes(path: &Path, wire: Wire, adaptive: bool, full: Full, make_room: impl 
     assert_eq!((moved, FAR - source.limit()), (UPLOAD as u64, UPLOAD as u64));
     assert_eq!((copier.in_flight(), position(&file)), (0, UPLOAD as u64));
     assert_joined(&sent, &[("the file", &contents(&file))]);
-    assert_eq!(feeder.join().unwrap(), UPLOAD);
-    eprintln!("{wire:?}, adaptive {adaptive}: {in_flight} in flight while full, lost 0");
+    assert_eq!(feeder.finish().unwrap(), UPLOAD);
+    eprintln!("{kind:?}, adaptive {adaptive}: {in_flight} in flight while full, lost 0");
 }
 
 /// The plain copy hands the residue over: file, residue and what is left in the socket are all that
 /// was sent.
-fn hands_over(path: &Path, wire: Wire, full: Full) {
+fn hands_over(path: &Path, kind: Stream, full: Full) {
     let sent = bytes(0, UPLOAD);
-    let (ours, theirs) = wire.pair();
-    let feeder = feed(theirs, sent.clone());
+    let (ours, theirs) = kind.sockets();
+    let feeder = Feeder::until_refused(theirs, sent.clone());
     let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).unwrap();
     let mut source = ours.take(FAR);
 
@@ -102,9 +103,9 @@ fn hands_over(path: &Path, wire: Wire, full: Full) {
         &sent,
         &[("the file", &contents(&file)), ("the residue", error.residue()), ("the rest", &rest)],
     );
-    assert_eq!(feeder.join().unwrap(), UPLOAD);
+    assert_eq!(feeder.finish().unwrap(), UPLOAD);
     eprintln!(
-        "{wire:?}: sent {UPLOAD}, in the file {}, residue {}, still in the socket {}, lost 0",
+        "{kind:?}: sent {UPLOAD}, in the file {}, residue {}, still in the socket {}, lost 0",
         error.moved(),
         error.residue().len(),
         rest.len()
@@ -154,12 +155,12 @@ fn ballast(mount: &Mount) -> impl Fn() + use<> {
 fn full_disk(mount: Result<Mount, String>) {
     let Some(mount) = or_skip(mount) else { return };
     let upload = mount.path("upload");
-    for wire in Wire::ALL {
+    for kind in Stream::SOCKETS {
         let _ = ballast(&mount);
-        hands_over(&upload, wire, DISK);
+        hands_over(&upload, kind, DISK);
         fs::remove_file(&upload).unwrap();
         for adaptive in [true, false] {
-            resumes(&upload, wire, adaptive, DISK, ballast(&mount));
+            resumes(&upload, kind, adaptive, DISK, ballast(&mount));
             fs::remove_file(&upload).unwrap();
         }
     }
@@ -175,9 +176,9 @@ fn full_tmpfs() {
 #[test]
 fn full_tmpfs_of_one_mebibyte_under_an_upload_of_four() {
     let _leaks = fds::no_leaks();
-    for wire in Wire::ALL {
+    for kind in Stream::SOCKETS {
         let Some(mount) = or_skip(Mount::tmpfs(1 << 10)) else { return };
-        hands_over(&mount.path("upload"), wire, DISK);
+        hands_over(&mount.path("upload"), kind, DISK);
     }
 }
 
@@ -242,7 +243,7 @@ fn full_overlay_upper_is_a_full_disk_like_any() {
     let mounted = run("mount", &["-t", "overlay", "-o", &options, "zc", &merged]);
     let Some(()) = or_skip(mounted) else { return };
     let outcome = std::panic::catch_unwind(|| {
-        hands_over(&Path::new(&merged).join("upload"), Wire::Tcp, DISK);
+        hands_over(&Path::new(&merged).join("upload"), Stream::Tcp, DISK);
     });
     run("umount", &[&merged]).unwrap();
     if let Err(panic) = outcome {
@@ -270,11 +271,11 @@ fn disk_quota() {
         run("btrfs", &["filesystem", "sync", &root]).unwrap();
         limit("1M").unwrap();
     };
-    for wire in Wire::ALL {
+    for kind in Stream::SOCKETS {
         clear();
-        hands_over(&upload, wire, QUOTA);
+        hands_over(&upload, kind, QUOTA);
         clear();
-        resumes(&upload, wire, true, QUOTA, || limit("none").unwrap());
+        resumes(&upload, kind, true, QUOTA, || limit("none").unwrap());
     }
     clear();
     from_a_file(&upload, QUOTA, || limit("none").unwrap());
@@ -283,11 +284,11 @@ fn disk_quota() {
 #[test]
 fn dev_full() {
     let _leaks = fds::no_leaks();
-    for wire in Wire::ALL {
+    for kind in Stream::SOCKETS {
         for adaptive in [true, false] {
             let sent = bytes(0, UPLOAD);
-            let (ours, theirs) = wire.pair();
-            let feeder = feed(theirs, sent.clone());
+            let (ours, theirs) = kind.sockets();
+            let feeder = Feeder::until_refused(theirs, sent.clone());
             let mut full = OpenOptions::new().write(true).open("/dev/full").unwrap();
             let mut source = ours.take(FAR);
             let mut copier = Copier::new().adaptive(adaptive);
@@ -299,7 +300,7 @@ fn dev_full() {
             let mut rest = Vec::new();
             source.read_to_end(&mut rest).unwrap();
             assert_joined(&sent, &[("the residue", &residue), ("the rest", &rest)]);
-            assert_eq!(feeder.join().unwrap(), UPLOAD);
+            assert_eq!(feeder.finish().unwrap(), UPLOAD);
         }
     }
 }
@@ -312,22 +313,22 @@ fn file_size_limit() {
         raw::ignore(libc::SIGXFSZ).unwrap();
         limits::set_soft(Resource::Fsize, Some(ROOM))
     };
-    for wire in Wire::ALL {
+    for kind in Stream::SOCKETS {
         for adaptive in [true, false] {
-            child::run(TEST, &format!("resume {wire:?} {adaptive}"), || {
+            child::run(TEST, &format!("resume {kind:?} {adaptive}"), || {
                 let _leaks = fds::no_leaks();
                 let dir = tempfile::tempdir().unwrap();
                 let before = limited();
-                resumes(&dir.path().join("upload"), wire, adaptive, LIMIT, || {
+                resumes(&dir.path().join("upload"), kind, adaptive, LIMIT, || {
                     limits::set_soft(Resource::Fsize, before);
                 });
             });
         }
-        child::run(TEST, &format!("hand over {wire:?}"), || {
+        child::run(TEST, &format!("hand over {kind:?}"), || {
             let _leaks = fds::no_leaks();
             let dir = tempfile::tempdir().unwrap();
             let before = limited();
-            hands_over(&dir.path().join("upload"), wire, LIMIT);
+            hands_over(&dir.path().join("upload"), kind, LIMIT);
             limits::set_soft(Resource::Fsize, before);
         });
     }
@@ -359,23 +360,23 @@ fn file_size_limit() {
 #[test]
 fn file_size_limit_with_the_signal_at_its_default() {
     let dir = tempfile::tempdir().unwrap();
-    for wire in Wire::ALL {
-        let path = dir.path().join(format!("upload-{wire:?}"));
+    for kind in Stream::SOCKETS {
+        let path = dir.path().join(format!("upload-{kind:?}"));
         let variable = "ZC_TEST_UPLOAD";
         // Read by the child alone, whose own `dir` is another one.
         let target = std::env::var_os(variable);
         let test = "file_size_limit_with_the_signal_at_its_default";
         let killed = child::run_until_killed_with(
             test,
-            &format!("{wire:?}"),
+            &format!("{kind:?}"),
             &[(variable, path.as_os_str())],
             libc::SIGXFSZ,
             || {
                 // A core dump would land in the source tree.
                 limits::set_soft(Resource::Core, Some(0));
                 limits::set_soft(Resource::Fsize, Some(ROOM));
-                let (mut ours, theirs) = wire.pair();
-                let _feeder = feed(theirs, bytes(0, UPLOAD));
+                let (mut ours, theirs) = kind.sockets();
+                let _feeder = Feeder::until_refused(theirs, bytes(0, UPLOAD));
                 let mut file = File::create(target.expect("set by the parent")).unwrap();
                 let outcome = zc_std::copy(&mut ours, &mut file);
                 panic!("it lived to see {outcome:?}");
