@@ -7,10 +7,12 @@
 
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output, exit};
+use std::process::exit;
+use std::time::Duration;
 
-use crate::fds;
+use crate::again::{Ended, start_again};
 
+/// Says to a test binary which case it has been started again for.
 const CASE: &str = "ZC_TEST_CASE";
 
 /// Runs `body` in a process of its own, which must end well. `test` is the name of the calling
@@ -18,7 +20,7 @@ const CASE: &str = "ZC_TEST_CASE";
 ///
 /// # Panics
 ///
-/// If the process fails, with what it printed.
+/// If the process fails, with what it printed; or if it had to be killed, along with all that it has started.
 pub fn run(test: &str, case: &str, body: impl FnOnce()) {
     run_with(test, case, &[], body);
 }
@@ -29,12 +31,8 @@ pub fn run(test: &str, case: &str, body: impl FnOnce()) {
 ///
 /// As for [`run`].
 pub fn run_with(test: &str, case: &str, variables: &[(&str, &OsStr)], body: impl FnOnce()) {
-    let Some(output) = spawn(test, case, variables, body) else { return };
-    let text = text(&output);
-    assert!(output.status.success(), "case {case} of {test}: {}\n{text}", output.status);
-    for line in text.lines().filter(|line| line.starts_with("skipped:")) {
-        eprintln!("{line}");
-    }
+    let Some(Ended { status, text }) = spawn(test, case, variables, body) else { return };
+    assert!(status.success(), "case {case} of {test}: {status}\n{text}");
 }
 
 /// Runs `body` in a process of its own, which gets `variables` and must be killed by `signal`.
@@ -50,9 +48,8 @@ pub fn run_until_killed_with(
     signal: i32,
     body: impl FnOnce(),
 ) -> bool {
-    let Some(output) = spawn(test, case, variables, body) else { return false };
-    let killed = output.status.signal();
-    assert_eq!(killed, Some(signal), "case {case} of {test}: {}\n{}", output.status, text(&output));
+    let Some(Ended { status, text }) = spawn(test, case, variables, body) else { return false };
+    assert_eq!(status.signal(), Some(signal), "case {case} of {test}: {status}\n{text}");
     true
 }
 
@@ -62,7 +59,7 @@ fn spawn(
     case: &str,
     variables: &[(&str, &OsStr)],
     body: impl FnOnce(),
-) -> Option<Output> {
+) -> Option<Ended> {
     if let Ok(ours) = std::env::var(CASE) {
         if ours == case {
             body();
@@ -70,22 +67,6 @@ fn spawn(
         }
         return None;
     }
-    // The pipes of the child are descriptors too.
-    let _leaks = fds::no_leaks();
-    let exe = std::env::current_exe().expect("a test binary knows its path");
-    let output = Command::new(exe)
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(CASE, case)
-        .envs(variables.iter().copied())
-        .output()
-        .expect("the test binary can be started again");
-    // A name that selects no test ends well too, without having run anything.
-    let ran = !text(&output).contains("running 0 tests");
-    assert!(ran, "there is no test called {test}");
-    Some(output)
-}
-
-fn text(output: &Output) -> String {
-    let (out, err) = (&output.stdout, &output.stderr);
-    format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
+    let variables = [(CASE, OsStr::new(case))].iter().chain(variables).copied().collect::<Vec<_>>();
+    Some(start_again(test, &variables, Duration::from_secs(120)))
 }

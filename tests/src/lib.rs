@@ -1,6 +1,7 @@
 //! What the whole-system tests share: known bytes, real ends to move them between, and ways to see
 //! that nothing was lost, leaked or done behind the caller's back.
 
+pub mod again;
 pub mod apart;
 pub mod cells;
 pub mod child;

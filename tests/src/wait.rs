@@ -38,18 +38,19 @@ pub fn this_thread() -> String {
 
 /// Whether any of `events` (or a hang-up) is there now.
 pub fn is_ready(fd: impl AsFd, events: PollFlags) -> bool {
-    poll_one(fd, events, 0)
+    is_ready_within(fd, events, Duration::ZERO)
 }
 
 /// Waits for any of `events`, or a hang-up. Panics rather than wait for ever.
 #[track_caller]
 pub fn wait_for(fd: impl AsFd, events: PollFlags) {
-    assert!(poll_one(fd, events, 30), "{events:?} did not come");
+    assert!(is_ready_within(fd, events, Duration::from_secs(30)), "{events:?} did not come");
 }
 
-fn poll_one(fd: impl AsFd, events: PollFlags, seconds: i64) -> bool {
+/// Whether any of `events` (or a hang-up) comes within that time.
+pub fn is_ready_within(fd: impl AsFd, events: PollFlags, time: Duration) -> bool {
     let mut fds = [PollFd::new(&fd, events)];
-    let timeout = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let timeout = Timespec::try_from(time).expect("not for ever");
     loop {
         match poll(&mut fds, Some(&timeout)) {
             Err(rustix::io::Errno::INTR) => {}
