@@ -270,11 +270,11 @@ fn finish(mut child: Child, mut stderr: BufReader<ChildStderr>) -> Outcome {
     Outcome { status, stdout: output, stderr }
 }
 
-/// A `zc recv` that listens.
+/// A `zc recv` that listens; killed when dropped, unless it has been waited for.
 #[derive(Debug)]
 pub struct Receiver {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
+    id: rustix::process::Pid,
+    running: Option<(Child, BufReader<ChildStderr>)>,
     /// Where, as `zc send` takes it.
     pub address: String,
 }
@@ -297,7 +297,8 @@ impl Receiver {
             .unwrap_or_else(|| panic!("it does not listen: {line:?}"))
             .trim_end()
             .to_owned();
-        Receiver { child, stderr, address }
+        let id = rustix::process::Pid::from_child(&child);
+        Receiver { id, running: Some((child, stderr)), address }
     }
 
     /// The TCP port it listens on.
@@ -312,13 +313,22 @@ impl Receiver {
 
     /// Sends it a signal.
     pub fn kill(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).expect("it is ours");
+        rustix::process::kill_process(self.id, signal).expect("it is ours");
     }
 
     /// Waits until it has ended. Its first line is not in the outcome.
-    pub fn finish(self) -> Outcome {
-        finish(self.child, self.stderr)
+    pub fn finish(mut self) -> Outcome {
+        let (child, stderr) = self.running.take().expect("it is waited for once");
+        finish(child, stderr)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if let Some((mut child, _)) = self.running.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

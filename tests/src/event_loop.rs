@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use zc_std::{Copier, CopyError, ReadSource, Side, WriteSink};
 
-use crate::cells::joined;
+use crate::each_cell::joined;
 
 /// What a loop is told by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

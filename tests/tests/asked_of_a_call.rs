@@ -10,7 +10,7 @@ use zc_std::{Copier, FileAt, Mechanism, PageSharing, Progress, Report, pool};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
-use zc_testkit::{fds, files, pipes, sockets, trace};
+use zc_testkit::{calls, fds, files, pipes, sockets};
 
 /// Copies from a socket through a pipe of `size` bytes; `None`: of the default size. Returns the size
 /// of the pipe that it went through, and the most that one call was to put into it.
@@ -123,7 +123,7 @@ fn between_a_file_and_a_pipe_half_a_pipe() {
     const MOST: usize = 32 << 10;
     let data = data::bytes(51, (1 << 20) + 11);
     let asked = |recorder: &hook::Recorder, from: &dyn AsRawFd| -> usize {
-        let calls = trace::movers(&recorder.calls());
+        let calls = calls::movers(&recorder.calls());
         let takes = calls.iter().filter(|record| record.call.from == Some(from.as_raw_fd()));
         takes.map(|record| record.call.len).max().unwrap()
     };

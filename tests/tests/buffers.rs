@@ -10,7 +10,7 @@ use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, CopyError, Mechanism, Source, Upstream};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
-use zc_testkit::{fds, files, sockets, trace};
+use zc_testkit::{calls, fds, files, sockets};
 
 const LEN: usize = 120_000;
 
@@ -51,8 +51,8 @@ fn what_a_buf_reader_holds_goes_out_before_the_splice() {
         assert_eq!(report.moved_by(Mechanism::ReadWrite), held);
         assert_eq!(report.mechanism(), Some(Mechanism::Splice));
         assert!(reader.buffer().is_empty());
-        let calls = trace::movers(&recorder.calls());
-        trace::assert_spliced_through_a_pipe(&calls, stream.as_raw_fd(), file.as_raw_fd());
+        let calls = calls::movers(&recorder.calls());
+        calls::assert_spliced_through_a_pipe(&calls, stream.as_raw_fd(), file.as_raw_fd());
         if held > 0 {
             assert_eq!(calls[0].call.syscall, Syscall::Write, "the buffer first");
             assert_eq!(calls[0].moved() as u64, held);
@@ -188,7 +188,7 @@ fn what_a_buf_writer_holds_is_flushed_before_the_splice() {
     let report = splicing().copy(&mut &stream, &mut writer).unwrap();
     assert_eq!(report.moved(), LEN as u64, "what the writer held is no part of the copy");
     assert_eq!(report.moved_by(Mechanism::Splice), LEN as u64);
-    trace::assert_spliced_through_a_pipe(&recorder.calls(), stream.as_raw_fd(), file.as_raw_fd());
+    calls::assert_spliced_through_a_pipe(&recorder.calls(), stream.as_raw_fd(), file.as_raw_fd());
     assert!(writer.buffer().is_empty());
     writer.write_all(b"and after").unwrap();
     drop(writer);

@@ -14,7 +14,7 @@ use zc_std::{
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::mounts::Mount;
 use zc_testkit::skip::or_skip;
-use zc_testkit::{fds, files, sockets, trace};
+use zc_testkit::{calls, fds, files, sockets};
 
 use Syscall::{CopyFileRange, Fstat, GetSockOpt, Read as R, Seek, Statx, Write as W};
 
@@ -40,7 +40,7 @@ fn a_limited_copy_asks_nothing() {
         let (mut file, recorder) = (files::empty(), hook::record());
         let mut limited = (&mut stream).take(len as u64);
         file.read_from(&mut limited).unwrap();
-        assert_eq!(trace::names(&recorder.calls()), [R, W]);
+        assert_eq!(calls::names(&recorder.calls()), [R, W]);
         assert_eq!(limited.limit(), 0);
         assert_same(&files::contents(&file), &data);
     }
@@ -59,7 +59,7 @@ fn a_short_message_asks_nothing() {
         let source: &mut dyn ReadSource = if of_unknown_make { &mut fd } else { &mut stream };
         let recorder = hook::record();
         assert_eq!(zc_std::copy(source, &mut &file).unwrap(), 10_000);
-        assert_eq!(trace::names(&recorder.calls()), [R, W, R]);
+        assert_eq!(calls::names(&recorder.calls()), [R, W, R]);
         assert_same(&files::contents(&file), &data);
     }
 }
@@ -95,7 +95,7 @@ fn what_came_from_elsewhere_tells_nothing_of_a_socket() {
     let (file, recorder) = (files::empty(), hook::record());
     let mut source = Headed { header, stream: &stream };
     assert_eq!(zc_std::copy(&mut source, &mut &file).unwrap(), 110_000);
-    assert_eq!(trace::names(&recorder.calls()), [W, R, W, R]);
+    assert_eq!(calls::names(&recorder.calls()), [W, R, W, R]);
     assert_same(&files::contents(&file), &data);
 }
 
@@ -116,7 +116,7 @@ fn sockets_are_not_asked_what_they_are() {
         let recorder = hook::record();
         let moved = zc_std::copy(&mut { stream }, &mut { sink }).unwrap();
         assert_eq!(moved, data.len() as u64);
-        let calls = trace::names(&recorder.calls());
+        let calls = calls::names(&recorder.calls());
         assert!(!calls.iter().any(|call| matches!(call, Statx | Fstat)), "{calls:?}");
         // But for what they speak, once they have spoken a lot: two questions each.
         assert!(calls.iter().filter(|&&call| call == GetSockOpt).count() <= 4, "{calls:?}");
@@ -132,7 +132,7 @@ fn files_are_not_asked_for_their_times() {
     let data = data::bytes(4, 5000);
     let (from, to) = (files::on_disk(&data), files::on_disk(b""));
     let (report, calls) = copy(&from, &to, &data);
-    assert_eq!(trace::names(&calls), [Statx, Statx, R, W, R]);
+    assert_eq!(calls::names(&calls), [Statx, Statx, R, W, R]);
     assert_eq!(report.moved_by(Mechanism::ReadWrite), 5000);
 }
 
@@ -147,7 +147,7 @@ fn where_statx_is_denied_fstat_does() {
             _ => Action::Proceed,
         });
         let (_, calls) = copy(&from, &to, &data);
-        assert_eq!(trace::names(&calls), [Statx, Fstat, Statx, Fstat, R, W, R]);
+        assert_eq!(calls::names(&calls), [Statx, Fstat, Statx, Fstat, R, W, R]);
         // And what a file is, is known: it is not copied into itself.
         let (mut from, mut to) = (&from, from.try_clone().unwrap());
         std::io::Seek::rewind(&mut from).unwrap();
@@ -176,7 +176,7 @@ fn no_file_system_is_asked_whether_it_shares_blocks() {
         let (report, calls) = copy(&from, &to, &data);
         assert_eq!(report.moved_by(Mechanism::CopyFileRange), 1 << 20, "{}", mount.kind());
         // What both are, whether the one appends, and a range claimed in each.
-        let calls = trace::names(&calls);
+        let calls = calls::names(&calls);
         let asked = [Statx, Statx, Syscall::GetFlags, Seek, Seek];
         assert_eq!(calls, [&asked[..], &[CopyFileRange, R]].concat(), "{}", mount.kind());
     }
@@ -268,7 +268,7 @@ fn small_files_are_shared_without_asking() {
     let data = data::bytes(11, 50_000);
     let (from, to) = (files::on_disk(&data), files::on_disk(b""));
     let (report, calls) = copy(&from, &to, &data);
-    assert_eq!(trace::names(&calls), [Statx, Statx, Seek, Seek, CopyFileRange, R]);
+    assert_eq!(calls::names(&calls), [Statx, Statx, Seek, Seek, CopyFileRange, R]);
     assert_eq!(report.moved_by(Mechanism::CopyFileRange), 50_000);
 
     let Some(mount) = or_skip(Mount::tmpfs(1 << 10)) else { return };
@@ -276,6 +276,6 @@ fn small_files_are_shared_without_asking() {
     let to = new.read(true).write(true).create_new(true).open(mount.path("to")).unwrap();
     std::io::Seek::rewind(&mut &from).unwrap();
     let (report, calls) = copy(&from, &to, &data);
-    assert_eq!(trace::names(&calls), [Statx, Statx, R, W, R]);
+    assert_eq!(calls::names(&calls), [Statx, Statx, R, W, R]);
     assert_eq!(report.moved_by(Mechanism::ReadWrite), 50_000);
 }

@@ -11,7 +11,7 @@ use zc_testkit::data::{self, assert_same};
 use zc_testkit::ends::{From, To};
 use zc_testkit::serial::serial;
 use zc_testkit::skip::skip;
-use zc_testkit::{fds, files, pipes, sockets, trace};
+use zc_testkit::{calls, fds, files, pipes, sockets};
 
 const SOURCES: [From; 8] = [
     From::File,
@@ -83,7 +83,7 @@ fn a_device_without_end_is_taken_up_to_the_limit() {
 
             assert_eq!((report.moved(), limited.limit()), (len, 0), "{to:?}");
             assert_eq!(report.moved_by(Mechanism::ReadWrite), len, "{to:?}");
-            trace::assert_stopped_at(&recorder.calls(), zero.as_raw_fd(), len);
+            calls::assert_stopped_at(&recorder.calls(), zero.as_raw_fd(), len);
             if let Some(got) = taker.finish() {
                 assert_same(&got, &vec![0; len as usize]);
             }

@@ -7,7 +7,7 @@ use zc_std::hook::{self, Record, Syscall};
 use zc_std::{Copier, PageSharing};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::ends::{From, Giver, Taker, To};
-use zc_testkit::{fds, trace};
+use zc_testkit::{calls, fds};
 
 /// The columns of the tables.
 const COLUMNS: [&[To]; 6] = [
@@ -142,7 +142,7 @@ impl Cell {
         }
         self.check_descriptors(&calls, &giver, &taker, moved);
         if let (Some(from), true) = (giver.fd, limit == Some(moved)) {
-            trace::assert_stopped_at(&calls, from, moved);
+            calls::assert_stopped_at(&calls, from, moved);
         }
 
         let (want, rest) = giver.data.split_at(moved as usize);
@@ -160,30 +160,30 @@ impl Cell {
     fn check_calls(self, calls: &[Record], giver: &Giver, taker: &Taker, moved: u64) {
         let none = |syscalls: &[Syscall]| {
             for &syscall in syscalls {
-                assert!(trace::pairs(calls, syscall).is_empty(), "{self:?}: {syscall:?}");
+                assert!(calls::pairs(calls, syscall).is_empty(), "{self:?}: {syscall:?}");
             }
         };
         let between = [(giver.fd, taker.fd)].into();
         match self.mechanism {
             CopyFileRange if moved > 0 => {
-                assert_eq!(trace::pairs(calls, Syscall::CopyFileRange), between);
+                assert_eq!(calls::pairs(calls, Syscall::CopyFileRange), between);
                 none(&[Syscall::Sendfile, Syscall::Splice, Syscall::Write]);
             }
             Sendfile if moved > 0 => {
-                assert_eq!(trace::pairs(calls, Syscall::Sendfile), between);
+                assert_eq!(calls::pairs(calls, Syscall::Sendfile), between);
                 none(&[Syscall::CopyFileRange, Syscall::Splice, Syscall::Write]);
             }
             Discard if moved > 0 => {
-                assert_eq!(trace::pairs(calls, Syscall::Discard), [(giver.fd, None)].into());
+                assert_eq!(calls::pairs(calls, Syscall::Discard), [(giver.fd, None)].into());
                 none(&[Syscall::Read, Syscall::Splice, Syscall::Pipe, Syscall::Write]);
             }
             Splice if moved > 0 && self.needs_no_pipe() => {
-                assert_eq!(trace::pairs(calls, Syscall::Splice), between);
+                assert_eq!(calls::pairs(calls, Syscall::Splice), between);
                 none(&[Syscall::Pipe, Syscall::Write]);
             }
             Splice if moved > 0 => {
                 let (from, to) = (giver.fd.unwrap(), taker.fd.unwrap());
-                trace::assert_spliced_through_a_pipe(calls, from, to);
+                calls::assert_spliced_through_a_pipe(calls, from, to);
                 none(&[Syscall::Write]);
             }
             _ => none(&[
@@ -199,11 +199,11 @@ impl Cell {
     /// Every byte was taken from the one descriptor and given to the other.
     fn check_descriptors(self, calls: &[Record], giver: &Giver, taker: &Taker, moved: u64) {
         if let Some(from) = giver.fd {
-            assert_eq!(trace::moved_from(calls, from), moved, "{self:?}");
+            assert_eq!(calls::moved_from(calls, from), moved, "{self:?}");
         }
         if let Some(to) = taker.fd {
-            let discarded = trace::moved_by(calls, Syscall::Discard);
-            assert_eq!(trace::moved_to(calls, to) + discarded, moved, "{self:?}");
+            let discarded = calls::moved_by(calls, Syscall::Discard);
+            assert_eq!(calls::moved_to(calls, to) + discarded, moved, "{self:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use zc_std::hook::{self, Syscall};
 use zc_std::{Copier, Mechanism, Opaque, Progress};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
-use zc_testkit::{fds, files, pipes, sockets, trace};
+use zc_testkit::{calls, fds, files, pipes, sockets};
 
 const LEN: usize = 50_000;
 const N: u64 = LEN as u64;
@@ -35,7 +35,7 @@ fn memory_before_a_socket_is_written_and_the_socket_spliced() {
     assert_eq!(report.moved_by(Mechanism::Splice), N);
     assert_eq!(report.moved_by(Mechanism::ReadWrite), 19);
     let calls = recorder.calls();
-    trace::assert_spliced_through_a_pipe(&calls, stream.as_raw_fd(), file.as_raw_fd());
+    calls::assert_spliced_through_a_pipe(&calls, stream.as_raw_fd(), file.as_raw_fd());
     let writes = recorder.calls_to(Syscall::Write);
     assert_eq!(writes.iter().map(|w| w.moved()).collect::<Vec<_>>(), [10, 9]);
     assert_same(&files::contents(&file), &[b"a header, another, ", &data[..]].concat());

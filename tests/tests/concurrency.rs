@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use zc_std::pool;
 use zc_testkit::fds;
-use zc_testkit::tally::Tally;
-use zc_testkit::workload::run;
+use zc_testkit::soak::tally::Tally;
+use zc_testkit::soak::workload::run;
 
 #[test]
 fn sixty_four_threads_with_random_faults() {

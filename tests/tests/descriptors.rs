@@ -12,7 +12,7 @@ use zc_std::driver::Next;
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Mechanism, Options, Report, Transfer, pool};
 use zc_testkit::data::{self, assert_same};
-use zc_testkit::{fds, files, sockets, trace};
+use zc_testkit::{calls, fds, files, sockets};
 
 const LEN: usize = 100_000;
 
@@ -23,8 +23,8 @@ fn upload(server: &UnixStream, mut file: &File) -> Report {
     let report = Copier::new().adaptive(false).copy(&mut &*server, &mut file).unwrap();
     let calls = recorder.calls();
     assert_eq!(report.moved(), LEN as u64);
-    assert_eq!(trace::moved_from(&calls, server.as_raw_fd()), LEN as u64);
-    assert_eq!(trace::moved_to(&calls, file.as_raw_fd()), LEN as u64);
+    assert_eq!(calls::moved_from(&calls, server.as_raw_fd()), LEN as u64);
+    assert_eq!(calls::moved_to(&calls, file.as_raw_fd()), LEN as u64);
     assert_eq!(files::position(file), LEN as u64);
     assert_same(&files::contents(file), &data::bytes(60, LEN));
     report

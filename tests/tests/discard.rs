@@ -18,7 +18,7 @@ use zc_testkit::data::{self, assert_same};
 use zc_testkit::ends::{From, To};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::wait::{eventually, wait_for};
-use zc_testkit::{fds, pipes, raw, sockets, trace};
+use zc_testkit::{calls, fds, pipes, raw, sockets};
 
 const NOWHERE: [To; 2] = [To::Null, To::Sink];
 
@@ -31,7 +31,7 @@ fn copier(adaptive: bool) -> Copier {
 
 /// The calls since the last time.
 fn names(recorder: &Recorder) -> Vec<Syscall> {
-    let names = trace::names(&recorder.calls());
+    let names = calls::names(&recorder.calls());
     recorder.clear();
     names
 }

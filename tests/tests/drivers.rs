@@ -16,7 +16,7 @@ use zc_std::driver::Next;
 use zc_std::{Copier, Side, Sink, Source, Transfer};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
-use zc_testkit::hand::{park, run, step, transfer};
+use zc_testkit::stepping::{park, run, step, transfer};
 use zc_testkit::wait::wait_for;
 use zc_testkit::{fds, pipes, sockets};
 

@@ -8,9 +8,9 @@ use std::os::fd::OwnedFd;
 use zc_std::{
     CopyError, Fd, Opaque, Progress, ReadSource, Side, WriteSink, copy_exact, copy_limited,
 };
-use zc_testkit::cells::{each, pairs};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
+use zc_testkit::each_cell::{each, pairs};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::streams::{Plain, Stream, fill, nonblocking};
 use zc_testkit::{fds, files};

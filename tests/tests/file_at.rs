@@ -15,7 +15,7 @@ use zc_testkit::ends::{From, To};
 use zc_testkit::mounts::Mount;
 use zc_testkit::serial::serial;
 use zc_testkit::skip::or_skip;
-use zc_testkit::{fds, files, pipes, sockets, trace};
+use zc_testkit::{calls, fds, files, pipes, sockets};
 
 const LEN: usize = 300_000;
 /// Where the file itself stands, and where its `FileAt` begins.
@@ -221,7 +221,7 @@ fn after_an_error_both_offsets_stand_behind_what_was_moved() {
 
                 let mut calls = 0;
                 let fault = hook::replace(move |call| {
-                    if !trace::MOVERS.contains(&call.syscall) {
+                    if !calls::MOVERS.contains(&call.syscall) {
                         return Action::Proceed;
                     }
                     calls += 1;

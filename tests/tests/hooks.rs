@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use zc_std::hook::{self, Action, Call, Record, Syscall};
 use zc_std::{Copier, CopyError, Mechanism, Report};
 use zc_testkit::data::{self, assert_same};
-use zc_testkit::{fds, files, sockets, trace};
+use zc_testkit::{calls, fds, files, sockets};
 
 const LEN: usize = 30_000;
 
@@ -65,11 +65,11 @@ fn a_recorder_tells_call_descriptors_length_and_answer() {
 
     let calls = recorder.calls();
     assert_eq!(
-        trace::names(&trace::movers(&calls)),
+        calls::names(&calls::movers(&calls)),
         [Syscall::Splice, Syscall::Splice, Syscall::Splice, Syscall::Read]
     );
     assert_eq!(report.calls(), calls.len() as u64);
-    trace::assert_spliced_through_a_pipe(&calls, from, to);
+    calls::assert_spliced_through_a_pipe(&calls, from, to);
     let splices = recorder.calls_to(Syscall::Splice);
     assert_eq!(splices.iter().map(|r| r.result).collect::<Vec<_>>(), [Ok(LEN), Ok(LEN), Ok(0)]);
     assert_eq!(splices.iter().map(Record::moved).collect::<Vec<_>>(), [LEN, LEN, 0]);
@@ -304,10 +304,10 @@ fn threads_do_not_see_each_others_hooks() {
         });
         let (hooked, free) = (hooked.join().unwrap(), free.join().unwrap());
         // Each recorder has its own thread's 20 copies, and nobody else's.
-        assert_eq!(trace::moved_by(&hooked, Syscall::Write), 20 * LEN as u64);
-        assert_eq!(trace::moved_by(&hooked, Syscall::Splice), 0);
-        assert_eq!(trace::moved_by(&free, Syscall::Splice), 2 * 20 * LEN as u64);
-        assert_eq!(trace::moved_by(&free, Syscall::Write), 0);
+        assert_eq!(calls::moved_by(&hooked, Syscall::Write), 20 * LEN as u64);
+        assert_eq!(calls::moved_by(&hooked, Syscall::Splice), 0);
+        assert_eq!(calls::moved_by(&free, Syscall::Splice), 2 * 20 * LEN as u64);
+        assert_eq!(calls::moved_by(&free, Syscall::Write), 0);
     });
 }
 
@@ -409,7 +409,7 @@ fn a_hook_may_copy_and_is_not_asked_about_its_own_calls() {
     let asked = *asked.borrow();
     assert!(asked > 0);
     // Its copies are recorded: one by the engine, and one for each time it was asked.
-    let spliced = trace::moved_by(&recorder.calls(), Syscall::Splice);
+    let spliced = calls::moved_by(&recorder.calls(), Syscall::Splice);
     assert_eq!(spliced, 2 * (1 + asked) * LEN as u64);
 }
 

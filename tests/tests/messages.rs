@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use zc_std::hook::{self, Syscall};
 use zc_std::{AsRawPollFd, Copier, Fd, Mechanism, ReadFrom};
 use zc_testkit::data::{self, assert_same};
-use zc_testkit::{fds, files, sockets, trace};
+use zc_testkit::{calls, fds, files, sockets};
 
 /// Sizes of messages: small, over a page, and as large as UDP's get.
 const SIZES: [usize; 4] = [1, 100, 5000, 65_507];
@@ -71,7 +71,7 @@ fn udp_into_a_file() {
         let reads = recorder.calls_to(Syscall::Read);
         let sizes: Vec<_> = reads.iter().map(|read| read.moved()).collect();
         assert_eq!(sizes, [&SIZES[..], &[0]].concat());
-        assert_eq!(trace::moved_to(&recorder.calls(), file.as_raw_fd()), total);
+        assert_eq!(calls::moved_to(&recorder.calls(), file.as_raw_fd()), total);
         assert_same(&files::contents(&file), &messages().concat());
     }
 }

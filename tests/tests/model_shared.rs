@@ -8,8 +8,8 @@ use std::thread;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use zc_std::{Copier, Opaque, Progress, ReadSource};
-use zc_testkit::cells::joined;
-use zc_testkit::words::{self, assert_shared, words};
+use zc_testkit::each_cell::joined;
+use zc_testkit::numbered_words::{self, assert_shared, words};
 use zc_testkit::{fds, files};
 
 /// What a user does next.
@@ -132,7 +132,7 @@ fn run(case: &Case) {
     if case.one_sink {
         // Nobody knows whose bytes are whose, and so not in which order they should be.
         streams.extend(written);
-        let shares = words::shares(case.count, &streams);
+        let shares = numbered_words::shares(case.count, &streams);
         assert_eq!((shares.total, shares.doubled), (data.len(), 0), "{shares:?}");
     } else {
         streams.extend(written);

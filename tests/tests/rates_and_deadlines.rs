@@ -11,7 +11,7 @@ use zc_std::hook::{self, Syscall};
 use zc_std::{Copier, Fd, Opaque, Options, Pace, Paced, Side, Transfer, pool};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::streams::{Stream, fill, nonblocking};
-use zc_testkit::{fds, files, sockets, trace};
+use zc_testkit::{calls, fds, files, sockets};
 
 const LEN: usize = 300_000;
 const LONG: Duration = Duration::from_secs(3600);
@@ -73,7 +73,7 @@ fn a_paced_stream_is_spliced_in_small_portions() {
         let millis = (now.get() - begun).as_millis() as u64;
         let due = (LEN as u64 - RATE / 50) * 1000 / RATE;
         assert!((due - 21..due + 21).contains(&millis), "{millis} of {due}");
-        assert_eq!(trace::moved_by(&recorder.calls(), Syscall::Splice), 2 * LEN as u64);
+        assert_eq!(calls::moved_by(&recorder.calls(), Syscall::Splice), 2 * LEN as u64);
         assert_same(&files::contents(&file), &data);
         feeder.finish().unwrap();
     }

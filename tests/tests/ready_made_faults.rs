@@ -11,7 +11,7 @@ use std::thread;
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, FileAt, Opaque, ReadSource, WriteSink};
 use zc_testkit::data::{self, assert_same};
-use zc_testkit::{child, fds, files, sockets, trace};
+use zc_testkit::{calls, child, fds, files, sockets};
 
 const LEN: usize = 150_000;
 const ROOM: u64 = 70_001;
@@ -49,7 +49,7 @@ fn a_full_disk_is_full_whichever_way_the_bytes_come() {
             let recorder = hook::record();
             let error = copier.copy(&mut source, sink).unwrap_err();
             assert_eq!((error.kind(), error.moved()), (ErrorKind::StorageFull, room), "{way:?}");
-            assert!(!trace::pairs(&recorder.calls(), way).is_empty(), "{way:?} was tried");
+            assert!(!calls::pairs(&recorder.calls(), way).is_empty(), "{way:?} was tried");
             assert!(disk.hits() > 0);
             assert_same(&files::contents(&file), &data[..room as usize]);
 

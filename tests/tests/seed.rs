@@ -9,9 +9,9 @@ use std::os::unix::net::UnixStream;
 
 use zc_std::hook::{self, Record, Syscall};
 use zc_std::{AsRawPollFd, Copier, Mechanism, ReadFrom, Source};
+use zc_testkit::calls::{self, movers};
 use zc_testkit::data::{self, Bulk, assert_same};
 use zc_testkit::feeder::Feeder;
-use zc_testkit::trace::{self, movers};
 use zc_testkit::{fds, files, sockets};
 
 /// One byte, a little, more than the smallest sizes there are, over a page, over 32 KiB.
@@ -141,9 +141,9 @@ where
     assert_eq!(report.calls(), calls.len() as u64);
     if moved > 0 {
         assert_eq!(report.mechanism(), Some(Mechanism::Splice));
-        trace::assert_spliced_through_a_pipe(&calls, from, to);
-        assert_eq!(trace::moved_from(&calls, from), moved);
-        assert_eq!(trace::moved_to(&calls, to), moved);
+        calls::assert_spliced_through_a_pipe(&calls, from, to);
+        assert_eq!(calls::moved_from(&calls, from), moved);
+        assert_eq!(calls::moved_to(&calls, to), moved);
     }
     check_end(&calls, from, limit, moved);
     limited.as_ref().map(Take::limit)
@@ -152,7 +152,7 @@ where
 /// The end of input takes a read of 0 to see; a limit that was reached takes no call at all.
 fn check_end(calls: &[Record], from: i32, limit: Option<u64>, moved: u64) {
     if limit == Some(moved) {
-        trace::assert_stopped_at(calls, from, moved);
+        calls::assert_stopped_at(calls, from, moved);
         assert!(moved > 0 || calls.is_empty(), "calls for no bytes: {calls:?}");
     } else {
         let calls = movers(calls);
@@ -256,8 +256,8 @@ impl Upload {
         let (from, to) = (server.as_raw_fd(), file.as_raw_fd());
         let calls = recorder.calls();
         check_end(&calls, from, self.limit, moved);
-        assert_eq!(trace::moved_from(&calls, from), moved);
-        assert_eq!(trace::moved_to(&calls, to), moved);
+        assert_eq!(calls::moved_from(&calls, from), moved);
+        assert_eq!(calls::moved_to(&calls, to), moved);
 
         // What the limit left is still in the socket.
         let mut rest = Vec::new();

@@ -18,9 +18,9 @@ use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::ends::{From, To};
 use zc_testkit::feeder::Feeder;
-use zc_testkit::hand::{ALL, park, run, step, transfer};
+use zc_testkit::stepping::{ALL, park, run, step, transfer};
 use zc_testkit::wait::{is_ready, wait_for};
-use zc_testkit::{fds, files, pipes, sockets, trace};
+use zc_testkit::{calls, fds, files, pipes, sockets};
 
 // ---- A relay, and drivers that come and go ----------------------------------------------------------
 
@@ -436,7 +436,7 @@ fn a_limit_is_never_passed_and_zero_makes_no_call() {
         let stopped = run(&mut transfer, &mut limited, &mut &file, ALL);
         assert!(matches!(stopped.next, Next::Ended));
         assert_eq!((stopped.taken, stopped.delivered), (40_001, 40_001));
-        trace::assert_stopped_at(&recorder.calls(), from.as_raw_fd(), 40_001);
+        calls::assert_stopped_at(&recorder.calls(), from.as_raw_fd(), 40_001);
         recorder.clear();
         let step = step(&mut transfer, &mut limited, &mut &file, u64::MAX);
         assert!(matches!(step.next, Next::Ended));

@@ -10,7 +10,7 @@ use zc_std::hook::{self, Record, Syscall};
 use zc_std::{CopyError, Fd, FileAt, ReadSource, WriteSink, probe};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
-use zc_testkit::{fds, files, sockets, trace};
+use zc_testkit::{calls, fds, files, sockets};
 
 const LEN: usize = 1_000_000;
 
@@ -54,13 +54,13 @@ fn calls_of(copy: impl FnOnce(UnixStream, File) -> io::Result<u64>) -> (Vec<Reco
 fn assert_spliced(copy: impl FnOnce(UnixStream, File) -> io::Result<u64>) {
     let (calls, fd) = calls_of(copy);
     let spliced = calls.iter().filter(|r| r.call.syscall == Syscall::Splice);
-    assert!(trace::moved_from(&spliced.copied().collect::<Vec<_>>(), fd) > 0, "{calls:?}");
+    assert!(calls::moved_from(&spliced.copied().collect::<Vec<_>>(), fd) > 0, "{calls:?}");
 }
 
 #[track_caller]
 fn assert_not_spliced(copy: impl FnOnce(UnixStream, File) -> io::Result<u64>) {
     let (calls, _) = calls_of(copy);
-    assert!(trace::pairs(&calls, Syscall::Splice).is_empty(), "{calls:?}");
+    assert!(calls::pairs(&calls, Syscall::Splice).is_empty(), "{calls:?}");
 }
 
 // ---- copy! --------------------------------------------------------------------------------------

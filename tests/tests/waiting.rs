@@ -15,7 +15,7 @@ use zc_testkit::ends::{From, To};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::signals::Interruptible;
 use zc_testkit::wait::wait_for;
-use zc_testkit::{fds, files, pipes, sockets, trace};
+use zc_testkit::{calls, fds, files, pipes, sockets};
 
 /// Long enough that it never comes, unless something waits for what it should not wait for.
 const NEVER: Option<Duration> = Some(Duration::from_secs(20));
@@ -154,7 +154,7 @@ fn a_limit_that_is_reached_waits_for_nobody() {
                 let mut limited = server.take(len as u64);
                 let report = copier(adaptive).copy(&mut limited, &mut file).unwrap();
                 assert_eq!((report.moved(), limited.limit()), (len as u64, 0));
-                trace::assert_stopped_at(&recorder.calls(), server.as_raw_fd(), len as u64);
+                calls::assert_stopped_at(&recorder.calls(), server.as_raw_fd(), len as u64);
                 assert_same(&files::contents(&file), &data[..len]);
             }
         }

@@ -12,8 +12,8 @@ use zc_std::pool;
 use zc_testkit::fds::census;
 use zc_testkit::raw::trim_heap;
 use zc_testkit::soak;
-use zc_testkit::tally::Tally;
-use zc_testkit::workload::resident;
+use zc_testkit::soak::tally::Tally;
+use zc_testkit::soak::workload::resident;
 
 const ROUNDS: u64 = 20;
 /// How many bytes more allocators and caches of stacks may keep in the second half than in the first.

@@ -242,7 +242,7 @@ impl Company {
 
 /// On another thread, which no hook watches.
 fn elsewhere<T: Send>(copy: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| crate::cells::joined(scope.spawn(copy)))
+    std::thread::scope(|scope| crate::each_cell::joined(scope.spawn(copy)))
 }
 
 fn is_ready(fd: impl AsFd, events: PollFlags) -> Result<bool, Errno> {

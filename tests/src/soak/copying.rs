@@ -9,11 +9,11 @@ use zc_linux::{Options, Transfer};
 use zc_std::{Copier, Fd, Kind, PageSharing, ReadSource, Side, WriteSink};
 
 use super::faults::Faults;
-use crate::cells::joined;
+use super::tally::Tally;
+use super::workload::Random;
+use crate::each_cell::joined;
 use crate::event_loop::{Edges, Told, level};
 use crate::streams::nonblocking;
-use crate::tally::Tally;
-use crate::workload::Random;
 
 /// How a copy is made.
 #[derive(Clone, Copy, Debug)]

@@ -11,11 +11,11 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use zc_std::Side;
 
 use super::copying::Copying;
-use crate::cells::joined;
+use super::tally::Tally;
+use super::workload::Random;
+use crate::each_cell::joined;
 use crate::forked::{Forked, forked};
 use crate::pipes;
-use crate::tally::Tally;
-use crate::workload::Random;
 
 /// Longer than any hang is left to go on.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3600);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use zc_std::hook::{self, Action, Call, Guard, Syscall};
 
-use crate::workload::Random;
+use super::workload::Random;
 
 /// Faults for one copy, on whatever thread it is.
 #[derive(Clone)]

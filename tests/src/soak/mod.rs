@@ -7,6 +7,8 @@
 //!     └ copying                    one copy, handed on from thread to thread
 //!        └ faults                    what calls may answer beside a file that others have, too
 //! stalls                       copies that wait meanwhile, and what a child has of them
+//! workload                     copies with ends of their own
+//! tally                        who works, and what they did
 //! ```
 
 mod account;
@@ -16,11 +18,13 @@ mod faults;
 mod shared_sink;
 mod shared_source;
 mod stalls;
+pub mod tally;
+pub mod workload;
 
 use std::time::{Duration, Instant};
 
-use crate::tally::{Hung, Tally, Worker, together};
-use crate::workload::{Random, copiers};
+use tally::{Hung, Tally, Worker, together};
+use workload::{Random, copiers};
 
 pub use crew::program;
 

@@ -10,11 +10,11 @@ use super::account::lost_and_doubled;
 use super::copying::Copying;
 use super::crew::{Who, work};
 use super::size;
+use super::tally::Tally;
+use super::workload::Random;
 use crate::feeder::Feeder;
 use crate::files;
 use crate::streams::{Plain, Stream};
-use crate::tally::Tally;
-use crate::workload::Random;
 use crate::woven::{self, thread_of, unwoven};
 
 /// The most that one writer writes, in bytes.

@@ -10,12 +10,12 @@ use super::copying::Copying;
 use super::crew::{Who, work};
 use super::shared_sink::stream;
 use super::size;
+use super::tally::Tally;
+use super::workload::Random;
 use crate::collector::Collector;
 use crate::files;
+use crate::numbered_words::{self, Shares, shares, words};
 use crate::streams::{Plain, narrow};
-use crate::tally::Tally;
-use crate::words::{self, Shares, shares, words};
-use crate::workload::Random;
 
 /// The most words that a file has.
 const MOST: usize = 100_000;
@@ -65,7 +65,8 @@ pub(super) fn round(random: &mut Random) -> Tally {
     let in_order = one_sink.is_none();
     streams.extend(one_sink.map(|sink| files::contents(&sink)));
     let Shares { total, doubled, disorder, .. } = shares(count, &streams);
-    let doubled = (doubled * words::LEN) as u64 + if in_order { disorder as u64 } else { 0 };
+    let doubled =
+        (doubled * numbered_words::LEN) as u64 + if in_order { disorder as u64 } else { 0 };
     let (total, whole) = (total as u64, data.len() as u64);
     tally.lost = (whole + doubled).saturating_sub(total);
     tally.doubled = doubled.max(total.saturating_sub(whole));

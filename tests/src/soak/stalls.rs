@@ -7,15 +7,15 @@ use std::thread;
 use zc_std::{Copier, Fd, Side};
 
 use super::crew::PATIENCE;
-use crate::cells::joined;
+use super::tally::Tally;
+use super::workload::Random;
 use crate::collector::Collector;
 use crate::data;
+use crate::each_cell::joined;
 use crate::event_loop::{Threads, Told, copy_all, level};
 use crate::feeder::Feeder;
 use crate::forked::forked;
 use crate::streams::{Plain, Stream, narrow, nonblocking};
-use crate::tally::Tally;
-use crate::workload::Random;
 
 /// Enough to fill whatever is between.
 const LEN: usize = 700_000;

@@ -9,8 +9,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, CopyError, ReadSource, Report, WriteSink};
 use zc_testkit::apart::{apart, apart_with_the_tool};
-use zc_testkit::cells::{each, pairs};
 use zc_testkit::data::{self, assert_same};
+use zc_testkit::each_cell::{each, pairs};
 use zc_testkit::streams::nonblocking;
 use zc_testkit::{fds, files, sockets, tool};
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use zc_std::{Copier, Fd, Mechanism, PageSharing};
 use zc_testkit::apart::apart;
-use zc_testkit::cells::{each, pairs};
+use zc_testkit::each_cell::{each, pairs};
 use zc_testkit::streams::{Plain, Stream, fill, nonblocking, until_waiting};
 use zc_testkit::{fds, files};
 

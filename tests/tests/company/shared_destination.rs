@@ -9,7 +9,7 @@ use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Fd, Progress, ReadFrom};
 use zc_testkit::apart::{apart, apart_with_the_tool};
-use zc_testkit::cells::{each, joined, pairs};
+use zc_testkit::each_cell::{each, joined, pairs};
 use zc_testkit::event_loop::{Threads, Told, copy_all};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::streams::{Plain, Stream, nonblocking};

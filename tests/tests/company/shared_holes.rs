@@ -10,8 +10,8 @@ use rustix::fs::FlockOperation;
 use zc_std::Copier;
 use zc_std::hook::{self, Action};
 use zc_testkit::apart::apart;
-use zc_testkit::cells::{each, joined};
-use zc_testkit::words::{LEN, Shares, shares, words};
+use zc_testkit::each_cell::{each, joined};
+use zc_testkit::numbered_words::{LEN, Shares, shares, words};
 use zc_testkit::{fds, files, raw};
 
 /// How many words the file would have without holes: a quarter of a MiB and a bit.

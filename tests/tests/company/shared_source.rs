@@ -7,16 +7,16 @@ use std::thread;
 use zc_std::hook::{self, Action};
 use zc_std::{Copier, Fd, PageSharing};
 use zc_testkit::apart::{apart, apart_with_the_tool};
-use zc_testkit::cells::{each, joined, pairs};
 use zc_testkit::collector::Collector;
+use zc_testkit::each_cell::{each, joined, pairs};
 use zc_testkit::event_loop::{Threads, Told, copy_all};
+use zc_testkit::numbered_words::{self, assert_shared, words};
 use zc_testkit::streams::{Plain, Stream, narrow, nonblocking};
-use zc_testkit::words::{self, assert_shared, words};
 use zc_testkit::{fds, files, tool};
 
 /// How many words the file has: 1 MiB and a bit.
 const COUNT: u32 = (1 << 17) + 77;
-const LEN: u64 = COUNT as u64 * words::LEN as u64;
+const LEN: u64 = COUNT as u64 * numbered_words::LEN as u64;
 
 /// Where the copies go.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use zc_std::{Copier, Fd};
 use zc_testkit::apart::{apart, apart_with_the_tool};
-use zc_testkit::cells::{each, joined, pairs};
+use zc_testkit::each_cell::{each, joined, pairs};
 use zc_testkit::mounts::Mount;
 use zc_testkit::skip::or_skip;
 use zc_testkit::streams::{Stream, fill, nonblocking, until_waiting};

@@ -4,9 +4,9 @@ use std::io::Write;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use zc_linux::hook::{self, Recorder, Syscall};
+use zc_testkit::calls;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
-use zc_testkit::trace;
 use zc_tokio::AsyncSource;
 
 use crate::kit;
@@ -14,7 +14,7 @@ use crate::kit;
 const LEN: usize = 3_000_000;
 
 fn discarded(recorder: &Recorder) -> u64 {
-    trace::moved_by(&recorder.calls(), Syscall::Discard)
+    calls::moved_by(&recorder.calls(), Syscall::Discard)
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use zc_std::hook::{self, Action, Call, Syscall};
 use zc_std::{Copier, Progress, ReadSource, WriteSink};
 
+use super::tally::{Tally, Worker, together};
 use crate::collector::Collector;
 use crate::data::{assert_joined, bytes};
 use crate::feeder::Feeder;
@@ -18,7 +19,6 @@ use crate::files::contents;
 use crate::pipes;
 use crate::sockets::Socket;
 use crate::streams::Stream;
-use crate::tally::{Tally, Worker, together};
 
 /// The longest copy, in bytes.
 const LONGEST: usize = 512 << 10;
