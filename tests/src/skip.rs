@@ -1,6 +1,14 @@
 //! What a test says when this machine has not got what it needs.
 //!
-//! With `ZC_NO_SKIP` set, as it is where everything is known to be there, it fails instead.
+//! With `ZC_NO_SKIP` set, as it is where everything is known to be there, it fails instead. libtest keeps to
+//! itself what a test prints that passes, so what is skipped is also written to the file that `ZC_SKIPPED`
+//! names: `cargo xtask test` and the gate show it at their end.
+
+use std::env;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::thread;
 
 /// What there is, or `None` and a line that says why there is nothing.
 ///
@@ -25,6 +33,29 @@ pub fn or_skip<T>(wanted: Result<T, String>) -> Option<T> {
 /// If `ZC_NO_SKIP` is set.
 #[track_caller]
 pub fn skip(why: &str) {
-    assert!(std::env::var_os("ZC_NO_SKIP").is_none(), "ZC_NO_SKIP is set, but: {why}");
+    assert!(env::var_os("ZC_NO_SKIP").is_none(), "ZC_NO_SKIP is set, but: {why}");
+    leave_out(why);
+}
+
+/// Says that something is left out, and why, where nobody could have what it needs: it is no failure with
+/// `ZC_NO_SKIP` either.
+pub fn leave_out(why: &str) {
     eprintln!("skipped: {why}");
+    if let Some(path) = env::var_os("ZC_SKIPPED") {
+        // In one write, since others append, too.
+        let line = format!("{}\t{}\n", this_test(), why.replace(['\n', '\t'], " "));
+        let file = File::options().append(true).create(true).open(PathBuf::from(path));
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("ZC_SKIPPED names a file");
+    }
+}
+
+/// The program, without the hash that cargo gives its name, and the test, as libtest calls it.
+fn this_test() -> String {
+    let program = env::current_exe().unwrap_or_default();
+    let program = program.file_name().unwrap_or_default().to_string_lossy();
+    let program = program.rsplit_once('-').map_or(&*program, |(name, _)| name);
+    // In a process of its own a test runs on the main thread.
+    let selected = env::args().skip_while(|argument| argument != "--exact").nth(1);
+    let thread = || thread::current().name().unwrap_or("a thread").to_owned();
+    format!("{program} {}", selected.unwrap_or_else(thread))
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use std::{fs, io};
 
 use crate::Outcome;
+use crate::skips::Skips;
 
 mod elsewhere;
 
@@ -91,9 +92,12 @@ pub(crate) fn run() -> Outcome {
         run_one(root, &command, env)?;
     }
     let elsewhere = elsewhere::run(root)?;
-    for (command, env) in checks {
-        run_one(root, &command, env)?;
-    }
+    let skips = Skips::begin()?;
+    let checked = checks.into_iter().try_for_each(|(command, env)| {
+        run_one(root, &command, &[env, &[skips.variable()]].concat())
+    });
+    skips.show()?;
+    checked?;
     let count = patches.len() + CHECKS.len() + elsewhere.checks;
     println!("\nci: {count} checks in {} s", start.elapsed().as_secs());
     println!("ci: checked with {}", elsewhere.checked.join(", "));

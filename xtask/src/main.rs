@@ -14,6 +14,8 @@ mod dist;
 mod kernels;
 mod kit;
 mod scale;
+mod skips;
+mod test;
 
 /// What a chore comes to; an error is told in words.
 type Outcome = Result<(), Box<dyn Error>>;
@@ -29,6 +31,7 @@ struct Cli {
 enum Chore {
     /// Run what the gate runs
     Ci,
+    Test(test::Args),
     Api(api::Args),
     Bench(bench::Args),
     /// Build the tool as it is handed out, with manual pages and completions
@@ -50,6 +53,7 @@ pub(crate) fn root() -> &'static Path {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Ci => ci::run(),
+        Chore::Test(args) => test::run(&args),
         Chore::Api(args) => api::run(&args),
         Chore::Bench(args) => bench::run(&args),
         Chore::Dist => dist::run(),
