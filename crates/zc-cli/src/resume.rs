@@ -19,7 +19,12 @@ use crate::error::Failure;
 const LINE: usize = 21;
 
 /// Passes over the first `offset` bytes of what `source` has to offer.
+///
+/// Others may read through the same open file: its position is not touched without need, and never set to where it was.
 pub(crate) fn skip(source: &mut End, offset: u64) -> Result<(), Failure> {
+    if offset == 0 {
+        return Ok(());
+    }
     let what = format!("cannot resume after {offset} bytes");
     let too_short =
         |name: &str| Failure::new(&what, format!("{name} is shorter than what is there already"));
@@ -27,12 +32,13 @@ pub(crate) fn skip(source: &mut End, offset: u64) -> Result<(), Failure> {
         Ok(start) if source.identity.is_some() => {
             let at = start.checked_add(offset);
             let len = len(&source.fd).map_err(|error| Failure::io(&what, &error))?;
-            match at.filter(|&at| at <= len) {
-                Some(at) => match seek(&source.fd, SeekFrom::Start(at)) {
-                    Ok(_) => Ok(()),
-                    Err(errno) => Err(Failure::io(&what, &errno.into())),
-                },
-                None => Err(too_short(&source.about.name)),
+            if at.is_none_or(|at| at > len) {
+                return Err(too_short(&source.about.name));
+            }
+            // It is no more than the file's length.
+            match seek(&source.fd, SeekFrom::Current(offset.cast_signed())) {
+                Ok(_) => Ok(()),
+                Err(errno) => Err(Failure::io(&what, &errno.into())),
             }
         }
         _ => {

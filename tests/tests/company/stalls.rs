@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::mpsc;
 
 use rustix::net::{SendFlags, send};
 use rustix::pipe::fcntl_getpipe_size;
@@ -15,7 +16,7 @@ use zc_testkit::data::{self, assert_same};
 use zc_testkit::each_cell::{each, pairs};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::streams::{Plain, Stream, narrow, nonblocking};
-use zc_testkit::wait::is_ready;
+use zc_testkit::wait::{is_ready, this_thread, until_it_sleeps};
 use zc_testkit::{fds, files, heap, sockets};
 
 /// A copy whose receiver does not read.
@@ -261,25 +262,29 @@ fn blocked_copies_leave_pipes_to_healthy_ones() {
             let _leaks = fds::no_leaks();
             std::thread::scope(|scope| {
                 let mut peers = Vec::new();
+                let (tell, tasks) = mpsc::channel();
                 for _ in 0..40 {
                     let ((to, from), (out, into)) = (stream.open(), stream.open());
                     narrow(&out);
                     let feeder = Feeder::pieces(Plain(to), vec![1; 400_000], 100_000);
                     let fd = into.as_raw_fd();
                     peers.push((into, feeder, fd));
+                    let tell = tell.clone();
                     scope.spawn(move || {
+                        tell.send(this_thread()).unwrap();
                         let (mut source, mut sink) =
                             (Fd::new(from).unwrap(), Fd::new(out).unwrap());
                         let report = Copier::new().adaptive(false).copy(&mut source, &mut sink);
                         assert_eq!(report.unwrap().moved(), 400_000);
                     });
                 }
-                // Each has begun to deliver.
+                // Each has begun to deliver, and stalls.
                 for (into, _, _) in &peers {
                     while !is_ready(into, rustix::event::PollFlags::IN) {
                         std::thread::yield_now();
                     }
                 }
+                tasks.iter().take(peers.len()).for_each(|task| until_it_sleeps(&task));
                 let (spliced, moved) = healthy(Stream::Tcp, Stream::Tcp, false);
                 let drained = peers.into_iter().map(|(into, feeder, _)| {
                     let mut got = Vec::new();
