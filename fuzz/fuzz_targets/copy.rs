@@ -5,7 +5,7 @@
 //! cargo +nightly fuzz run copy -- -max_len=200 -max_total_time=300
 //! ```
 //!
-//! What it has found and what covers most is in `corpus/copy`, which `tests/tests/corpus.rs` replays.
+//! What it has found and what covers most is in `corpus/copy`, which `tests/tests/explorer/corpus.rs` replays.
 
 #![no_main]
 

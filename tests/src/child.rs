@@ -7,6 +7,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::Location;
 use std::process::exit;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ const CASE: &str = "ZC_TEST_CASE";
 /// # Panics
 ///
 /// If the process fails, with what it printed; or if it had to be killed, along with all that it has started.
+#[track_caller]
 pub fn run(test: &str, case: &str, body: impl FnOnce()) {
     run_with(test, case, &[], body);
 }
@@ -30,6 +32,7 @@ pub fn run(test: &str, case: &str, body: impl FnOnce()) {
 /// # Panics
 ///
 /// As for [`run`].
+#[track_caller]
 pub fn run_with(test: &str, case: &str, variables: &[(&str, &OsStr)], body: impl FnOnce()) {
     let Some(Ended { status, text }) = spawn(test, case, variables, body) else { return };
     assert!(status.success(), "case {case} of {test}: {status}\n{text}");
@@ -41,6 +44,7 @@ pub fn run_with(test: &str, case: &str, variables: &[(&str, &OsStr)], body: impl
 /// # Panics
 ///
 /// If it ends in any other way.
+#[track_caller]
 pub fn run_until_killed_with(
     test: &str,
     case: &str,
@@ -54,6 +58,7 @@ pub fn run_until_killed_with(
 }
 
 /// What the process printed and how it ended; `None` in a child that is about another case.
+#[track_caller]
 fn spawn(
     test: &str,
     case: &str,
@@ -67,6 +72,15 @@ fn spawn(
         }
         return None;
     }
+    let test = full_name(Location::caller().file(), test);
     let variables = [(CASE, OsStr::new(case))].iter().chain(variables).copied().collect::<Vec<_>>();
-    Some(start_again(test, &variables, Duration::from_secs(120)))
+    Some(start_again(&test, &variables, Duration::from_secs(120)))
+}
+
+/// As libtest calls it: the modules that `file` is in come first.
+fn full_name(file: &str, test: &str) -> String {
+    let path = file.rsplit_once("tests/tests/").map_or(file, |(_, path)| path);
+    let modules = path.trim_end_matches(".rs").split('/').skip(1);
+    let modules = modules.filter(|module| !["main", "mod"].contains(module));
+    modules.flat_map(|module| [module, "::"]).chain([test]).collect()
 }

@@ -60,13 +60,14 @@ impl<'a> Initramfs<'a> {
         let tool = tool.ok_or("the tool was not built")?;
         self.write("/zc", &format!("{}\n", tool.path.display()), 0o644)?;
         let mut list = String::new();
-        for Program { name, options, seconds } in programs {
-            let is_it =
-                |built: &&Executable| built.name == *name && built.is_test == options.is_none();
+        for program in programs {
+            let Program { name, options, seconds } = program;
+            let is_it = |built: &&Executable| {
+                built.name == program.binary() && built.is_test == options.is_none()
+            };
             let built = executables.iter().find(is_it);
             let built = built.ok_or_else(|| format!("no program is called {name}"))?;
-            // What skips says so where the output of a test that passes is shown.
-            let options = options.unwrap_or("--show-output");
+            let options = program.arguments();
             list += &format!("{seconds} {name} {} {options}\n", built.path.display());
         }
         self.write("/programs", &list, 0o644)?;

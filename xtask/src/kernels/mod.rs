@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo xtask kernels                        what suite.rs lists, on each kernel
-//! cargo xtask kernels --only 5.10 waiting    this test, on this kernel
+//! cargo xtask kernels --only 5.10 copies::waiting    this test, on this kernel
 //! cargo xtask kernels --update               with the newest of each kernel
 //! ```
 //!

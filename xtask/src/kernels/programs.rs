@@ -20,7 +20,7 @@ pub(crate) fn build(root: &Path, programs: &[Program<'_>]) -> Result<Vec<Executa
     let mut messages = cargo(root, "zc-testkit", &["build", "--bins"])?;
     messages += &cargo(root, "zc-cli", &["build"])?;
     let tests = programs.iter().filter(|program| program.options.is_none());
-    let names = tests.flat_map(|test| ["--test", test.name]);
+    let names = tests.flat_map(|test| ["--test", test.binary()]);
     let args: Vec<_> = ["test", "--no-run"].into_iter().chain(names).collect();
     if args.len() > 2 {
         messages += &cargo(root, "zc-testkit", &args)?;

@@ -35,22 +35,39 @@ pub(crate) struct Program<'a> {
     pub(crate) seconds: u32,
 }
 
-/// The tests in `tests/tests/NAME.rs`.
+impl<'a> Program<'a> {
+    /// The binary that it is in: for a test, what its name begins with.
+    pub(crate) fn binary(&self) -> &'a str {
+        self.name.split_once("::").map_or(self.name, |(binary, _)| binary)
+    }
+
+    /// The arguments that it is started with.
+    pub(crate) fn arguments(&self) -> String {
+        match (self.options, self.name.split_once("::")) {
+            (Some(options), _) => options.to_owned(),
+            // What skips says so where the output of a test that passes is shown.
+            (None, Some((_, module))) => format!("--show-output {module}::"),
+            (None, None) => "--show-output".to_owned(),
+        }
+    }
+}
+
+/// The tests in `tests/tests/NAME`, or in one module of it: `FOLDER::MODULE`.
 pub(crate) const fn test(name: &str, seconds: u32) -> Program<'_> {
     Program { name, options: None, seconds }
 }
 
 /// What is run if no test is named.
 pub(crate) const PROGRAMS: &[Program<'_>] = &[
-    test("seed", 600),
-    test("cells_table", 600),
-    test("cells_devices", 600),
-    test("fs_pairs", 900),
-    test("fs_reflink", 900),
-    test("kernel_ends", 600),
-    test("kernel_files", 1200),
-    test("kernel_space", 900),
-    test("kernel_seccomp", 900),
+    test("ways::go_cases", 600),
+    test("ways::chain_table", 600),
+    test("ways::devices", 600),
+    test("files::pairs", 900),
+    test("files::reflink", 900),
+    test("kernel::ends", 600),
+    test("files::odd_files", 1200),
+    test("kernel::space", 900),
+    test("kernel::seccomp", 900),
     test("company", 3000),
     // The explorer's own short form takes half an hour without KVM. A prime, since the scenarios are
     // ordered by their parts, so that each part comes up in its turn.

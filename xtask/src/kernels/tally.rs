@@ -103,19 +103,19 @@ mod tests {
     fn counts_what_passed_failed_and_skipped() {
         let tally = tally(
             "zc-kernels: Linux 6.1.0, temporary files in /disk\n\
-             zc-kernels: begin seed\n\
+             zc-kernels: begin ways::devices\n\
              test one ... ok\n\
              test two ... FAILED\n\
              skipped: xfs: no such device\n\
              skipped: xfs: no such device\n\
              test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n\
-             zc-kernels: end seed 101 7\n\
+             zc-kernels: end ways::devices 101 7\n\
              zc-kernels: done",
         );
         assert!(tally.is_done);
         assert_eq!(tally.about, "Linux 6.1.0, temporary files in /disk");
         let [run] = &tally.runs[..] else { panic!("{tally:?}") };
-        assert_eq!((run.program.as_str(), run.passed, run.seconds), ("seed", 1, 7));
+        assert_eq!((run.program.as_str(), run.passed, run.seconds), ("ways::devices", 1, 7));
         assert_eq!(run.failed, BTreeSet::from(["two".to_owned()]));
         assert_eq!(run.skipped, BTreeSet::from(["xfs: no such device".to_owned()]));
         assert!(!run.is_ok());

@@ -4,6 +4,7 @@ use zc_testkit::explorer::{decode, replay_bytes};
 
 #[test]
 fn the_fuzzer_s_corpus_passes() {
+    let _alone = zc_testkit::serial::serial();
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/copy");
     let (mut copies, mut failures) = (0, Vec::new());
     for entry in std::fs::read_dir(corpus).unwrap() {

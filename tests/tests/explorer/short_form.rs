@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Instant;
 
 use zc_testkit::explorer::{
@@ -13,8 +13,7 @@ use zc_testkit::explorer::{
 
 /// The census of descriptors and the pool of pipes are the process's: one test at a time.
 fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    zc_testkit::serial::serial()
 }
 
 #[test]

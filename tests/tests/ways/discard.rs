@@ -1,6 +1,6 @@
 //! Copies of which nothing is kept: into the null device and into `std::io::sink()`.
 //!
-//! That each kind of source reaches them, and by which calls, is in `cells_table.rs`.
+//! That each kind of source reaches them, and by which calls, is in `ways/chain_table.rs`.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};

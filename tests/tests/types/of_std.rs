@@ -312,7 +312,7 @@ fn read_from_works_on_every_way_to_hold_a_sink() {
     assert_eq!(io::empty().read_from(stream()).unwrap(), n);
 }
 
-/// The others, in memory. (Those of the standard streams are in `children.rs`, where a process of its
+/// The others, in memory. (Those of the standard streams are in `types/children.rs`, where a process of its
 /// own has them.)
 #[test]
 fn read_from_works_on_memory() {

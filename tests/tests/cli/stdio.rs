@@ -6,12 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
 use zc_testkit::cli::{Receiver, bytes, names, scratch, zc};
-use zc_testkit::fds;
 
 /// A message that nobody can read is no reason to fail, or to fail with another status.
 #[test]
 fn exits_as_documented_where_standard_error_cannot_be_written() {
-    let _leaks = fds::no_leaks();
     let dir = scratch();
     let data = bytes(100_000, 1);
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
@@ -34,7 +32,6 @@ fn exits_as_documented_where_standard_error_cannot_be_written() {
 
 #[test]
 fn receives_where_standard_error_cannot_be_written() {
-    let _leaks = fds::no_leaks();
     let dir = scratch();
     let data = bytes(100_000, 2);
     let (socket, to) = (dir.path().join("socket"), dir.path().join("to"));
@@ -59,7 +56,6 @@ fn receives_where_standard_error_cannot_be_written() {
 /// By any of its names standard output is what the shell made of it: in the middle of a file, say.
 #[test]
 fn writes_standard_output_where_it_stands() {
-    let _leaks = fds::no_leaks();
     let dir = scratch();
     let data = bytes(100_000, 3);
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
@@ -81,7 +77,6 @@ fn writes_standard_output_where_it_stands() {
 /// A second receiver at the same path fails, and the first one does not hear of it.
 #[test]
 fn a_rival_receiver_disturbs_nobody() {
-    let _leaks = fds::no_leaks();
     let dir = scratch();
     let data = bytes(100_000, 4);
     let (socket, to) = (dir.path().join("socket"), dir.path().join("to"));

@@ -433,8 +433,8 @@ fn where_a_file_stands() {
 /// The README's ten lines and the upload server store no half upload as a whole one.
 #[test]
 fn what_the_examples_use() {
-    let readme = include_str!("../../README.md");
-    let server = include_str!("../../crates/zc-std/examples/upload_server.rs");
+    let readme = include_str!("../../../README.md");
+    let server = include_str!("../../../crates/zc-std/examples/upload_server.rs");
     for example in [readme, server] {
         assert!(example.contains("copy_exact(&mut stream, &mut "));
     }

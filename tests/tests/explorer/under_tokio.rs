@@ -7,6 +7,7 @@ use zc_testkit::explorer::{Effort, Menu, Tally, tokio};
 
 #[test]
 fn no_poll_and_no_drop_loses_a_byte() {
+    let _alone = zc_testkit::serial::serial();
     let begun = Instant::now();
     let (mut tally, mut failures) = (Tally::default(), Vec::new());
     let scenarios = tokio::cells();

@@ -3,15 +3,14 @@
 use std::io::{Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, pool};
 
 /// The pool is the process's, and so are the tests.
 fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let alone = zc_testkit::serial::serial();
     pool::clear();
     alone
 }

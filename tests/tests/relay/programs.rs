@@ -228,7 +228,7 @@ fn thousands_of_connections_leave_nothing() {
     churns(5_000);
 }
 
-/// `cargo test --release -p zc-testkit --test cli_relay_programs -- --ignored`
+/// `cargo test --release -p zc-testkit --test relay -- programs:: --ignored`
 #[test]
 #[ignore = "the long form of the one above"]
 fn a_hundred_thousand_connections_leave_nothing() {
