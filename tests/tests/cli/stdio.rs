@@ -1,7 +1,7 @@
 //! What `zc` does with its standard streams, whatever they are.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
@@ -51,6 +51,26 @@ fn receives_where_standard_error_cannot_be_written() {
     drop(client);
     assert!(receiver.wait().unwrap().success());
     assert_eq!(fs::read(&to).unwrap(), data);
+}
+
+/// Standard input is read from where it stands, and others may have moved it beyond the end: then there is nothing to read.
+#[test]
+fn reads_standard_input_where_it_stands() {
+    let dir = scratch();
+    let data = bytes(100_000, 4);
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    fs::write(&from, &data).unwrap();
+    for start in [0, 40_000, data.len(), data.len() + 50] {
+        let mut input = File::open(&from).unwrap();
+        input.seek(SeekFrom::Start(start as u64)).unwrap();
+        let mut command = zc(["cp", "-", "to"]);
+        let stdin = input.try_clone().unwrap();
+        let ended = command.current_dir(dir.path()).stdin(stdin).status().unwrap();
+        assert!(ended.success(), "from {start}");
+        assert_eq!(fs::read(&to).unwrap(), data.get(start..).unwrap_or_default());
+        assert_eq!(input.stream_position().unwrap(), start.max(data.len()) as u64);
+        fs::remove_file(&to).unwrap();
+    }
 }
 
 /// By any of its names standard output is what the shell made of it: in the middle of a file, say.
