@@ -15,4 +15,5 @@ mod nowhere;
 mod pipes;
 mod relays;
 mod resets;
+mod sink_limits;
 mod timeouts;
