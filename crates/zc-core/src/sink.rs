@@ -82,6 +82,8 @@ impl<S: Write + Sink + ?Sized> WriteSink for S {}
 pub struct Downstream<'a, Io = StdIo> {
     pub(crate) drain: Drain<'a, Io>,
     pub(crate) flush_first: bool,
+    /// At most this many bytes may go into it; `u64::MAX` for no limit.
+    pub(crate) limit: u64,
 }
 
 pub(crate) enum Drain<'a, Io> {
@@ -102,6 +104,7 @@ impl<Io> std::fmt::Debug for Downstream<'_, Io> {
         f.debug_struct("Downstream")
             .field("drain", &format_args!("{drain}"))
             .field("flush_first", &self.flush_first)
+            .field("limit", &self.limit)
             .finish()
     }
 }
@@ -109,7 +112,7 @@ impl<Io> std::fmt::Debug for Downstream<'_, Io> {
 impl<'a, Io> Downstream<'a, Io> {
     #[inline]
     fn new(drain: Drain<'a, Io>) -> Self {
-        Downstream { drain, flush_first: false }
+        Downstream { drain, flush_first: false, limit: u64::MAX }
     }
 
     /// Only `write` knows: the kernel may not go past it.
@@ -150,6 +153,19 @@ impl<'a, Io> Downstream<'a, Io> {
     #[inline]
     pub fn flush_first(mut self) -> Self {
         self.flush_first = true;
+        self
+    }
+
+    /// No more than `n` bytes into it: a quota, or the end of a range. `write` has to keep to it, too, and
+    /// answer `Ok(0)` once it is reached.
+    ///
+    /// A copy takes no more from its source than fits. If the source has more all the same, which takes a read of
+    /// a byte to find out, the copy fails with `WriteZero`, as [`Write::write_all`] does; that byte is in the error's
+    /// residue. What a layer above [holds back](Downstream::flush_first) is flushed before the limit is looked at.
+    #[must_use]
+    #[inline]
+    pub fn limit(mut self, n: u64) -> Self {
+        self.limit = self.limit.min(n);
         self
     }
 }

@@ -1,6 +1,7 @@
 //! A file from an offset on.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::ops::{Bound, RangeBounds};
 use std::os::fd::AsFd;
 
 use crate::{Downstream, PollFd, Sink, Source, Upstream};
@@ -10,10 +11,10 @@ use crate::{Downstream, PollFd, Sink, Source, Upstream};
 ///
 /// The file's own offset is neither used nor moved, so any number of threads may each have a `FileAt` over one
 /// open file, while others read and write it in the usual way. The kernel moves the bytes as it does for the
-/// file itself. It is as long as the file; a `take` ends it earlier:
+/// file itself. It is as long as the file, or ends where a [range](FileAt::range) does:
 ///
 /// ```
-/// use std::io::{Read, Write};
+/// use std::io::Write;
 /// use zc_std::{FileAt, ReadFrom};
 ///
 /// let mut file = tempfile::tempfile()?;
@@ -21,13 +22,16 @@ use crate::{Downstream, PollFd, Sink, Source, Upstream};
 ///
 /// // bytes=9-11
 /// let mut out = Vec::new();
-/// assert_eq!(out.read_from(FileAt::new(&file, 9)?.take(3))?, 3);
+/// assert_eq!(out.read_from(FileAt::range(&file, 9..12)?)?, 3);
 /// assert_eq!(out, b"206");
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// As a sink it has no end: limit the source, by [`copy_exact`](crate::copy_exact) or `take`. A
-/// download in two parts, by two threads:
+/// As a sink it lets no byte past the end of its range. A copy takes no more from its source than fits; if the source
+/// has more, it fails with `WriteZero`, as [`write_all`](Write::write_all) into a slice does, with the first byte too many
+/// in the error's [residue](crate::CopyError::residue) and the rest still in the source. (To know, it has to read on
+/// once. [`copy_exact`](crate::copy_exact) and `take` do not, and leave a connection to its next user.) A download in
+/// two parts, by two threads:
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -37,10 +41,10 @@ use crate::{Downstream, PollFd, Sink, Source, Upstream};
 ///
 /// let file = tempfile::tempfile()?;
 /// thread::scope(|scope| {
-///     for (start, part) in [(0, "all that "), (9, "was there")] {
+///     for (range, part) in [(0..9, "all that "), (9..18, "was there")] {
 ///         let (mut server, mut connection) = UnixStream::pair()?;
 ///         server.write_all(part.as_bytes())?;
-///         let mut place = FileAt::new(&file, start)?;
+///         let mut place = FileAt::range(&file, range)?;
 ///         scope.spawn(move || copy_exact(&mut connection, &mut place, part.len() as u64));
 ///     }
 ///     Ok::<(), std::io::Error>(())
@@ -63,6 +67,8 @@ use crate::{Downstream, PollFd, Sink, Source, Upstream};
 pub struct FileAt<F> {
     file: F,
     offset: u64,
+    /// `u64::MAX`: it goes on for as long as the file, or the disk.
+    end: u64,
     appends: bool,
 }
 
@@ -76,7 +82,51 @@ impl<F: AsFd> FileAt<F> {
     pub fn new(file: F, offset: u64) -> io::Result<Self> {
         crate::engine::fd::position(file.as_fd())?;
         let appends = crate::engine::fd::appends(file.as_fd());
-        Ok(FileAt { file, offset, appends })
+        Ok(FileAt { file, offset, end: u64::MAX, appends })
+    }
+
+    /// The bytes `range` of `file`, of which it is a source that ends there, and a sink that takes no more.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](FileAt::new); and `InvalidInput` for a range that ends before it begins.
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Read};
+    /// use zc_std::{CopyError, FileAt, copy};
+    ///
+    /// let file = tempfile::tempfile()?;
+    /// let mut second = FileAt::range(&file, 5..10)?;
+    ///
+    /// let mut source = &b"bytes, and more"[..];
+    /// let error = copy(&mut source, &mut second).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::WriteZero);
+    /// assert_eq!(second.offset(), 10);
+    /// // Nothing is lost.
+    /// let failed = error.downcast::<CopyError>().expect("a copy failed");
+    /// assert_eq!((failed.moved(), [failed.residue(), source].concat()), (5, b", and more".to_vec()));
+    ///
+    /// let mut all = String::new();
+    /// FileAt::range(&file, ..)?.read_to_string(&mut all)?;
+    /// assert_eq!(all, "\0\0\0\0\0bytes");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn range(file: F, range: impl RangeBounds<u64>) -> io::Result<Self> {
+        let offset = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&before) => before.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&last) => last.saturating_add(1),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => u64::MAX,
+        };
+        if end < offset {
+            let what = format!("a range that begins at {offset} cannot end at {end}");
+            return Err(io::Error::new(ErrorKind::InvalidInput, what));
+        }
+        Ok(FileAt { end, ..FileAt::new(file, offset)? })
     }
 
     /// Where its next byte lies, in bytes from the file's beginning.
@@ -84,7 +134,12 @@ impl<F: AsFd> FileAt<F> {
         self.offset
     }
 
-    /// Goes on from another offset.
+    /// Where its range ends, in bytes from the file's beginning; `None` if it does not.
+    pub fn end(&self) -> Option<u64> {
+        (self.end < u64::MAX).then_some(self.end)
+    }
+
+    /// Goes on from another offset. Its range still ends where it did.
     pub fn set_offset(&mut self, offset: u64) {
         self.offset = offset;
     }
@@ -99,6 +154,16 @@ impl<F: AsFd> FileAt<F> {
         self.file
     }
 
+    /// How many bytes of its range are left.
+    fn left(&self) -> u64 {
+        if self.end == u64::MAX { u64::MAX } else { self.end.saturating_sub(self.offset) }
+    }
+
+    /// As many of `len` bytes as its range has.
+    fn within(&self, len: usize) -> usize {
+        usize::try_from(self.left()).map_or(len, |left| left.min(len))
+    }
+
     fn moved(&mut self, n: u64) {
         self.offset = self.offset.saturating_add(n);
     }
@@ -106,7 +171,8 @@ impl<F: AsFd> FileAt<F> {
 
 impl<F: AsFd> Read for FileAt<F> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = crate::engine::fd::read_at(self.file.as_fd(), buf, self.offset)?;
+        let most = self.within(buf.len());
+        let n = crate::engine::fd::read_at(self.file.as_fd(), &mut buf[..most], self.offset)?;
         self.moved(n as u64);
         Ok(n)
     }
@@ -118,7 +184,8 @@ impl<F: AsFd> Write for FileAt<F> {
             let what = "the file is in append mode, and would be written at its end";
             return Err(io::Error::new(ErrorKind::InvalidInput, what));
         }
-        let n = crate::engine::fd::write_at(self.file.as_fd(), buf, self.offset)?;
+        let most = self.within(buf.len());
+        let n = crate::engine::fd::write_at(self.file.as_fd(), &buf[..most], self.offset)?;
         self.moved(n as u64);
         Ok(n)
     }
@@ -129,7 +196,7 @@ impl<F: AsFd> Write for FileAt<F> {
 
 impl<F: AsFd> Source for FileAt<F> {
     fn upstream(&mut self) -> Upstream<'_> {
-        Upstream::fd_at(PollFd::stream(self.file.as_fd()), self.offset)
+        Upstream::fd_at(PollFd::stream(self.file.as_fd()), self.offset).limit(self.left())
     }
     fn taken(&mut self, n: u64) {
         self.moved(n);
@@ -138,7 +205,7 @@ impl<F: AsFd> Source for FileAt<F> {
 
 impl<F: AsFd> Sink for FileAt<F> {
     fn downstream(&mut self) -> Downstream<'_> {
-        Downstream::fd_at(PollFd::stream(self.file.as_fd()), self.offset)
+        Downstream::fd_at(PollFd::stream(self.file.as_fd()), self.offset).limit(self.left())
     }
     fn delivered(&mut self, n: u64) {
         self.moved(n);

@@ -147,6 +147,41 @@ fn a_file_at_an_offset_leaves_the_files_own() -> io::Result<()> {
 }
 
 #[test]
+fn no_byte_goes_past_the_end_of_a_range() -> io::Result<()> {
+    let (mut client, mut stream) = UnixStream::pair()?;
+    let sent = bytes(100_000);
+    let sender = thread::spawn({
+        let sent = sent.clone();
+        move || client.write_all(&sent)
+    });
+    let mut file = tempfile::tempfile()?;
+    file.write_all(&[9; 100_000])?;
+    for (range, fits) in [(10..10, 0), (10..11, 1), (20..50_020, 50_000), (60_000..60_003, 3)] {
+        let mut copier = Copier::new();
+        let mut range = FileAt::range(&file, range)?;
+        let error = copier.copy(&mut stream, &mut range).unwrap_err();
+        assert_eq!((error.kind(), error.moved()), (ErrorKind::WriteZero, fits));
+        assert_eq!((error.side(), error.to_string().contains("limit")), (Some(Side::Sink), true));
+        // The byte too many, and nothing else, has been taken from the connection.
+        assert_eq!((copier.in_flight(), range.end()), (1, Some(range.offset())));
+    }
+    let got = content(&file);
+    assert!(got[..10].iter().chain(&got[11..20]).chain(&got[50_020..60_000]).all(|&b| b == 9));
+    assert_eq!((got[10], &got[20..50_020]), (sent[1], &sent[3..50_003]));
+    assert_eq!((&got[60_000..60_003], got[60_003]), (&sent[50_004..50_007], 9));
+
+    let mut out = Vec::new();
+    assert_eq!(out.read_from(FileAt::range(&file, 60_000..60_003)?)?, 3);
+    assert_eq!(out, sent[50_004..50_007]);
+    let mut left = Vec::new();
+    stream.read_to_end(&mut left)?;
+    sender.join().unwrap()?;
+    assert_eq!(zc_std::copy(&mut &left[..100], &mut FileAt::range(&file, 0..100)?)?, 100);
+    assert!(left == sent[50_008..] && content(&file)[..100] == left[..100]);
+    Ok(())
+}
+
+#[test]
 fn a_descriptor_says_what_it_is() -> io::Result<()> {
     assert_eq!(Fd::new(tempfile::tempfile()?)?.kind(), Kind::File);
     assert_eq!(Fd::new(UnixStream::pair()?.0)?.kind(), Kind::StreamSocket);

@@ -32,12 +32,12 @@ pub(crate) struct Away {
 
 impl Away {
     /// Takes at most `limit` bytes from a file, or else what is in flight; and delivers to a file, if there is one.
-    /// `splices`: the sink is a socket, which takes them from a pipe.
+    /// `splices`: the sink is a socket, which takes them from a pipe. At most `fits` bytes go to the sink.
     #[cfg(feature = "fs")]
     pub(crate) fn start(
         mut transfer: Transfer,
         from: Option<(Past, u64)>,
-        to: Option<Past>,
+        (to, fits): (Option<Past>, u64),
         last: bool,
         splices: bool,
     ) -> Away {
@@ -59,7 +59,7 @@ impl Away {
                 None => (FlatSource::nowhere(), u64::MAX),
             };
             let to = to.as_deref().map(PollFd::of);
-            let mut sink = FlatSink { to, holds_back: false, is_nowhere: false };
+            let mut sink = FlatSink { to, holds_back: false, is_nowhere: false, limit: fits };
             let step = transfer.step::<TokioIo>(&mut source, &mut sink, budget);
             (transfer, step)
         });
@@ -70,7 +70,7 @@ impl Away {
     pub(crate) fn start(
         _: Transfer,
         _: Option<(Past, u64)>,
-        _: Option<Past>,
+        _: (Option<Past>, u64),
         _: bool,
         _: bool,
     ) -> Away {

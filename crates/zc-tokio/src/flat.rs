@@ -58,6 +58,8 @@ pub(crate) struct FlatSink<'a> {
     pub(crate) holds_back: bool,
     /// Whether it has no descriptor and keeps nothing.
     pub(crate) is_nowhere: bool,
+    /// How many bytes its layers let through.
+    pub(crate) limit: u64,
 }
 
 impl Sink<TokioIo> for FlatSink<'_> {
@@ -67,6 +69,7 @@ impl Sink<TokioIo> for FlatSink<'_> {
             None if self.is_nowhere => Downstream::nowhere(),
             None => Downstream::opaque(),
         };
+        let downstream = downstream.limit(self.limit);
         if self.holds_back { downstream.flush_first() } else { downstream }
     }
 }

@@ -612,7 +612,9 @@ mod good_sinks {
 
     #[test]
     fn one_that_refuses_the_rest_and_says_so() {
-        conformance::assert_sink(|inner| Quota { inner, left: 4321, states: true });
+        for says in [Says::Opaque, Says::Limit] {
+            conformance::assert_sink(|inner| Quota { inner, left: 4321, says });
+        }
     }
 }
 
@@ -669,7 +671,7 @@ mod broken_sinks {
     fn quota_dodged() {
         breaks(
             Property::Limit,
-            conformance::sink(|inner| Quota { inner, left: 4321, states: false }),
+            conformance::sink(|inner| Quota { inner, left: 4321, says: Says::Nothing }),
         );
     }
 
@@ -979,7 +981,15 @@ impl Sink for Header {
 struct Quota {
     inner: UnixStream,
     left: usize,
-    states: bool,
+    says: Says,
+}
+
+/// What it says of that.
+#[derive(Clone, Copy)]
+enum Says {
+    Opaque,
+    Limit,
+    Nothing,
 }
 
 impl Write for Quota {
@@ -998,7 +1008,11 @@ impl Write for Quota {
 
 impl Sink for Quota {
     fn downstream(&mut self) -> Downstream<'_> {
-        if self.states { Downstream::opaque() } else { Downstream::through(&mut self.inner) }
+        match self.says {
+            Says::Opaque => Downstream::opaque(),
+            Says::Limit => Downstream::through(&mut self.inner).limit(self.left as u64),
+            Says::Nothing => Downstream::through(&mut self.inner),
+        }
     }
     fn delivered(&mut self, n: u64) {
         self.left = self.left.saturating_sub(n as usize);

@@ -18,6 +18,8 @@ mod ready_made_faults;
 mod residue;
 /// A copy that has taken all that its limit allows is not over before all of it is delivered.
 mod short_writes;
+/// A user's sink that takes so many bytes and no more: a quota, the length of an upload.
+mod sink_limits;
 /// The transfer, driven by hand: it never waits, and its driver may go at any time.
 mod transfer;
 /// Who waits for what: signals, ends in non-blocking mode, timeouts, limits.

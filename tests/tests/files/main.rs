@@ -12,6 +12,8 @@ mod odd_files;
 mod one_open_file;
 /// Every pair of real file systems, mounted by the test.
 mod pairs;
+/// A range of a file as a sink, past whose end no byte goes, and as a source, which ends there.
+mod ranges;
 /// On file systems that can share extents, a copy of a file shares them.
 mod reflink;
 /// Users of one file, each with its own layers, options and mix of reads and copies.

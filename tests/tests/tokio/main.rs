@@ -30,5 +30,7 @@ mod pipes;
 mod relays;
 /// A reset is passed on as one, and nothing that was delivered goes with it.
 mod resets;
+/// A sink that has a limit is given no byte more.
+mod sink_limits;
 /// Every timer, by a clock that the tests move.
 mod timeouts;

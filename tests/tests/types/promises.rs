@@ -92,7 +92,7 @@ const_assert_eq!(size_of::<Option<PollFd<'_>>>(), 8);
 const_assert_eq!(size_of::<Opaque<File>>(), size_of::<File>());
 const_assert_eq!(size_of::<Fd<OwnedFd>>(), 8);
 const_assert!(size_of::<Upstream<'_>>() <= 72);
-const_assert!(size_of::<Downstream<'_>>() <= 32);
+const_assert!(size_of::<Downstream<'_>>() <= 40);
 const_assert!(size_of::<Bottom<'_>>() <= 32);
 const_assert!(size_of::<Reach<'_>>() <= 64);
 const_assert!(size_of::<Link>() <= 8);

@@ -349,6 +349,7 @@ impl<S: SinkAccess> Run<S> {
         if holds && let Err(error) = retry(|| self.sink().flush()) {
             return Answer::of(Err(error), 0);
         }
+        let mut limit = u64::MAX;
         let mut answer = Answer::Took(0);
         for _ in 0..steps {
             let bytes = self.next_bytes(len);
@@ -356,13 +357,21 @@ impl<S: SinkAccess> Run<S> {
                 break;
             }
             let (delivered, mut written) = (Cell::new(0), None);
-            self.sink().walk(&delivered, &mut |end, _| {
+            self.sink().walk(&delivered, &mut |end, manner| {
                 let Some(end) = end else { return };
-                let answer = wire::write(end.fd.fd(), &bytes);
+                limit = manner.limit;
+                let most = usize::try_from(limit).map_or(bytes.len(), |n| n.min(bytes.len()));
+                if most == 0 {
+                    return;
+                }
+                let answer = wire::write(end.fd.fd(), &bytes[..most]);
                 delivered.set(*answer.as_ref().unwrap_or(&0) as u64);
                 written = Some(answer);
             });
-            let Some(written) = written else { break };
+            // At its limit it is left to say so itself.
+            let Some(written) = written else {
+                return if limit == 0 { self.write(len) } else { answer };
+            };
             *went_past |= written.is_ok();
             answer = self.took(Answer::of(written, bytes.len()));
             if !matches!(answer, Answer::Took(_)) {
@@ -412,7 +421,8 @@ impl<S: SinkAccess> Run<S> {
                 Property::Limit,
                 format!(
                     "more bytes were delivered than the {same} that writing alone delivers: a sink \
-                     that refuses bytes must not let any past it, and say `Downstream::opaque`"
+                     that refuses bytes must not let any past it, and say so by `Downstream::limit`, or say \
+                     `Downstream::opaque`"
                 ),
             ));
         }

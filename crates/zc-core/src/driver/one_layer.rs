@@ -58,11 +58,11 @@ pub fn source<S: Source>(source: &mut S) -> Option<(End<'_>, u64)> {
     }
 }
 
-/// The descriptor that `sink` comes down to; `None` if there is a layer over it.
+/// The descriptor that `sink` comes down to; `None` if there is a layer over it, or a limit.
 #[inline(always)]
 pub fn sink<S: Sink>(sink: &mut S) -> Option<End<'_>> {
     match sink.downstream() {
-        Downstream { drain: Drain::Fd(end), flush_first: false } => Some(end),
+        Downstream { drain: Drain::Fd(end), flush_first: false, limit: u64::MAX } => Some(end),
         _ => None,
     }
 }
@@ -70,7 +70,10 @@ pub fn sink<S: Sink>(sink: &mut S) -> Option<End<'_>> {
 /// Whether `sink` is nothing but a place where bytes are dropped ([`Downstream::nowhere`]).
 #[inline(always)]
 pub fn is_nowhere<S: Sink>(sink: &mut S) -> bool {
-    matches!(sink.downstream(), Downstream { drain: Drain::Nowhere, flush_first: false })
+    matches!(
+        sink.downstream(),
+        Downstream { drain: Drain::Nowhere, flush_first: false, limit: u64::MAX }
+    )
 }
 
 /// `taken` bytes were taken at the bottom of such a source, and `delivered` of them delivered to such a

@@ -36,17 +36,27 @@ pub fn walk_sink<Io>(
     delivered: &Cell<u64>,
     give: &mut dyn FnMut(Option<End<'_>>, Manner),
 ) {
-    descend(sink, false, delivered, give);
+    descend(sink, Manner::default(), delivered, give);
 }
 
 /// How a sink takes bytes, its descriptor apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manner {
     /// Some layer may hold bytes back: the sink is flushed before others go past it.
     pub holds_back: bool,
     /// Below all layers nothing is kept ([`Downstream::nowhere`]). Without that and without a descriptor, the
     /// sink can only be written to.
     pub is_nowhere: bool,
+    /// How many bytes may go there at most, by all limits on the way; `u64::MAX` for no limit. The sink's own
+    /// `write` keeps to it by itself.
+    pub limit: u64,
+}
+
+/// Written to at once, and without a limit.
+impl Default for Manner {
+    fn default() -> Self {
+        Manner { holds_back: false, is_nowhere: false, limit: u64::MAX }
+    }
 }
 
 /// Tells its layer how many bytes were delivered, when the layers below have been told or one of them
@@ -67,16 +77,16 @@ impl<Io> Drop for Tell<'_, '_, Io> {
 
 fn descend<Io>(
     sink: &mut (dyn Sink<Io> + '_),
-    holds_back: bool,
+    above: Manner,
     delivered: &Cell<u64>,
     give: &mut dyn FnMut(Option<End<'_>>, Manner),
 ) {
     let tell = Tell { layer: sink, delivered };
-    let Downstream { drain, flush_first } = tell.layer.downstream();
-    let holds_back = holds_back || flush_first;
-    let manner = Manner { holds_back, is_nowhere: false };
+    let Downstream { drain, flush_first, limit } = tell.layer.downstream();
+    let holds_back = above.holds_back || flush_first;
+    let manner = Manner { holds_back, limit: above.limit.min(limit), ..above };
     match drain {
-        Drain::Through(inner) => descend(inner, holds_back, delivered, give),
+        Drain::Through(inner) => descend(inner, manner, delivered, give),
         Drain::Fd(end) => give(Some(end), manner),
         Drain::Nowhere => give(None, Manner { is_nowhere: true, ..manner }),
         Drain::Opaque => give(None, manner),

@@ -81,6 +81,13 @@ impl StepError {
         StepError { side: Some(side), syscall, error: error.into() }
     }
 
+    /// The sink's [limit](crate::Downstream::limit) is reached, and the source has more.
+    #[cold]
+    pub fn beyond_limit() -> Self {
+        let what = "the sink's limit is reached, and the source has more";
+        StepError::at(Side::Sink, "write", io::Error::new(io::ErrorKind::WriteZero, what))
+    }
+
     /// The error of a copy that this one stopped, with `moved` bytes delivered.
     pub fn into_copy_error(self, moved: u64) -> CopyError {
         let error = CopyError::new(self.error).with_moved(moved).with_syscall(self.syscall);

@@ -5,6 +5,7 @@
 //!  └ walk      one walk down the sink and the source, and then
 //!     ├ deliver   what is in flight already (half_step: of a file, taken without a sink), or
 //!     ├ nowhere   bytes of a descriptor, for a sink that keeps none, or
+//!     ├ within    bytes of a descriptor, for a sink with a limit that the source's is not below, or
 //!     └ between   bytes from descriptor to descriptor: by which way, for this pair of ends (plan, pieces,
 //!        │        overlap), and what its answer means
 //!        ├ next_extent … of a source whose holes are kept
@@ -24,6 +25,7 @@ pub(crate) mod overlap;
 pub(crate) mod pieces;
 pub(crate) mod plan;
 mod walk;
+mod within;
 
 use std::cell::Cell;
 use std::io;
@@ -114,6 +116,8 @@ pub struct Transfer {
     unplanned: (u64, u64),
     /// Whether half a step, without a sink, has taken bytes.
     took_half: bool,
+    /// Whether the source keeps the boundaries of messages, if that has been asked.
+    reads_messages: Option<bool>,
     /// Whether bytes from these ends have been waited for.
     has_gathered: bool,
     /// How many more pieces to keep small, because the sink has been full.
@@ -365,6 +369,7 @@ impl Transfer {
     fn replan(&mut self) {
         (self.plan, self.ends, self.took_half) = (None, None, false);
         (self.unplanned, self.has_gathered, self.stalled) = ((0, 0), false, 0);
+        self.reads_messages = None;
     }
 
     /// Counts the calls that this thread has made since it had made `before`, and that are not counted yet.

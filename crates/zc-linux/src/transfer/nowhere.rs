@@ -66,12 +66,14 @@ impl Transfer {
         }
     }
 
-    /// Drops what is in flight. It has only to be counted.
-    pub(super) fn drop_in_flight(&mut self) -> Step {
+    /// Drops at most `most` bytes of what is in flight. They have only to be counted.
+    pub(super) fn drop_in_flight(&mut self, most: u64) -> Step {
         if let Err(errno) = self.flight.land() {
             return Step::failed(StepError::new("read", errno));
         }
-        let dropped = self.flight.buffer.drain(|bytes| Ok(bytes.len())).unwrap_or(0) as u64;
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let dropped = self.flight.buffer.drain(|bytes| Ok(bytes.len().min(most)));
+        let dropped = dropped.unwrap_or(0) as u64;
         self.report.deliver(Mechanism::ReadWrite, dropped);
         self.went_through();
         Step::moved(0, dropped, Next::Again)

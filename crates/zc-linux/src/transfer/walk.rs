@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::io;
 use std::time::Instant;
 
-use zc_core::driver::{Bottom, Mechanism, Next, Reach, Step, walk_sink, walk_source, write_once};
+use zc_core::driver::{
+    Bottom, Manner, Mechanism, Next, Reach, Step, StepError, walk_sink, walk_source, write_once,
+};
 use zc_core::{End, Sink, Source};
 
 use super::{Transfer, step_of, with_error};
@@ -20,6 +22,15 @@ enum To<'a> {
     Nowhere,
     /// The sink's own `write` has to take them.
     Writer,
+}
+
+impl<'a> To<'a> {
+    fn end(self) -> Option<End<'a>> {
+        match self {
+            To::Fd(end) => Some(end),
+            To::Nowhere | To::Writer => None,
+        }
+    }
 }
 
 impl Transfer {
@@ -38,17 +49,17 @@ impl Transfer {
                 None if manner.is_nowhere => To::Nowhere,
                 None => To::Writer,
             };
-            step = self.step_into(source, (to, manner.holds_back), budget, &delivered);
+            step = self.step_into(source, (to, manner), budget, &delivered);
         });
         step
     }
 
-    /// A step into `to`, where some layer may hold bytes back. Bytes that go there past the sink's own `write`
+    /// A step into `to`, which takes bytes in that manner. Bytes that go there past the sink's own `write`
     /// are counted in `delivered` as soon as they have gone, in case a layer of the source panics.
     fn step_into<Io>(
         &mut self,
         source: &mut (dyn Source<Io> + '_),
-        (to, holds_back): (To<'_>, bool),
+        (to, manner): (To<'_>, Manner),
         budget: u64,
         delivered: &Cell<u64>,
     ) -> Step {
@@ -57,14 +68,17 @@ impl Transfer {
         {
             return Step::failed(error);
         }
-        let must_flush = holds_back && !self.is_flushed;
+        let must_flush = manner.holds_back && !self.is_flushed;
         if self.in_flight() > 0 {
             let step = match to {
                 // The sink's own `write` may have had bytes that come before these.
                 To::Writer => Step::idle(Next::WriteSink),
                 _ if must_flush && self.flight.pipe.is_none() => Step::idle(Next::WriteSink),
                 _ if must_flush => Step::idle(Next::FlushSink),
-                To::Nowhere => self.drop_in_flight(),
+                _ if manner.limit < self.in_flight() as u64 => {
+                    self.deliver_within(manner.limit, to.end())
+                }
+                To::Nowhere => self.drop_in_flight(u64::MAX),
                 To::Fd(to) => self.deliver(to),
             };
             delivered.set(step.delivered);
@@ -72,7 +86,7 @@ impl Transfer {
         }
         let mut step = Step::idle(Next::Again);
         let walked = walk_source(source, self.link, &mut |reach| {
-            step = self.step_from(reach, to, must_flush, budget);
+            step = self.step_from(reach, (to, manner), must_flush, budget);
             // The sink's own `write` has counted its bytes already.
             if !matches!(to, To::Writer) {
                 delivered.set(step.delivered);
@@ -83,7 +97,13 @@ impl Transfer {
     }
 
     /// A step from where the source's next bytes are, with nothing in flight.
-    fn step_from(&mut self, reach: Reach<'_>, to: To<'_>, must_flush: bool, budget: u64) -> Step {
+    fn step_from(
+        &mut self,
+        reach: Reach<'_>,
+        (to, manner): (To<'_>, Manner),
+        must_flush: bool,
+        budget: u64,
+    ) -> Step {
         let Reach { bottom, limit, step_limit, not_before, last } = reach;
         if limit == 0 {
             return self.end_of_link(last);
@@ -98,6 +118,9 @@ impl Transfer {
         }
         let budget = budget.min(step_limit);
         let most = limit.min(budget);
+        // Of what it holds back, and of what its own `write` takes, the sink sees to the limit.
+        let sees_to_it = manner.holds_back || matches!(to, To::Writer);
+        let fits = if sees_to_it { most } else { most.min(manner.limit) };
         match (bottom, to) {
             (Bottom::Spent, _) => self.end_of_link(last),
             // A source that is read, or has read ahead, may have the sink's own file in it.
@@ -108,15 +131,23 @@ impl Transfer {
                 Step::idle(Next::Again)
             }
             // No flush: the source may yield single bytes, and the sink is there to buffer them.
-            (Bottom::Opaque, _) => Step::idle(Next::ReadSource(most)),
+            (Bottom::Opaque, _) => Step::idle(Next::ReadSource(fits.max(1))),
             (_, To::Fd(_) | To::Nowhere) if must_flush => Step::idle(Next::FlushSink),
             (Bottom::Buffered(_), To::Writer) => Step::idle(Next::WriteSink),
-            (Bottom::Buffered(bytes), To::Fd(to)) => self.write_past(bytes, to, most),
+            (Bottom::Buffered(_), To::Fd(_) | To::Nowhere) if manner.limit == 0 => {
+                Step::failed(StepError::beyond_limit())
+            }
+            (Bottom::Buffered(bytes), To::Fd(to)) => {
+                self.write_past(bytes, to, most.min(manner.limit))
+            }
             (Bottom::Buffered(bytes), To::Nowhere) => {
-                self.drop_buffered(most.min(bytes.len() as u64))
+                self.drop_buffered(most.min(manner.limit).min(bytes.len() as u64))
             }
             (Bottom::Fd(from), To::Fd(_) | To::Nowhere) => {
                 let step = match to {
+                    _ if manner.limit < limit => {
+                        self.within(manner.limit, from, to.end(), (limit, budget))
+                    }
                     To::Fd(to) => self.between(from, to, limit, budget),
                     _ => self.drop_from(from, limit, budget),
                 };

@@ -12,7 +12,7 @@ mod report;
 use std::cell::Cell;
 use std::io::{Read, Write};
 
-use zc_core::driver::{Buffer, StepError, walk_sink};
+use zc_core::driver::{Buffer, Manner, StepError, each_descriptor, walk_sink};
 
 use crate::{CopyError, ReadSource, Side, Sink, Source, WriteSink};
 
@@ -100,6 +100,7 @@ fn run(
         while !buffer.is_empty() {
             watch.check()?;
             match report.count(|| buffer.drain(|bytes| sink.write(bytes))) {
+                Err(_) if manner(sink).limit == 0 => return Err(StepError::beyond_limit()),
                 Ok(n) => report.deliver(n as u64),
                 Err(error) if watch.waits_out(&error) => watch.wait_for_sink(sink, error)?,
                 Err(error) => return Err(StepError::at(Side::Sink, "write", error)),
@@ -107,12 +108,14 @@ fn run(
         }
         buffer.release();
         // What was written does not wait in a layer while the source is waited for.
-        if holds_back(sink) {
+        let manner = manner(sink);
+        if manner.holds_back {
             sink.flush().map_err(|error| StepError::at(Side::Sink, "flush", error))?;
         }
         watch.check()?;
         watch.wait_for_source(source)?;
-        match report.count(|| buffer.fill(u64::MAX, |room| source.read(room))) {
+        let most = most(source, manner);
+        match report.count(|| buffer.fill(most, |room| source.read(room))) {
             Ok((0, _)) => return Ok(()),
             Ok((n, _)) => watch.saw(n as u64),
             // Another took what was there: it is waited for again.
@@ -122,8 +125,18 @@ fn run(
     }
 }
 
-fn holds_back(sink: &mut dyn WriteSink) -> bool {
-    let mut holds_back = false;
-    walk_sink(sink, &Cell::new(0), &mut |_, manner| holds_back = manner.holds_back);
-    holds_back
+fn manner(sink: &mut dyn WriteSink) -> Manner {
+    let mut found = Manner::default();
+    walk_sink(sink, &Cell::new(0), &mut |_, manner| found = manner);
+    found
+}
+
+/// How many bytes to take for a sink that takes them in this manner: what fits, or one more to find that there is one;
+/// a message whole, and for a sink that holds bytes back whatever there is.
+fn most(source: &mut dyn ReadSource, manner: Manner) -> u64 {
+    let mut is_stream = !manner.holds_back;
+    if manner.limit < u64::MAX {
+        each_descriptor(source, &mut |end| is_stream &= end.fd.is_stream());
+    }
+    if is_stream { manner.limit.max(1) } else { u64::MAX }
 }

@@ -91,7 +91,7 @@ impl Flow {
         splices: bool,
     ) {
         let transfer = std::mem::take(&mut self.transfer);
-        self.away = Some(Away::start(transfer, from, to, last, splices));
+        self.away = Some(Away::start(transfer, from, (to, self.fits), last, splices));
     }
 
     /// Waits for the step that is made elsewhere, and tells the layers what it did.

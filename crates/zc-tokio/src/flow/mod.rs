@@ -61,6 +61,8 @@ pub(crate) struct Flow {
     is_unflushed: bool,
     /// Whether the sink keeps nothing, and has no descriptor.
     is_nowhere: bool,
+    /// How many bytes the sink's layers let through.
+    fits: u64,
     /// Whether a read that brought less than it asked for is taken for the last one. Urgent data and passed
     /// descriptors shorten a read, too, so the source has to be looked at again some time.
     pub(crate) trusts_short_reads: bool,
@@ -128,6 +130,7 @@ impl Flow {
             delivered: 0,
             is_unflushed: true,
             is_nowhere: false,
+            fits: u64::MAX,
             trusts_short_reads: false,
             is_unsure: false,
             must_look: Cell::new(false),

@@ -63,8 +63,9 @@ impl Flow {
         holds_back: bool,
         budget: u64,
     ) -> Step {
-        let is_nowhere = self.is_nowhere;
-        let mut sink = FlatSink { to: write_end.map(Registered::poll_fd), holds_back, is_nowhere };
+        let (is_nowhere, limit) = (self.is_nowhere, self.fits);
+        let to = write_end.map(Registered::poll_fd);
+        let mut sink = FlatSink { to, holds_back, is_nowhere, limit };
         let transfer = &mut self.transfer;
         let knows = self.trusts_short_reads || transfer.options().looks_behind;
         let mut step = None;

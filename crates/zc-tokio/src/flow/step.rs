@@ -25,11 +25,12 @@ impl Flow {
         if self.away.is_some() {
             return self.come_back(cx, source, sink);
         }
-        let (to, Manner { holds_back, is_nowhere }) = look_at_sink(sink);
-        (self.to, self.is_nowhere) = (to, is_nowhere);
+        let (to, Manner { holds_back, is_nowhere, limit }) = look_at_sink(sink);
+        (self.to, self.is_nowhere, self.fits) = (to, is_nowhere, limit);
         let (to, past) = ready!(self.settle_sink(cx, sink, to))?;
         if past.is_some() && holds_back && self.is_unflushed {
             ready!(self.flush(cx, sink))?;
+            self.fits = look_at_sink(sink).1.limit;
         }
         if past.is_some() && self.transfer.in_flight() > 0 {
             self.leave(None, past, true, false);
@@ -51,6 +52,11 @@ impl Flow {
                 self.headroom.most(to)
             }
         });
+        // One byte too many, to find that there is one. Of what it holds back, and of what its own `poll_write` takes,
+        // the sink sees to the limit.
+        if past.is_some() || (to.is_some() || is_nowhere) && !holds_back {
+            budget = budget.min(self.fits.max(1));
+        }
         let (look, last) = ready!(self.look_at_source(
             cx,
             source,

@@ -1,0 +1,74 @@
+//! A sink with a limit that the source's is not below: as much is taken as fits.
+//!
+//! Whether the source has more than fits, which is an error, only a read of it tells, of one byte. That is in flight
+//! after it, and the next step fails.
+
+use std::os::fd::AsRawFd;
+
+use zc_core::End;
+use zc_core::driver::{Mechanism, Next, Step, StepError};
+
+use super::{NO_FD, Transfer, step_of};
+use crate::backend::{Answer, Outcome, read_write};
+use crate::kind::{Kind, Nature};
+use crate::sys;
+
+impl Transfer {
+    /// Moves at most `budget` bytes, in a copy of `limit`, to a sink that takes `fits` of them and has no descriptor if
+    /// it keeps none. [`Next::Ended`]: this link of the source has.
+    #[cold]
+    pub(super) fn within(
+        &mut self,
+        fits: u64,
+        from: End<'_>,
+        to: Option<End<'_>>,
+        (limit, budget): (u64, u64),
+    ) -> Step {
+        self.meets((from.fd.fd().as_raw_fd(), to.map_or(NO_FD, |to| to.fd.fd().as_raw_fd())));
+        let asked = self.reads_messages;
+        let reads_messages = asked.unwrap_or_else(|| Nature::of(from.fd).kind == Kind::Messages);
+        self.reads_messages = Some(reads_messages);
+        match to {
+            Some(to) if fits > 0 && !reads_messages => {
+                self.between(from, to, limit.min(fits), budget)
+            }
+            // A message is taken whole, or the rest of it would be lost.
+            _ if reads_messages => self.take_alone(from, limit),
+            _ => self.take_alone(from, limit.min(budget).min(fits.max(1))),
+        }
+    }
+
+    /// Reads once, and delivers nothing.
+    fn take_alone(&mut self, from: End<'_>, most: u64) -> Step {
+        self.flight.release_pipe();
+        self.tries(Mechanism::ReadWrite);
+        let answer = read_write::take(&mut self.flight.buffer, from, most);
+        match answer.outcome {
+            Outcome::Nothing => Step::idle(Next::Ended),
+            // A short read says no more than it does elsewhere.
+            Outcome::Moved { .. } => Step::moved(answer.taken, 0, Next::Again),
+            outcome => step_of(Answer { outcome, ..answer }, 1),
+        }
+    }
+
+    /// Delivers from what is in flight, which is more than the `fits` bytes that the sink takes.
+    #[cold]
+    pub(super) fn deliver_within(&mut self, fits: u64, to: Option<End<'_>>) -> Step {
+        if fits == 0 {
+            return Step::failed(StepError::beyond_limit());
+        }
+        let Some(to) = to else { return self.drop_in_flight(fits) };
+        if let Err(errno) = self.flight.land() {
+            return Step::failed(StepError::new("read", errno));
+        }
+        self.tries(Mechanism::ReadWrite);
+        let most = usize::try_from(fits).unwrap_or(usize::MAX);
+        let wrote = self.flight.buffer.drain(|bytes| {
+            let some = &bytes[..bytes.len().min(most)];
+            Ok(sys::write_end(to, some)?)
+        });
+        let answer = read_write::gave(wrote, most);
+        self.report.deliver(Mechanism::ReadWrite, answer.delivered);
+        step_of(answer, 1)
+    }
+}

@@ -1,0 +1,195 @@
+//! A user's sink that takes so many bytes and no more: a quota, the length of an upload.
+
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::RawFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
+use zc_testkit::collector::Collector;
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::feeder::Feeder;
+use zc_tokio::{
+    AsyncSink, AsyncSource, Copier, Downstream, Opaque, Registered, Settling, Side, Sink,
+    WriteReady,
+};
+
+use crate::kit;
+
+const LEN: usize = 1_500_000;
+const QUOTAS: [u64; 5] = [0, 1, 1000, 800_000, LEN as u64 - 1];
+
+struct Quota<W> {
+    inner: W,
+    left: u64,
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Quota<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let most = usize::try_from(self.left).map_or(buf.len(), |left| left.min(buf.len()));
+        let outcome = Pin::new(&mut self.inner).poll_write(cx, &buf[..most]);
+        if let Poll::Ready(Ok(n)) = outcome {
+            self.left -= n as u64;
+        }
+        outcome
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+impl<Io, W: Sink<Io>> Sink<Io> for Quota<W> {
+    fn downstream(&mut self) -> Downstream<'_, Io> {
+        Downstream::through(&mut self.inner).limit(self.left)
+    }
+    fn delivered(&mut self, n: u64) {
+        self.left -= n;
+    }
+}
+
+impl<W: WriteReady> WriteReady for Quota<W> {
+    fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+        self.inner.write_ready(fd)
+    }
+    fn settle_sink(
+        &mut self,
+        cx: &mut Context<'_>,
+        settling: &mut Settling,
+    ) -> Poll<io::Result<bool>> {
+        self.inner.settle_sink(cx, settling)
+    }
+}
+
+/// Copies into so much of `sink`, and returns what was taken and did not fit.
+async fn overfill(from: &mut impl AsyncSource, sink: &mut impl AsyncSink, quota: u64) -> Vec<u8> {
+    let mut sink = Quota { inner: sink, left: quota };
+    let mut copier = Copier::new();
+    let error = copier.run(from, &mut sink).await.unwrap_err();
+    assert_eq!((error.kind(), error.side()), (ErrorKind::WriteZero, Some(Side::Sink)));
+    assert_eq!((copier.count(), sink.left), (quota, 0));
+    copier.take_residue()
+}
+
+fn fed(data: &[u8]) -> (Feeder, tokio::net::TcpStream) {
+    let (client, from) = kit::tcp();
+    (Feeder::pieces(client, data.to_vec(), 1 << 20), from)
+}
+
+async fn rest(from: &mut (impl AsyncSource + ?Sized)) -> Vec<u8> {
+    let mut rest = Vec::new();
+    from.read_to_end(&mut rest).await.unwrap();
+    rest
+}
+
+#[test]
+fn into_a_socket() {
+    for quota in QUOTAS {
+        kit::run(async {
+            let data = data::bytes(1, LEN);
+            let (feeder, mut from) = fed(&data);
+            let (to_peer, mut to) = kit::tcp();
+            let collector = Collector::start(to_peer);
+            let left = overfill(&mut from, &mut to, quota).await;
+            assert_eq!(left.len(), 1);
+            let rest = rest(&mut from).await;
+            drop((to, feeder));
+            assert_same(&[collector.finish(), left, rest].concat(), &data);
+        });
+    }
+}
+
+#[test]
+fn into_a_file() {
+    for quota in QUOTAS {
+        for held in [0, 100] {
+            kit::run(async {
+                let data = data::bytes(2, LEN);
+                let (feeder, mut from) = fed(&data);
+                let named = tempfile::NamedTempFile::new().unwrap();
+                let file = File::from_std(named.reopen().unwrap());
+                // What it holds goes before, and counts.
+                let limited = Quota { inner: file, left: quota + held };
+                let mut buffer = BufWriter::new(limited);
+                buffer.write_all(&vec![9; held as usize]).await.unwrap();
+                let mut copier = Copier::new();
+                let error = copier.run(&mut from, &mut buffer).await.unwrap_err();
+                assert_eq!((error.kind(), copier.count()), (ErrorKind::WriteZero, quota));
+                assert_eq!((buffer.get_ref().left, copier.in_flight()), (0, 1));
+                buffer.flush().await.unwrap();
+                let file = std::fs::read(named.path()).unwrap();
+                assert_eq!(file.len() as u64, quota + held);
+                let left = copier.take_residue();
+                let rest = rest(&mut from).await;
+                drop(feeder);
+                assert_same(&[file[held as usize..].to_vec(), left, rest].concat(), &data);
+            });
+        }
+    }
+}
+
+#[test]
+fn from_a_file() {
+    for quota in QUOTAS {
+        kit::run(async {
+            let data = data::bytes(3, LEN);
+            let mut named = tempfile::NamedTempFile::new().unwrap();
+            named.write_all(&data).unwrap();
+            let mut from = File::from_std(named.reopen().unwrap());
+            let (to_peer, mut to) = kit::unix();
+            let collector = Collector::start(to_peer);
+            let left = overfill(&mut from, &mut to, quota).await;
+            assert_eq!(left.len(), 1);
+            let rest = rest(&mut from).await;
+            drop(to);
+            assert_same(&[collector.finish(), left, rest].concat(), &data);
+        });
+    }
+}
+
+#[test]
+fn to_nowhere() {
+    for quota in QUOTAS {
+        kit::run(async {
+            let data = data::bytes(4, LEN);
+            let (feeder, mut from) = fed(&data);
+            let left = overfill(&mut from, &mut tokio::io::sink(), quota).await;
+            assert_same(&[left, rest(&mut from).await].concat(), &data[quota as usize..]);
+            drop(feeder);
+        });
+    }
+}
+
+/// Memory, a reader's buffer, an end that is only read and written.
+#[test]
+fn by_other_ways() {
+    for quota in [0, 1, 99] {
+        kit::run(async {
+            let data = data::bytes(5, 100);
+            let (to_peer, mut to) = kit::tcp();
+            let collector = Collector::start(to_peer);
+            let mut from = &data[..];
+            assert_eq!(overfill(&mut from, &mut to, quota).await, b"");
+            assert_same(from, &data[quota as usize..]);
+
+            let mut from = Opaque(&data[..]);
+            let left = overfill(&mut from, &mut to, quota).await;
+            assert_eq!((left.len(), from.0.len()), (1, 99 - quota as usize));
+
+            let mut from = BufReader::new(&data[..]);
+            let mut out = Vec::new();
+            let left = overfill(&mut from, &mut out, quota).await;
+            assert_same(&[out, left, rest(&mut from).await].concat(), &data);
+            drop(to);
+            let twice = [&data[..quota as usize], &data[..quota as usize]].concat();
+            assert_same(&collector.finish(), &twice);
+        });
+    }
+}
