@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use std::{fs, io};
 
 use crate::Outcome;
@@ -31,11 +31,6 @@ const PORTABLE: &[(&str, &str)] = &[("RUSTFLAGS", "--cfg zc_portable")];
 /// In the order of how soon they fail. The last is the README's test command.
 const CHECKS: &[Check] = &[
     check("cargo fmt --all --check"),
-    // What would be published is complete: each crate is built from its package alone, over the packages of the
-    // others. The index is known by now, so it needs no network.
-    check(
-        "cargo package -q -p zc-core -p zc-linux -p zc-std -p zc-tokio -p zc-cli --allow-dirty --offline",
-    ),
     check("cargo clippy --workspace --all-targets --all-features -- -D warnings"),
     // Each library alone, as its users build it: features are not unified with the tests'.
     check("cargo clippy -p zc-core -- -D warnings"),
@@ -81,6 +76,20 @@ const CHECKS: &[Check] = &[
     check("cargo test --workspace"),
 ];
 
+/// What would be published is complete: each crate is built from its package alone, over the packages of the others. The
+/// index is known by the time, so it needs no network.
+const PACKAGE: &str = "cargo package -q -p zc-core -p zc-linux -p zc-std -p zc-tokio -p zc-cli --allow-dirty --offline";
+
+/// Runs [`PACKAGE`] in a target folder that no run before has had. Cargo unpacks the packages where it keeps those of
+/// registries, by the target folder's name and the packages' versions, and takes what it finds there for the same.
+fn package(root: &Path) -> Outcome {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+    let target = root.join("target").join(format!("packages-{now}"));
+    let name = target.to_str().ok_or("a target folder whose name is no text")?;
+    run_one(root, PACKAGE, &[("CARGO_TARGET_DIR", name)])?;
+    Ok(fs::remove_dir_all(&target)?)
+}
+
 /// Runs the checks, and stops at the first that fails.
 pub(crate) fn run() -> Outcome {
     let start = Instant::now();
@@ -92,13 +101,14 @@ pub(crate) fn run() -> Outcome {
         run_one(root, &command, env)?;
     }
     let elsewhere = elsewhere::run(root)?;
+    package(root)?;
     let skips = Skips::begin()?;
     let checked = checks.into_iter().try_for_each(|(command, env)| {
         run_one(root, &command, &[env, &[skips.variable()]].concat())
     });
     skips.show()?;
     checked?;
-    let count = patches.len() + CHECKS.len() + elsewhere.checks;
+    let count = patches.len() + 1 + CHECKS.len() + elsewhere.checks;
     println!("\nci: {count} checks in {} s", start.elapsed().as_secs());
     println!("ci: checked with {}", elsewhere.checked.join(", "));
     // The last line, so that nobody takes for checked what was not.
