@@ -29,7 +29,10 @@ const IDLE: usize = 4 * 1024;
 /// The descriptors are this test's alone, and given back. (The first runtime of a process opens some that stay.)
 fn alone() -> fds::NoLeaks {
     static FIRST: Once = Once::new();
-    FIRST.call_once(|| run(async {}));
+    FIRST.call_once(|| {
+        let _alone = zc_testkit::serial::serial();
+        run(async {});
+    });
     fds::no_leaks()
 }
 
