@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::MutexGuard;
+use std::sync::{MutexGuard, Once};
 
 use zc_std::{Copier, pool};
 
@@ -55,12 +55,31 @@ pub struct NoLeaks {
 /// Waits for other tests to finish, and checks at the end that every pipe went back to the pool, empty, and
 /// no other descriptor stayed open.
 pub fn no_leaks() -> NoLeaks {
+    NoLeaks::begin(serial())
+}
+
+/// [`no_leaks`], for a test with a tokio runtime. The first one of a process opens descriptors that stay, for signals:
+/// here, where no other test counts.
+///
+/// # Panics
+///
+/// If there can be no runtime.
+pub fn no_leaks_with_tokio() -> NoLeaks {
+    static FIRST: Once = Once::new();
     let alone = serial();
-    pool::clear();
-    NoLeaks { before: census(), _alone: alone }
+    FIRST.call_once(|| {
+        let first = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        drop(first.expect("a runtime"));
+    });
+    NoLeaks::begin(alone)
 }
 
 impl NoLeaks {
+    fn begin(alone: MutexGuard<'static, ()>) -> NoLeaks {
+        pool::clear();
+        NoLeaks { before: census(), _alone: alone }
+    }
+
     /// Checks here and now. Idle pipes of the pool are allowed, and closed by this.
     #[track_caller]
     pub fn check(&self) {

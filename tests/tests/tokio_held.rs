@@ -4,7 +4,6 @@
 use std::future::Future;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::sync::Once;
 use std::time::Duration;
 
 use rustix::process::Resource;
@@ -25,16 +24,6 @@ const HELD: usize = 64 * 1024;
 
 /// What an idle connection may hold besides.
 const IDLE: usize = 4 * 1024;
-
-/// The descriptors are this test's alone, and given back. (The first runtime of a process opens some that stay.)
-fn alone() -> fds::NoLeaks {
-    static FIRST: Once = Once::new();
-    FIRST.call_once(|| {
-        let _alone = zc_testkit::serial::serial();
-        run(async {});
-    });
-    fds::no_leaks()
-}
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -116,7 +105,7 @@ fn feeding(mut to: impl Write) -> impl FnMut() {
 
 #[test]
 fn a_stalled_connection_holds_64_kib() {
-    let _leaks = alone();
+    let _leaks = fds::no_leaks_with_tokio();
     let mut most = 0;
     for tight in [false, true] {
         for adaptive in [true, false] {
@@ -162,7 +151,7 @@ async fn stalls(case: u8, tight: bool, copier: &mut Copier) -> usize {
 /// A peer that takes a lot for long, and then nothing.
 #[test]
 fn one_that_stalls_after_a_bulk_holds_as_much() {
-    let _leaks = alone();
+    let _leaks = fds::no_leaks_with_tokio();
     for rounds in [1, 5, 20] {
         let held = run(async {
             let ((mut client, a), (server, b)) = (sockets::tcp_v4(), sockets::tcp_v4());
@@ -188,7 +177,7 @@ fn one_that_stalls_after_a_bulk_holds_as_much() {
 /// Whatever a poll has done, a pipe is held only with bytes in it.
 #[test]
 fn no_empty_pipe_is_held_over_a_yield() {
-    let _leaks = alone();
+    let _leaks = fds::no_leaks_with_tokio();
     run(async {
         let ((client, a), (server, b)) = (sockets::tcp_v4(), sockets::tcp_v4());
         let data = data::bytes(1, 8_000_000);

@@ -30,8 +30,7 @@ const EAGAIN: i32 = 11;
 
 /// Runs a test with tokio's reactor on another thread, where it sees an edge at once.
 fn run(test: impl Future<Output = ()>) {
-    kit::warm_up();
-    let _leaks = fds::no_leaks();
+    let _leaks = fds::no_leaks_with_tokio();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::sync::Once;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
@@ -24,20 +23,8 @@ pub(crate) fn run_paused<T>(test: impl Future<Output = T>) -> T {
     run_on(tokio::runtime::Builder::new_current_thread().start_paused(true), test)
 }
 
-/// The first runtime of a process opens descriptors that stay, for signals.
-pub(crate) fn warm_up() {
-    static FIRST: Once = Once::new();
-    FIRST.call_once(|| {
-        // Others count descriptors meanwhile.
-        let _alone = zc_testkit::serial::serial();
-        let first = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        drop(first.expect("a runtime"));
-    });
-}
-
 fn run_on<T>(builder: &mut tokio::runtime::Builder, test: impl Future<Output = T>) -> T {
-    warm_up();
-    let _leaks = fds::no_leaks();
+    let _leaks = fds::no_leaks_with_tokio();
     let runtime = builder.enable_all().build().expect("a runtime");
     runtime.block_on(test)
 }

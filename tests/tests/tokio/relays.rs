@@ -207,8 +207,7 @@ fn churn() {
         assert_eq!(relaying.await.unwrap().unwrap(), (len, len));
     }
 
-    kit::warm_up();
-    let _leaks = zc_testkit::fds::no_leaks();
+    let _leaks = zc_testkit::fds::no_leaks_with_tokio();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut all = tokio::task::JoinSet::new();
