@@ -1,9 +1,9 @@
 //! `cargo xtask kernels`: the tests on the kernels of other Debian releases.
 //!
 //! ```text
-//! cargo xtask kernels                        what suite.rs lists, on each kernel
+//! cargo xtask kernels                                what suite.rs lists, on each kernel
 //! cargo xtask kernels --only 5.10 copies::waiting    this test, on this kernel
-//! cargo xtask kernels --update               with the newest of each kernel
+//! cargo xtask kernels --update                       with the newest of each kernel
 //! ```
 //!
 //! Each kernel is Debian's own package, fetched and unpacked below target/kernels. It starts in

@@ -1,8 +1,9 @@
 //! A hole into a file, by [fallocate(2)](https://man7.org/linux/man-pages/man2/fallocate.2.html) or by leaving it
 //! out: no byte is moved, and what the sink had there is gone.
 //!
-//! It does not use ftruncate(2), which would cut off what others have written beyond the length that it sets. The range is claimed at both ends like any other, so a hole that is the last of the file moves
-//! the offsets and the sink's end as its zeros would.
+//! It does not use ftruncate(2), which would cut off what others have written beyond the length that it sets. The
+//! range is claimed at both ends like any other, so a hole that is the last of the file moves the offsets and the
+//! sink's end as its zeros would.
 //!
 //! Ending a file in a hole takes two calls, a millisecond on ext4. Data after the hole makes them needless.
 //! So one step goes through both, and only one that ends in a hole calls.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// How much of its thread's time one way of a copy may use before other tasks have theirs. The step that is under way
-/// then is finished, and takes as long again where it moves a MiB.
+/// How much of its thread's time one direction may use before other tasks have theirs. The step that is being made then
+/// is finished, and takes as long again where it moves a MiB.
 const TIME: Duration = Duration::from_micros(350);
 
 /// How many bytes the kernel moves between two looks at the clock, which cost a fifth of a microsecond each.
@@ -19,10 +19,10 @@ const STEP: u64 = 256;
 
 /// What is left for one poll.
 ///
-/// What a MiB costs differs by a factor of ten, with its ends and with what else their sockets make the kernel do. And a
-/// busy socket that is emptied costs half of one that is left with something: its sender goes on by itself, and not for
-/// each window that is opened, on the time of the thread that opens it. So time is what limits a poll, and bytes only
-/// for who asks for it.
+/// What a MiB costs differs by a factor of ten, with its ends and with what else their sockets make the kernel do. And
+/// a busy socket that is emptied costs half of one that is left with something. The sender of the latter goes on each
+/// time that a read opens the window, and on the reading thread's time. So time limits a poll, and bytes do only where
+/// the owner has said how many.
 #[derive(Debug)]
 pub(crate) struct Slice {
     bytes: u64,
@@ -36,19 +36,19 @@ pub(crate) struct Slice {
 }
 
 impl Slice {
-    /// So many bytes, and the time of one way.
+    /// So many bytes, and the time of one direction.
     pub(crate) fn new(bytes: u64) -> Slice {
         let least = (bytes / 8).min(UNCLOCKED);
         Slice { bytes, least, time: TIME, since: None, unclocked: 0, is_over: false }
     }
 
-    /// For a way that shares a poll with another one that is busy.
+    /// For a direction that shares a poll with the other one, while both are busy.
     pub(crate) fn halved(self) -> Slice {
         Slice { time: self.time / 2, ..self }
     }
 
-    /// Begins with the time now, for a way that has much to do. (Others begin with the first look, since their polls are
-    /// short, and many.)
+    /// Begins with the time now, for a direction that has much to do. (Others begin with the first look, since their polls
+    /// are short, and many.)
     pub(super) fn start(&mut self) {
         self.since = Some(thread_time());
     }

@@ -15,8 +15,8 @@ use crate::{AsyncSink, AsyncSource};
 const BULK: u64 = 16 * 1024;
 
 impl Flow {
-    /// Copies until it has to wait, or `slice` is used up. Pending, it has seen to it that the task is woken, unless it waits
-    /// [until](Waits::Until) a time.
+    /// Copies until it has to wait, or `slice` is used up. Pending, it has seen to it that the task is woken, unless it
+    /// waits [until](Waits::Until) a time.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
