@@ -28,12 +28,13 @@ const ELSEWHERE: &[Elsewhere] = &[
             "rustup run 1.88.0 cargo test -q --locked --target-dir target/oldest -p zc-core --doc",
         ],
     },
-    // Nothing of zc-linux: Miri knows few of the system calls that the engine makes, and no splice.
+    // Of zc-linux the state machine: Miri knows few of the system calls that the engine makes, and no splice.
     Elsewhere {
-        name: "Miri (zc-core)",
+        name: "Miri (zc-core, the state machine)",
         fetch: "rustup toolchain install nightly --profile minimal -c miri -c rust-src --no-self-update",
         checks: &[
             "rustup run nightly cargo miri test -q --locked --target-dir target/miri -p zc-core --lib",
+            "rustup run nightly cargo miri test -q --locked --target-dir target/miri -p zc-linux --lib transfer::in_memory",
         ],
     },
     Elsewhere {

@@ -203,12 +203,11 @@ fn new_page(address: &'static AtomicUsize) -> usize {
         )
     };
     let mapped = page != libc::MAP_FAILED;
+    // Miri knows no such advice, and no fork.
     // SAFETY: if it is mapped, the mapping is ours, and that long.
-    let new = if mapped && unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) } == 0 {
-        page.expose_provenance()
-    } else {
-        NO_PAGE
-    };
+    let wipes =
+        mapped && (cfg!(miri) || unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) } == 0);
+    let new = if wipes { page.expose_provenance() } else { NO_PAGE };
     let known = match address.compare_exchange(0, new, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => new,
         Err(other_thread) => other_thread,
