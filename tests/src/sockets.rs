@@ -1,12 +1,12 @@
 //! Connected stream sockets, both ends in this process.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 use zc_std::{AsRawPollFd, Downstream, IsStream, Sink, Source, Upstream};
 
 /// One end of a connection, as one type for a TCP one and a Unix one.
@@ -41,6 +41,24 @@ fn tcp(any_port: SocketAddr) -> (TcpStream, TcpStream) {
         end.set_nodelay(true).expect("TCP");
     }
     (client, server)
+}
+
+/// Both ends of a connection by MPTCP over loopback. `None`: the kernel has none.
+#[must_use]
+pub fn mptcp() -> Option<(OwnedFd, OwnedFd)> {
+    const MPTCP: u32 = 262;
+    let protocol = rustix::net::Protocol::from_raw(MPTCP.try_into().ok()?);
+    let socket = || {
+        let flags = SocketFlags::CLOEXEC;
+        socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(protocol)).ok()
+    };
+    let (listener, client) = (socket()?, socket()?);
+    let any = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+    rustix::net::bind(&listener, &any).ok()?;
+    rustix::net::listen(&listener, 1).ok()?;
+    let address = rustix::net::getsockname(&listener).ok()?;
+    rustix::net::connect(&client, &address).ok()?;
+    Some((client, rustix::net::accept(&listener).ok()?))
 }
 
 /// Sockets with small buffers, so that everybody waits for everybody. (TCP's must hold a segment of

@@ -10,6 +10,7 @@ use zc_core::{CopyError, ReadSource, Side, Sink, Source, WriteSink};
 
 use crate::coalesce::Coalesce;
 use crate::fast::{self, FastOutcome};
+use crate::handful::Handfuls;
 use crate::patience::{Patience, Watch};
 use crate::sys;
 use crate::transfer::Transfer;
@@ -128,6 +129,7 @@ fn run(
     sink: &mut dyn WriteSink,
 ) -> Result<(), StepError> {
     let mut coalesce = transfer.options().coalesce.map(Coalesce::new);
+    let mut handfuls = Handfuls::new(transfer.options());
     let mut watch = Watch::new(patience);
     loop {
         if let Some(watch) = &mut watch {
@@ -137,8 +139,15 @@ fn run(
             }
         }
         // What is in flight does not wait for what may come.
+        let mut has_waited = false;
+        if let Some(handfuls) = &mut handfuls
+            && transfer.in_flight() == 0
+        {
+            has_waited = handfuls.wait(source, sink, transfer, watch.as_mut());
+        }
         let mut coalesce = coalesce.as_mut().filter(|_| transfer.in_flight() == 0);
         if let Some(coalesce) = &mut coalesce
+            && !has_waited
             && coalesce.gather(source, transfer.link())
         {
             transfer.gathered();
@@ -146,6 +155,9 @@ fn run(
         let step = transfer.step(source, sink, u64::MAX);
         if let Some(coalesce) = coalesce {
             coalesce.saw(&step);
+        }
+        if let Some(handfuls) = &mut handfuls {
+            handfuls.saw(&step, transfer);
         }
         let step = match step.next {
             Next::FlushSink => {

@@ -42,6 +42,7 @@ mod fast;
 #[doc(hidden)]
 pub mod fd;
 mod flight;
+mod handful;
 mod holes;
 #[cfg(feature = "hook")]
 pub mod hook;

@@ -121,6 +121,18 @@ impl Watch {
         }
     }
 
+    /// When it is over.
+    pub(crate) fn end(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The source was waited for, and has given something, which nobody has counted yet: judged with the next wait.
+    pub(crate) fn waited(&mut self, time: Duration) {
+        if let Some(least) = &mut self.least {
+            least.waited = least.waited.saturating_add(time);
+        }
+    }
+
     /// When a wait that begins `now` has to be judged.
     fn until(&self, now: Instant) -> Option<Instant> {
         let judged = self

@@ -197,12 +197,13 @@ impl Copier {
     /// Lets bytes of a TCP source wait up to `max_delay` for more to come, so that the small writes
     /// of a chatty sender are moved together. Off by default.
     ///
-    /// For senders that write pieces of up to a few KiB it saves most of the receiver's CPU time. It
-    /// never waits for bytes beyond a limit, past the end of input, or for a sender that fills the queue
-    /// by itself. It works by SO_RCVLOWAT (socket(7)), set for the length of one poll(2) at a time and
-    /// set back; the kernel may enlarge the socket's receive buffer to fit, and leaves it so. Sources
-    /// other than TCP sockets in blocking mode are not affected. `Duration::ZERO` polls without waiting;
-    /// a delay too long for the clock waits without limit.
+    /// For senders that write pieces of up to a few KiB it saves most of the receiver's CPU time. It also lets
+    /// a bulk sender's bytes wait for a [handful](Options::handfuls) on their way to sockets, as they do on
+    /// their way to files. It never waits for bytes beyond a limit, past the end of input, or for a sender
+    /// that fills the queue by itself. It works by SO_RCVLOWAT (socket(7)), set for the length of one poll(2)
+    /// at a time and set back; the kernel may enlarge the socket's receive buffer to fit, and leaves it so.
+    /// Sources other than TCP sockets in blocking mode are not affected. `Duration::ZERO` polls without
+    /// waiting; a delay too long for the clock waits without limit.
     #[must_use]
     pub fn coalesce(mut self, max_delay: Duration) -> Self {
         self.options().coalesce = Some(max_delay);

@@ -19,7 +19,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use zc_testkit::explorer::{Effort, Failure, Menu, Tally, cells, explore, tokio};
+use zc_testkit::explorer::{Effort, Failure, Menu, Scenario, Tally, cells, explore, tokio};
 
 struct Options {
     /// Whether the async driver is explored.
@@ -91,7 +91,13 @@ fn work(options: &Options, worker: usize) -> ExitCode {
         cells.map(|s| -> Explore { Box::new(move |e, t| tokio::explore(&s, e, t)) }).collect()
     } else {
         let cells = cells().into_iter().filter(|scenario| scenario.shared || !options.shared);
-        cells.map(|s| -> Explore { Box::new(move |e, t| explore(&s, e, t)) }).collect()
+        let explore = |s: Scenario| -> Explore {
+            Box::new(move |effort, tally| {
+                let pairs = effort.pairs.filter(|_| !s.is_bulk());
+                explore(&s, &Effort { pairs, ..*effort }, tally)
+            })
+        };
+        cells.map(explore).collect()
     };
     let (mut tally, mut failures) = (Tally::default(), 0);
     let mine = all.into_iter().step_by(options.every).enumerate();

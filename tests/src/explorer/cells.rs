@@ -75,6 +75,8 @@ fn engines() -> Vec<(Engine, usize, usize)> {
     const FEW: usize = 3 * 4096 + 123;
     const RICH: usize = 80_000;
     const PIECE: usize = 16 * 1024;
+    // What proves a bulk sender, and a few handfuls.
+    const BULK: usize = 14 * PIECE;
     let engine = |mode, adaptive, pipe_size| Engine { mode, adaptive, pipe_size, coalesce: false };
     let gathering = |engine| Engine { coalesce: true, ..engine };
     vec![
@@ -93,6 +95,7 @@ fn engines() -> Vec<(Engine, usize, usize)> {
         (engine(Mode::Level, true, 8192), RICH, PIECE),
         (engine(Mode::Edge, false, 8192), FEW, 5000),
         (engine(Mode::Edge, true, 8192), RICH, PIECE),
+        (engine(Mode::Resume, true, 64 * 1024), BULK, PIECE),
     ]
 }
 
@@ -119,6 +122,10 @@ pub fn all() -> Vec<Scenario> {
                         continue;
                     }
                     if engine.coalesce && source != SourceKind::Tcp {
+                        continue;
+                    }
+                    let waits = matches!(sink, SinkKind::File | SinkKind::Null | SinkKind::Nowhere);
+                    if bare.is_bulk() && !(source == SourceKind::Tcp && waits && i % 3 == 0) {
                         continue;
                     }
                     // A share of them in company.

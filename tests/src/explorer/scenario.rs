@@ -221,6 +221,11 @@ impl Scenario {
             && self.below.len() <= 6
     }
 
+    /// Whether its source is one to be waited for. It takes so many calls that pairs of them would take hours.
+    pub fn is_bulk(&self) -> bool {
+        self.payload > 200_000
+    }
+
     /// What others may do in it.
     pub fn acts(&self) -> Vec<Act> {
         if !self.shared {

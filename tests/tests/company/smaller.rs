@@ -1,11 +1,11 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::PollFlags;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socket_with};
+use rustix::net::{SendFlags, send};
 use zc_std::Side;
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Fd, Mechanism};
@@ -70,29 +70,12 @@ fn pipes_that_are_refused_are_not_asked_for_again_and_again() {
     });
 }
 
-/// Both ends of a connection by MPTCP over loopback.
-fn mptcp() -> Option<(OwnedFd, OwnedFd)> {
-    const MPTCP: u32 = 262;
-    let protocol = rustix::net::Protocol::from_raw(MPTCP.try_into().ok()?);
-    let socket = || {
-        let flags = SocketFlags::CLOEXEC;
-        socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(protocol)).ok()
-    };
-    let (listener, client) = (socket()?, socket()?);
-    let any = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0);
-    rustix::net::bind(&listener, &any).ok()?;
-    rustix::net::listen(&listener, 1).ok()?;
-    let address = rustix::net::getsockname(&listener).ok()?;
-    rustix::net::connect(&client, &address).ok()?;
-    Some((client, rustix::net::accept(&listener).ok()?))
-}
-
 /// MPTCP copies every byte into a pipe, for which to let go of them there costs more than to read them.
 #[test]
 fn mptcp_into_the_null_device() {
     apart(|| {
         let _leaks = fds::no_leaks();
-        let Some((to, from)) = mptcp() else { return skip("no MPTCP in this kernel") };
+        let Some((to, from)) = sockets::mptcp() else { return skip("no MPTCP in this kernel") };
         const LEN: usize = 16 << 20;
         let feeder = Feeder::pieces(Plain(to), vec![1; LEN], 256 << 10);
         let mut null = File::options().write(true).open("/dev/null").unwrap();

@@ -6,6 +6,8 @@ mod coalesce;
 mod drivers;
 /// Copies that know how long their source is to be.
 mod exact;
+/// Handfuls: a bulk sender over TCP is waited for until enough has come.
+mod handfuls;
 /// The hook table: recorded, replaced, nested, per thread, and gone with its guard.
 mod hooks;
 /// Whoever watches a file being sent hears of it every few MiB, however much one call could send.

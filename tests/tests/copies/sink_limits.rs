@@ -8,9 +8,9 @@ use zc_testkit::{fds, files};
 
 const LEN: usize = 300_000;
 
-struct Quota<W> {
-    inner: W,
-    left: u64,
+pub(super) struct Quota<W> {
+    pub(super) inner: W,
+    pub(super) left: u64,
 }
 
 impl<W: Write> Write for Quota<W> {

@@ -84,6 +84,16 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> Result<Option<Errno>, Errno> {
     ask(Syscall::GetSockOpt, Some(fd), || Ok(sockopt::socket_error(fd)?.err()))
 }
 
+/// How large a socket's receive buffer is, by the kernel's count (`SO_RCVBUF`): about half of it are the bytes.
+pub(crate) fn receive_buffer(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    Ok(ask(Syscall::GetSockOpt, Some(fd), || sockopt::socket_recv_buffer_size(fd))? as u64)
+}
+
+/// How long a read of a socket waits (`SO_RCVTIMEO`). `None`: for as long as it takes.
+pub(crate) fn receive_timeout(fd: BorrowedFd<'_>) -> Result<Option<Duration>, Errno> {
+    ask(Syscall::GetSockOpt, Some(fd), || sockopt::socket_timeout(fd, sockopt::Timeout::Recv))
+}
+
 /// `SO_RCVLOWAT`, in bytes.
 pub(crate) fn low_water(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     let value = ask(Syscall::GetSockOpt, Some(fd), || raw::low_water(fd))?;

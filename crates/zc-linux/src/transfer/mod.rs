@@ -238,6 +238,21 @@ impl Transfer {
         }
     }
 
+    /// The TCP socket that bytes come from now, if a handful of them is worth waiting for where they go.
+    pub(crate) fn bulk_source(&self) -> Option<RawFd> {
+        let plan = self.plan.as_ref()?;
+        let goes = matches!(plan.sink, Kind::File | Kind::Null) || self.options.coalesce.is_some();
+        match self.ends {
+            Some((from, _)) if plan.source == Kind::Tcp && goes => Some(from),
+            _ => None,
+        }
+    }
+
+    /// Gives the pipe back before a wait, with nothing in flight.
+    pub(crate) fn let_go(&mut self) {
+        self.flight.release_pipe();
+    }
+
     /// Takes the bytes in flight out, in order.
     ///
     /// If the pipe cannot be read, which only a hook can cause, the bytes in it stay in flight. What was in

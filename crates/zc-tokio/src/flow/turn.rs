@@ -11,7 +11,8 @@ use super::{Flow, GATHERED, Phase, Slice, Then, Waits};
 use crate::error::Failure;
 use crate::{AsyncSink, AsyncSource};
 
-/// From this many bytes at a time on, a sender's next ones are worth waiting for together.
+/// From this many bytes at a time on, a sender's next ones are worth waiting for together. A step's own word for that
+/// ([`Next::WantRead`]) is rarely heard here: a short read is answer enough for a copy to wait.
 const BULK: u64 = 16 * 1024;
 
 impl Flow {

@@ -1,0 +1,434 @@
+//! Waiting until a bulk sender has sent a handful.
+//!
+//! A receiver that takes what there is as soon as there is something wakes up for every segment or two, and wakes the
+//! sender's core about as often. One that sleeps until a handful has come spares both, a fifth to a half of the time.
+//! SO_RCVLOWAT makes poll(2) on a TCP socket sleep until so many bytes are there, or the end, an error or urgent
+//! data.
+//!
+//! Nobody loses by it, since it is bounded in every way. Only a source that has been giving rich pieces is waited
+//! for; for 0.3 ms at the most, so that slow senders are left to plain reads; and where less comes than was waited
+//! for, a plain step goes next, so that no byte is waited over twice. What is waited for adapts: more while it comes
+//! in time, half of it where it does not.
+//!
+//! The mark is set for the length of one poll and taken back, so no way out of a copy leaves it changed. A mark that
+//! is not the kernel's own is its owner's, or another waiter's, and is left alone.
+//!
+//! The kernel enlarges a receive buffer that has no room for the mark, and then limits the window to it; and a
+//! handful that takes the whole window would have the sender stop for it. So the handful is a quarter of the buffer
+//! at the most, and the buffer stays what it is.
+
+use std::cell::Cell;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use rustix::fs::OFlags;
+use zc_core::driver::{Bottom, Options, Reach, Step, walk_sink, walk_source};
+use zc_core::{Sink, Source};
+
+use crate::patience::Watch;
+use crate::sys;
+use crate::transfer::Transfer;
+
+/// The longest that bytes wait for others. In that time a fast sender gives a full hand. (With a millisecond, senders
+/// that pause for a tenth of that passed for fast ones: their last bytes took five times as long, and nothing was
+/// gained.)
+const LONGEST: Duration = Duration::from_micros(300);
+
+/// A handful that comes within this time may be more the next time. (One that takes longer is not made less:
+/// that took half of the gain from bulk senders, and took more calls of those that pause for 0.1 ms.)
+const EAGER: Duration = Duration::from_micros(125);
+
+/// A step of at least so many bytes is one of a bulk sender. With fewer, there is nothing to be gained.
+const RICH: u64 = 16 * 1024;
+
+/// So many rich steps in a row prove a bulk sender.
+const PROOF: u16 = 8;
+
+/// A step of a full hand, unasked, is worth as many rich ones against it: there is nothing to wait for.
+const UNASKED: u16 = 2;
+
+/// After waits that were in vain it takes so many times as many, and at the most as many as that.
+const HARDER: u16 = 4;
+const MOST_PROOF: u16 = 2048;
+
+/// After so many handfuls it has to prove itself again.
+const HOLDS_FOR: u16 = 256;
+
+/// After so many handfuls in time, proof takes less again.
+const REGAINS_AFTER: u16 = 64;
+
+/// A handful that is late costs as many in time: who sends bursts with pauses between is late with the last of each.
+const LATE: u16 = 16;
+
+/// How late a source may be to begin with, and at the most: once. After waits that were in vain it is not at all.
+const CREDIT: u16 = LATE;
+
+/// The smallest handful: two rich steps.
+const LEAST: u64 = 2 * RICH;
+
+/// The first one.
+const FIRST: u64 = 128 * 1024;
+
+/// The largest, which is a full hand.
+const MOST: u64 = 512 * 1024;
+
+/// After so many handfuls in a row that have come in time it may be more; four times as many after each that was
+/// late.
+const GROWS_AFTER: u16 = 4;
+
+/// The kernel's own mark.
+const DEFAULT_MARK: u32 = 1;
+
+/// The handfuls of one copy.
+#[derive(Debug)]
+pub(crate) struct Handfuls {
+    longest: Duration,
+    /// The descriptor that bytes come from now; each has a history of its own.
+    at: Option<RawFd>,
+    /// How many rich steps there were in a row, what they brought, and how many it takes.
+    rich: u16,
+    brought: u64,
+    proof: u16,
+    /// How many bytes to wait for next, and the least that are worth it; and how many have been waited for just now.
+    next: u64,
+    least: u64,
+    waited_for: Option<u64>,
+    /// Whether those were there soon.
+    was_eager: bool,
+    /// Less came than was waited for: what is left is taken without a wait.
+    pauses: bool,
+    /// How many handfuls in a row have come soon.
+    in_time: u16,
+    grows_after: u16,
+    /// How late it may be.
+    credit: u16,
+    /// How many handfuls there have been since it was proved.
+    count: u16,
+    /// What the socket says of waits; `None` until that matters.
+    manner: Option<Manner>,
+}
+
+/// How a socket may be waited for.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    /// Not at all.
+    Never,
+    /// For so long at the most.
+    For(Duration),
+}
+
+impl Handfuls {
+    /// `None`: the options forbid it.
+    pub(crate) fn new(options: &Options) -> Option<Self> {
+        let longest = options.coalesce.map_or(LONGEST, |delay| delay.min(LONGEST));
+        let may = options.handfuls && options.adaptive && !longest.is_zero();
+        may.then(|| Handfuls::within(longest))
+    }
+
+    fn within(longest: Duration) -> Self {
+        Handfuls {
+            longest,
+            at: None,
+            rich: 0,
+            brought: 0,
+            proof: PROOF,
+            next: FIRST,
+            least: LEAST,
+            waited_for: None,
+            was_eager: false,
+            pauses: false,
+            in_time: 0,
+            grows_after: GROWS_AFTER,
+            credit: CREDIT,
+            count: 0,
+            manner: None,
+        }
+    }
+
+    /// A step was made, after [`wait`](Handfuls::wait) had looked.
+    pub(crate) fn saw(&mut self, step: &Step, transfer: &Transfer) {
+        let at = transfer.bulk_source();
+        if at != self.at {
+            *self = Handfuls { at, ..Handfuls::within(self.longest) };
+        }
+        if at.is_none() || step.taken == 0 {
+            return;
+        }
+        match self.waited_for.take() {
+            None if self.is_proved() => self.pauses = false,
+            None if step.taken >= MOST => self.rich = self.rich.saturating_sub(UNASKED),
+            None if step.taken >= RICH => self.proves(step.taken),
+            None => (self.rich, self.brought) = (0, 0),
+            Some(bytes) if step.taken >= bytes => self.came_in_time(),
+            Some(_) => self.was_late(step.taken),
+        }
+    }
+
+    fn is_proved(&self) -> bool {
+        self.rich >= self.proof
+    }
+
+    /// One more rich step. What plain steps bring by themselves, or little more, is not worth a wait.
+    fn proves(&mut self, taken: u64) {
+        (self.rich, self.brought) = (self.rich + 1, self.brought + taken);
+        if self.is_proved() {
+            let usual = self.brought / u64::from(self.rich);
+            self.least = LEAST.max(usual + usual / 2);
+            self.next = self.next.max(2 * usual).min(MOST);
+        }
+    }
+
+    fn came_in_time(&mut self) {
+        self.count += 1;
+        self.credit = (self.credit + 1).min(CREDIT);
+        if self.count.is_multiple_of(REGAINS_AFTER) {
+            self.proof = (self.proof / HARDER).max(PROOF);
+        }
+        if self.count == HOLDS_FOR {
+            return self.prove_again();
+        }
+        self.in_time = if self.was_eager { self.in_time + 1 } else { 0 };
+        if self.in_time == self.grows_after {
+            (self.in_time, self.next) = (0, (2 * self.next).min(MOST));
+        }
+    }
+
+    fn was_late(&mut self, taken: u64) {
+        if taken < RICH || self.next / 2 < self.least || self.credit < LATE {
+            return self.stop();
+        }
+        (self.next, self.in_time, self.pauses) = (self.next / 2, 0, true);
+        self.grows_after = (4 * self.grows_after).min(HOLDS_FOR);
+        self.credit -= LATE;
+    }
+
+    /// No more waits until the source has proved itself anew.
+    fn prove_again(&mut self) {
+        (self.rich, self.brought, self.count) = (0, 0, 0);
+    }
+
+    /// The same, by more than before.
+    fn stop(&mut self) {
+        *self = Handfuls {
+            at: self.at,
+            manner: self.manner,
+            proof: (HARDER * self.proof).min(MOST_PROOF),
+            credit: 0,
+            ..Handfuls::within(self.longest)
+        };
+    }
+
+    /// Waits until a handful has come if the source is a bulk sender, or as many bytes as the limits let through if
+    /// those are fewer. Nothing is in flight. `true`: it has waited, so that nobody else should.
+    pub(crate) fn wait(
+        &mut self,
+        source: &mut dyn Source,
+        sink: &mut dyn Sink,
+        transfer: &mut Transfer,
+        watch: Option<&mut Watch>,
+    ) -> bool {
+        if !self.is_proved() || self.pauses || transfer.bulk_source() != self.at {
+            return false;
+        }
+        let mut fits = 0;
+        walk_sink(sink, &Cell::new(0), &mut |_, manner| fits = manner.limit);
+        let link = transfer.link();
+        let mut waited = Duration::ZERO;
+        let until = watch.as_ref().and_then(|watch| watch.end());
+        // An error of a layer's is the step's to tell.
+        let _ = walk_source(source, link, &mut |reach| {
+            let Reach { bottom, limit, step_limit, not_before, .. } = reach;
+            let most = limit.min(step_limit).min(fits);
+            if let Bottom::Fd(end) = bottom
+                && end.offset.is_none()
+                && Some(end.fd.fd().as_raw_fd()) == self.at
+                && most >= LEAST
+            {
+                let begun = Instant::now();
+                if not_before.is_none_or(|time| time <= begun) {
+                    transfer.let_go();
+                    self.wait_at(end.fd.fd(), most, begun, until);
+                    waited = begun.elapsed();
+                }
+            }
+            0
+        });
+        if let Some(watch) = watch {
+            watch.waited(waited);
+        }
+        self.waited_for.is_some()
+    }
+
+    fn wait_at(
+        &mut self,
+        from: BorrowedFd<'_>,
+        limit: u64,
+        begun: Instant,
+        until: Option<Instant>,
+    ) {
+        let longest = self.longest;
+        let manner = *self.manner.get_or_insert_with(|| Manner::of(from, longest));
+        let Manner::For(longest) = manner else { return self.stop() };
+        // It grows while the copy goes on.
+        if self.in_time == 0 {
+            let buffer = sys::receive_buffer(from).unwrap_or(0);
+            self.next = self.next.min(buffer / 4);
+            if self.next < self.least {
+                self.next = FIRST;
+                return self.prove_again();
+            }
+        }
+        if sys::low_water(from) != Ok(DEFAULT_MARK) {
+            return self.stop();
+        }
+        let bytes = self.next.min(limit);
+        let Some(mark) = Mark::set(from, u32::try_from(bytes).expect("a handful fits")) else {
+            return self.stop();
+        };
+        let end = begun + longest;
+        let end = until.map_or(end, |until| until.min(end));
+        // Urgent data is waited for, too, since splice goes no further. Whatever comes of it, the step tells of
+        // errors.
+        let _ = sys::wait_for(from, PollFlags::IN | PollFlags::RDHUP | PollFlags::PRI, Some(end));
+        (self.waited_for, self.was_eager) = (Some(bytes), begun.elapsed() <= EAGER);
+        if !mark.take_back() {
+            self.manner = Some(Manner::Never);
+        }
+    }
+}
+
+impl Manner {
+    /// A socket in blocking mode, whose bytes are its sender's own. The owner's timeout holds for the read that
+    /// follows, so that less than it is waited for here.
+    fn of(from: BorrowedFd<'_>, longest: Duration) -> Manner {
+        let blocks = sys::flags(from).is_ok_and(|flags| !flags.contains(OFlags::NONBLOCK));
+        match sys::receive_timeout(from) {
+            Ok(timeout) if blocks && sys::has_protocol_above(from) == Ok(false) => {
+                Manner::For(timeout.map_or(longest, |timeout| timeout.min(longest)))
+            }
+            _ => Manner::Never,
+        }
+    }
+}
+
+/// A mark that is set, until it is dropped: a hook may panic in between.
+struct Mark<'a> {
+    fd: BorrowedFd<'a>,
+}
+
+impl<'a> Mark<'a> {
+    fn set(fd: BorrowedFd<'a>, bytes: u32) -> Option<Self> {
+        sys::set_low_water(fd, bytes).ok().map(|()| Mark { fd })
+    }
+
+    /// `false`: it stays, which only a hook can bring about.
+    fn take_back(self) -> bool {
+        let fd = self.fd;
+        std::mem::forget(self);
+        take_back(fd)
+    }
+}
+
+impl Drop for Mark<'_> {
+    fn drop(&mut self) {
+        take_back(self.fd);
+    }
+}
+
+fn take_back(fd: BorrowedFd<'_>) -> bool {
+    sys::insist(|| sys::set_low_water(fd, DEFAULT_MARK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A source that has proved itself by such steps.
+    fn proved(step: u64) -> Handfuls {
+        let mut handfuls = Handfuls::within(LONGEST);
+        while !handfuls.is_proved() {
+            handfuls.proves(step);
+        }
+        handfuls
+    }
+
+    fn comes_in_time(handfuls: &mut Handfuls, times: u16) {
+        handfuls.was_eager = true;
+        (0..times).for_each(|_| handfuls.came_in_time());
+    }
+
+    #[test]
+    fn there_is_more_to_wait_for_while_it_comes_soon() {
+        let mut handfuls = proved(RICH);
+        assert_eq!(handfuls.next, FIRST);
+        comes_in_time(&mut handfuls, GROWS_AFTER);
+        assert_eq!(handfuls.next, 2 * FIRST);
+        comes_in_time(&mut handfuls, 2 * GROWS_AFTER);
+        assert_eq!(handfuls.next, MOST);
+    }
+
+    #[test]
+    fn there_is_no_more_to_wait_for_where_it_takes_a_while() {
+        let mut handfuls = proved(RICH);
+        for _ in 0..10 {
+            comes_in_time(&mut handfuls, GROWS_AFTER - 1);
+            handfuls.was_eager = false;
+            handfuls.came_in_time();
+        }
+        assert_eq!((handfuls.next, handfuls.is_proved()), (FIRST, true));
+    }
+
+    #[test]
+    fn a_handful_is_more_than_a_plain_step_brings() {
+        let mut handfuls = proved(MOST / 4);
+        assert_eq!(handfuls.next, MOST / 2);
+        // Half of it is what comes without a wait.
+        handfuls.was_late(MOST / 4);
+        assert!(!handfuls.is_proved());
+    }
+
+    #[test]
+    fn who_is_late_once_is_waited_for_and_who_is_late_again_is_not() {
+        let mut handfuls = proved(RICH);
+        handfuls.was_late(RICH);
+        assert_eq!((handfuls.is_proved(), handfuls.next), (true, FIRST / 2));
+        comes_in_time(&mut handfuls, LATE);
+        handfuls.was_late(RICH);
+        assert!(handfuls.is_proved());
+        comes_in_time(&mut handfuls, LATE - 1);
+        handfuls.was_late(RICH);
+        assert!(!handfuls.is_proved());
+    }
+
+    #[test]
+    fn proof_is_harder_after_waits_in_vain_and_easier_after_others() {
+        let mut handfuls = proved(RICH);
+        handfuls.stop();
+        assert_eq!(handfuls.proof, HARDER * PROOF);
+        for _ in 0..100 {
+            handfuls.stop();
+        }
+        assert_eq!(handfuls.proof, MOST_PROOF);
+        comes_in_time(&mut handfuls, REGAINS_AFTER);
+        assert_eq!(handfuls.proof, MOST_PROOF / HARDER);
+    }
+
+    /// Two handfuls of each burst come in time, and the third is late, with as much as is left of the burst.
+    #[test]
+    fn bursts_with_pauses_between_are_hardly_waited_for() {
+        let (mut handfuls, mut waits) = (Handfuls::within(LONGEST), 0);
+        for step in 0..10_000 {
+            if !handfuls.is_proved() {
+                handfuls.proves(64 * 1024);
+                continue;
+            }
+            waits += 1;
+            match step % 3 {
+                0 => handfuls.was_late(64 * 1024),
+                _ => comes_in_time(&mut handfuls, 1),
+            }
+        }
+        assert!((1..100).contains(&waits), "{waits} waits");
+    }
+}
