@@ -6,6 +6,7 @@
 //! - the [arena] sets a cell up, lets a subject do it once, and takes the time;
 //! - a [peer] is the process at the far end of a socket or pipe. It is never counted: both wall and
 //!   CPU time are those of the copying side alone.
+//! - [latency] is how long the last byte of a burst takes, and [links] have more to them than loopback;
 //! - [relays] have cells and subjects of their own: whole processes that carry connections on.
 //!
 //! `cargo xtask bench` runs all of it and writes the report; the criterion benches in `benches/`
@@ -16,6 +17,8 @@ pub mod arena;
 pub mod cells;
 pub mod clock;
 pub mod ends;
+pub mod latency;
+pub mod links;
 pub mod peer;
 pub mod relays;
 pub mod scale;

@@ -19,13 +19,14 @@ use zc_benches::arena::{Arena, Sample};
 use zc_benches::cells::{self, Bulk, Cell, Place};
 use zc_benches::subjects::go::GoPath;
 use zc_benches::subjects::{self, Role, Subject};
-use zc_benches::{alloc, peer, relays, scale};
+use zc_benches::{alloc, latency, links, peer, relays, scale};
 
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;
 
 fn main() -> ExitCode {
     peer::serve_if_asked();
+    links::serve_if_asked();
     let mut args = std::env::args().skip(1);
     let outcome = match args.next().as_deref() {
         Some("run") => Options::parse(args).and_then(|options| run(&options)),
@@ -42,7 +43,9 @@ fn main() -> ExitCode {
             let max = args.next().and_then(|max| max.parse().ok()).unwrap_or(16 << 30);
             scale::run(max)
         }
-        _ => Err("usage: zc-bench run|scale|list; use cargo xtask".into()),
+        Some("latency") => latency::run(),
+        Some("links") => links::run(),
+        _ => Err("usage: zc-bench run|scale|latency|links|list; use cargo xtask".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use rustix::pipe::SpliceFlags;
 
@@ -16,8 +17,20 @@ const KIB: usize = 1 << 10;
 /// The bare loops that can do this cell.
 pub fn of(cell: &Cell) -> Vec<(&'static str, Box<dyn Subject>)> {
     let mut loops: Vec<(&'static str, Box<dyn Subject>)> = Vec::new();
+    if gathers(cell) {
+        for (name, bytes) in
+            [("wait-128K", 128 << 10), ("wait-256K", 256 << 10), ("wait-512K", 512 << 10)]
+        {
+            let inner: Box<dyn Once> = match cell.to {
+                Place::Null | Place::Sink => Box::new(RecvTrunc::default()),
+                _ => Box::new(Splice::new(1024 * KIB)),
+            };
+            loops.push((name, Box::new(Waiting { bytes, inner })));
+        }
+    }
     if cell.to == Place::Sink {
-        return vec![("recv-trunc", Box::new(RecvTrunc::default()))];
+        loops.push(("recv-trunc", Box::new(RecvTrunc::default())));
+        return loops;
     }
     loops.push(("rw-64K", Box::new(ReadWrite::new(64 * KIB))));
     if cell.frame.is_none_or(|n| n > 64 * KIB as u64) {
@@ -76,6 +89,12 @@ fn repeat(limit: Option<u64>, mut some: impl FnMut(u64) -> io::Result<usize>) ->
     Ok(moved)
 }
 
+/// A loop, one turn at a time.
+trait Once {
+    /// Moves some bytes, at most `left`, or finds the end: 0.
+    fn once(&mut self, from: &End, to: &End, left: u64) -> io::Result<usize>;
+}
+
 /// read(2) and write(2) through one buffer.
 struct ReadWrite {
     buffer: Vec<u8>,
@@ -118,20 +137,51 @@ impl Splice {
     }
 }
 
-impl Subject for Splice {
-    fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
+impl Once for Splice {
+    fn once(&mut self, from: &End, to: &End, left: u64) -> io::Result<usize> {
         let (from, to) = (from.as_fd(), to.as_fd());
         let (read_end, write_end) =
             self.pipe.as_ref().map_err(|error| io::Error::from(error.kind()))?;
+        let want = at_most(self.size, left);
+        let flags = SpliceFlags::empty();
+        let n = rustix::pipe::splice(from, None, write_end, None, want, flags)?;
+        let mut out = 0;
+        while out < n {
+            out += rustix::pipe::splice(read_end, None, to, None, n - out, flags)?;
+        }
+        Ok(n)
+    }
+}
+
+impl Subject for Splice {
+    fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
+        repeat(limit, |left| self.once(from, to, left))
+    }
+}
+
+/// Whether a receiver may wait for bytes to gather: a bulk sender's, over TCP, on their way to where nobody waits for
+/// them.
+pub(super) fn gathers(cell: &Cell) -> bool {
+    let waits = cell.to.is_file() || matches!(cell.to, Place::Null | Place::Sink);
+    cell.from == Place::Tcp && cell.frame.is_none() && waits
+}
+
+/// Another loop's calls, each after a poll(2) that sleeps until so many bytes are there, or a millisecond is over. It
+/// knows that it has a bulk sender to wait for, and the kernel makes the receive buffer large enough.
+struct Waiting {
+    bytes: u32,
+    inner: Box<dyn Once>,
+}
+
+impl Subject for Waiting {
+    fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
+        let longest = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
         repeat(limit, |left| {
-            let want = at_most(self.size, left);
-            let flags = SpliceFlags::empty();
-            let n = rustix::pipe::splice(from, None, write_end, None, want, flags)?;
-            let mut out = 0;
-            while out < n {
-                out += rustix::pipe::splice(read_end, None, to, None, n - out, flags)?;
-            }
-            Ok(n)
+            let fd = from.as_fd();
+            zc_linux::fd::set_low_water(fd, self.bytes)?;
+            poll(&mut [PollFd::new(&fd, PollFlags::IN | PollFlags::RDHUP)], Some(&longest))?;
+            zc_linux::fd::set_low_water(fd, 1)?;
+            self.inner.once(from, to, left)
         })
     }
 }
@@ -184,14 +234,17 @@ impl Default for RecvTrunc {
     }
 }
 
+impl Once for RecvTrunc {
+    fn once(&mut self, from: &End, _: &End, left: u64) -> io::Result<usize> {
+        let room = &mut self.buffer[..];
+        let want = at_most(room.len(), left);
+        let (_, n) = rustix::net::recv(from.as_fd(), &mut room[..want], RecvFlags::TRUNC)?;
+        Ok(n)
+    }
+}
+
 impl Subject for RecvTrunc {
-    fn copy(&mut self, from: &mut End, _: &mut End, limit: Option<u64>) -> io::Result<u64> {
-        let from = from.as_fd();
-        repeat(limit, |left| {
-            let room = &mut self.buffer[..];
-            let want = at_most(room.len(), left);
-            let (_, n) = rustix::net::recv(from, &mut room[..want], RecvFlags::TRUNC)?;
-            Ok(n)
-        })
+    fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
+        repeat(limit, |left| self.once(from, to, left))
     }
 }

@@ -71,6 +71,9 @@ pub fn local(cell: &Cell) -> Vec<Entry> {
     if (cell.from, cell.to, cell.frame) == (Place::Tcp, Place::Null, None) {
         all.push(("zc-splice", Role::Subject, Box::new(zc::Splicing)));
     }
+    if floor::gathers(cell) {
+        all.push(("zc-plain", Role::Subject, Box::new(zc::Plain)));
+    }
     if cell.from == Place::Tcp && cell.frame.is_none() && cell.chunk <= 16 << 10 {
         all.push(("zc-coalesce", Role::Subject, Box::new(zc::Coalescing)));
     }

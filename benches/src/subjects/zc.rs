@@ -87,6 +87,19 @@ impl Subject for Splicing {
     }
 }
 
+/// A copy that takes what there is as soon as there is something.
+pub(super) struct Plain;
+
+impl Subject for Plain {
+    fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
+        let limit = limit.unwrap_or(u64::MAX);
+        let mut options = Options::default();
+        options.handfuls = false;
+        let mut copier = Copier::with_options(options);
+        with_ends!(from, to, |from, to| { Ok(copier.copy(&mut (&*from).take(limit), to)?.moved()) })
+    }
+}
+
 /// A copy that is told that the bytes of a TCP source may wait a little for more.
 pub(super) struct Coalescing;
 

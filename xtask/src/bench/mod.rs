@@ -6,6 +6,8 @@
 //! cargo xtask bench --only 'tcp-ext4/128K' --subjects zc,floor   one cell, to tune by
 //! cargo xtask bench --only 'framed-*/64,seed-unix/*' --rounds 5
 //! cargo xtask bench --list                                    the cells
+//! cargo xtask bench --latency                                 how long the last byte of a burst takes into a file
+//! cargo xtask bench --links                                   links that are no loopback, in network namespaces: as root
 //! ```
 //!
 //! A cell is FROM-TO/SIZE; SIZE is what the sender writes at a time, or how long a file is.
@@ -14,8 +16,8 @@
 //! that is empty at first, all others overwrite theirs in place. Subjects are zc, std, generic
 //! (32 KiB), go, go-old (in the seed's table: with `io.ReaderFrom` and `io.WriterTo` hidden, as before the change),
 //! zc-loop (an event loop, where a socket is), zc-splice (TCP into /dev/null: moved, not dropped), zc-coalesce (where
-//! writes are small) and the bare loops
-//! (rw-64K, splice-256K, …), which together are called floor; the best of them by CPU time is *the*
+//! writes are small), zc-plain (TCP to where a handful is waited for: without) and the bare loops
+//! (rw-64K, splice-256K, wait-256K, …), which together are called floor; the best of them by CPU time is *the*
 //! floor of a cell.
 //!
 //! `relay-*` cells have subjects of their own, whole processes on one thread each: zc (the plain
@@ -80,6 +82,12 @@ pub(crate) struct Args {
     /// Name the cells, and measure nothing
     #[arg(long)]
     list: bool,
+    /// How long the last byte of a burst takes into a file, with and without waits for a handful, and nothing else
+    #[arg(long)]
+    latency: bool,
+    /// Links that are no loopback, with and without waits for a handful, and nothing else; takes root
+    #[arg(long, conflicts_with = "latency")]
+    links: bool,
 }
 
 impl Args {
@@ -92,6 +100,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
     enter_root()?;
     let work = Path::new("target/bench");
     std::fs::create_dir_all(work)?;
+    for (asked, word) in [(args.latency, "latency"), (args.links, "links")] {
+        if asked {
+            return succeed(
+                Command::new(std::fs::canonicalize(program()?)?).arg(word).current_dir(work),
+            );
+        }
+    }
 
     let run = match &args.from {
         Some(file) => Run::parse(&std::fs::read_to_string(file)?)?,

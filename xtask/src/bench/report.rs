@@ -219,8 +219,34 @@ pub(crate) fn verdicts(run: &Run) -> Vec<String> {
     ));
     out.push(target(run, "Go, everywhere: CPU", "go", Cpu, 0.85, is_not_relay));
     out.push(target(run, "Go, everywhere: time", "go", Wall, 1.0, is_not_relay));
+    let bulk = |cell: &Cell| {
+        ["16K", "64K", "128K"].iter().any(|size| cell.name == format!("tcp-ext4/{size}"))
+    };
+    out.push(target(
+        run,
+        "best plain loop, TCP to ext4, 16 to 128 KiB: CPU",
+        "plain",
+        Cpu,
+        0.78,
+        bulk,
+    ));
+    out.push(target(
+        run,
+        "best plain loop, TCP to ext4, 16 to 128 KiB: time",
+        "plain",
+        Wall,
+        0.85,
+        bulk,
+    ));
     out.push(target(run, "floor, everywhere: CPU", "floor", Cpu, 1.05, |_| true));
-    out.push(target(run, "floor without recv-trunc: CPU", "moving", Cpu, 1.10, |_| true));
+    out.push(target(
+        run,
+        "floor without loops that drop or wait: CPU",
+        "moving",
+        Cpu,
+        1.10,
+        |_| true,
+    ));
     out.push(target(run, "floor, at the very most: CPU", "floor", Cpu, 1.10, |_| true));
     out.push(target(
         run,

@@ -160,13 +160,15 @@ impl Cell {
     }
 
     /// A subject by name; "floor" is the bare loop with the lowest median of CPU time, and "moving"
-    /// the same of those that move the bytes to where they should go, rather than drop them. "haproxy*" is the
-    /// better of its two.
+    /// the same of those that move the bytes to where they should go, rather than drop them; "plain" is that of those
+    /// that do not wait for more than one byte. "haproxy*" is the better of its two.
     pub(crate) fn subject(&self, name: &str) -> Option<&Subject> {
-        let moves = |subject: &Subject| subject.name != "recv-trunc";
+        let waits = |subject: &Subject| subject.name.starts_with("wait-");
+        let moves = |subject: &Subject| subject.name != "recv-trunc" && !waits(subject);
         match name {
             "floor" => self.best(|subject| subject.is_floor),
             "moving" => self.best(|subject| subject.is_floor && moves(subject)),
+            "plain" => self.best(|subject| subject.is_floor && !waits(subject)),
             "haproxy*" => self
                 .best(|subject| subject.name.starts_with("haproxy"))
                 .or_else(|| self.subject("haproxy")),

@@ -79,11 +79,13 @@ pub(crate) fn summary(run: &Run) -> String {
             for cell in &cells {
                 let ratios = bases.iter().map(|base| ratio(cell.ratio(base, metric)));
                 let floor = cell.subject("floor").map_or("", |floor| &floor.name);
+                // It knows beforehand what a general copy has to find out.
+                let knows = if floor.starts_with("wait-") { ", knows its sender" } else { "" };
                 let ratios = ratios.collect::<Vec<_>>().join(" ");
                 let _ = writeln!(
                     out,
                     "{}",
-                    format!("  {:<24} {ratios}  {floor}", cell.name).trim_end()
+                    format!("  {:<24} {ratios}  {floor}{knows}", cell.name).trim_end()
                 );
             }
             let means = bases.iter().map(|base| {
