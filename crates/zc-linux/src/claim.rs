@@ -16,8 +16,8 @@ use rustix::io::Errno;
 use zc_core::driver::StepError;
 use zc_core::{End, PollFd, Side};
 
-use crate::backend::Outcome;
 use crate::flight::Flight;
+use crate::outcome::Outcome;
 use crate::sys;
 
 /// How far a source is known to go. What is not known to be there is not claimed.

@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use zc_core::{IsStream, PollFd};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use zc_core::{IsStream, PollFd, Side};
 use zc_linux::Kind;
 
+use crate::registered::Any;
 use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, WriteReady};
 
 /// Any descriptor in non-blocking mode as a source and sink: an `AsyncFd` over an `OwnedFd` from elsewhere, a
@@ -87,6 +88,36 @@ impl<T: AsFd + AsRawFd> IsStream for Fd<T> {
     }
     fn is_tcp(&self) -> bool {
         self.kind == Kind::Tcp
+    }
+}
+
+impl<'a> Registered<'a> {
+    /// Any other descriptor.
+    pub fn fd<T: AsFd + AsRawFd + Send + Sync>(fd: &'a Fd<T>) -> Self {
+        Registered::any(fd)
+    }
+}
+
+impl<T: AsFd + AsRawFd> Any for Fd<T> {
+    fn poll_fd(&self) -> PollFd<'_> {
+        PollFd::of(self)
+    }
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+    fn poll_ready(&self, as_what: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _guard = match as_what {
+            Side::Source => ready!(self.get_ref().poll_read_ready(cx))?,
+            Side::Sink => ready!(self.get_ref().poll_write_ready(cx))?,
+        };
+        Poll::Ready(Ok(()))
+    }
+    fn try_io(
+        &self,
+        interest: Interest,
+        call: &mut dyn FnMut() -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.get_ref().try_io(interest, |_| call())
     }
 }
 

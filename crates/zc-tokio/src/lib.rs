@@ -71,6 +71,7 @@ mod away;
 pub mod conformance;
 mod copier;
 mod copy;
+mod direction;
 mod ends;
 mod error;
 mod fd;
@@ -97,8 +98,9 @@ mod timer;
 
 pub use copier::Copier;
 pub use copy::{copy, copy_bidirectional};
+pub use direction::{Direction, RelayEnd};
 pub use ends::{AsyncSink, AsyncSource, AsyncStream, ReadReady, Settling, WriteReady};
-pub use error::{Direction, Error, Operation};
+pub use error::{Error, Operation};
 pub use fd::Fd;
 pub use handle::Handle;
 pub use marker::TokioIo;
@@ -106,7 +108,7 @@ pub use opaque::Opaque;
 pub use options::{EndPolicy, Options, ResetPolicy};
 pub use paced::Paced;
 pub use registered::Registered;
-pub use relay::{Relay, RelayEnd};
+pub use relay::Relay;
 pub use rewind::Rewind;
 
 pub use zc_core::{Downstream, IsStream, Pace, PollFd, Side, Sink, Source, Upstream};

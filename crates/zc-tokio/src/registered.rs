@@ -8,15 +8,13 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
 use tokio::net::{TcpStream, UnixStream};
 use zc_core::{PollFd, Side};
 use zc_linux::Kind;
-
-use crate::Fd;
 
 /// A descriptor that tokio's reactor watches: what a copy waits for.
 #[derive(Clone, Copy)]
@@ -57,8 +55,7 @@ impl<'a> Registered<'a> {
         Registered(Of::Sender(pipe))
     }
 
-    /// Any other descriptor.
-    pub fn fd<T: AsFd + AsRawFd + Send + Sync>(fd: &'a Fd<T>) -> Self {
+    pub(crate) fn any(fd: &'a (dyn Any + Send + Sync)) -> Self {
         Registered(Of::Any(fd))
     }
 
@@ -196,8 +193,8 @@ impl fmt::Debug for Registered<'_> {
     }
 }
 
-/// An [`Fd`], whatever it owns.
-trait Any {
+/// An [`Fd`](crate::Fd) of any owner.
+pub(crate) trait Any {
     fn poll_fd(&self) -> PollFd<'_>;
     fn kind(&self) -> Kind;
     fn poll_ready(&self, as_what: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -206,29 +203,6 @@ trait Any {
         interest: Interest,
         call: &mut dyn FnMut() -> io::Result<()>,
     ) -> io::Result<()>;
-}
-
-impl<T: AsFd + AsRawFd> Any for Fd<T> {
-    fn poll_fd(&self) -> PollFd<'_> {
-        PollFd::of(self)
-    }
-    fn kind(&self) -> Kind {
-        Fd::kind(self)
-    }
-    fn poll_ready(&self, as_what: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let _guard = match as_what {
-            Side::Source => ready!(self.get_ref().poll_read_ready(cx))?,
-            Side::Sink => ready!(self.get_ref().poll_write_ready(cx))?,
-        };
-        Poll::Ready(Ok(()))
-    }
-    fn try_io(
-        &self,
-        interest: Interest,
-        call: &mut dyn FnMut() -> io::Result<()>,
-    ) -> io::Result<()> {
-        self.get_ref().try_io(interest, |_| call())
-    }
 }
 
 /// A TCP stream that calls itself readable only once many bytes have come: for the length of one wait.

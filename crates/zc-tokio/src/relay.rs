@@ -10,18 +10,9 @@ use crate::flow::{Flow, GATHERED, Slice, Then, Waits};
 use crate::registered::{LowWater, wait_for_reset};
 use crate::session::Session;
 use crate::{
-    AsyncStream, Direction, EndPolicy, Error, Handle, Options, ReadReady, Registered, WriteReady,
-    reset,
+    AsyncStream, Direction, EndPolicy, Error, Handle, Options, ReadReady, Registered, RelayEnd,
+    WriteReady, reset,
 };
-
-/// One of the two ends of a relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RelayEnd {
-    /// The first.
-    A,
-    /// The second.
-    B,
-}
 
 /// A relay between two streams, which owns all that is in flight: its future may be dropped at any time, and
 /// not a byte is lost.

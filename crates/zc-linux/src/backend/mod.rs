@@ -20,6 +20,7 @@ use zc_core::{End, Side};
 
 use crate::claim::Claim;
 use crate::flight::Flight;
+pub(crate) use crate::outcome::Outcome;
 use crate::sys::{self, Syscall};
 
 /// What a mechanism did, and what it says.
@@ -32,32 +33,6 @@ pub(crate) struct Answer {
     /// How many of these were written into a claim that could not be given back.
     pub(crate) written: u64,
     pub(crate) outcome: Outcome,
-}
-
-/// What a mechanism says.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// It moved bytes.
-    Moved {
-        /// The source had no more.
-        drained: bool,
-        /// The sink had no room for more.
-        full: bool,
-    },
-    /// The call returned 0. That may be the end, but only a read knows.
-    Nothing,
-    /// The source has nothing now.
-    WantRead,
-    /// The sink takes nothing now.
-    WantWrite,
-    /// There is no pipe to be had now.
-    NoPipe(Errno),
-    /// One side has nothing or takes nothing now; only a read or a write can tell which.
-    Unclear,
-    /// Not by this mechanism, now or later: the next one continues from the same byte.
-    Refused(Errno),
-    /// Not at all.
-    Failed(StepError),
 }
 
 impl Answer {

@@ -34,7 +34,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-pub use crate::sys::Syscall;
+pub use crate::syscall::Syscall;
 pub use every_thread::{EveryThread, ProcessGuard, VARIABLE, every_thread};
 pub use faults::{Fault, FaultGuard, failing, full_disk, short};
 
