@@ -140,8 +140,9 @@ pub(crate) fn waits(to: End<'_>) -> bool {
 
 /// Whether `to`, which has no room, would not be waited for, so that nothing is claimed for it.
 ///
-/// poll(2) agrees where a sink is full to the last byte, unlike where there is little room; and only a call
-/// that has met a full TCP socket makes it tell an edge-triggered waiter of room (SOCK_NOSPACE).
+/// poll(2) can be believed where a sink is full to the last byte, unlike where there is little room. And
+/// only a call that has met a full TCP socket makes it tell an edge-triggered waiter of room
+/// (SOCK_NOSPACE).
 fn is_full(to: End<'_>) -> bool {
     !waits(to) && sys::is_ready(to.fd.fd(), PollFlags::OUT) == Ok(false)
 }

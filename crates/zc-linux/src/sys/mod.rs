@@ -100,8 +100,8 @@ fn ask<T>(
     told.ok_or(Errno::NOSYS)
 }
 
-/// Undoes what a call has done, by another that only a hook can make fail once the first has succeeded:
-/// again a few times, since what was done must not stay. `false`: it stays.
+/// Undoes what a call has done, by another call that only a hook can make fail. Tries a few times,
+/// since what was done must not stay. `false`: it stays.
 pub(crate) fn insist(mut undo: impl FnMut() -> Result<(), Errno>) -> bool {
     const PATIENCE: usize = 16;
     (0..PATIENCE).any(|_| undo().is_ok())
@@ -111,7 +111,7 @@ fn raw_fd(fd: Option<BorrowedFd<'_>>) -> Option<RawFd> {
     fd.map(|fd| fd.as_raw_fd())
 }
 
-/// One call moves at most this many bytes, whatever it is asked (sendfile(2), read(2)).
+/// The most bytes that one call moves, even if it is asked for more (sendfile(2), read(2)).
 const MAX_LEN: usize = 0x7fff_f000;
 
 /// `limit` bytes, or as many as one call can move.
