@@ -117,8 +117,8 @@ impl Error {
         self.error.kind()
     }
 
-    /// Whether a peer has gone away, which proxies see all day and do not log as an error: a reset, or a write to
-    /// a connection that the peer has closed.
+    /// Whether a peer has gone away: a reset, or a write to a connection that the peer has closed. Proxies see it
+    /// all day, and do not log it as an error.
     pub fn is_disconnect(&self) -> bool {
         matches!(
             self.kind(),
@@ -196,7 +196,7 @@ impl Failure {
         Failure { side: Some(side), operation, error }
     }
 
-    /// Nothing failed; it has taken too long, or is to stop.
+    /// No call failed: a timeout, or an abort.
     pub(crate) fn stopped(side: Option<Side>, operation: Operation) -> Self {
         let (kind, what) = match operation {
             Operation::Abort => (io::ErrorKind::Interrupted, "told to stop"),

@@ -17,7 +17,7 @@ use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, 
 /// serial line, a socket of another crate.
 ///
 /// Shutting it down does nothing: drop it to close it. Over a socket that keeps message boundaries each read is
-/// one message, and each write.
+/// one message, and each write is one.
 ///
 /// ```
 /// use tokio::io::unix::AsyncFd;
@@ -38,8 +38,8 @@ use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, 
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// A child's standard streams need none: tokio's are sources and sinks with the feature `process`, and std's can be
-/// handed to `net::unix::pipe`'s `Receiver::from_owned_fd` and `Sender::from_owned_fd`.
+/// A child's standard streams need no `Fd`. tokio's are sources and sinks with the feature `process`; std's become
+/// pipes by `net::unix::pipe`'s `Receiver::from_owned_fd` and `Sender::from_owned_fd`.
 #[derive(Debug)]
 pub struct Fd<T: AsRawFd> {
     fd: AsyncFd<T>,

@@ -1,8 +1,8 @@
 //! A descriptor that tokio's reactor watches.
 //!
 //! Tokio remembers readiness until it is told of a WouldBlock. An edge that comes between the call and the
-//! telling must not be cleared with the old one: each step runs inside `try_io`, which notes the last edge before
-//! the call, and clears that one only.
+//! telling must not be cleared with the old one. So each step runs inside `try_io`, which notes the last edge
+//! before the call, and clears that one only.
 
 use std::fmt;
 use std::future::Future;
@@ -29,7 +29,7 @@ enum Of<'a> {
     Any(&'a (dyn Any + Send + Sync)),
     /// Only its owner's `poll_` methods wait for it.
     Hidden(PollFd<'a>),
-    /// It is never waited for: its calls are made elsewhere.
+    /// No task waits for it: other threads make its calls.
     #[cfg(feature = "fs")]
     File(&'a tokio::fs::File),
 }
@@ -60,8 +60,8 @@ impl<'a> Registered<'a> {
     }
 
     /// A descriptor in non-blocking mode whose owner hides how it is waited for, as tokio's `ChildStdout` does. A
-    /// copy moves bytes past the owner, and where there are none, or no room, it asks the owner's own `poll_read` or
-    /// `poll_write` and waits as that does.
+    /// copy moves bytes past the owner. Where there are none, or no room, it calls the owner's own `poll_read` or
+    /// `poll_write`, which waits.
     pub fn hidden(fd: PollFd<'a>) -> Self {
         Registered(Of::Hidden(fd))
     }
@@ -72,7 +72,7 @@ impl<'a> Registered<'a> {
         Registered(Of::File(file))
     }
 
-    /// Whether it is a file, which may wait for its disk, and never says so.
+    /// Whether it is a file: its calls may wait for the disk, and readiness never says so.
     pub(crate) fn is_file(self) -> bool {
         #[cfg(feature = "fs")]
         return matches!(self.0, Of::File(_));
@@ -125,7 +125,7 @@ impl<'a> Registered<'a> {
             (Of::Receiver(pipe), Side::Source) => pipe.poll_read_ready(cx),
             (Of::Sender(pipe), Side::Sink) => pipe.poll_write_ready(cx),
             (Of::Any(fd), as_what) => fd.poll_ready(as_what, cx),
-            // What the call answers, its owner is asked about.
+            // If the call says "not now", its owner is asked to wait.
             (Of::Hidden(_), _) => Poll::Ready(Ok(())),
             #[cfg(feature = "fs")]
             (Of::File(_), _) => Poll::Ready(Ok(())),
@@ -223,8 +223,8 @@ impl<'a> LowWater<'a> {
     }
 }
 
-/// Also where the future that waits is dropped: its owner must be woken by a single byte. (The kernel tells of
-/// what is there by then.)
+/// Also if the waiting future is dropped: its owner must be woken by a single byte. (The kernel wakes it for
+/// bytes that are there by then.)
 impl Drop for LowWater<'_> {
     fn drop(&mut self) {
         let set = || zc_linux::fd::set_low_water(self.end.poll_fd().fd(), self.before);
