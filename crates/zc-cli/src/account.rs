@@ -27,7 +27,7 @@ pub(crate) struct Part {
 }
 
 impl Account {
-    /// Nothing yet, where so many bytes were there before.
+    /// Nothing yet, where `before` bytes were there already.
     pub(crate) fn after(resumed: u64) -> Account {
         Account { resumed, ..Account::default() }
     }

@@ -123,19 +123,19 @@ pub(crate) enum Command {
     /// Once it listens it says so on standard error, with the port that the kernel chose if it was
     /// given port 0. The copy ends when the client ends its side of the connection, or at --limit.
     ///
-    /// A client that is killed ends its connection just as one that is done does. zc cannot tell them
-    /// apart, and half a file then takes the old one's place. With --expect N, fewer than N bytes are an
-    /// error, and the old file stays.
+    /// A client that is killed ends its connection just as one that has finished, and half a file then
+    /// takes the old one's place. With --expect N, fewer than N bytes are an error, and the old file
+    /// stays.
     ///
-    /// The path of a Unix socket is removed when the connection is made; one that a killed zc left
+    /// The path of a Unix socket is removed when the connection is made. One that a killed zc left
     /// behind is taken over.
     #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
     Recv(Recv),
     /// Connects and sends a file
     ///
-    /// After the last byte it ends its side of the connection and waits until the peer has acknowledged
-    /// every byte and ended its own: only then it is a success. What the peer sends meanwhile is read, so
-    /// that one that answers (an echo server, HTTP) is not held up.
+    /// After the last byte it ends its side of the connection. It succeeds once the peer has acknowledged
+    /// every byte and ended its own side. What the peer sends meanwhile is read, so that one that answers
+    /// (an echo server, HTTP) is not held up.
     #[command(after_help = AFTER, after_long_help = AFTER_LONG)]
     Send(Send),
     /// Copies a single file (for trees: cp -a)
@@ -145,7 +145,7 @@ pub(crate) enum Command {
     Cp(Cp),
     /// Relays every connection to one address on to another
     ///
-    /// An end of input is passed on, and the other way goes on until it ends too.
+    /// An end of input is passed on, and the other direction goes on until it ends too.
     #[command(after_help = crate::relay::args::AFTER, after_long_help = crate::relay::args::AFTER)]
     Relay(crate::relay::args::Relay),
     /// Compares zc with std::io::copy: uploads over TCP and a Unix socket into a file
@@ -181,7 +181,7 @@ pub(crate) struct Recv {
     /// 0 to write each as it comes
     #[arg(long, value_name = "MS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=1000))]
     pub(crate) coalesce: u64,
-    /// Fail if not a byte comes within so many seconds, once there is a connection
+    /// Fail if not a byte comes for SECONDS, once there is a connection
     #[arg(long, value_name = "SECONDS", value_parser = seconds::parse_nonzero)]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
@@ -204,11 +204,11 @@ pub(crate) struct Send {
     /// Write what the peer sends back to FILE, or to standard output if it is - [default: drop it]
     #[arg(long, value_name = "FILE")]
     pub(crate) reply: Option<OsString>,
-    /// After the last byte, wait at most so many seconds until the peer has acknowledged every byte and ended
-    /// the connection [default: as long as it takes]
+    /// After the last byte, wait at most SECONDS until the peer has acknowledged every byte and ended the
+    /// connection [default: as long as it takes]
     #[arg(long, value_name = "SECONDS", value_parser = seconds::parse)]
     pub(crate) linger: Option<Duration>,
-    /// Fail if the connection is not made, or not a byte moves, within so many seconds
+    /// Fail if the connection is not made, or not a byte moves, for SECONDS
     #[arg(long, value_name = "SECONDS", value_parser = seconds::parse_nonzero)]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
@@ -259,9 +259,9 @@ pub(crate) struct Writing {
     /// Go on after what the file holds already, and leave it as far as it got if the copy fails
     ///
     /// What it holds is not compared with what was to come. --expect counts all of the file, and --limit
-    /// only what is added to it. To recv and send, it has to be given at both ends: the receiver says how
-    /// many bytes it has (a decimal number and a newline), and the sender says the same, and then the
-    /// bytes from there on.
+    /// only what is added to it. For recv and send, give it at both ends: the receiver sends the number
+    /// of bytes that it has (in decimal, and a newline), and the sender repeats that line and sends what
+    /// follows.
     #[arg(long)]
     pub(crate) resume: bool,
 }

@@ -25,7 +25,7 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    /// For what is called `name`, of which so many bytes were there before.
+    /// For the file or peer `name`, with the bytes that were there before.
     pub(crate) fn new(visible: Visible, name: &str, total: Option<u64>, resumed: u64) -> Bar {
         let name = short(name);
         let drawn = match visible {
@@ -34,7 +34,7 @@ impl Bar {
         };
         drawn.set_position(resumed);
         drawn.reset_eta();
-        // Where no bar can be drawn.
+        // For a standard error that cannot show a bar.
         let lines = (visible == Visible::Always && drawn.is_hidden()).then(|| Lines {
             name,
             total,
@@ -46,7 +46,7 @@ impl Bar {
         Bar { drawn, lines }
     }
 
-    /// So many bytes more.
+    /// Counts `n` bytes more.
     pub(crate) fn inc(&mut self, n: u64) {
         self.drawn.inc(n);
         if let Some(lines) = &mut self.lines {

@@ -3,7 +3,7 @@
 use zc_std::Copier;
 
 /// The copier that every subcommand uses, the demo included. From a file into a file holes stay holes, as with
-/// cp(1), whoever has opened the two.
+/// cp(1), also if the shell has opened the two.
 pub(crate) fn copier() -> Copier {
     Copier::new().keep_holes(true)
 }

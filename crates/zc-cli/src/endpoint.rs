@@ -109,7 +109,7 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// Whether `path` is a socket that nobody listens on.
+/// Whether `path` is a socket without a listener.
 ///
 /// It is tried with a socket of the wrong type, which the listener never notices (EPROTOTYPE). A stream
 /// socket would take the one connection that a `zc recv` waits for.
@@ -200,7 +200,7 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         let listener = endpoint.listen().unwrap();
         assert_eq!(endpoint.listen().unwrap_err().kind(), ErrorKind::AddrInUse);
-        // And whoever listens has not noticed.
+        // And the listener has not noticed.
         let Listener::Unix(queue, _) = &listener else { unreachable!() };
         queue.set_nonblocking(true).unwrap();
         assert_eq!(queue.accept().unwrap_err().kind(), ErrorKind::WouldBlock);

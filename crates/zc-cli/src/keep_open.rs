@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Recv) -> Result<(), Failure> {
     let dir = Path::new(&args.file);
     let cannot = |error| Failure::io(format!("cannot write to {}", dir.display()), &error);
     let numbers = AtomicU64::new(last(dir).map_err(cannot)? + 1);
-    // A client should not get to send what cannot be kept.
+    // No client should send what cannot be kept.
     drop(open(args, numbers.load(Relaxed))?);
     let listener = recv::listen(args)?;
     let places = Places::default();

@@ -4,7 +4,7 @@
 //! runs the one copy of the process, and in [`output`], which says how it went.
 
 #![deny(unsafe_code)]
-// They panic where nobody reads, and a copy that is done has not failed for that.
+// They panic if the reader has gone, and a finished copy has not failed for that.
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod account;

@@ -52,7 +52,7 @@ pub(crate) enum Farewell {
     /// It has everything, and has ended its side.
     InOrder(Box<Ended>),
     Failed(io::Error),
-    /// It has not acknowledged so many bytes, or has not ended its side, and time is up.
+    /// It has not acknowledged this many bytes, or has not ended its side, and time is up.
     Late {
         unacknowledged: u64,
         idle: bool,
@@ -100,7 +100,7 @@ pub(crate) fn take_leave(
         if linger.is_zero() || idle.is_zero() {
             return Farewell::Late { unacknowledged, idle: idle.is_zero() };
         }
-        // Until the peer ends there is nothing to look at but for the timeout's sake.
+        // Until the peer ends, only the timeout needs a look.
         let tick = if timeout.is_some() || ended.is_some() { TICK } else { Duration::MAX };
         let mut tick = tick.min(linger).min(idle);
         if let Some(text) = hint {

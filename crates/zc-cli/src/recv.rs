@@ -20,7 +20,7 @@ use crate::{peer, resume};
 
 pub(crate) fn run(args: &Recv) -> Result<Done, Failure> {
     let manner = args.writing.manner(DEFAULT_MODE);
-    // The file first: a client should not get to send what cannot be kept.
+    // The file first: no client should send what cannot be kept.
     let sink = Sink::open(&args.file, Path::new(&args.file), manner)?;
     let listener = listen(args)?;
     let mut source = accept(&listener, args)?;

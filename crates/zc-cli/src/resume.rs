@@ -1,8 +1,8 @@
 //! Going on where an earlier copy stopped.
 //!
 //! Over a connection the receiver begins: it says how many bytes it has, as a decimal number and a newline.
-//! The sender says the same, and then the bytes from there on. A sender that knows nothing of this says
-//! something else, and no byte of it gets into the file.
+//! The sender says the same, and then the bytes from there on. A sender without this option says something
+//! else, and no byte of it gets into the file.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -20,7 +20,7 @@ const LINE: usize = 21;
 
 /// Passes over the first `offset` bytes of what `source` has to offer.
 ///
-/// Others may read through the same open file: its position is not touched without need, and never set to where it was.
+/// Other processes may read through the same open file: its position is not touched without need, and never set back.
 pub(crate) fn skip(source: &mut End, offset: u64) -> Result<(), Failure> {
     if offset == 0 {
         return Ok(());

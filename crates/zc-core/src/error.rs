@@ -112,8 +112,8 @@ impl CopyError {
     /// readable (POLLIN), or the sink writable (POLLOUT), and go on with `zc_std::Copier::resume`.
     ///
     /// It is a descriptor in non-blocking mode, or one whose timeout has expired. `None` for any other
-    /// error. The side is the one whose own call said so: poll(2) is no judge of it, since a Unix socket
-    /// says no POLLOUT beyond a quarter full and still takes bytes.
+    /// error. The side is the one whose own call said so. poll(2) cannot tell: a Unix socket more than a
+    /// quarter full says no POLLOUT and still takes bytes.
     pub fn waits_for(&self) -> Option<Side> {
         self.side.filter(|_| self.kind() == io::ErrorKind::WouldBlock)
     }

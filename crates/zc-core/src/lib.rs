@@ -1,9 +1,9 @@
-//! The traits and types of zc: what a source and a sink of bytes must say about themselves so that the
-//! kernel can move the bytes between them, past their `Read` and `Write`.
+//! The traits and types of zc. A source and a sink of bytes say about themselves what the kernel needs
+//! to move the bytes between them, past their `Read` and `Write`.
 //!
 //! This crate makes no system call and depends on nothing. It holds
 //!
-//! - [`Source`] and [`Sink`]: what the kernel needs to go past a type's `Read` and `Write`;
+//! - [`Source`] and [`Sink`]: what the kernel needs to bypass a type's `Read` and `Write`;
 //! - [`PollFd`], [`IsStream`] and [`AsRawPollFd`]: a borrowed descriptor, and whether it is a byte
 //!   stream;
 //! - [`ReadFrom`]: `dst.read_from(src)`, what users call and custom destinations implement;
@@ -12,10 +12,9 @@
 //! - [`generic`]: the read/write copy that every chain of mechanisms ends in;
 //! - [`driver`]: what engines and drivers need, and users do not.
 //!
-//! The impls of these traits for std's types live here too, in `foreign`: Rust lets only the crate
-//! that owns a trait, or the one that owns the type, implement it. What needs the kernel, the impls
-//! of [`ReadFrom`] among them, is in `zc-std`, which is the crate to depend on. Everything here compiles on
-//! any Unix.
+//! The impls of these traits for std's types live here too, in `foreign`: only the crate of the trait, or
+//! that of the type, may have them. What needs the kernel, the impls of [`ReadFrom`] among them, is in
+//! `zc-std`, which is the crate to depend on. Everything here compiles on any Unix.
 //!
 //! # A wrapper of your own
 //!
@@ -57,7 +56,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
-// One error that says it, and nothing after it: hence the `cfg` of each module.
+// The `cfg` of each module keeps this the only error.
 #[cfg(not(unix))]
 compile_error!(
     "zc copies between descriptors, and so needs a Unix: Linux, Android, macOS, FreeBSD"

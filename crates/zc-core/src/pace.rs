@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use crate::Upstream;
 
-/// How often a second the next bytes may come, by default: a burst is what passes in such a time.
+/// How many bursts a second there are by default.
 const BURSTS_PER_SECOND: u64 = 50;
 
 /// No smaller burst by default, unless it would last for more than a second: each costs two calls and a wake-up.
 const LEAST_BURST: u64 = 4096;
 
-/// So far in the future no clock looks.
+/// Farther in the future than any clock goes.
 const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A rate, and what has passed of it: a token bucket, for layers that limit how fast bytes pass.
@@ -141,7 +141,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// A clock of the test's: takes all it may, waits as told, for `steps` steps.
+    /// Takes all it may and waits as told, for `steps` steps, by a clock of its own.
     fn run(mut pace: Pace, steps: u32) -> (u64, Duration, u64) {
         let begun = Instant::now();
         let (mut now, mut all, mut largest) = (begun, 0, 0);

@@ -46,9 +46,9 @@ pub trait IsStream: AsFd {
         true
     }
 
-    /// Whether the descriptor is known to be a socket, so that a copy need not ask. recv(2) and send(2)
-    /// then stand in for read(2) and write(2): on a socket they do the same for less, which shows in
-    /// copies of a few bytes.
+    /// Whether the descriptor is known to be a socket, so that a copy need not ask. It then calls
+    /// recv(2) and send(2) in place of read(2) and write(2). On a socket they do the same and cost
+    /// less, which shows in copies of a few bytes.
     ///
     /// `false`, the default, is always safe. Return `true` only for a socket: for a file it disables the
     /// check against copying it into itself.
@@ -57,8 +57,8 @@ pub trait IsStream: AsFd {
         false
     }
 
-    /// Whether the descriptor is taken for a TCP connection, as one of `std::net` is: then what is to be dropped
-    /// is not copied, from the first byte on. To be wrong does no harm.
+    /// Whether the descriptor is taken for a TCP connection, as one of `std::net` is: bytes that are to be
+    /// dropped are then not copied, from the first one on. A wrong answer does no harm.
     #[inline]
     fn is_tcp(&self) -> bool {
         false
@@ -112,9 +112,9 @@ impl<'fd> PollFd<'fd> {
         }
     }
 
-    /// A descriptor that is a byte stream, of an owner of another crate's type, which cannot say so itself.
+    /// A descriptor that is a byte stream, whose owner is another crate's type and cannot say so itself.
     ///
-    /// To make one is the promise of [`IsStream`].
+    /// The caller makes the promise of [`IsStream`].
     #[inline]
     pub fn stream(fd: BorrowedFd<'fd>) -> Self {
         PollFd { fd, is_stream: true, is_socket: false, is_tcp: false }

@@ -30,9 +30,9 @@ use crate::Source;
 /// # The parameter
 ///
 /// `By` says who carries out the copy, and is always inferred; a type of your own leaves it out
-/// (`impl ReadFrom for Upload`). It is there because of Rust's orphan rule: this crate knows no
-/// engine, and `zc-std` may implement a foreign trait for std's foreign types only if a type of
-/// `zc-std` is among the trait's parameters.
+/// (`impl ReadFrom for Upload`). It is there because of Rust's orphan rule. This crate knows no
+/// engine. `zc-std` may implement this trait for std's types only if one of its own types is among
+/// the trait's parameters.
 ///
 /// A function generic over destinations names it once, as with axum's `Handler`: `fn store<By>(to:
 /// &mut impl ReadFrom<By>)`. Left out there, it silently means [`Custom`], and the function rejects

@@ -115,14 +115,13 @@ impl<'a, Io> Downstream<'a, Io> {
         Downstream { drain, flush_first: false, limit: u64::MAX }
     }
 
-    /// Only `write` knows: the kernel may not go past it.
+    /// Only `write` knows: the kernel may not bypass it.
     #[inline]
     pub fn opaque() -> Self {
         Self::new(Drain::Opaque)
     }
 
-    /// Nowhere: every byte is taken, and dropped, as by [`std::io::sink`]. The kernel need not copy what nobody
-    /// will see.
+    /// Nowhere: every byte is taken, and dropped, as by [`std::io::sink`]. So the kernel need not copy them.
     #[inline]
     pub fn nowhere() -> Self {
         Self::new(Drain::Nowhere)
@@ -134,9 +133,9 @@ impl<'a, Io> Downstream<'a, Io> {
         Self::new(Drain::Fd(fd.into()))
     }
 
-    /// A file from `offset` on, in bytes, as pwrite(2) writes it: the file's own offset is neither used
-    /// nor moved. The layer that says so moves `offset` on as bytes are [delivered](Sink::delivered). A copy into a file
-    /// in append mode, which Linux would write at its end all the same, fails with `InvalidInput`.
+    /// A file from `offset` on, in bytes, as pwrite(2) writes it: the file's own offset is neither used nor moved.
+    /// The layer that says so moves `offset` on as bytes are [delivered](Sink::delivered). A copy into a file in
+    /// append mode, which Linux would write at its end all the same, fails with `InvalidInput`.
     #[inline]
     pub fn fd_at(fd: PollFd<'a>, offset: u64) -> Self {
         Self::new(Drain::Fd(End { fd, offset: Some(offset) }))
@@ -148,7 +147,7 @@ impl<'a, Io> Downstream<'a, Io> {
         Self::new(Drain::Through(inner))
     }
 
-    /// This layer may hold bytes back: the sink is flushed, from the top, before the kernel goes past it.
+    /// This layer may hold bytes back: the sink is flushed, from the top, before the kernel bypasses it.
     #[must_use]
     #[inline]
     pub fn flush_first(mut self) -> Self {
@@ -159,9 +158,9 @@ impl<'a, Io> Downstream<'a, Io> {
     /// No more than `n` bytes into it: a quota, or the end of a range. `write` has to keep to it, too, and
     /// answer `Ok(0)` once it is reached.
     ///
-    /// A copy takes no more from its source than fits. If the source has more all the same, which takes a read of
-    /// a byte to find out, the copy fails with `WriteZero`, as [`Write::write_all`] does; that byte is in the error's
-    /// residue. What a layer above [holds back](Downstream::flush_first) is flushed before the limit is looked at.
+    /// A copy takes no more from its source than fits. Then it reads one byte more. If there is one, the copy fails
+    /// with `WriteZero`, as [`Write::write_all`] does, and the byte is in the error's residue. What a layer above
+    /// [holds back](Downstream::flush_first) is flushed before the limit is looked at.
     #[must_use]
     #[inline]
     pub fn limit(mut self, n: u64) -> Self {

@@ -55,10 +55,10 @@ pub enum StdIo {}
 ///
 /// # The parameter
 ///
-/// `Io` says by which `read` the type is read where the kernel cannot help: left out, by std's
-/// [`Read`]. It is there because of Rust's orphan rule: a crate for another kind of I/O, `AsyncRead` say,
-/// implements a foreign trait for foreign types only if a type of its own is among the trait's parameters.
-/// A wrapper that says `impl<Io, S: Source<Io>> Source<Io> for Metered<S>` serves all of them.
+/// `Io` says by which `read` the type is read where the kernel cannot help: left out, by std's [`Read`].
+/// It is there because of Rust's orphan rule. A crate for another kind of I/O, `AsyncRead` for example,
+/// may implement this trait for foreign types only if one of its own types is among the trait's
+/// parameters. A wrapper that says `impl<Io, S: Source<Io>> Source<Io> for Metered<S>` serves all of them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has not opted in as a source of a copy",
     label = "not a `Source`",
@@ -122,7 +122,8 @@ pub struct Upstream<'a, Io = StdIo> {
     pub(crate) origin: Origin<'a, Io>,
     /// At most this many bytes may be taken; `u64::MAX` for no limit.
     pub(crate) limit: u64,
-    /// At most this many bytes may be taken by the next step; `u32::MAX` for no limit. (As many fit no step.)
+    /// At most this many bytes may be taken by the next step; `u32::MAX` for no limit. (No step takes as
+    /// many.)
     pub(crate) step_limit: u32,
     /// Nothing may be taken before this time.
     pub(crate) not_before: Option<Instant>,
@@ -169,7 +170,7 @@ impl<'a, Io> Upstream<'a, Io> {
         }
     }
 
-    /// Only `read` knows: the kernel may not go past it.
+    /// Only `read` knows: the kernel may not bypass it.
     #[inline]
     pub fn opaque() -> Self {
         Self::new(Origin::Opaque)
@@ -202,8 +203,8 @@ impl<'a, Io> Upstream<'a, Io> {
 
     /// All of `first`, then all of `second`.
     ///
-    /// The kernel goes past it only where `first` [ends for good](Upstream::ends_for_good): the chain
-    /// knows whether its first has ended already, but a copy that starts later does not.
+    /// The kernel bypasses the chain only where `first` [ends for good](Upstream::ends_for_good). The
+    /// chain knows whether its first half has ended; a copy that starts later does not.
     #[inline]
     pub fn then<A: Source<Io>, B: Source<Io>>(first: &'a mut A, second: &'a mut B) -> Self {
         Self::new(Origin::Then(first, second))

@@ -56,7 +56,7 @@ fn copy_on(
         Ok(moved) => Ok(before + moved),
         Err(error) => {
             let moved = before + error.moved();
-            // Nobody will resume this copy, so what is in flight goes to the caller.
+            // This copy cannot be resumed, so the caller gets what is in flight.
             Err(error.with_moved(moved).with_residue(transfer.take_residue()))
         }
     }
@@ -66,7 +66,7 @@ fn copy_on(
 /// [`rebind`](Transfer::rebind) before, or [`resume`](Transfer::resume) if the ends are those of the last
 /// call.
 ///
-/// Blocks as the descriptors do. Whatever the outcome, bytes in flight stay in `transfer`, and nothing else
+/// Blocks as the descriptors do. Bytes in flight stay in `transfer`, also after an error, and nothing else
 /// is held when it returns.
 ///
 /// # Errors
@@ -117,7 +117,7 @@ struct Ending<'t> {
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.transfer.park();
-        // Those between the steps, by a layer's own `read`, `write` and `flush` among others.
+        // Those between the steps, too: a layer's own `read`, `write` and `flush` may make some.
         self.transfer.count_calls_since(self.calls);
     }
 }

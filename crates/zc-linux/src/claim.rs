@@ -2,12 +2,12 @@
 //!
 //! read(2), write(2) and lseek(2) take the lock of an open file's offset. splice, sendfile and
 //! copy_file_range without an offset of their own take and set it without that lock (still so in Linux
-//! 6.18): bytes that others move through the same open file at that moment are lost or doubled.
+//! 6.18). Bytes that others move through the same open file at that moment are lost or doubled.
 //!
 //! So a step first claims its range, by an lseek past it, and then moves with an explicit offset. It moves all
 //! that it claims, by pread and pwrite if need be. It gives a rest back only after an error, or at the end of a
-//! file that has become shorter, and only if the offset is still at the range's end: docs/design.md says why. A
-//! copy that has its descriptors to itself leaves their offsets after its last byte.
+//! file that has become shorter, and only if the offset is still at the range's end. (docs/design.md says why.)
+//! A copy that has its descriptors to itself leaves their offsets after its last byte.
 
 use std::os::fd::BorrowedFd;
 
@@ -16,8 +16,8 @@ use rustix::io::Errno;
 use zc_core::driver::StepError;
 use zc_core::{End, PollFd, Side};
 
-use crate::backend::Outcome;
 use crate::flight::Flight;
+use crate::outcome::Outcome;
 use crate::sys;
 
 /// How far a source is known to go. What is not known to be there is not claimed.
@@ -25,8 +25,8 @@ use crate::sys;
 pub(crate) struct KnownEnd {
     /// The length of the file.
     pub(crate) at: u64,
-    /// How many bytes there are until then at the most; exactly so many from the first claim on, as long as no
-    /// other reader shares the offset. At 0 a read finds the end without a wasted call.
+    /// The most bytes there are until then. From the first claim on the number is exact, unless another reader
+    /// shares the offset. At 0 a read finds the end without a wasted call.
     pub(crate) left: u64,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Claim<'fd> {
 }
 
 impl<'fd> Claim<'fd> {
-    /// The next `len` bytes of a file. `Err`: it has no offset to be moved so far.
+    /// The next `len` bytes of a file. `Err`: its offset cannot be moved that far.
     pub(crate) fn make(end: End<'fd>, len: u64) -> Result<Self, Errno> {
         let (start, is_shared) = match end.offset {
             Some(start) => (start, false),
@@ -115,9 +115,9 @@ impl<'fd> Claim<'fd> {
         !self.is_shared
     }
 
-    /// Gives back what lies beyond the file's `end`, where there is nothing to claim. Others who claim
-    /// there find nothing either and give it back like this, so that the offset ends where the file does,
-    /// in whatever order.
+    /// Gives back what lies beyond the file's `end`, where there is nothing to claim. Other copies that
+    /// claim there find nothing either, and give it back too. So the offset ends where the file does, in
+    /// any order.
     fn clip(&mut self, end: u64) {
         let beyond = self.start.saturating_add(self.len).saturating_sub(end).min(self.len);
         if beyond > 0 {
@@ -132,7 +132,7 @@ impl<'fd> Claim<'fd> {
     /// Gives back what was not moved. `false`: others have gone on from its end, and it stays ours.
     ///
     /// Two lseeks are not one. If others write both before the second one and before it is undone, the later
-    /// of them writes over the earlier: so this is for errors, which are few.
+    /// of them writes over the earlier. So this is for errors, which are few.
     pub(crate) fn give_back(&self) -> bool {
         if self.len == 0 || !self.is_shared {
             return true;
@@ -178,12 +178,12 @@ impl<'fd> Claim<'fd> {
             },
             Err(errno) => Some(StepError::new("read", errno)),
         };
-        // What is given back is read again, and so is the error met.
+        // What is given back is read again later, and meets the error again.
         if self.give_back() { (taken, None) } else { (taken, error) }
     }
 
-    /// After an error: gives a source's range back as far as it was not moved. What others have gone past
-    /// is taken into memory. Returns how many bytes that were.
+    /// After an error: gives a source's range back as far as it was not moved. If others have gone on
+    /// from its end, the rest is taken into memory. Returns how many bytes that were.
     pub(crate) fn give_back_or_keep(self, flight: &mut Flight) -> u64 {
         if self.give_back() { 0 } else { self.keep(flight).0 }
     }
@@ -273,7 +273,7 @@ fn read_blocks(end: End<'_>, room: &mut [u8]) -> Result<usize, Errno> {
     let offset = end.offset.expect("a claim has one");
     let skip = usize::try_from(offset % BLOCK as u64).expect("less than a block");
     let len = (skip + room.len()).next_multiple_of(BLOCK);
-    // Aligned, whatever malloc returns.
+    // Aligned, which malloc does not ensure.
     let mut memory = vec![0; len + BLOCK];
     let start = memory.as_ptr().align_offset(BLOCK);
     let blocks = &mut memory[start..start + len];

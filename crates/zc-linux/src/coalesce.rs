@@ -2,10 +2,10 @@
 //!
 //! A sender of small writes wakes its receiver for each of them, and the receiver pays for a wake-up
 //! and two calls to move a few hundred bytes. SO_RCVLOWAT makes poll(2) on a TCP socket sleep until
-//! so many bytes have arrived (or the end, or an error), and the poll's timeout bounds the delay.
+//! a number of bytes has arrived (or the end, or an error), and the poll's timeout bounds the delay.
 //!
 //! The option is set for the length of one poll and set back, so no way out of a copy leaves it
-//! changed; against a batch of many pieces the two calls are nothing. (The kernel may enlarge the
+//! changed. The two calls cost nothing beside a batch of many pieces. (The kernel may enlarge the
 //! receive buffer to hold a batch, unless SO_RCVBUF is set, and leaves it so.) The wait for the
 //! *first* byte after a pause is left to the read that follows, which sees the option as its owner
 //! set it.

@@ -74,8 +74,8 @@ pub fn room(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(sys::room(fd)?)
 }
 
-/// `SIOCOUTQ`: how many bytes the peer's kernel has not acknowledged (TCP; an end of the stream counts for one), or
-/// the memory that holds what the peer has not read (Unix).
+/// `SIOCOUTQ`. TCP: how many bytes the peer's kernel has not acknowledged, where an end of the stream counts for
+/// one. Unix: the memory that holds what the peer has not read.
 pub fn unsent(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(sys::unsent(fd)?)
 }

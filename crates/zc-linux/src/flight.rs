@@ -6,8 +6,8 @@ use zc_core::driver::Buffer;
 use crate::pool::{self, Lent};
 use crate::sys;
 
-/// Bytes in flight: in a pipe or in memory; in both only where bringing them into memory has failed half-way,
-/// and then those in memory come first.
+/// Bytes in flight: in a pipe or in memory; in both only where bringing them into memory has failed half-way.
+/// Then those in memory come first.
 ///
 /// They survive the driver: another may continue with them. A pipe is held only while there are
 /// bytes in it, or are about to be.
@@ -69,7 +69,7 @@ impl Flight {
             let from = pipe.read_end();
             let level = pipe.level() as u64;
             match self.buffer.fill(level, |room| Ok(sys::read_fd(from, room)?)) {
-                // No one else has the pool's pipes: unless a hook says so, it cannot be empty.
+                // The pool's pipes are never shared: only a hook can make this one seem empty.
                 Ok((0, _)) => return Err(Errno::IO),
                 Ok((n, _)) => pipe.took(n),
                 Err(error) => return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),

@@ -1,12 +1,12 @@
 //! Where a source has holes, looked up without a trace on its offset.
 //!
 //! `SEEK_DATA` is the only call that finds every byte that was written; FIEMAP leaves out what xfs has in its
-//! copy-on-write fork, and tmpfs has none. But it moves the offset, and a read of another thread's or
-//! process's in that moment would come from the wrong place. So the file is opened once more, by its name in
-//! /proc, asked, and closed again at once.
+//! copy-on-write fork, and tmpfs has none. But it moves the offset, and meanwhile another thread or process
+//! would read from the wrong place. So the file is opened once more, by its name in /proc, asked, and closed
+//! at once.
 //!
-//! Closing it drops this process's record locks on the file (fcntl(2)), whichever descriptor took
-//! them. So a file with record locks is left alone.
+//! Closing it drops all record locks that this process has on the file (fcntl(2)). So a file with
+//! record locks is left alone.
 
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -17,8 +17,8 @@ use zc_core::End;
 use crate::kind::Nature;
 use crate::sys::{self, Identity};
 
-/// The most of a hole that one step passes over, alone: what is claimed must be moved, if need be by way of
-/// memory, where others go on in the source and the sink then fails.
+/// The most of a hole that one step passes over, alone. What is claimed must be moved, by way of memory if
+/// others have gone on in the source and the sink then fails.
 const ALONE: u64 = 16 << 30;
 
 /// What a file has at an offset, and where that ends.
@@ -64,8 +64,8 @@ impl Holes {
         }
         let extent = look(from.fd, self.identity, at)?;
         if let Extent::Data(until) = extent {
-            // Up to its end, the file is as it would be without holes: one opened with O_DIRECT is read in whole
-            // blocks.
+            // What lies before that end is moved as if the file had no holes: one opened with O_DIRECT is read
+            // in whole blocks.
             self.data = at..if until < self.known_end { until } else { u64::MAX };
         }
         Ok((at, extent))

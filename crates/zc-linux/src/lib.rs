@@ -47,11 +47,13 @@ mod holes;
 #[cfg(feature = "hook")]
 pub mod hook;
 mod kind;
+mod outcome;
 mod patience;
 mod pipe;
 pub mod pool;
 mod report;
 mod sys;
+mod syscall;
 mod table;
 mod transfer;
 

@@ -1,7 +1,7 @@
 //! How long a blocking copy goes on, and how slow its source may be.
 //!
-//! No call that moves bytes takes a timeout. So the copy waits in a poll(2) before it, whatever mode the
-//! descriptor is in. Only time spent waiting for the source counts against it: a peer is not to blame for a
+//! No call that moves bytes takes a timeout. So the copy waits in a poll(2) before it, in either mode of
+//! the descriptor. Only time spent waiting for the source counts against it: a peer is not to blame for a
 //! slow disk, nor for a rate limit of our own.
 
 use std::cell::Cell;
@@ -17,14 +17,14 @@ use crate::sys;
 
 /// How long a blocking copy goes on, and how slow its source may be; by default without end.
 ///
-/// With either of them a copy waits by poll(2), whatever mode a descriptor is in, and does not stop with
-/// `WouldBlock`. A sink in blocking mode is waited for by the call that writes to it.
+/// With either of them a copy waits in poll(2), also on descriptors in non-blocking mode, and does not
+/// stop with `WouldBlock`. For a sink in blocking mode the call that writes to it waits.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Patience {
     /// When to give up.
     pub deadline: Option<Instant>,
-    /// The minimum rate: so many bytes in every so much time spent waiting for the source.
+    /// The minimum rate: this many bytes in every such time spent waiting for the source.
     pub min_rate: Option<(u64, Duration)>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Watch {
     least: Option<Least>,
 }
 
-/// At least so many bytes in every so much waiting.
+/// The minimum rate.
 #[derive(Debug)]
 struct Least {
     bytes: u64,
@@ -133,7 +133,7 @@ impl Watch {
         }
     }
 
-    /// When a wait that begins `now` has to be judged.
+    /// Until when a wait that begins `now` may last before the rate is judged.
     fn until(&self, now: Instant) -> Option<Instant> {
         let judged = self
             .least
@@ -145,7 +145,7 @@ impl Watch {
         }
     }
 
-    /// The source was waited for so long.
+    /// Counts a wait for the source.
     fn judge(&mut self, waited: Duration) -> Result<(), StepError> {
         let Some(least) = &mut self.least else { return Ok(()) };
         least.waited = least.waited.saturating_add(waited);

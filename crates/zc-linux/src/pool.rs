@@ -2,8 +2,8 @@
 //!
 //! Pipes are shared by all copies of the process and lent to one only while it has bytes in flight or is
 //! about to. A copy that waits in splice(2) for a blocking socket that has gone quiet still has one, but no
-//! more than half of them are used so. A thousand slow connections therefore need no thousand pipes, which
-//! would run into `pipe-user-pages-soft`, past which an ordinary user's new pipes shrink to a page or two
+//! more than half of them are used so. So a thousand slow connections need no thousand pipes. That many
+//! would exceed `pipe-user-pages-soft`, beyond which an ordinary user's new pipes have a page or two
 //! (pipe(7); `capnproto`#1403 reverted splice over it).
 //!
 //! No thread ever waits for another here: each slot for an idle pipe has a lock that is only ever tried.
@@ -41,8 +41,9 @@ static REFUSING: AtomicU32 = AtomicU32::new(0);
 
 const COUNT: u64 = 0xffff;
 
-/// Whether so many pipes are in use that no copy should keep one while it waits: half of them are
-/// reserved for copies that have bytes to move. It takes no lock, and the answer may change at once.
+/// Whether more than half of the pipes are in use. Then no copy should keep one while it waits: the
+/// other half is for copies that have bytes to move. It takes no lock, and the answer may change at
+/// once.
 ///
 /// ```
 /// assert!(!zc_linux::pool::is_scarce(), "nothing is being copied");
@@ -102,7 +103,7 @@ pub(crate) fn lend(size: usize) -> Result<Lent, Errno> {
     if !count_one_more() {
         return Err(Errno::NOBUFS);
     }
-    // From here on its drop undoes the count, whatever happens.
+    // From here on its drop undoes the count on every path.
     let mut lent = Lent { pipe: None, process: sys::process() };
     lent.pipe = slots().find_map(|mut slot| slot.take_if(|pipe| pipe.asked == size));
     if lent.pipe.is_none() {
@@ -167,7 +168,7 @@ impl std::ops::DerefMut for Lent {
     }
 }
 
-/// Keeps a pipe for later, instead of another one if there is no room: that one may be of a size that is
+/// Keeps a pipe for later. Without a free slot it replaces another one, which may be of a size that is
 /// not asked for any more.
 fn keep(pipe: Pipe) {
     let mut pipe = Some(pipe);
@@ -182,8 +183,8 @@ fn keep(pipe: Pipe) {
     }
 }
 
-/// The slots for idle pipes that no other thread is looking at, without pipes of another process: what a
-/// parent and its forked child put into the same pipe, either might take out.
+/// The slots for idle pipes that no other thread is looking at, without pipes of another process. A
+/// parent and its forked child that used the same pipe could take each other's bytes.
 ///
 /// A parent's pipes are forgotten and not closed. A child that has closed all its descriptors, as daemons
 /// do, may have other things under their numbers.

@@ -37,8 +37,8 @@ impl Report {
 
     /// System calls made by the engine, including those that asked what a descriptor is and those
     /// that failed. Not counted: the few by which the pool of pipes tells a forked child from its
-    /// parent; and whatever a type that is not a descriptor calls in its `read` and `write`. A recv
-    /// or send that falls back to read or write counts once.
+    /// parent, and those of a type's own `read` and `write`. A recv or send that falls back to read
+    /// or write counts once.
     pub fn calls(&self) -> u64 {
         self.calls
     }

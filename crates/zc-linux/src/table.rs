@@ -1,7 +1,7 @@
 //! What is known of a pair of ends: one row a pair.
 //!
-//! This is the table of the README, as code. Every row ends in read/write, which can move anything that
-//! can be moved at all; what comes before it may refuse at any moment.
+//! This is the table of the README, as code. Every row ends in read/write, which moves anything that
+//! can be moved. What comes before it may refuse at any moment.
 //!
 //! The figures behind `pays` and `max_call` are in docs/performance.md.
 
@@ -35,14 +35,14 @@ impl Way {
     }
 }
 
-/// When the kernel's short cuts pay between two ends.
+/// When a row's first ways pay.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pay {
     /// From the first byte on.
     Always,
     /// Not at all: read/write costs less.
     Never,
-    /// Once the source yields pieces of such a size.
+    /// Once the source yields pieces of this size.
     FromPiecesOf(&'static Size),
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Size {
 /// For sinks that copy the bytes, or are lent the source's own pages.
 pub(crate) static USUAL: Size = Size { rich: 16 * 1024, poor: 8 * 1024, lone: 32 * 1024 };
 
-/// For sinks that are given whole pages, whatever the size of the pieces.
+/// For sinks that are given whole pages, also for small pieces.
 pub(crate) static PASSED_ON: Size = Size { rich: 4 * 1024, poor: 2 * 1024, lone: 0 };
 
 /// What is known of a pair of ends.
@@ -74,28 +74,28 @@ pub(crate) struct Row {
     pub(crate) pays: Pay,
 }
 
-/// The most that one call moves between two files: often enough for a progress bar, seldom enough to cost
-/// nothing where a call only shares blocks (four calls for 32 MiB take twice as long there as one). A driver
-/// with other things to do has its budget.
+/// The most that one call moves between two files. It is small enough for a progress bar, and large enough
+/// to cost nothing where a call only shares blocks: four calls for 32 MiB take twice as long there as one. A
+/// driver with other things to do has its budget.
 const MAX_BETWEEN_FILES: u64 = 64 << 20;
 
-/// The most that one call moves between two files where it shares nothing, and the offset of one of them is the
-/// open file's: that is at the end of the claim while the call lasts, and stays there if the process is killed.
-/// The claims of one such call take 0.8 µs, the copy 150 µs and more.
+/// The most that one call moves between two files where it shares nothing and one of the offsets is the open
+/// file's. That offset is at the end of the claim while the call lasts, and stays there if the process is
+/// killed. The claims of one such call take 0.8 µs, the copy 150 µs and more.
 pub(crate) const MAX_CLAIMED: u64 = 1 << 20;
 
 /// The most that one sendfile sends. Into a blocking socket the call lasts until all of it is sent, which
 /// over a slow link is long for a caller that watches the progress.
 ///
-/// All but the last 64 KiB of a call are sent as if with MSG_MORE, and into TCP over loopback that can make
-/// sender and receiver take turns, at twice the cost. With 4 MiB to a call they did so in half of all runs
-/// (359 and 414 ns/KiB, against 215), with as much as this in none; where they do not, the more calls
-/// take 2 to 3 % longer.
+/// All but the last 64 KiB of a call are sent as if with MSG_MORE. Into TCP over loopback that can make
+/// sender and receiver take turns, at twice the cost. With 4 MiB a call they did so in half of all runs
+/// (359 and 414 ns/KiB, against 215), with this much in none. Where they do not, the additional calls cost
+/// 2 to 3 %.
 const MAX_SENT: u64 = 512 * 1024;
 
 /// How much goes from a file into a pipe at a time: half of what one holds by default, so that its reader
-/// has the other half to work on. With all of it at a time the two wait for each other, and a copy takes
-/// up to twice as long.
+/// works on the other half. With all of it at a time the two wait for each other, and a copy takes up to
+/// twice as long.
 const MAX_INTO_PIPE: u64 = 32 * 1024;
 
 const READ_WRITE: Row = Row { route: &[Way::ReadWrite], max_call: u64::MAX, pays: Pay::Always };
@@ -137,17 +137,17 @@ pub(crate) fn row(from: Kind, to: Kind, sharing: PageSharing) -> Row {
         (StreamSocket, Tcp | Mptcp) if may_share => {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Never)
         }
-        // Not straight into a pipe that is another process's: a splice that waits for a socket keeps the
-        // pipe it fills locked all the while (splice_file_to_pipe), and its reader waits, even with
-        // bytes in the pipe.
+        // Not straight into another process's pipe. A splice that waits for a socket keeps the pipe that
+        // it fills locked (splice_file_to_pipe), and that pipe's reader waits, even with bytes in it.
         (StreamSocket, Pipe) if may_share => {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&PASSED_ON))
         }
         (Tcp | Mptcp | StreamSocket, Tcp | Mptcp | StreamSocket | Pipe) if may_share => {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::FromPiecesOf(&USUAL))
         }
-        // From a pipe straight into a file or socket one call would wait with that pipe locked, and with
-        // write access to the file system: fsfreeze(8) waits for that, and all writers wait for fsfreeze.
+        // Not straight from a pipe into a file or socket. One call would wait with that pipe locked, and
+        // with write access to the file system: fsfreeze(8) waits for that, and all writers wait for
+        // fsfreeze.
         (Pipe, File) => (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Always),
         (Pipe, Tcp | Mptcp | StreamSocket) if may_share => {
             (&[SpliceThrough, ReadWrite], u64::MAX, Pay::Always)

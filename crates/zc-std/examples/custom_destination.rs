@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use zc_std::{CopyError, ReadFrom, Source};
 
-/// An upload of at most so many bytes.
+/// An upload of a limited length.
 struct Upload {
     file: File,
     received: u64,

@@ -1,5 +1,5 @@
-//! A unit test of your own code against what a kernel does once in a blue moon: a disk that fills up
-//! in the middle, a splice that moves less than it was asked to.
+//! A unit test of your own code against what a kernel rarely does: a disk that fills up in the
+//! middle, a splice that moves less than it was asked to.
 //!
 //! `cargo run -p zc-std --features hook --example inject_faults`, and as tests:
 //! `cargo test -p zc-std --features hook --example inject_faults`.
@@ -51,7 +51,7 @@ fn short_splices_lose_nothing() -> io::Result<()> {
 fn a_full_disk_leaves_no_half_message() -> io::Result<()> {
     let (mut file, mut stream) = (tempfile::tempfile()?, message(b"a message of some length")?);
 
-    // Room for ten bytes, and then no more, whichever call the engine takes.
+    // Room for ten bytes, and then no more, by any call.
     let _full_disk = hook::full_disk(&file, 10).install();
     let error = store(&mut stream, &mut file).unwrap_err();
 

@@ -23,7 +23,7 @@ impl<S: Read> Read for Metered<S> {
 }
 
 impl<S: Source> Source for Metered<S> {
-    // Bytes pass unchanged: whatever descriptor, buffers and limits are below are used as they are.
+    // Bytes pass unchanged: the descriptor, buffers and limits below are used as they are.
     fn upstream(&mut self) -> Upstream<'_> {
         Upstream::through(&mut self.inner)
     }

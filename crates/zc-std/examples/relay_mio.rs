@@ -1,4 +1,4 @@
-//! A two-way relay on mio: two transfers, one event loop, nothing waited for but readiness.
+//! A two-way relay on mio: two transfers, one event loop, which waits for readiness alone.
 //!
 //! `cargo run --release -p zc-std --example relay_mio`
 

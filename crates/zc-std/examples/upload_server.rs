@@ -1,7 +1,7 @@
 //! A server that stores uploads: a thread and a file per connection, the bytes moved by the kernel.
 //!
-//! A client says first how many bytes are to come. One that dies ends its connection just as one that is done
-//! does, and half an upload must not be taken for a whole one.
+//! A client says first how many bytes are to come. One that dies ends its connection just as one that has
+//! finished, and half an upload must not be taken for a whole one.
 //!
 //! `cargo run --release -p zc-std --example upload_server`
 
@@ -35,7 +35,7 @@ fn receive(mut stream: &TcpStream, path: &Path) -> io::Result<u64> {
     Ok(size)
 }
 
-/// Serves so many connections, each on its thread.
+/// Serves this many connections, each on its thread.
 fn serve(listener: &TcpListener, connections: usize, dir: &Path) -> io::Result<()> {
     thread::scope(|scope| {
         for number in 0..connections {

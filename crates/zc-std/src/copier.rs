@@ -95,7 +95,7 @@ impl Copier {
         Self::default()
     }
 
-    /// A copier that goes about its work as `options` say, those included that have no method here.
+    /// A copier with these options, some of which have no method here.
     ///
     /// ```
     /// use zc_std::{Copier, Options};
@@ -138,10 +138,10 @@ impl Copier {
 
     /// How large the pipes to splice through should be, in bytes; by default 1 MiB.
     ///
-    /// The kernel rounds it up to a power of two pages. A size it does not grant (an ordinary user
-    /// is limited by /proc/sys/fs/pipe-max-size and pipe-user-pages-soft, see pipe(7)) is no error:
-    /// the copy makes do with the size it gets, or uses read/write. Any value is accepted; below 64 KiB,
-    /// pipes of that size are used as they are.
+    /// The kernel rounds it up to a power of two pages. Any value is accepted. If the kernel does not
+    /// grant it, the copy uses the size it gets, or read/write. (An ordinary user is limited by
+    /// /proc/sys/fs/pipe-max-size and pipe-user-pages-soft, see pipe(7).) If you ask for less than 64
+    /// KiB, pipes as small as that are used.
     #[must_use]
     pub fn pipe_size(mut self, bytes: usize) -> Self {
         self.options().pipe_size = bytes;
@@ -161,9 +161,9 @@ impl Copier {
     /// Whether zc may choose read/write where it is known to be cheaper, by the kinds of the two ends
     /// and the size of the source's pieces. `true` by default.
     ///
-    /// With `false`, the first mechanism of the [table](crate#what-moves-what) is used from the
-    /// first byte on, however small the pieces and whatever it costs: to spare the processor's
-    /// caches, say, or for tests that want to see a certain call.
+    /// With `false` a copy uses the first mechanism of the [table](crate#what-moves-what) from the
+    /// first byte on, even where it costs more: to spare the processor's caches, for example, or in
+    /// tests that want to see a certain call.
     #[must_use]
     pub fn adaptive(mut self, adaptive: bool) -> Self {
         self.options().adaptive = adaptive;
@@ -200,8 +200,8 @@ impl Copier {
     /// For senders that write pieces of up to a few KiB it saves most of the receiver's CPU time. It also lets
     /// a bulk sender's bytes wait for a [handful](Options::handfuls) on their way to sockets, as they do on
     /// their way to files. It never waits for bytes beyond a limit, past the end of input, or for a sender
-    /// that fills the queue by itself. It works by SO_RCVLOWAT (socket(7)), set for the length of one poll(2)
-    /// at a time and set back; the kernel may enlarge the socket's receive buffer to fit, and leaves it so.
+    /// that fills the queue by itself. It works by SO_RCVLOWAT (socket(7)), which is set for the length of one
+    /// poll(2) at a time and set back. The kernel may enlarge the socket's receive buffer to fit, and leaves it so.
     /// Sources other than TCP sockets in blocking mode are not affected. `Duration::ZERO` polls without
     /// waiting; a delay too long for the clock waits without limit.
     #[must_use]
@@ -213,11 +213,12 @@ impl Copier {
     /// When to give up: the copy fails with `TimedOut` once this time has come, or with the next call that
     /// returns after it. Never, by default.
     ///
-    /// With a deadline or a [least rate](Copier::min_rate) a copy waits by poll(2), whatever mode its descriptors are in,
-    /// for the deadline at the longest, and does not stop with `WouldBlock`. A sink in blocking mode that takes nothing
-    /// is waited for by the call that writes to it: put a socket in non-blocking mode, or set its
-    /// [write timeout](std::net::TcpStream::set_write_timeout). A `read` or `write` of a type of yours is waited for,
-    /// however long it takes.
+    /// With a deadline or a [minimum rate](Copier::min_rate) a copy waits in poll(2) until the deadline at most, also
+    /// on descriptors in non-blocking mode. It does not stop with `WouldBlock`.
+    ///
+    /// Two calls may outlast the deadline. A write to a sink in blocking mode waits in the call: put a socket in
+    /// non-blocking mode, or set its [write timeout](std::net::TcpStream::set_write_timeout). So does the `read` or
+    /// `write` of a type of yours.
     ///
     /// What was moved until then is counted by the error, and what is in flight stays here, as after any error:
     ///
@@ -271,8 +272,8 @@ impl Copier {
         self.drive(reader, writer)
     }
 
-    /// Continues the last copy, which stopped with an error, between the same two ends: what the copier has
-    /// found out about them, and how far it is in a chain of sources, still holds. The report and the
+    /// Continues the last copy, which stopped with an error, between the same two ends. What the copier has
+    /// found out about them still holds, and so does the place in a chain of sources. The report and the
     /// counts are of this call alone.
     ///
     /// Blocks as the two ends do. With other ends than those of the last call, use [`copy`](Copier::copy).
@@ -294,7 +295,7 @@ impl Copier {
         R: Read + Source + ?Sized,
         W: Write + Sink + ?Sized,
     {
-        // A reference to either is a sized source or sink, whatever it refers to.
+        // A reference to an unsized source or sink is a sized one.
         let (mut reader, mut writer) = (reader, writer);
         engine::drive_within(&self.patience, &mut self.transfer, &mut reader, &mut writer)?;
         Ok(self.transfer.report().clone())

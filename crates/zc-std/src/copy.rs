@@ -6,8 +6,8 @@ use crate::{Sink, Source};
 
 /// Copies all of `reader` into `writer`, and returns how many bytes moved.
 ///
-/// It is `std::io::copy` with the kernel's help wherever there is any: the bytes buffered in a
-/// `BufReader` go first, then the kernel moves the rest past it.
+/// It is `std::io::copy` with the kernel's help where there is any: bytes that a `BufReader` has
+/// buffered go first, then the kernel moves the rest past it.
 ///
 /// Blocks as the two ends do. On a descriptor in non-blocking mode, or with a timeout set, it may
 /// stop with `WouldBlock`. To resume, make the copy with a [`Copier`](crate::Copier) in the first
@@ -42,10 +42,10 @@ use crate::{Sink, Source};
 ///
 /// # Stopping a copy
 ///
-/// Nothing wakes a copy that waits for a descriptor but the descriptor: shut the socket down
-/// (`TcpStream::shutdown`, from any thread), and the copy returns at once. A source that is shut down has
-/// ended (`Ok`); a sink fails with `BrokenPipe`. A copy that keeps moving bytes can be stopped by its
-/// source, whose limit may fall to 0 whenever bytes are taken:
+/// To stop a copy that waits for a socket, shut the socket down (`TcpStream::shutdown`, from any thread):
+/// the copy returns at once. Nothing else wakes it. A source that is shut down has ended (`Ok`); a sink
+/// fails with `BrokenPipe`. A copy that keeps moving bytes can be stopped by its source, whose limit may
+/// fall to 0 whenever bytes are taken:
 ///
 /// ```
 /// use std::io::{self, Read};
@@ -91,7 +91,7 @@ where
     R: Read + Source + ?Sized,
     W: Write + Sink + ?Sized,
 {
-    // A reference to either is a sized source or sink, whatever it refers to.
+    // A reference to an unsized source or sink is a sized one.
     let (mut reader, mut writer) = (reader, writer);
     Ok(crate::engine::copy(&mut reader, &mut writer)?)
 }

@@ -1,10 +1,10 @@
 //! `copy!`: a copy between types that may have opted in or not.
 
 /// Copies all of a reader into a writer, as [`copy()`](crate::copy()) does, whether or not their types have opted
-/// in: one that has not is only read from, or written to, as an [`Opaque`](crate::Opaque) one is.
+/// in. One that has not is only read from, or written to, as an [`Opaque`](crate::Opaque) one is.
 ///
-/// What each side is, the compiler decides by its type, at no cost when the program runs. So a program can say
-/// `copy!` for types that it does not care about, and the kernel moves the bytes where it can:
+/// The compiler decides by the type of each side, at no cost when the program runs. So a program can say
+/// `copy!` for any types, and the kernel moves the bytes where it can:
 ///
 /// ```
 /// use std::io::Read;
@@ -32,7 +32,8 @@
 /// # In generic code
 ///
 /// The compiler decides where the macro stands, by what is known there. In a function that says `R: Read` no more
-/// is known, and an `R` is read from, whatever the caller hands in. [`probe`](crate::probe) is for these.
+/// is known, and an `R` is only read from, even if the caller hands in a `File`. [`probe`](crate::probe) is for
+/// these.
 #[macro_export]
 macro_rules! copy {
     ($reader:expr, $writer:expr $(,)?) => {

@@ -36,7 +36,7 @@ where
     R: Read + Source + ?Sized,
     W: Write + Sink + ?Sized,
 {
-    // A reference to it is a sized source, whatever it refers to.
+    // A reference to an unsized source is a sized one.
     let mut reader = reader;
     let moved = crate::copy(&mut (&mut reader).take(n), writer)?;
     if moved < n {
@@ -52,8 +52,9 @@ where
 ///
 /// # Errors
 ///
-/// `FileTooLarge` if `reader` has more than `n` bytes: the first `n` are delivered, and what the read brought
-/// that found it out is the error's [residue](CopyError::residue). Else those of [`copy`](crate::copy()).
+/// `FileTooLarge` if `reader` has more than `n` bytes: the first `n` are delivered. The read that found it
+/// out has taken some of the others, which are the error's [residue](CopyError::residue). Else those of
+/// [`copy`](crate::copy()).
 ///
 /// ```
 /// use std::io::ErrorKind;

@@ -27,8 +27,8 @@ use crate::{AsRawPollFd, Downstream, IsStream, Kind, Sink, Source, Upstream};
 ///
 /// Over a socket that keeps message boundaries each read is one message and each write is one
 /// message. What does not fit the reader's buffer is lost, as recv(2) says. A copy reads up to 256
-/// KiB at a time, or up to its limit if that is less: enough for any UDP datagram, but not for a
-/// longer Unix datagram. A message of no bytes looks like the end of input.
+/// KiB at a time, or up to its limit if that is less. That is enough for any UDP datagram, but not
+/// for a longer Unix datagram. A message of no bytes looks like the end of input.
 ///
 /// # Types of other crates
 ///
@@ -43,10 +43,10 @@ use crate::{AsRawPollFd, Downstream, IsStream, Kind, Sink, Source, Upstream};
 /// | hyper, axum bodies | not by this crate: after an upgrade hyper gives back the stream and what it has read ahead (`Upgraded::downcast`), for `zc_tokio::Rewind` |
 /// | tokio | `zc-tokio`, which has an `Fd` of its own |
 ///
-/// Descriptors in non-blocking mode, as mio's are, stop a copy with `WouldBlock`. [`Transfer`](crate::Transfer) is for
-/// event loops; [`Copier::deadline`](crate::Copier::deadline) waits.
+/// Descriptors in non-blocking mode, as mio's are, stop a copy with `WouldBlock`. [`Transfer`](crate::Transfer) is
+/// for event loops; [`Copier::deadline`](crate::Copier::deadline) waits.
 ///
-/// `Fd` goes past whatever its owner has read ahead or holds back. A `BufReader<Socket>` is to be wrapped from the inside:
+/// `Fd` does not see what its owner has read ahead or holds back. So wrap a `BufReader<Socket>` from the inside:
 /// `BufReader::new(Fd::new(socket)?)`.
 ///
 /// # Standard input
@@ -69,8 +69,8 @@ pub struct Fd<T> {
 }
 
 impl<T: AsFd> Fd<T> {
-    /// Takes the descriptor of `owner`, past whatever `owner` buffers. Asks the kernel what kind it
-    /// is, and transfers nothing.
+    /// Takes the descriptor of `owner`, and bypasses what `owner` buffers. Asks the kernel what
+    /// kind it is, and transfers nothing.
     ///
     /// # Errors
     ///
@@ -85,8 +85,8 @@ impl<T: AsFd> Fd<T> {
         &self.owner
     }
 
-    /// The descriptor's owner, mutably: to register it with an event loop, for example. Bytes that it reads
-    /// ahead into a buffer of its own are not seen by a copy.
+    /// The descriptor's owner, mutably: to register it with an event loop, for example. A copy does not see
+    /// bytes that it reads ahead into a buffer of its own.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.owner
     }

@@ -28,10 +28,10 @@ use crate::{Downstream, PollFd, Sink, Source, Upstream};
 /// ```
 ///
 /// As a sink it lets no byte past the end of its range. A copy takes no more from its source than fits; if the source
-/// has more, it fails with `WriteZero`, as [`write_all`](Write::write_all) into a slice does, with the first byte too many
-/// in the error's [residue](crate::CopyError::residue) and the rest still in the source. (To know, it has to read on
-/// once. [`copy_exact`](crate::copy_exact) and `take` do not, and leave a connection to its next user.) A download in
-/// two parts, by two threads:
+/// has more, it fails with `WriteZero`, as [`write_all`](Write::write_all) into a slice does, with the first byte too
+/// many in the error's [residue](crate::CopyError::residue) and the rest still in the source. (To know, it has to
+/// read on once. [`copy_exact`](crate::copy_exact) and `take` do not, and leave a connection to its next user.) A
+/// download in two parts, by two threads:
 ///
 /// ```
 /// use std::io::{Read, Write};

@@ -20,8 +20,8 @@
 //! - [`copy!`] takes types that have not opted in, too, and [`probe`] is for libraries that say `R: Read`.
 //! - [`Copier`] is the stateful form: options, a [`Report`] of what was done, and copies that can be
 //!   resumed where an error left them.
-//! - [`Progress`] reports bytes as they move, at full speed; [`Paced`] limits how fast they do; [`Opaque`] lets any `Read` or `Write`
-//!   take part; [`Fd`] lets any descriptor; [`FileAt`] is a file from an offset of its own on.
+//! - [`Progress`] reports bytes as the kernel moves them; [`Paced`] limits how fast it does. [`Opaque`] lets any
+//!   `Read` or `Write` take part; [`Fd`] lets any descriptor. [`FileAt`] is a file from an offset of its own on.
 //! - [`Transfer`] is what is under these: a state machine for event loops. On descriptors in
 //!   non-blocking mode no step waits.
 //! - [`Source`] and [`Sink`] are for types of your own.
@@ -29,8 +29,9 @@
 //!
 //! # Systems
 //!
-//! Linux and Android have the engine. On other Unixes (macOS, FreeBSD) the same calls copy by read and write, and what
-//! is the engine's own (`Transfer`, `pool`, `route`, `hook`) is not there; options that only it heeds have no effect.
+//! Linux and Android have the engine. On other Unixes (macOS, FreeBSD) the same calls copy by read and write. What is
+//! the engine's own (`Transfer`, `pool`, `route`, `hook`) is not there, and options that only it heeds have no
+//! effect.
 //!
 //! # What moves what
 //!
@@ -42,31 +43,30 @@
 //! | pipe, FIFO | splice through a pipe | splice through a pipe | splice | splice | read/write |
 //! | anything else (tty, procfs, device, datagram, any `Read`) | read/write | read/write | read/write | read/write | read/write |
 //!
-//! Every cell ends in read/write: when a mechanism refuses, the next one continues from the same
-//! byte. To discard is to receive with `MSG_TRUNC`: TCP drops the bytes, and copies none. [`std::io::sink()`] as a
-//! destination discards what TCP has, too, and has all else read: a request's body is drained by either.
-//! "Through a pipe" is through one of our own: whatever a call waits for, it holds nothing that another
-//! process could want. Where read/write is known to be cheaper, a copy uses that instead;
-//! [`Copier::adaptive`] turns it off.
+//! Every cell ends in read/write: when a mechanism refuses, the next one continues from the same byte. To discard
+//! is to receive with `MSG_TRUNC`: TCP drops the bytes, and copies none. [`std::io::sink()`] as a destination
+//! discards what TCP has, too, and has all else read: a request's body is drained by either. "Through a pipe" is
+//! through one of our own, so no call waits while it holds something that another process needs. Where read/write
+//! is known to be cheaper, a copy uses that instead; [`Copier::adaptive`] turns it off.
 //!
 //! # Rules that keep bytes safe
 //!
-//! - After an error, what was taken has either arrived ([`CopyError::moved`]) or is in [`CopyError::residue`]: deliver
-//!   that before anything else. A [`Copier`] keeps it instead, and delivers it first when it copies again.
-//! - `Ok` means that the source ended or a limit was reached, and not that the sender was done. If you know the length,
-//!   use [`copy_exact`].
-//! - A wrapper names the layer that it wraps (`Upstream::through(&mut self.inner)`), never one below it, whose buffer or
-//!   limit would be left out. The feature `conformance` tests that.
+//! - After an error, what was taken has either arrived ([`CopyError::moved`]) or is in [`CopyError::residue`]:
+//!   deliver that before anything else. A [`Copier`] keeps it instead, and delivers it first when it copies again.
+//! - `Ok` means that the source ended or a limit was reached, and not that the sender was done. If you know the
+//!   length, use [`copy_exact`].
+//! - A wrapper names the layer that it wraps (`Upstream::through(&mut self.inner)`), never one below it, whose buffer
+//!   or limit would be left out. The feature `conformance` tests that.
 //! - A `BufWriter` that a copy wrote to, because it could not bypass it, still needs its own flush.
 //! - A file's pages may be lent to a socket: do not write to the file until the peer has read them, or set
 //!   [`PageSharing::Never`].
-//! - `Ok` says that the socket or file has accepted the bytes. Whether the peer has read them only the peer can say, and
-//!   a file is on the disk after its `sync_all`.
+//! - `Ok` says that the socket or file has accepted the bytes. Whether the peer has read them only the peer can say,
+//!   and a file is on the disk after its `sync_all`.
 //!
 //! # Cancelling
 //!
-//! Nothing wakes a copy that waits for a descriptor but the descriptor: shut the socket down, from any thread, and it
-//! returns at once. A copy that keeps moving bytes ends when its source says so ([`copy()`] shows one). It gives up by
+//! To stop a copy that waits for a socket, shut the socket down, from any thread: the copy returns at once. Nothing
+//! else wakes it. A copy that keeps moving bytes ends when its source says so ([`copy()`] shows one). It gives up by
 //! itself at a [deadline](Copier::deadline), or on [too slow a source](Copier::min_rate). In every case what has been
 //! taken is delivered, or handed back. Under tokio a dropped future is enough: `zc-tokio` is cancel-safe.
 //!
@@ -84,8 +84,8 @@
 //!
 //! The project's docs have a page for those who come from
 //! [`std::io::copy`](https://github.com/zc-rs/zc/blob/main/docs/from-std.md), and one for those who come from
-//! [Go](https://github.com/zc-rs/zc/blob/main/docs/from-go.md). [`Fd`] lists what to do with types of other crates, and
-//! [`probe`] with functions that say `R: Read`.
+//! [Go](https://github.com/zc-rs/zc/blob/main/docs/from-go.md). [`Fd`] lists what to do with types of other crates,
+//! and [`probe`] with functions that say `R: Read`.
 //!
 //! # SIGPIPE
 //!

@@ -1,4 +1,4 @@
-//! A rate limit, at full speed.
+//! A rate limit.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use crate::{Pace, Source, Upstream};
 
-/// Lets bytes through no faster than so many a second, and keeps the fast path.
+/// Limits how many bytes a second pass; the kernel still moves them.
 ///
 /// They come in small portions (see [`Pace::burst`]), between which a copy sleeps and holds no pipe; within one the
 /// kernel moves them as ever. A [`Transfer`](crate::Transfer) does not sleep: it says
-/// [`NotBefore`](crate::driver::Next::NotBefore). Read by others than a copy, it sleeps in `read`.
+/// [`NotBefore`](crate::driver::Next::NotBefore). If it is read by other code than a copy, it sleeps in `read`.
 ///
 /// ```
 /// use std::io::Write;

@@ -1,8 +1,8 @@
 //! What `copy!` is made of: the compiler picks the kernel's path where a type has opted in.
 //!
-//! Rust looks for a method by value before it looks by reference. So a method of `Side<R>` that only opted-in
-//! types have wins over one of the same name of `&Side<R>` that all have: specialisation on stable Rust, for
-//! types that the call names.
+//! Rust looks for a method by value before it looks by reference. Only opted-in types have the method of
+//! `Side<R>`; all have the one of the same name of `&Side<R>`, and the first wins. That is specialisation on
+//! stable Rust, for types that the call names.
 
 #![allow(missing_docs)] // Public for the macro alone.
 

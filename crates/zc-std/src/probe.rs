@@ -1,8 +1,8 @@
 //! Libraries with a `Read` bound.
 //!
 //! A library that says `R: Read` in its public functions is called with a `File` today and with a decompressor
-//! tomorrow. Rust tells it nothing more about an `R`, so that there is no way for it to find the descriptor below.
-//! What it can do, and what each choice costs the signature:
+//! tomorrow. Rust tells it nothing more about an `R`, so it cannot find the descriptor below. What it can do, and
+//! what each choice costs the signature:
 //!
 //! | the signature says | moved by the kernel | the price |
 //! |---|---|---|
@@ -13,8 +13,8 @@
 //! | both: `save(impl Read)` and `save_from(impl ReadSource)` | by the second | two names for one thing |
 //! | a macro of yours around [`copy!`](crate::copy!) | all that has opted in | the types must be concrete where it is called |
 //!
-//! For a library that nobody depends on yet, `ReadSource` is the one to take. For one that people depend on, a probe
-//! adds no type of zc's to the API, and can be added in a minor version where the bound is `'static` already:
+//! For a library without users yet, take `ReadSource`. For one that has users, a probe adds no type of zc's to the
+//! API, and can be added in a minor version where the bound is `'static` already:
 //!
 //! ```
 //! use std::fs::File;
@@ -40,10 +40,10 @@
 //! - Sinks: `File`, `Arc<File>`, `TcpStream`, `UnixStream`, `PipeWriter`, `ChildStdin`, `Stdout`, `Fd<OwnedFd>`,
 //!   `FileAt<File>`, `Box<dyn WriteSink>`; boxed or not, in a `BufWriter` or not.
 //!
-//! It goes by the type alone ([`TypeId`]), calls nothing, takes 0.2 µs at the most, and makes a program some 300 KiB
-//! larger: every type of the list is compiled in. A `Box<dyn Read>` hides what is in it; a
-//! `Box<dyn ReadSource>` does not. There is no registry to add types of your own to: they would be known or not
-//! depending on which crate registered them first.
+//! It goes by the type alone ([`TypeId`]), calls nothing, and takes 0.2 µs at the most. It makes a program some 300
+//! KiB larger, because every type of the list is compiled in. A `Box<dyn Read>` hides what is in it; a `Box<dyn
+//! ReadSource>` does not. There is no registry for types of your own: what a copy does would depend on which crate
+//! registered a type first.
 
 use std::any::{Any, TypeId};
 use std::fs::File;
@@ -56,8 +56,8 @@ use std::sync::Arc;
 
 use crate::{Fd, FileAt, Opaque, ReadSource, Sink, Source, WriteSink};
 
-/// Copies all of `reader` into `writer`, as [`crate::copy()`] does: what a probe knows as the source and sink that it
-/// is, anything else by `read` and `write`.
+/// Copies all of `reader` into `writer`, as [`crate::copy()`] does. A type that a probe knows is copied as the source
+/// or sink that it is, any other by its `read` or `write`.
 ///
 /// # Errors
 ///
@@ -78,7 +78,7 @@ pub fn copy<R: Read + 'static, W: Write + 'static>(
 ///
 /// # Errors
 ///
-/// `reader` itself, if its type is none that a [probe knows](self#what-a-probe-knows).
+/// `reader` itself, if its type is not one that a [probe knows](self#what-a-probe-knows).
 ///
 /// ```
 /// use std::io::{BufReader, Cursor, Read};
@@ -110,7 +110,7 @@ pub fn source<R: Read + 'static>(reader: &mut R) -> Result<&mut dyn ReadSource, 
 ///
 /// # Errors
 ///
-/// `writer` itself, if its type is none that a [probe knows](self#what-a-probe-knows).
+/// `writer` itself, if its type is not one that a [probe knows](self#what-a-probe-knows).
 pub fn sink<W: Write + 'static>(writer: &mut W) -> Result<&mut dyn WriteSink, &mut W> {
     let probe = Probe::new(writer);
     let found = in_buffers::<File>(probe)

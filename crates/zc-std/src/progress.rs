@@ -1,4 +1,4 @@
-//! Progress, at full speed.
+//! Reports of progress.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -7,16 +7,16 @@ use crate::{Downstream, Sink, Source, Upstream};
 
 /// Calls back with the number of bytes as they move; the kernel still moves them.
 ///
-/// The callback receives the number of bytes just moved (never 0): what one system call moved (at most
-/// 64 MiB between files, 512 KiB from a file to a socket), or one `read` or `write`. Around a source it
-/// reports bytes taken from it, around a sink bytes delivered to it. It runs on the copying thread,
-/// between calls. If it panics, the panic unwinds through the copy, and the bytes it was told of have
-/// moved.
+/// The callback receives the number of bytes just moved, never 0. They were moved by one system call
+/// (at most 64 MiB between files, 512 KiB from a file to a socket), or by one `read` or `write`. Around
+/// a source it reports bytes taken from it, around a sink bytes delivered to it. It runs on the copying
+/// thread, between calls. If it panics, the panic unwinds through the copy, and the bytes it was told
+/// of have moved.
 ///
-/// The two differ while bytes are in flight, and after a copy that has failed: what is reported at the source has
-/// been taken, and some of it may be the error's [residue](crate::CopyError::residue). Around the sink it is
-/// what has been delivered, as [`CopyError::moved`](crate::CopyError::moved) counts it. Nothing is reported twice
-/// when the copy is resumed. [`total`](Progress::total) is the sum, of either.
+/// The two differ while bytes are in flight, and after a copy that has failed. At the source it reports what has
+/// been taken, of which some may be the error's [residue](crate::CopyError::residue). Around the sink it is what
+/// has been delivered, as [`CopyError::moved`](crate::CopyError::moved) counts it. Nothing is reported twice when
+/// the copy is resumed. [`total`](Progress::total) is the sum, of either.
 ///
 /// ```
 /// use zc_std::{CopyError, Progress};

@@ -24,7 +24,7 @@ async fn main() -> io::Result<()> {
     serve(listener, target, async { drop(tokio::signal::ctrl_c().await) }).await
 }
 
-/// Relays every connection to `target` until `stop`; those that there are then have half a minute to end.
+/// Relays every connection to `target` until `stop`. Open connections then have half a minute to end.
 async fn serve(
     listener: TcpListener,
     target: String,

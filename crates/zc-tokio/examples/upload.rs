@@ -35,14 +35,14 @@ async fn serve(listener: TcpListener, directory: PathBuf) -> io::Result<()> {
         tokio::spawn(async move {
             if let Err(error) = store(client, &path).await {
                 eprintln!("{peer}: {error}");
-                // What came of half an upload is of no use.
+                // Half an upload is of no use.
                 let _ = tokio::fs::remove_file(&path).await;
             }
         });
     }
 }
 
-/// The socket's half of each step is made here, the file's on a thread that may wait for the disk.
+/// The socket's half of each step runs here, the file's on a thread that may wait for the disk.
 async fn store(mut client: TcpStream, path: &Path) -> io::Result<()> {
     let mut file = File::create_new(path).await?;
     let mut options = Options::default();

@@ -1,7 +1,8 @@
-//! A step at a file, made on a thread of the runtime's blocking pool, which may wait for the disk.
+//! A file's half of a step, on a thread of the runtime's blocking pool, which may wait for the
+//! disk.
 //!
-//! Only the file's half of a step is made there. What comes from a socket, or goes to one, is in flight before or
-//! after: in a pipe, if the socket can be spliced to.
+//! Bytes that come from a socket, or go to one, are in flight before or after: in a pipe, if the socket can be
+//! spliced to.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::error::Failure;
 /// A file that is bypassed: tokio's own descriptor of it, duplicated.
 pub(crate) type Past = Arc<File>;
 
-/// A step that is being made elsewhere, with the transfer.
+/// A step that another thread makes, with the transfer.
 #[derive(Debug)]
 pub(crate) struct Away {
     #[cfg(feature = "fs")]

@@ -100,7 +100,7 @@ impl Copier {
         self.flow.transfer().report()
     }
 
-    /// Takes out the bytes in flight, so that no one will deliver them.
+    /// Takes out the bytes in flight, in order. This copier does not deliver them any more.
     pub fn take_residue(&mut self) -> Vec<u8> {
         self.flow.transfer_mut().take_residue()
     }
@@ -121,10 +121,9 @@ impl Copier {
     ///
     /// # Errors
     ///
-    /// The first error, which says where and what. Everything stays here, and it may be run again: after a
-    /// timeout it has as much time again.
-    /// A reset by a peer is reported again by every later run, until a [`rebind`](Self::rebind): what was cut off never
-    /// looks like an end.
+    /// The first error, which says where and what. Everything stays here, and it may be run again: after a timeout it
+    /// has as much time again. A reset by a peer is reported again by every later run, until a
+    /// [`rebind`](Self::rebind): what was cut off never looks like an end.
     pub async fn run<R, W>(&mut self, source: &mut R, sink: &mut W) -> Result<u64, Error>
     where
         R: AsyncSource + ?Sized,
@@ -154,7 +153,7 @@ impl Copier {
             let until = self.session.passes_on_until();
             self.flow.cut_off();
             let arriving = async {
-                // Its error, if there is one, is not the first.
+                // The reset was the first error; another one here does not count.
                 let _ = poll_fn(|cx| {
                     self.flow.poll(cx, source, sink, Slice::new(u64::MAX)).map_err(drop)
                 })
@@ -197,7 +196,7 @@ impl Copier {
             let low_water = LowWater::raise(gathers, GATHERED);
             let reset = wait_for_reset(watched_source, watched_sink).await;
             if low_water.is_some() {
-                // What came meanwhile was too little to wake the task.
+                // Bytes may have come that were too few to wake the task.
                 self.flow.look();
             }
             drop(low_water);

@@ -52,7 +52,7 @@ pub trait ReadReady {
     ///
     /// # Errors
     ///
-    /// Those of what the file was still doing.
+    /// Those of what the file has in progress.
     fn settle_source(
         &mut self,
         cx: &mut Context<'_>,
@@ -75,7 +75,7 @@ pub trait WriteReady {
     ///
     /// # Errors
     ///
-    /// Those of what the file was still doing.
+    /// Those of what the file has in progress.
     fn settle_sink(
         &mut self,
         cx: &mut Context<'_>,

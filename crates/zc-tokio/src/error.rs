@@ -5,23 +5,7 @@ use std::io;
 
 use zc_core::Side;
 
-/// One of the two directions of a relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// From the first end to the second. A one-way copy has this direction.
-    AToB,
-    /// From the second end to the first.
-    BToA,
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Direction::AToB => "a to b",
-            Direction::BToA => "b to a",
-        })
-    }
-}
+use crate::direction::{Direction, RelayEnd};
 
 /// What failed: a call, a timeout, or an abort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,8 +82,8 @@ impl Error {
     }
 
     /// The end of the relay that failed: the source of its direction or the sink.
-    pub fn end(&self) -> Option<crate::RelayEnd> {
-        use crate::RelayEnd::{A, B};
+    pub fn end(&self) -> Option<RelayEnd> {
+        use RelayEnd::{A, B};
         Some(match (self.direction?, self.side?) {
             (Direction::AToB, Side::Source) | (Direction::BToA, Side::Sink) => A,
             (Direction::AToB, Side::Sink) | (Direction::BToA, Side::Source) => B,
@@ -133,8 +117,8 @@ impl Error {
         self.error.kind()
     }
 
-    /// Whether a peer has gone away, which proxies see all day and do not log as an error: a reset, or a write to
-    /// a connection that the peer has closed.
+    /// Whether a peer has gone away: a reset, or a write to a connection that the peer has closed. Proxies see it
+    /// all day, and do not log it as an error.
     pub fn is_disconnect(&self) -> bool {
         matches!(
             self.kind(),
@@ -212,7 +196,7 @@ impl Failure {
         Failure { side: Some(side), operation, error }
     }
 
-    /// Nothing failed; it has taken too long, or is to stop.
+    /// No call failed: a timeout, or an abort.
     pub(crate) fn stopped(side: Option<Side>, operation: Operation) -> Self {
         let (kind, what) = match operation {
             Operation::Abort => (io::ErrorKind::Interrupted, "told to stop"),

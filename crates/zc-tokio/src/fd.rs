@@ -6,17 +6,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use zc_core::{IsStream, PollFd};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use zc_core::{IsStream, PollFd, Side};
 use zc_linux::Kind;
 
+use crate::registered::Any;
 use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, WriteReady};
 
 /// Any descriptor in non-blocking mode as a source and sink: an `AsyncFd` over an `OwnedFd` from elsewhere, a
 /// serial line, a socket of another crate.
 ///
 /// Shutting it down does nothing: drop it to close it. Over a socket that keeps message boundaries each read is
-/// one message, and each write.
+/// one message, and each write is one.
 ///
 /// ```
 /// use tokio::io::unix::AsyncFd;
@@ -37,8 +38,8 @@ use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, 
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// A child's standard streams need none: tokio's are sources and sinks with the feature `process`, and std's can be
-/// handed to `net::unix::pipe`'s `Receiver::from_owned_fd` and `Sender::from_owned_fd`.
+/// A child's standard streams need no `Fd`. tokio's are sources and sinks with the feature `process`; std's become
+/// pipes by `net::unix::pipe`'s `Receiver::from_owned_fd` and `Sender::from_owned_fd`.
 #[derive(Debug)]
 pub struct Fd<T: AsRawFd> {
     fd: AsyncFd<T>,
@@ -87,6 +88,36 @@ impl<T: AsFd + AsRawFd> IsStream for Fd<T> {
     }
     fn is_tcp(&self) -> bool {
         self.kind == Kind::Tcp
+    }
+}
+
+impl<'a> Registered<'a> {
+    /// Any other descriptor.
+    pub fn fd<T: AsFd + AsRawFd + Send + Sync>(fd: &'a Fd<T>) -> Self {
+        Registered::any(fd)
+    }
+}
+
+impl<T: AsFd + AsRawFd> Any for Fd<T> {
+    fn poll_fd(&self) -> PollFd<'_> {
+        PollFd::of(self)
+    }
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+    fn poll_ready(&self, as_what: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _guard = match as_what {
+            Side::Source => ready!(self.get_ref().poll_read_ready(cx))?,
+            Side::Sink => ready!(self.get_ref().poll_write_ready(cx))?,
+        };
+        Poll::Ready(Ok(()))
+    }
+    fn try_io(
+        &self,
+        interest: Interest,
+        call: &mut dyn FnMut() -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.get_ref().try_io(interest, |_| call())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The two ends as one step sees them: without their layers.
 //!
-//! A step runs while the bottom of each end is borrowed for its readiness, so it cannot go through the
-//! layers itself, which takes them by `&mut`. They are asked before and told after.
+//! A step runs while the bottom of each end is borrowed for its readiness. So it cannot walk the
+//! layers, which takes them by `&mut`: they are walked before, and told after.
 
 use zc_core::{Downstream, PollFd, Sink, Source, Upstream};
 

@@ -3,23 +3,23 @@
 use zc_core::PollFd;
 use zc_core::driver::{Next, Step};
 
-/// The most that a direction holds whose sink has stalled, in bytes: what is taken at a time from a source whose sink
-/// has not said that it has room for more.
+/// The most bytes that a direction holds whose sink has stalled. It takes this many at a time, unless the sink
+/// has said that it has room for more.
 pub(crate) const HELD: u64 = 64 * 1024;
 
-/// How many pieces must have gone through after a sink was full before it is asked for its room again.
+/// How many pieces must be delivered after a sink was full before it is asked for its room again.
 const DOUBTS: u8 = 8;
 
 /// What is known of a sink's room.
 ///
-/// What has been taken from a socket cannot be put back, so it must not be more than what the sink takes, and
-/// [`HELD`]. To ask for the room takes two calls; that is nothing beside a large piece and much beside a small
-/// one, so only a source that fills its pieces is a reason to.
+/// Bytes taken from a socket cannot be put back, so they must not be more than [`HELD`] beyond the sink's
+/// room. To ask for that room takes two calls, which is little beside a large piece and much beside a small
+/// one. So it asks only while the source fills its pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Headroom {
     /// How many more bytes the sink is known to take.
     credit: u64,
-    /// Whether the last piece was a full one.
+    /// Whether the last piece was full.
     is_bulk: bool,
     doubts: u8,
 }

@@ -14,13 +14,13 @@
 //!
 //! - [`copy()`] and [`copy_bidirectional()`] have tokio's parameters and results.
 //! - [`Copier`] and [`Relay`] are the stateful forms, one-way and two-way. They own all that is in flight and
-//!   are **cancel-safe**; they have [`Options`] with timeouts and limits, a [`Handle`] for other tasks, and an
-//!   [`Error`] that says which direction, which side and what.
-//! - [`Rewind`] puts bytes that were read ahead in front of a stream; [`Opaque`] lets any `AsyncRead` or
-//!   `AsyncWrite` take part, a TLS stream for example; [`Fd`] lets any descriptor, a serial line for example;
+//!   are **cancel-safe**. They have [`Options`] with timeouts and limits, and a [`Handle`] for other tasks.
+//!   Their [`Error`] says which direction failed, which side, and what.
+//! - [`Rewind`] puts bytes that were read ahead in front of a stream. [`Opaque`] lets any `AsyncRead` or
+//!   `AsyncWrite` take part, a TLS stream for example; [`Fd`] lets any descriptor, a serial line for example.
 //!   [`Paced`] limits how fast bytes pass.
-//! - With the feature `fs`, `tokio::fs::File` is a source and a sink, too: uploads and downloads are spliced, and only
-//!   the file's half of a step leaves the worker. With the feature `process`, so are a child's standard streams.
+//! - With the feature `fs`, `tokio::fs::File` is a source and a sink, too: uploads and downloads are spliced, and
+//!   only the file's half of a step leaves the worker. With the feature `process`, so are a child's standard streams.
 //! - [`Source`] and [`Sink`], with [`ReadReady`] and [`WriteReady`], are for types of your own. With the feature
 //!   `conformance` there is a test kit for them.
 //!
@@ -29,10 +29,10 @@
 //! # What moves what
 //!
 //! Between `TcpStream`, `UnixStream`, their halves and pipes, bytes are spliced, through a pipe of a pool where
-//! neither end is one, or read and written, with large buffers, where that is cheaper. `Take`, `Chain`,
-//! `BufReader`, `BufWriter`, `Join` and [`Rewind`] are bypassed: what a reader has buffered goes first; what a
-//! writer holds back is flushed before the kernel bypasses it, and whenever the source stalls. Everything else
-//! is read and written by its own `poll_read` and `poll_write`.
+//! neither end is one. Where that is cheaper they are read and written, with large buffers. The kernel bypasses
+//! `Take`, `Chain`, `BufReader`, `BufWriter`, `Join` and [`Rewind`]. What a reader has buffered goes first.
+//! What a writer holds back is flushed before, and whenever the source stalls. Everything else is read and
+//! written by its own `poll_read` and `poll_write`.
 //!
 //! Two of tokio's types show too little of themselves, and are read and written like that:
 //!
@@ -45,8 +45,8 @@
 //!
 //! No pipe and no buffer while it waits for its source: a relay's future is two KiB. It keeps a pipe only while
 //! there are bytes in it, and takes at most 64 KiB at a time of what may have to wait for its sink. It takes more
-//! into a file, and for a socket that has said that it has room. So a connection whose peer has stalled holds
-//! 64 KiB, in memory, and no pipe.
+//! into a file, and for a socket that has said that it has room. So a connection whose peer has stalled holds at
+//! most 64 KiB, in memory, and no pipe.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -71,6 +71,7 @@ mod away;
 pub mod conformance;
 mod copier;
 mod copy;
+mod direction;
 mod ends;
 mod error;
 mod fd;
@@ -97,8 +98,9 @@ mod timer;
 
 pub use copier::Copier;
 pub use copy::{copy, copy_bidirectional};
+pub use direction::{Direction, RelayEnd};
 pub use ends::{AsyncSink, AsyncSource, AsyncStream, ReadReady, Settling, WriteReady};
-pub use error::{Direction, Error, Operation};
+pub use error::{Error, Operation};
 pub use fd::Fd;
 pub use handle::Handle;
 pub use marker::TokioIo;
@@ -106,7 +108,7 @@ pub use opaque::Opaque;
 pub use options::{EndPolicy, Options, ResetPolicy};
 pub use paced::Paced;
 pub use registered::Registered;
-pub use relay::{Relay, RelayEnd};
+pub use relay::Relay;
 pub use rewind::Rewind;
 
 pub use zc_core::{Downstream, IsStream, Pace, PollFd, Side, Sink, Source, Upstream};

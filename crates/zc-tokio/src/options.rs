@@ -25,10 +25,9 @@ pub enum ResetPolicy {
     /// Report it. The other end's owner drops it as it is: to its peer that looks like a proper end.
     #[default]
     Report,
-    /// Pass it on, and report it: the other end's TCP connection is reset when its owner drops it. Before that,
-    /// what was taken from the lost connection is delivered, and all that was delivered has arrived (its peer's
-    /// kernel has acknowledged it), unless that takes longer than the write timeout, or ten seconds if there is
-    /// none.
+    /// Pass it on, and report it: the other end's TCP connection is reset when its owner drops it. First, what
+    /// was taken from the lost connection is delivered, and the other peer's kernel acknowledges all of it.
+    /// That may take as long as the write timeout, or ten seconds if there is none.
     ///
     /// It needs a runtime with its time driver enabled. Ends that are not TCP, or that can only be read and written
     /// ([`Opaque`](crate::Opaque)), cannot be reset.
@@ -52,15 +51,16 @@ pub enum ResetPolicy {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// Fail once no byte has moved in either direction for so long. `None`, the default: never.
+    /// Fail once no byte has moved in either direction for this long. `None`, the default: never.
     ///
-    /// With it, a short read is taken for the last one, and the source is looked at again later; bytes behind TCP's
+    /// With it, the source is taken to be empty after a short read, and looked at again later. Bytes behind TCP's
     /// urgent data may then wait for up to 50 milliseconds. Without it each read of a message looks whether there is
     /// more behind, which costs a fraction of a microsecond.
     pub idle_timeout: Option<Duration>,
-    /// Fail once no byte has moved for so long after one direction of a relay has ended. `None`, the default: never.
+    /// Fail once no byte has moved for this long after one direction of a relay has ended. `None`, the default:
+    /// never.
     pub half_close_timeout: Option<Duration>,
-    /// Fail once an end has taken none of the bytes that wait for it for so long. `None`, the
+    /// Fail once an end has taken none of the bytes that wait for it for this long. `None`, the
     /// default: never.
     pub write_timeout: Option<Duration>,
     /// What to do after the end of input in one direction of a relay; [`EndPolicy::Forward`] by default.
@@ -77,7 +77,7 @@ pub struct Options {
     /// It works by SO_RCVLOWAT, set for the length of one wait and set back.
     pub coalesce: Option<Duration>,
     /// How many bytes a direction moves before other tasks have their turn; 8 MiB by default. They have it earlier
-    /// where a poll has used 0.35 milliseconds of its thread's time, and then finishes the step that it is in.
+    /// if the poll has used 0.35 milliseconds of its thread's time; it then finishes its step.
     pub budget: u64,
     /// The most bytes in flight in each direction; `u64::MAX`, the default: no limit. No more
     /// than 64 KiB of them wait for a sink in any case.

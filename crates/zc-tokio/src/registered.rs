@@ -1,22 +1,20 @@
 //! A descriptor that tokio's reactor watches.
 //!
 //! Tokio remembers readiness until it is told of a WouldBlock. An edge that comes between the call and the
-//! telling must not be cleared with the old one: each step runs inside `try_io`, which notes the last edge before
-//! the call, and clears that one only.
+//! telling must not be cleared with the old one. So each step runs inside `try_io`, which notes the last edge
+//! before the call, and clears that one only.
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
 use tokio::net::{TcpStream, UnixStream};
 use zc_core::{PollFd, Side};
 use zc_linux::Kind;
-
-use crate::Fd;
 
 /// A descriptor that tokio's reactor watches: what a copy waits for.
 #[derive(Clone, Copy)]
@@ -31,7 +29,7 @@ enum Of<'a> {
     Any(&'a (dyn Any + Send + Sync)),
     /// Only its owner's `poll_` methods wait for it.
     Hidden(PollFd<'a>),
-    /// It is never waited for: its calls are made elsewhere.
+    /// No task waits for it: other threads make its calls.
     #[cfg(feature = "fs")]
     File(&'a tokio::fs::File),
 }
@@ -57,14 +55,13 @@ impl<'a> Registered<'a> {
         Registered(Of::Sender(pipe))
     }
 
-    /// Any other descriptor.
-    pub fn fd<T: AsFd + AsRawFd + Send + Sync>(fd: &'a Fd<T>) -> Self {
+    pub(crate) fn any(fd: &'a (dyn Any + Send + Sync)) -> Self {
         Registered(Of::Any(fd))
     }
 
     /// A descriptor in non-blocking mode whose owner hides how it is waited for, as tokio's `ChildStdout` does. A
-    /// copy moves bytes past the owner, and where there are none, or no room, it asks the owner's own `poll_read` or
-    /// `poll_write` and waits as that does.
+    /// copy moves bytes past the owner. Where there are none, or no room, it calls the owner's own `poll_read` or
+    /// `poll_write`, which waits.
     pub fn hidden(fd: PollFd<'a>) -> Self {
         Registered(Of::Hidden(fd))
     }
@@ -75,7 +72,7 @@ impl<'a> Registered<'a> {
         Registered(Of::File(file))
     }
 
-    /// Whether it is a file, which may wait for its disk, and never says so.
+    /// Whether it is a file: its calls may wait for the disk, and readiness never says so.
     pub(crate) fn is_file(self) -> bool {
         #[cfg(feature = "fs")]
         return matches!(self.0, Of::File(_));
@@ -128,7 +125,7 @@ impl<'a> Registered<'a> {
             (Of::Receiver(pipe), Side::Source) => pipe.poll_read_ready(cx),
             (Of::Sender(pipe), Side::Sink) => pipe.poll_write_ready(cx),
             (Of::Any(fd), as_what) => fd.poll_ready(as_what, cx),
-            // What the call answers, its owner is asked about.
+            // If the call says "not now", its owner is asked to wait.
             (Of::Hidden(_), _) => Poll::Ready(Ok(())),
             #[cfg(feature = "fs")]
             (Of::File(_), _) => Poll::Ready(Ok(())),
@@ -196,8 +193,8 @@ impl fmt::Debug for Registered<'_> {
     }
 }
 
-/// An [`Fd`], whatever it owns.
-trait Any {
+/// An [`Fd`](crate::Fd) of any owner.
+pub(crate) trait Any {
     fn poll_fd(&self) -> PollFd<'_>;
     fn kind(&self) -> Kind;
     fn poll_ready(&self, as_what: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -206,29 +203,6 @@ trait Any {
         interest: Interest,
         call: &mut dyn FnMut() -> io::Result<()>,
     ) -> io::Result<()>;
-}
-
-impl<T: AsFd + AsRawFd> Any for Fd<T> {
-    fn poll_fd(&self) -> PollFd<'_> {
-        PollFd::of(self)
-    }
-    fn kind(&self) -> Kind {
-        Fd::kind(self)
-    }
-    fn poll_ready(&self, as_what: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let _guard = match as_what {
-            Side::Source => ready!(self.get_ref().poll_read_ready(cx))?,
-            Side::Sink => ready!(self.get_ref().poll_write_ready(cx))?,
-        };
-        Poll::Ready(Ok(()))
-    }
-    fn try_io(
-        &self,
-        interest: Interest,
-        call: &mut dyn FnMut() -> io::Result<()>,
-    ) -> io::Result<()> {
-        self.get_ref().try_io(interest, |_| call())
-    }
 }
 
 /// A TCP stream that calls itself readable only once many bytes have come: for the length of one wait.
@@ -249,8 +223,8 @@ impl<'a> LowWater<'a> {
     }
 }
 
-/// Also where the future that waits is dropped: its owner must be woken by a single byte. (The kernel tells of
-/// what is there by then.)
+/// Also if the waiting future is dropped: its owner must be woken by a single byte. (The kernel wakes it for
+/// bytes that are there by then.)
 impl Drop for LowWater<'_> {
     fn drop(&mut self) {
         let set = || zc_linux::fd::set_low_water(self.end.poll_fd().fd(), self.before);

@@ -10,18 +10,9 @@ use crate::flow::{Flow, GATHERED, Slice, Then, Waits};
 use crate::registered::{LowWater, wait_for_reset};
 use crate::session::Session;
 use crate::{
-    AsyncStream, Direction, EndPolicy, Error, Handle, Options, ReadReady, Registered, WriteReady,
-    reset,
+    AsyncStream, Direction, EndPolicy, Error, Handle, Options, ReadReady, Registered, RelayEnd,
+    WriteReady, reset,
 };
-
-/// One of the two ends of a relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RelayEnd {
-    /// The first.
-    A,
-    /// The second.
-    B,
-}
 
 /// A relay between two streams, which owns all that is in flight: its future may be dropped at any time, and
 /// not a byte is lost.
@@ -53,8 +44,8 @@ pub enum RelayEnd {
 /// # Cancel safety
 ///
 /// [`run`](Relay::run) may be dropped at any await, in a `select!` for example, and called again with the same
-/// two ends: bytes taken and not delivered, an end of input that was seen, a shutdown that was sent, counts and
-/// the clocks of its timeouts are all kept here.
+/// two ends. The relay keeps bytes taken and not delivered, an end of input that was seen, a shutdown that was
+/// sent, the counts, and the clocks of its timeouts.
 ///
 /// # Resources
 ///
@@ -128,7 +119,8 @@ impl Relay {
         (self.there.transfer().report(), self.back.transfer().report())
     }
 
-    /// Takes out the bytes in flight in each direction, so that no one will deliver them.
+    /// Takes out the bytes in flight in each direction, in order. This relay does not deliver them
+    /// any more.
     pub fn take_residues(&mut self) -> (Vec<u8>, Vec<u8>) {
         (self.there.transfer_mut().take_residue(), self.back.transfer_mut().take_residue())
     }
@@ -146,15 +138,14 @@ impl Relay {
     /// back. Dropped before, it loses nothing: call it again, with the same two ends. (After it has returned
     /// `Ok`, a call begins a new relay.)
     ///
-    /// The end of input of one is passed on to the other as a shutdown, unless
+    /// An end of input is passed on to the other end as a shutdown (a half-close), unless
     /// [`Options::on_end`] says otherwise.
     ///
     /// # Errors
     ///
     /// The first error of either direction, which says where and what. Everything stays here, and it may be run
-    /// again: after a timeout it has as much time again.
-    /// A reset by a peer is reported again by every later run, until a [`rebind`](Self::rebind): what was cut off never
-    /// looks like an end.
+    /// again: after a timeout it has as much time again. A reset by a peer is reported again by every later run,
+    /// until a [`rebind`](Self::rebind): what was cut off never looks like an end.
     pub async fn run<A, B>(&mut self, a: &mut A, b: &mut B) -> Result<(u64, u64), Error>
     where
         A: AsyncStream + ?Sized,
@@ -183,7 +174,7 @@ impl Relay {
         let flow = if is_for_b { &mut self.there } else { &mut self.back };
         flow.cut_off();
         let arriving = async {
-            // Its error, if there is one, is not the first.
+            // The reset was the first error; another one here does not count.
             let _ = poll_fn(|cx| {
                 let polled = match is_for_b {
                     true => flow.poll(cx, a, b, Slice::new(u64::MAX)),
@@ -239,7 +230,7 @@ impl Relay {
                 LowWater::raise(gathers.1.and_then(|fd| b.read_ready(fd)), GATHERED),
             );
             let reset = wait_for_reset(watch_a, watch_b).await;
-            // What came meanwhile was too little to wake the task.
+            // Bytes may have come that were too few to wake the task.
             for (_, flow) in [(&low_water.0, &self.there), (&low_water.1, &self.back)]
                 .iter()
                 .filter(|(low, _)| low.is_some())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{Error, Registered};
 
-/// How long what was delivered may take to arrive before the other end is reset, unless a write timeout says.
+/// How long delivered bytes may take to arrive before the other end is reset, if there is no write timeout.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether `error` is a peer's reset.
@@ -19,8 +19,8 @@ pub(crate) fn is_reset(error: &Error) -> bool {
         )
 }
 
-/// Waits until the peer has acknowledged all that it was sent. (A socket does not tell, so it is asked, now and
-/// then.) Without a TCP connection there is nothing to wait for.
+/// Waits until the peer has acknowledged all that it was sent. (No event tells of it, so it polls.) Without a
+/// TCP connection there is nothing to wait for.
 pub(crate) async fn until_arrived(end: Option<Registered<'_>>) {
     const LONGEST: Duration = Duration::from_millis(50);
     let Some(end) = end.filter(|end| end.is_tcp()) else { return };

@@ -1,4 +1,4 @@
-//! A stream some of whose bytes have been read already.
+//! A stream of which some bytes have been read already.
 
 use std::io;
 use std::pin::Pin;
@@ -12,8 +12,8 @@ use crate::{Downstream, ReadReady, Sink, Source, Upstream, WriteReady};
 /// A stream with bytes that were read ahead in front of it: they come first, and then those of the stream, which the
 /// kernel still moves.
 ///
-/// Such bytes are a PROXY protocol header to be sent on, a ClientHello that was read for its server name, what hyper's
-/// `Upgraded::downcast` returns as its `read_buf`.
+/// Such bytes are a PROXY protocol header to be sent on, a ClientHello that was read for its server name, what
+/// hyper's `Upgraded::downcast` returns as its `read_buf`.
 ///
 /// ```no_run
 /// use tokio::io::AsyncReadExt;

@@ -1,4 +1,4 @@
-//! What goes on around the directions of a copy: its clock, and those who watch it.
+//! What a copy has beside its directions: a clock, and handles of other tasks.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ use crate::{Direction, Error, Handle, Operation, Options, ResetPolicy, reset};
 
 type Progress = Box<dyn FnMut(Direction, u64) + Send>;
 
-/// The clock of a copy, and those who watch it.
+/// The clock of a copy, and the handles of other tasks.
 #[derive(Default)]
 pub(crate) struct Session {
     pub(crate) options: Options,
@@ -73,7 +73,7 @@ impl Session {
         Slice::new(self.options.budget.max(1))
     }
 
-    /// Before the directions are polled: whether there is no point in it.
+    /// Before the directions are polled. `Err`: they need not be, since the copy is to stop.
     pub(crate) fn before(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         if let Some(handle) = &self.handle
             && handle.is_to_stop(cx)
@@ -139,7 +139,7 @@ impl Session {
             };
         }
         for (since, flow) in self.unsure.iter_mut().zip(flows) {
-            // That it looks too early, now and then, costs less than to put it off each time.
+            // A timer that fires early now and then costs less than one that is set anew each time.
             *since = if flow.is_unsure() { Some(since.unwrap_or_else(&mut read)) } else { None };
         }
         now
@@ -226,11 +226,11 @@ impl Session {
         self.reset_by(direction, side, errno)
     }
 
-    /// Whether `error` is a reset that is to be passed on. Passed on or not, it is reported again by every later run: the
-    /// kernel tells it once, and after that the connection looks like one that has ended.
+    /// Whether `error` is a reset that is to be passed on. Passed on or not, it is reported again by every later run:
+    /// the kernel tells it once, and after that the connection looks like one that has ended.
     pub(crate) fn passes_on(&mut self, error: &Error) -> bool {
         let passes_on = self.options.on_reset == ResetPolicy::Forward;
-        // A peer that had ended before it was gone makes for EPIPE: what came from it is whole.
+        // EPIPE comes from a peer that had ended before it closed: what it sent is whole.
         let cuts_off = passes_on || error.kind() != io::ErrorKind::BrokenPipe;
         if !reset::is_reset(error) || !cuts_off {
             return false;

@@ -1,8 +1,8 @@
-//! What a copy and those who watch it have in common: counts that one side writes and the other reads, and a
-//! request to stop.
+//! What a copy shares with its handles: counts that one side writes and the other reads, and a request to
+//! stop.
 //!
-//! Nothing here knows of tokio, and the atomics come from `crate::sync`: a test includes this file with loom's
-//! in their place, and tries every order of its loads and stores.
+//! It does not use tokio, and takes the atomics from `crate::sync`. A test includes this file with loom's in
+//! their place, and tries every order of its loads and stores.
 
 use std::sync::PoisonError;
 use std::task::{Context, Waker};

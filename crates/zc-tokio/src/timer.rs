@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::time::{Instant, Sleep};
 
-/// A timer that is set once and then only looked at: setting one anew costs 60 ns, and a deadline that moves
-/// on with every step would do so. When it fires too early, it is set to what the deadline is by then.
+/// A timer that is set once and then only polled. A deadline moves on with every step, and setting a timer
+/// anew costs 60 ns. If it fires too early, it is set to the deadline of that moment.
 #[derive(Debug, Default)]
 pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
 

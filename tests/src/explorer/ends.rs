@@ -18,10 +18,7 @@ use crate::raw;
 
 use super::company::{Books, Company, without_marks};
 use super::layers::{BoxSink, BoxSource, Memory, Slice};
-use super::scenario::{Scenario, SinkKind, SourceKind};
-
-/// The length of a message of a sequenced-packet source.
-pub(crate) const MESSAGE: usize = 3000;
+use super::scenario::{MESSAGE, Scenario, SinkKind, SourceKind};
 
 /// Room for any payload, in pipes and sockets that nobody reads until the copy is over.
 const ROOM: usize = 1 << 20;

@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::Act;
 
+/// The length of a message of a sequenced-packet source.
+pub(crate) const MESSAGE: usize = 3000;
+
 /// One copy: its two ends, what they are wrapped in, and who copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
@@ -268,7 +271,7 @@ impl Scenario {
         self.chunk == 0
             && self.above.iter().all(|wrap| match wrap {
                 SourceWrap::Take(n) => *n >= self.payload as u64,
-                SourceWrap::BufReader(capacity) => *capacity >= super::ends::MESSAGE,
+                SourceWrap::BufReader(capacity) => *capacity >= MESSAGE,
                 SourceWrap::Progress | SourceWrap::Opaque => true,
             })
     }

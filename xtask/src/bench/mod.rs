@@ -42,6 +42,7 @@ mod samples;
 mod seed;
 mod stats;
 mod table;
+mod target;
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};

@@ -1,7 +1,7 @@
 //! What zc's relay is to come to, in parts of its peers'.
 
-use super::report::target_of;
 use super::samples::{Cell, Metric, Run};
+use super::target::target_of;
 
 /// The most CPU time and memory, in parts of one peer's.
 struct Target {

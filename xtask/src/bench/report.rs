@@ -9,6 +9,7 @@ use super::samples::{Cell, Metric, Run};
 use super::seed;
 use super::stats::{Spread, geomean};
 use super::table::{self, RELAY};
+use super::target::{target, target_of};
 
 /// A cell or two of each kind, for the plot that goes into the README.
 const OVERVIEW: &[&str] = &[
@@ -265,42 +266,4 @@ pub(crate) fn verdicts(run: &Run) -> Vec<String> {
     out.push(target_of(run, "Go, small writes, coalescing: CPU", coalescing, Cpu, 0.2, small));
     out.extend(super::relays::verdicts(run));
     out
-}
-
-fn target(
-    run: &Run,
-    what: &str,
-    base: &str,
-    metric: Metric,
-    most: f64,
-    applies: impl Fn(&Cell) -> bool,
-) -> String {
-    target_of(run, what, ("zc", base), metric, most, applies)
-}
-
-pub(super) fn target_of(
-    run: &Run,
-    what: &str,
-    (who, base): (&str, &str),
-    metric: Metric,
-    most: f64,
-    applies: impl Fn(&Cell) -> bool,
-) -> String {
-    let cells = run.cells.iter().filter(|cell| applies(cell));
-    let ratios: Vec<_> =
-        cells.filter_map(|cell| Some((cell.ratio_of(who, base, metric)?, &cell.name))).collect();
-    if ratios.is_empty() {
-        return format!("{what}: not measured");
-    }
-    let mut missed: Vec<_> = ratios.iter().filter(|(ratio, _)| ratio.median > most).collect();
-    missed.sort_by(|a, b| b.0.median.total_cmp(&a.0.median));
-    let (of, most) = (ratios.len(), format!("at most {most:.2}"));
-    if missed.is_empty() {
-        return format!("met: {what} {most}, in all {of} cells");
-    }
-    let list = missed.iter().map(|(ratio, name)| {
-        format!("{name} {:.2} ±{:.0}%", ratio.median, 100.0 * ratio.relative())
-    });
-    let list = list.collect::<Vec<_>>().join(", ");
-    format!("NOT MET: {what} {most}, but in {} of {of} cells: {list}", missed.len())
 }

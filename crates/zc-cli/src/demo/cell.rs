@@ -13,7 +13,7 @@ pub(crate) enum Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     Std,
-    /// A loop of reads and writes, as anyone would write it.
+    /// A plain loop of reads and writes.
     Loop,
     /// Go's `io.Copy`.
     Go,

@@ -10,7 +10,7 @@ use crate::size::{group, show};
 /// How long the longest bar is.
 const WIDTH: usize = 36;
 
-/// A quantity of which each method has some, if anybody can tell.
+/// A quantity of each method, if it was measured.
 struct Quantity {
     name: &'static str,
     of: fn(&Figures, u64) -> Option<f64>,

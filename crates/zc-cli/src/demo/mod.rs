@@ -24,7 +24,7 @@ use destination::Destination;
 use figures::{Cell, Figures, Findings, Run};
 use go::Go;
 
-/// Uploads together bring about this much, for each method and transport: enough for steady
+/// About how many bytes all uploads of a method and transport bring together: enough for steady
 /// figures, and done in seconds.
 const VOLUME: u64 = 3 << 30;
 
@@ -71,7 +71,7 @@ pub(crate) fn sender(args: &DemoSender) -> ExitCode {
     }
 }
 
-/// Makes all uploads, taking turns so that whatever else the machine does falls on all alike.
+/// Makes all uploads, taking turns, so that other load on the machine falls on all alike.
 fn compare(args: &Demo) -> Result<Findings, Failure> {
     let size = args.size;
     let rounds = rounds(size);

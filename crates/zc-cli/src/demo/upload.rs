@@ -36,10 +36,10 @@ pub(crate) fn timed(
 
 /// Uploads with `std::io::copy`, and returns how many system calls that makes.
 ///
-/// Counting wrappers hide the descriptors, and so would change what std does wherever it has a
-/// special path for them. From a socket to a file it has none: there it reads and writes 8 KiB at
-/// a time, wrapped or not, and each `read` and `write` seen here is one system call. The wrappers
-/// are not in place while the clock runs.
+/// Counting wrappers hide the descriptors, and so would change what std does where it has a special
+/// path for them. From a socket to a file it has none. There it reads and writes 8 KiB at a time,
+/// wrapped or not, and each `read` and `write` seen here is one system call. The wrappers are not
+/// in place while the clock runs.
 pub(crate) fn counted(
     transport: Transport,
     file: &File,

@@ -31,7 +31,7 @@ pub(crate) struct Relay {
     pub(crate) listen: Endpoint,
     /// Address to relay every connection to
     pub(crate) target: Endpoint,
-    /// End a connection that has moved no byte either way for SECONDS; 0 for never
+    /// End a connection that has moved no byte in either direction for SECONDS; 0 for never
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds::parse)]
     pub(crate) idle_timeout: Duration,
     /// The same once one side has ended
@@ -47,8 +47,8 @@ pub(crate) struct Relay {
     /// pass each on as it comes
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=50))]
     pub(crate) coalesce: u64,
-    /// Where one connection is reset, reset the other, too, once what was sent has arrived; otherwise it is
-    /// closed, and to its peer looks complete
+    /// If one connection is reset, reset the other, too, once what was sent has arrived; without this it is
+    /// closed, and looks complete to its peer
     #[arg(long)]
     pub(crate) pass_resets: bool,
     /// How long connections have to end when it is told to stop

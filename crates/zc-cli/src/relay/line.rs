@@ -54,7 +54,7 @@ pub(crate) fn mechanism(relay: &Relay) -> Option<Mechanism> {
     Mechanism::ALL.into_iter().filter(|mechanism| moved(mechanism) > 0).max_by_key(moved)
 }
 
-/// Prints its line. Where nobody reads it, the relay goes on all the same.
+/// Prints its line. Without a reader the relay goes on all the same.
 pub(crate) fn print(ended: &Ended, as_json: bool) {
     let Ended { peer, target, counts: (up, down), lasted, mechanism, how } = ended;
     let (mechanism, seconds) =

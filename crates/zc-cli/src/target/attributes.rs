@@ -1,9 +1,9 @@
 //! What a new file takes over from the one it replaces: owner, group, permissions, access control list and
-//! extended attributes, each as far as the kernel and the file system let it.
+//! extended attributes. Each is kept as far as the kernel and the file system let it.
 //!
-//! No user gets access to the new file that the old one did not give. Where something cannot be kept,
-//! what it would have ruled out is not granted: if the group is another one, the new group and everybody
-//! else get only what both the old group and everybody else had.
+//! No user gets access to the new file that the old one did not give. Where something cannot be kept, no
+//! user gains by it. If the group is another one, the new group and all others get only what both the
+//! old group and all others had.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -97,7 +97,7 @@ impl Bits {
         Bits { owner: mode >> 6 & 0o7, group, other: mode & 0o7 }
     }
 
-    /// What is safe whichever group the file has.
+    /// What is safe for any group of the file.
     fn of_any_group(self) -> Bits {
         let both = self.group & self.other;
         Bits { group: both, other: both, ..self }

@@ -22,7 +22,7 @@ impl Manner {
 /// What is on the disk before a copy is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sync {
-    /// Whatever the kernel has got round to.
+    /// Only what the kernel has written back by itself.
     Never,
     /// A file that takes the place of another: either of them survives a power cut.
     Replacing,

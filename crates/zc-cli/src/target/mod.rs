@@ -57,7 +57,7 @@ impl Target {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let target = follow(path)?;
                 match target.as_os_str().as_bytes().last() {
-                    // Nobody should get to send what cannot be given its name in the end.
+                    // No client should send what cannot be given its name in the end.
                     Some(b'/') => Err(Errno::ISDIR.into()),
                     Some(_) => Target::create(&target, manner),
                     None => Err(error),
@@ -100,7 +100,7 @@ impl Target {
             return None;
         }
         let mode = attributes::mode_to_start_with(old, meta, directory(&name));
-        // Whatever the directory refuses: the file itself may be written.
+        // The directory refuses, but the file itself may be written.
         let target = Target::temporary(&name, mode, sync, true).ok()??;
         attributes::inherit(&target.file, old).ok()?;
         Some(target)

@@ -1,7 +1,7 @@
 //! A file until it is complete and has its name.
 //!
-//! Where the name cannot be had in the end, the complete file is copied into the one that bears it; and if not even
-//! that can be done, it keeps a temporary name.
+//! If the name cannot be had in the end, the complete file is copied into the one that bears it. If that fails,
+//! too, it keeps a temporary name.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Seek};
@@ -55,13 +55,13 @@ impl Pending {
         Pending { file, target: target.into(), sync, may_replace: true, state }
     }
 
-    /// The same, for a name that nothing bears, nor may when it gets it.
+    /// The same, for a name that is free, and must still be free at the end.
     pub(super) fn that_replaces_none(mut self) -> Pending {
         self.may_replace = false;
         self
     }
 
-    /// For a descriptor that was passed on to us: what it is, it stays.
+    /// For a descriptor that was passed on to us, which stays as it is.
     pub(crate) fn inherited(file: File, sync: Sync) -> Pending {
         Pending::new(file, Path::new(""), sync, State::AsItIs)
     }

@@ -13,11 +13,11 @@ pub enum Property {
     /// No more and no fewer bytes, and no more of the input used up.
     Limit,
     /// A source shows what it has read ahead, a sink passes on what it holds back, before anything
-    /// goes past it.
+    /// bypasses it.
     Buffered,
-    /// What went past is counted like what went through.
+    /// Bytes that bypassed the type are counted like those that went through it.
     Count,
-    /// What went past leaves the type in the state that the same bytes leave it in when they go through.
+    /// Bytes that bypass the type leave it in the state in which they leave it when they go through it.
     State,
     /// The end of input, or the error in its place, comes where reading meets it, and stays.
     End,

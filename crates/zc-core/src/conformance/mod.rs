@@ -1,7 +1,7 @@
 //! A test kit for [`Source`] and [`Sink`] types of your own (feature `conformance`).
 //!
 //! A wrapper that says `Upstream::through(&mut self.inner)` promises that nothing is lost when bytes
-//! are taken past its `read`. The types ensure much of that promise, but not all of it: a wrapper
+//! are taken past its `read`. The types ensure much of that promise, but not all of it. A wrapper
 //! may have a buffer that it does not show, or a limit that it does not state. Then a copy sends
 //! bytes in the wrong order, or too many of them, and only when the kernel takes part. The kit finds
 //! out in a test:
@@ -52,12 +52,12 @@
 //! # How it works
 //!
 //! The kit builds the type many times over one end of a socket pair, and feeds the same [`LEN`] known
-//! bytes into the other. First it reads to the end with `read` alone; the result is the
-//! reference, so there is nothing to declare: a type that ends after 1000 bytes has a limit of 1000.
-//! Then it follows many fixed schedules that mix reads of all sizes with steps past `read`, made just
-//! as an engine makes them, by way of [`driver`](crate::driver) and the descriptor. The input is all
-//! there in some of them; in others it trickles in and the stream is non-blocking. Whatever the mix,
-//! these must hold:
+//! bytes into the other. First it reads to the end with `read` alone. The result is the reference, so
+//! there is nothing to declare: a type that ends after 1000 bytes has a limit of 1000. Then it
+//! follows many fixed schedules that mix reads of all sizes with steps past `read`, made just as an
+//! engine makes them, by way of [`driver`](crate::driver) and the descriptor. The input is all there
+//! in some of them; in others it trickles in and the stream is non-blocking. In every mix these must
+//! hold:
 //!
 //! | property | a source | a sink |
 //! |---|---|---|
@@ -70,9 +70,9 @@
 //! | [`Errors`](Property::Errors) | `WouldBlock` loses nothing | `WouldBlock` takes nothing |
 //! | [`Empty`](Property::Empty) | an empty `read` does nothing | nor does an empty `write` |
 //!
-//! Schedules are the same in every run. No thread is started and nothing is waited for, unless the
-//! type itself waits: a `read` that insists on more than the stream has just now, by spinning on
-//! `WouldBlock`, makes the kit hang.
+//! Schedules are the same in every run. The kit starts no thread and waits for nothing. A type
+//! whose own `read` waits for more than the stream has now, by spinning on `WouldBlock`, makes it
+//! hang.
 //!
 //! Limits and buffers only show if they are smaller than [`LEN`]: build the type accordingly.
 //!

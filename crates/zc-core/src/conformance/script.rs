@@ -14,9 +14,9 @@ pub(super) enum Mode {
 /// What to do next.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Act {
-    /// `read` or `write`, with so many bytes.
+    /// `read` or `write`, with this many bytes.
     Through(usize),
-    /// So many steps past it, each with so many bytes.
+    /// How many steps past it, and how many bytes to each.
     Past { len: usize, steps: usize },
     /// `read` or `write`, with no bytes.
     Empty,
@@ -66,7 +66,7 @@ impl Script {
         })
     }
 
-    /// Whether every byte goes past the type, none through it.
+    /// Whether every byte bypasses the type.
     pub(super) fn is_all_past(&self) -> bool {
         matches!(self.mix, Mix::Past)
     }

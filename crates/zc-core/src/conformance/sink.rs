@@ -76,16 +76,15 @@ impl<'k, S: SinkAccess> SinkKit<'k, S> {
     }
 
     /// Also checks the sink's own count: after every step, `count` must answer how many bytes the
-    /// sink has taken so far, in whichever way.
+    /// sink has taken so far, by `write` and past it.
     #[must_use]
     pub fn count(mut self, count: impl Fn(&S) -> u64 + 'k) -> Self {
         self.count = Some(Box::new(count));
         self
     }
 
-    /// Also checks the sink's own state, whatever it is: after every step, what `look` sees must be what it sees of a
-    /// sink that as many bytes were written to, and none put past `write`. See
-    /// [`SourceKit::observe`](super::SourceKit::observe).
+    /// Also checks the sink's own state. After every step `look` must see what it sees of a sink that got the same
+    /// bytes by `write` alone. See [`SourceKit::observe`](super::SourceKit::observe).
     #[must_use]
     pub fn observe<T: PartialEq + fmt::Debug + 'k>(mut self, look: impl Fn(&S) -> T + 'k) -> Self {
         self.observe = Some(Box::new(Observed::new(look)));

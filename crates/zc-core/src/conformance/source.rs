@@ -52,16 +52,16 @@ impl<'k, S: SourceAccess> SourceKit<'k, S> {
     }
 
     /// Also checks the source's own count: after every step, `count` must answer how many bytes the
-    /// source has given out so far, in whichever way.
+    /// source has given out so far, by `read` and past it.
     #[must_use]
     pub fn count(mut self, count: impl Fn(&S) -> u64 + 'k) -> Self {
         self.count = Some(Box::new(count));
         self
     }
 
-    /// Also checks the source's own state, whatever it is: a hash, a line number, what it has copied elsewhere. After
-    /// every step, what `look` sees must be what it sees of a source of which as many bytes were read, and none
-    /// taken past `read`.
+    /// Also checks the source's own state: a hash, a line number, what it has copied elsewhere. After every step,
+    /// what `look` sees must be what it sees of a source of which as many bytes were read, and none taken past
+    /// `read`.
     ///
     /// Look at what depends on the bytes alone, and not at what depends on how they came, as a buffer does.
     ///
@@ -564,7 +564,7 @@ impl<'r, S: SourceAccess> Run<'r, S> {
 }
 
 impl Reference {
-    /// Going past the type must use up no more of the input than reading does; just as much, if
+    /// Bypassing the type must use up no more of the input than reading does, and just as much if
     /// nothing is read ahead.
     fn compare_left(&self, seen: Seen, lefts: Vec<(usize, bool, String)>) -> Result<(), Failure> {
         // What a type reads ahead depends on how it is read, and is its own affair.
@@ -656,7 +656,7 @@ fn step_past(
 enum AtLink {
     /// This is the outcome.
     Done(Outcome),
-    /// Read at most so many bytes from the top.
+    /// Read at most this many bytes from the top.
     Opaque(usize),
     /// The link has ended, and may be the last.
     Ended(Why, bool),

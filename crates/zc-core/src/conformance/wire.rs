@@ -67,8 +67,8 @@ impl Feed {
         self.feed(LEN)
     }
 
-    /// Feeds a piece, but not from before byte `stop` to beyond it: there has to be a moment when the
-    /// type has had all it wants, and there is no more.
+    /// Feeds a piece that does not cross byte `stop`. There has to be a moment when the type has had
+    /// all it wants, and there is no more.
     pub(super) fn feed_piece(&mut self, script: &mut Script, stop: usize) -> io::Result<()> {
         let piece = script.piece();
         self.feed(if self.fed < stop { piece.min(stop - self.fed) } else { piece })

@@ -27,7 +27,7 @@ const MAX_INTERRUPTS: u32 = 1 << 16;
 
 thread_local! {
     /// One buffer per thread, kept from copy to copy: a framed copy of 64 bytes must not pay for
-    /// allocating and clearing so much.
+    /// allocating and clearing 256 KiB.
     static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
 
@@ -125,7 +125,7 @@ impl Buffer {
         Ok(n)
     }
 
-    /// Reads once, as [`fill`](Buffer::fill) does, and forgets what came: nobody wants it.
+    /// Reads once, as [`fill`](Buffer::fill) does, and drops what came.
     ///
     /// # Errors
     ///

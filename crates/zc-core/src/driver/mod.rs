@@ -1,10 +1,9 @@
 //! What a driver or an engine needs, and users of a copy do not.
 //!
-//! An engine sees a source or a sink through all its layers at once. [`walk_source`] goes down to
-//! where the next bytes come from, lets the engine take some there, and tells every layer on the way
-//! back up; [`walk_sink`] does the same for where they go. What the engine then says to its driver is a
-//! [`Step`]. Bytes that it has taken and not delivered wait in a [`Buffer`]. What it may be told is in [`Options`], and
-//! what it can say of its work in the names of [`Mechanism`].
+//! An engine sees a source or a sink through all its layers at once. [`walk_source`] goes down to where the next
+//! bytes come from, and lets the engine take some there. It tells every layer on the way back up. [`walk_sink`] does
+//! the same for where the bytes go. The engine tells its driver what it did by a [`Step`]. Bytes that it has taken
+//! and not delivered wait in a [`Buffer`]. A driver chooses by [`Options`]; [`Mechanism`] names what moved the bytes.
 //!
 //! The engine for Linux is `zc_linux::Transfer`.
 

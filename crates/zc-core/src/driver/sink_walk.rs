@@ -42,7 +42,7 @@ pub fn walk_sink<Io>(
 /// How a sink takes bytes, its descriptor apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manner {
-    /// Some layer may hold bytes back: the sink is flushed before others go past it.
+    /// Some layer may hold bytes back: the sink is flushed before others bypass it.
     pub holds_back: bool,
     /// Below all layers nothing is kept ([`Downstream::nowhere`]). Without that and without a descriptor, the
     /// sink can only be written to.

@@ -10,7 +10,7 @@ use crate::{End, Side};
 
 /// The link of a chain of sources that a copy is at; the first by default.
 ///
-/// `Chain` remembers whether its first half has ended, and shows it to no one. A copy that bypasses it has to
+/// `Chain` remembers whether its first half has ended, and does not show it. A copy that bypasses it has to
 /// remember by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link {
@@ -152,7 +152,7 @@ fn descend<Io>(
         above.step_limit = above.step_limit.min(step_limit.into());
     }
     above.not_before = above.not_before.max(not_before);
-    // Nothing that lies deeper changes anything any more: this is where a framed copy ends.
+    // No deeper layer can matter: this is where a framed copy ends.
     if above.limit == 0 && above.last {
         if *skip == 0 {
             take(above.reach(Bottom::Spent));
@@ -199,7 +199,7 @@ fn take_buffered<Io>(
     let buffered = source.buffered();
     let len = buffered.len();
     if len == 0 {
-        // To look again, and again, is how a copy would never end.
+        // To look again each time would let a copy run for ever.
         return Err(inconsistent("a source had bytes buffered, and none a moment later".into()));
     }
     let offer = usize::try_from(above.limit).map_or(len, |limit| limit.min(len));

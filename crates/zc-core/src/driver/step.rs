@@ -7,8 +7,8 @@ use crate::{CopyError, Side};
 
 /// What one step of a transfer did.
 ///
-/// The counts hold whatever [`next`](Step::next) says, so a step that fails after a short write has
-/// still reported it. Between `taken` and `delivered` lie the bytes in flight, which stay with the
+/// The counts hold for every [`next`](Step::next): a step that fails after a short write has still
+/// reported it. Between `taken` and `delivered` lie the bytes in flight, which stay with the
 /// transfer.
 #[derive(Debug)]
 #[must_use]
@@ -47,8 +47,8 @@ pub enum Next {
     /// The source has nothing now: step again once it is readable.
     WantRead {
         /// How many bytes are worth waiting for, never more than the limits let through. Fewer are no reason
-        /// not to step; a driver that can wait for so many (SO_RCVLOWAT) saves wake-ups. Such a wait needs a
-        /// timeout: the peer may have sent all that it has to say.
+        /// not to step. A driver that can wait for that many (SO_RCVLOWAT) saves wake-ups. Such a wait needs
+        /// a timeout: the peer may have sent all that it has to say.
         worth: u64,
     },
     /// The sink takes nothing now: step again once it is writable.
@@ -105,7 +105,7 @@ impl Step {
         Step::moved(0, 0, next)
     }
 
-    /// A step that took and delivered so many bytes.
+    /// A step that took and delivered this many bytes.
     #[inline]
     pub fn moved(taken: u64, delivered: u64, next: Next) -> Self {
         Step { taken, delivered, drained: false, full: false, next }

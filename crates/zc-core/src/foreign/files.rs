@@ -1,4 +1,4 @@
-//! Files: whatever `open` gave, from a regular file to a tty.
+//! Files: all that `open` gives, from a regular file to a tty.
 
 use std::fs::File;
 use std::sync::Arc;

@@ -1,9 +1,8 @@
 //! The process's own standard streams.
 //!
-//! `Stdin` reads ahead into a buffer that std lets nobody see, so the kernel may not go past it:
-//! going past it would lose or reorder what it holds. `zc_std::Fd` offers the raw descriptor to
-//! programs that know the buffer is empty. `Stdout` holds bytes back too, but a flush brings them
-//! out.
+//! `Stdin` reads ahead into a buffer that std hides. So the kernel may not bypass it, which would
+//! lose or reorder what it holds. `zc_std::Fd` offers the raw descriptor to programs that know the
+//! buffer is empty. `Stdout` holds bytes back too, but a flush brings them out.
 
 use std::io::{Stderr, StderrLock, Stdin, StdinLock, Stdout, StdoutLock};
 

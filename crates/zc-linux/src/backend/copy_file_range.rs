@@ -2,11 +2,11 @@
 //! the file system shares blocks if it can (btrfs, xfs), asks the server to copy (NFS, CIFS), or
 //! copies through the page cache.
 //!
-//! It is the mechanism with the most ways to refuse, some only after having moved bytes
-//! (rust-lang/rust#91152: EXDEV part-way on overlay); and it answers 0 for files of procfs, which
-//! are not at their end. So whatever errno it gives, it has moved nothing by that call, and read/write
-//! completes the copy or meets the error again: Python's shutil and cp do so, too. (FUSE and network
-//! file systems pass on any errno their servers invent.)
+//! It is the mechanism with the most ways to refuse, some only after an earlier call has moved bytes
+//! (rust-lang/rust#91152: EXDEV part-way on overlay). It answers 0 for files of procfs, which are not
+//! at their end. A call that gives an errno has moved nothing. So after any errno read/write completes
+//! the copy, or meets the error again; Python's shutil and cp do so, too. (FUSE and network file
+//! systems pass on any errno their servers invent.)
 
 use zc_core::End;
 

@@ -1,8 +1,8 @@
 //! From TCP to nowhere, by [recv(2)](https://man7.org/linux/man-pages/man2/recv.2.html) with `MSG_TRUNC`: the
 //! bytes are taken off the socket's queue and not copied.
 //!
-//! In all else it is a read: it waits as long, stops at urgent data, reports a pending error
-//! once, and returns 0 at the end. So its 0 is as good as a read's, and its EAGAIN has only one side to it.
+//! In all else it is a read: it waits as long, stops at urgent data, reports a pending error once, and
+//! returns 0 at the end. So its 0 proves the end as a read's does, and its EAGAIN can only mean the source.
 
 // `inline(always)` here: see `fast`.
 
@@ -16,8 +16,8 @@ use zc_core::{End, Side};
 use super::{Answer, Outcome, failed, is_refusal_at_socket, read_write};
 use crate::sys::{self, Syscall};
 
-/// How much room there is for what TCP will not put there, in bytes: as much as a receive buffer has at a time. With
-/// 256 KiB a sender of a MiB at a time costs a quarter more.
+/// The room that a call is given, in bytes, which TCP leaves untouched: as much as a receive buffer holds at a time.
+/// With 256 KiB a sender of a MiB at a time costs a quarter more.
 const ROOM: usize = 1 << 20;
 
 thread_local! {
@@ -36,19 +36,19 @@ pub(crate) fn step(from: End<'_>, limit: u64) -> Answer {
     dropped(answer.map(|n| (n, n < most)).map_err(io::Error::from))
 }
 
-/// The same of what is only taken for TCP, and may fill the room all the same.
+/// The same for a socket that is only taken for TCP, and may fill the room.
 pub(crate) fn unasked(buffer: &mut Buffer, from: End<'_>, limit: u64) -> Answer {
     dropped(buffer.drop_some(limit, |room| Ok(sys::discard(from.fd.fd(), room)?)))
 }
 
-/// The same by a read, of anything.
+/// The same by a read, for any source.
 pub(crate) fn read(buffer: &mut Buffer, from: End<'_>, limit: u64) -> Answer {
     let answer = read_write::took(buffer.drop_some(limit, |room| Ok(sys::read_end(from, room)?)));
     Answer { delivered: answer.taken, ..answer }
 }
 
-/// The same by whichever does it, for a copy that is one call. Where the owner takes the socket for one that
-/// speaks TCP, no call has to ask: where it does not, its bytes are copied all the same.
+/// Discards or reads, for a copy that is one call. Where the type says TCP, no call asks: if the socket
+/// speaks something else, its bytes are copied and dropped.
 #[inline(always)]
 pub(crate) fn once(buffer: &mut Buffer, from: End<'_>, limit: u64) -> Result<usize, StepError> {
     let failed = |syscall: Syscall| move |error| StepError::at(Side::Source, syscall.name(), error);

@@ -2,7 +2,7 @@
 //! out: no byte is moved, and what the sink had there is gone.
 //!
 //! It does not use ftruncate(2), which would cut off what others have written beyond the length that it sets. The
-//! range is claimed at both ends like any other, so a hole that is the last of the file moves the offsets and the
+//! range is claimed at both ends like any other. So a hole at the end of the file moves the offsets and the
 //! sink's end as its zeros would.
 //!
 //! Ending a file in a hole takes two calls, a millisecond on ext4. Data after the hole makes them needless.
@@ -30,20 +30,20 @@ pub(crate) struct Sparse<'fd> {
     pub(crate) known_end: u64,
 }
 
-/// What moved the bytes delivered: how many went by neither of these is how many were written.
+/// What moved the bytes delivered. Those that neither of these counts were written.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Passed {
     pub(crate) holes: u64,
     /// By copy_file_range.
     pub(crate) copied: u64,
-    /// With what copy_file_range refused.
+    /// The errno by which copy_file_range refused.
     pub(crate) refused: Option<Errno>,
     /// Others have gone on in the source at the same moment.
     pub(crate) in_company: bool,
 }
 
-/// Passes over the hole that was seen from `start` to `until`, and moves what is next to it, of which all
-/// together at most `limit` bytes. `by_kernel`: whether copy_file_range may do.
+/// Passes over the hole that was seen from `start` to `until`, and moves what is next to it: at most
+/// `limit` bytes together. `by_kernel`: whether copy_file_range may move them.
 pub(crate) fn step(
     flight: &mut Flight,
     from: Sparse<'_>,
@@ -149,7 +149,7 @@ impl Walk<'_> {
         Outcome::Moved { drained: false, full: false }
     }
 
-    /// Passes over so many bytes of a hole. What the sink has there is cleared.
+    /// Passes over `n` bytes of a hole. What the sink has there is cleared.
     fn pass_over(&mut self, len: u64) -> Result<(), Errno> {
         let (fd, at) = self.sink.at();
         let old = self.reaches.saturating_sub(at).min(len);
@@ -163,7 +163,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Moves some of so many bytes of data; 0 if the source has become shorter.
+    /// Moves some of `n` bytes of data; 0 if the source has become shorter.
     fn carry(&mut self, len: u64, flight: &mut Flight) -> Result<u64, StepError> {
         if self.by_kernel {
             let n = sys::at_most(len);
@@ -197,7 +197,8 @@ impl Walk<'_> {
         self.pending = 0;
     }
 
-    /// Has the sink reach as far as the hole that was passed over last. `Err`: it has not been passed over.
+    /// Makes the sink as long as the hole that was passed over last. `Err`: that could not be done, and the
+    /// hole was not passed over.
     fn reach(&mut self) -> Result<(), Errno> {
         if self.pending == 0 {
             return Ok(());
@@ -209,7 +210,7 @@ impl Walk<'_> {
             let len = self.pending;
             let _ = sys::punch(fd, end - len, len);
         } else {
-            // Where there is no fallocate, a byte does.
+            // Without fallocate, a written byte does it.
             let last = End { offset: Some(end - 1), ..self.sink.end() };
             if let Ok(1) = sys::write_end(last, &[0]) {
                 reached = Ok(());

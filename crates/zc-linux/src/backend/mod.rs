@@ -20,6 +20,7 @@ use zc_core::{End, Side};
 
 use crate::claim::Claim;
 use crate::flight::Flight;
+pub(crate) use crate::outcome::Outcome;
 use crate::sys::{self, Syscall};
 
 /// What a mechanism did, and what it says.
@@ -32,32 +33,6 @@ pub(crate) struct Answer {
     /// How many of these were written into a claim that could not be given back.
     pub(crate) written: u64,
     pub(crate) outcome: Outcome,
-}
-
-/// What a mechanism says.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// It moved bytes.
-    Moved {
-        /// The source had no more.
-        drained: bool,
-        /// The sink had no room for more.
-        full: bool,
-    },
-    /// The call returned 0. That may be the end, but only a read knows.
-    Nothing,
-    /// The source has nothing now.
-    WantRead,
-    /// The sink takes nothing now.
-    WantWrite,
-    /// There is no pipe to be had now.
-    NoPipe(Errno),
-    /// One side has nothing or takes nothing now; only a read or a write can tell which.
-    Unclear,
-    /// Not by this mechanism, now or later: the next one continues from the same byte.
-    Refused(Errno),
-    /// Not at all.
-    Failed(StepError),
 }
 
 impl Answer {
@@ -165,8 +140,9 @@ pub(crate) fn waits(to: End<'_>) -> bool {
 
 /// Whether `to`, which has no room, would not be waited for, so that nothing is claimed for it.
 ///
-/// poll(2) agrees where a sink is full to the last byte, unlike where there is little room; and only a call
-/// that has met a full TCP socket makes it tell an edge-triggered waiter of room (SOCK_NOSPACE).
+/// poll(2) can be believed where a sink is full to the last byte, unlike where there is little room. And
+/// only a call that has met a full TCP socket makes it tell an edge-triggered waiter of room
+/// (SOCK_NOSPACE).
 fn is_full(to: End<'_>) -> bool {
     !waits(to) && sys::is_ready(to.fd.fd(), PollFlags::OUT) == Ok(false)
 }

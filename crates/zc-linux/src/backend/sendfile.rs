@@ -15,8 +15,8 @@ use crate::sys::{self, Syscall};
 pub(crate) const LEAST: u64 = 64 * 1024;
 
 /// `waits_for_room`: the sink is in blocking mode, as far as is known. `known_end`: how far the source is known
-/// to go. sendfile takes a larger request as a promise of more, and holds back the last segment (kernels 4.1 to
-/// 6.4, for up to 200 ms; 6.18 takes a tenth longer).
+/// to go. A request for more than that makes sendfile hold back the last segment, in expectation of more: for
+/// up to 200 ms in kernels 4.1 to 6.4. (6.18 takes a tenth longer.)
 pub(crate) fn step(
     flight: &mut Flight,
     from: End<'_>,
@@ -40,7 +40,7 @@ pub(crate) fn step(
     let is_refusal = if kind.is_socket() { is_refusal_at_socket } else { is_refusal };
     let (moved, outcome) = match sys::sendfile(source.at(), to.fd.fd(), sys::at_most(asked)) {
         Ok(0) => (0, Outcome::Nothing),
-        // Short of a signal, what was not sent did not fit.
+        // Unless a signal came, what was not sent did not fit.
         Ok(n) if (n as u64) < asked => (n as u64, Outcome::Moved { drained: false, full: true }),
         // It took all that it had room for. To ask now costs less than another step that finds it full.
         Ok(n) => (n as u64, Outcome::Moved { drained: false, full: asked == room && is_full(to) }),

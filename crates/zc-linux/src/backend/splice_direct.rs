@@ -58,8 +58,8 @@ pub(crate) fn step_from_file(
     Answer::from_claim((moved, moved), outcome, source, flight)
 }
 
-/// Which end said EAGAIN: for pipes poll knows it exactly. `Err`: it is one in blocking mode, for which this call
-/// does not wait.
+/// Which end said EAGAIN: for pipes poll knows it exactly. `Err`: an end in blocking mode, which this call does
+/// not wait for.
 fn blame(from: End<'_>, to: End<'_>) -> Result<Outcome, Errno> {
     let (from, to) = (from.fd.fd(), to.fd.fd());
     let source = sys::readiness(from, PollFlags::IN)?;

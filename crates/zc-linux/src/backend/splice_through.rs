@@ -1,17 +1,17 @@
-//! Anything that can be spliced to anything, by two
+//! From any end that can be spliced to any other, by two
 //! [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html) calls with a pipe of our own between
-//! them: pages move from the source into the pipe, and from there to the page cache or a socket's queue.
+//! them. Pages move from the source into the pipe, and from there to the page cache or a socket's queue.
 //!
 //! Each call has one side that is not ours, and so names the side that is not ready. While it waits, it holds
 //! nothing but our own pipe.
 //!
-//! Between the two calls bytes are in flight, and the second call may refuse when the first has
-//! long drained the socket: a file in append mode answers EINVAL, as does a device without splice
-//! support. Then the pipe's bytes are read into memory and written, and so is the rest.
+//! Between the two calls bytes are in flight. The second call may refuse when the first has drained
+//! the socket: a file in append mode answers EINVAL, as does a device without splice support. Then
+//! the pipe's bytes are read into memory and written, and so is the rest.
 //!
-//! No flags: SPLICE_F_MORE corks the socket as MSG_MORE does, which means stalls of 200 ms for short
-//! messages (golang/go#10948); SPLICE_F_MOVE does nothing since Linux 2.6.21; SPLICE_F_NONBLOCK
-//! would make a blocking Unix socket answer EAGAIN.
+//! No flags. SPLICE_F_MORE corks the socket as MSG_MORE does, which stalls short messages for 200 ms
+//! (golang/go#10948). SPLICE_F_MOVE does nothing since Linux 2.6.21. SPLICE_F_NONBLOCK would make a
+//! blocking Unix socket answer EAGAIN.
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -31,8 +31,8 @@ const PAGE: u64 = 4096;
 /// A sink that takes fewer bytes than this at once is not worth a pipe that others could use.
 const WORTH_A_SCARCE_PIPE: u64 = 4096;
 
-/// How many bytes to take at most so that a copy which waits for its sink does so without a pipe, once
-/// pipes are scarce. Half of what a socket takes without waiting: its buffer counts more than the bytes.
+/// The most bytes to take while pipes are scarce, so that no copy waits for its sink with a pipe. Half
+/// of what a socket takes without waiting: its buffer counts more than the bytes.
 pub(crate) fn most_while_scarce((to, kind): (End<'_>, Kind)) -> Result<u64, Errno> {
     let fd = to.fd.fd();
     let most = match kind {
@@ -74,8 +74,8 @@ pub(crate) fn fill(
             Answer::took(n as u64, Outcome::Moved { drained: false, full: false })
         }
         // TCP also answers EAGAIN ahead of urgent data, however many bytes follow (tcp_splice_read,
-        // still so in Linux 6.18). A driver that waited for the socket then would be told at once, again
-        // and again; or never, by an edge that is past. (MPTCP does not say where its mark is.)
+        // still so in Linux 6.18). A driver that waited for the socket then would be woken at once,
+        // again and again, or never, since the edge is past. (MPTCP does not say where its mark is.)
         Err(Errno::AGAIN)
             if matches!(kind, Kind::Tcp | Kind::Mptcp) && sys::is_at_mark(fd) != Ok(false) =>
         {

@@ -1,9 +1,9 @@
 //! Hooks that reach every thread of the process.
 //!
 //! Hooks of the test's thread do not see what a program copies on threads of its own (a runtime's workers, a pool).
-//! These do, and so they must not reach production by accident. The feature `hook` is no protection: any crate of
-//! the program may turn it on for all. So two more things are needed: a call of [`every_thread`], and [`VARIABLE`] in
-//! the environment that the process was started with. Without it the call fails, and nothing is hooked.
+//! These do, and so they must not reach production by accident. The feature `hook` is no protection: any crate of the
+//! program may turn it on for all. So two more things are needed: a call of [`every_thread`], and [`VARIABLE`] in the
+//! environment that the process was started with. Without the variable the call fails, and nothing is hooked.
 
 use std::cell::Cell;
 use std::env;
@@ -72,8 +72,8 @@ impl EveryThread {
     }
 }
 
-/// Undoes a hook of [`EveryThread`] when dropped, on whatever thread. A call that is being made meanwhile may still
-/// meet it.
+/// Undoes a hook of [`EveryThread`] when dropped, on any thread. A call that is being made meanwhile may still meet
+/// it.
 #[derive(Debug)]
 #[must_use = "dropping the guard takes the hook away"]
 pub struct ProcessGuard {

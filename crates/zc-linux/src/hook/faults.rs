@@ -1,7 +1,7 @@
 //! Ready-made faults: a full disk, a call that fails, calls that move little.
 //!
-//! They go by the descriptor, and take whichever call the engine makes for it: a disk is full for write(2), splice(2) and
-//! copy_file_range(2) alike.
+//! They go by the descriptor, and hit every call on it: a disk is full for write(2), splice(2) and copy_file_range(2)
+//! alike.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -50,7 +50,7 @@ enum What {
     Short { most: usize },
 }
 
-/// The disk under `file` has room for `room` more bytes, whichever call writes them: the next ones fail with `ENOSPC`.
+/// The disk under `file` has room for `room` more bytes, by any call. The next ones fail with `ENOSPC`.
 ///
 /// It goes by the descriptor's number, so a duplicate has room, and so has a write that the engine does not make.
 pub fn full_disk(file: impl AsFd, room: u64) -> Fault {

@@ -3,8 +3,8 @@
 //!
 //! [`replace`] decides call by call: let it proceed, let it move less, make it fail. [`record`] keeps
 //! what was called and what came back. Both act on the calling thread alone, for as long as their
-//! guard lives, and nest: the innermost hook is asked first, and the next one about what that lets
-//! proceed. Recorders see every call, with the answer that the engine saw.
+//! guard lives. They nest: the innermost hook is asked first, and the next one about what the first
+//! lets proceed. Recorders see every call, with the answer that the engine saw.
 //!
 //! ```
 //! use zc_linux::hook::{self, Action, Syscall};
@@ -21,8 +21,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! [`full_disk`], [`failing()`] and [`short`] are ready-made. [`every_thread()`] is for programs that copy on threads of their
-//! own.
+//! [`full_disk`], [`failing()`] and [`short`] are ready-made. [`every_thread()`] is for programs that copy on threads
+//! of their own.
 
 mod every_thread;
 mod faults;
@@ -34,7 +34,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-pub use crate::sys::Syscall;
+pub use crate::syscall::Syscall;
 pub use every_thread::{EveryThread, ProcessGuard, VARIABLE, every_thread};
 pub use faults::{Fault, FaultGuard, failing, full_disk, short};
 
@@ -96,7 +96,7 @@ thread_local! {
     static NEXT_ID: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Undoes a [`replace`] when dropped, in whatever order guards are dropped, panics included.
+/// Undoes a [`replace`] when dropped. Guards may be dropped in any order, also by a panic.
 #[derive(Debug)]
 #[must_use = "dropping the guard takes the hook away"]
 pub struct Guard {

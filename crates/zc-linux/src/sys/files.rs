@@ -31,8 +31,8 @@ pub(crate) fn position(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     ask(Syscall::Seek, Some(fd), || rustix::fs::seek(fd, SeekFrom::Current(0)))
 }
 
-/// Moves the offset of a file by so many bytes, and returns the new one. Atomic: lseek takes the lock of
-/// the offset, as read and write do (Linux 3.14).
+/// Moves the offset of a file by this many bytes, and returns the new one. Atomic: lseek takes the lock
+/// of the offset, as read and write do (Linux 3.14).
 pub(crate) fn advance(fd: BorrowedFd<'_>, by: i64) -> Result<u64, Errno> {
     ask(Syscall::Seek, Some(fd), || rustix::fs::seek(fd, SeekFrom::Current(by)))
 }

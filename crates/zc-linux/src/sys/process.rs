@@ -7,7 +7,7 @@ use super::raw;
 /// A number that a forked child does not share with its parent, nor with any other process whose memory it
 /// has a copy of. Never 0. The calls behind it move nothing, so the table leaves them out.
 ///
-/// No lock is taken, since a fork can happen while another thread holds one. The process id is only the last
+/// No lock is taken, since a fork can happen while another thread holds one. The process id is the last
 /// resort: every PID namespace has a 1, and asking for it is a system call.
 pub(crate) fn process() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);

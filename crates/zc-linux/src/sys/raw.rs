@@ -108,7 +108,7 @@ pub(super) fn recv_and_look(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(usize
     }
     let no_timeout = std::ptr::null_mut::<libc::timespec>();
     // SAFETY: the kernel reads and writes the two headers, and writes to the two parts of `buf`, which are as long
-    // as it is told; all of them live on, and it keeps no pointer to any.
+    // as it is told. All of them live on, and it keeps no pointer to any.
     let answer = unsafe {
         let messages = messages.as_mut_ptr();
         libc::syscall(
@@ -162,12 +162,11 @@ pub(super) fn is_locked(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(libc::c_int::from(lock.l_type) != none)
 }
 
-/// A number, 0 at first, that is 0 again in a forked child, whatever it was in the parent
-/// (`MADV_WIPEONFORK`, Linux 4.14,
+/// A number that is 0 at first, and 0 again in a forked child (`MADV_WIPEONFORK`, Linux 4.14,
 /// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html)); `None` where the kernel
 /// will not do that. `address` keeps its address, or 1 for `None`; before the first call it is 0.
 ///
-/// It works for any kind of fork, unlike the handlers of `pthread_atfork`; and no thread ever waits for
+/// It works for any kind of fork, unlike the handlers of `pthread_atfork`. No thread ever waits for
 /// another here, so that a fork in between leaves nothing locked.
 #[inline]
 pub(super) fn wiped_on_fork(address: &'static AtomicUsize) -> Option<&'static AtomicU64> {

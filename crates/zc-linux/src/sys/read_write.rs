@@ -24,9 +24,9 @@ pub(crate) fn write_fd(fd: BorrowedFd<'_>, buf: &[u8]) -> Result<usize, Errno> {
     call(Syscall::Write, None, Some(fd), len, |len| rustix::io::write(fd, &buf[..len]))
 }
 
-/// Whether a recv or send that failed with this errno is left to read or write: the owner was wrong about
-/// its descriptor; or a sandbox denies the one and not the other. EACCES is not among them: it may be the
-/// socket's own (an ICMPv6 rejection), which the second call would not see again.
+/// Whether read or write is to try again after a recv or send that failed with this errno: the owner was
+/// wrong about its descriptor, or a sandbox denies the one and not the other. EACCES is not among them.
+/// It may be the socket's own (an ICMPv6 rejection), which the second call would not see again.
 fn only_reads_and_writes(errno: Errno) -> bool {
     matches!(errno, Errno::NOTSOCK | Errno::NOSYS | Errno::PERM)
 }
@@ -106,8 +106,8 @@ pub(crate) fn write_end(end: End<'_>, buf: &[u8]) -> Result<usize, Errno> {
     })
 }
 
-/// Reads from a socket what has come already, and answers EAGAIN rather than wait, whatever mode the
-/// socket is in.
+/// Reads from a socket what has come already, and answers EAGAIN rather than wait, also in blocking
+/// mode.
 #[cold]
 pub(crate) fn read_what_is_there(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize, Errno> {
     let answer = call(Syscall::Read, Some(fd), None, buf.len(), |len| {

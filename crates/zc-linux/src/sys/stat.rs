@@ -62,7 +62,7 @@ fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
 /// compresses, or does not tell, may say so of others.
 #[cold]
 pub(crate) fn has_fewer_blocks(fd: BorrowedFd<'_>) -> bool {
-    /// Of stx_blocks, whatever the file system's are.
+    /// The unit of stx_blocks on every file system.
     const BLOCK: u64 = 512;
     let wanted = StatxFlags::SIZE | StatxFlags::BLOCKS;
     let got =
@@ -71,8 +71,8 @@ pub(crate) fn has_fewer_blocks(fd: BorrowedFd<'_>) -> bool {
     got.map_or(true, |got| got.stx_blocks.saturating_mul(BLOCK) < got.stx_size)
 }
 
-/// Whether a file's file system is known to copy within itself byte by byte, whatever the size of the pieces.
-/// (Btrfs and xfs share blocks, NFS and SMB have their server copy; of others, FUSE among them, it is not known.)
+/// Whether a file's file system is known to copy within itself byte by byte. (Btrfs and xfs share blocks, NFS and
+/// SMB have their server copy; of others, FUSE among them, it is not known.)
 #[cold]
 pub(crate) fn shares_no_blocks(fd: BorrowedFd<'_>) -> bool {
     // ext2 and ext3 have ext4's number.

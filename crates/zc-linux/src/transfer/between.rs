@@ -1,4 +1,5 @@
-//! Bytes from descriptor to descriptor, with nothing in flight before: by which way, and what its answer means.
+//! Bytes from descriptor to descriptor, with nothing in flight before: which way to take, and what its answer
+//! means.
 
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -35,7 +36,7 @@ impl Transfer {
             && at_once
             && !Plan::pays(from.fd, limit, self.unplanned.0, &self.options)
         {
-            // A message is read whole, whatever the budget: what does not fit is lost, as recv(2) says.
+            // A message is read whole, even beyond the budget: recv(2) drops what does not fit.
             let most = if from.fd.is_stream() { limit.min(budget) } else { limit };
             return self.unplanned(from, to, most);
         }
@@ -53,12 +54,13 @@ impl Transfer {
         }
     }
 
-    /// Takes bytes by the first way of the plan that does not refuse, and delivers what it can; and looks for the
-    /// end of a file right behind them.
+    /// Takes bytes by the first way of the plan that does not refuse, and delivers what it can. Then looks for
+    /// the end of a file.
     #[inline(never)]
     fn as_planned(&mut self, from: End<'_>, to: End<'_>, limit: u64, budget: u64) -> Step {
         let mut step = self.some_as_planned(from, to, limit, budget);
-        // Without a look a short read says so to drivers that take it at its word, and they say so.
+        // Drivers that do not look behind a read go by its length, and report by themselves that
+        // the source ran dry.
         if step.drained && self.options.looks_behind || matches!(step.next, Next::WantRead { .. }) {
             self.ran_dry();
         }
@@ -133,7 +135,7 @@ impl Transfer {
                     let most = if pool::is_scarce() { MAX_WHILE_SCARCE } else { u64::MAX };
                     return self.read_and_write(from, to, limit.min(most));
                 }
-                // What a claim had to keep is in flight: a write tells.
+                // What a claim had to keep is in flight: its write finds out which side.
                 Outcome::Unclear if moved.taken > 0 => {}
                 Outcome::Unclear => return self.ask_both(from, to, limit),
                 Outcome::Refused(errno) => self.refused(way, errno),
@@ -159,7 +161,7 @@ impl Transfer {
         }
     }
 
-    /// Counts a piece that has gone through, if one has: a sink that was full has room again.
+    /// Counts a piece that was delivered whole, if one was: a sink that was full has room again.
     pub(super) fn went_through(&mut self) {
         if self.flight.len() == 0 {
             self.stalled = self.stalled.saturating_sub(1);

@@ -1,4 +1,4 @@
-//! Bytes read and written: without a plan, as the last way of one, or to find out which side is not ready.
+//! Bytes read and written: without a plan, as a plan's last way, or to find out which side is not ready.
 
 use zc_core::End;
 use zc_core::driver::{Mechanism, Next, Step};
@@ -13,8 +13,7 @@ use crate::kind::{Kind, is_stream_socket};
 const PAST_THE_MARK: u64 = 4096;
 
 impl Transfer {
-    /// Reads and writes once. Small copies come by the thousand, and cost what it takes to get to the two calls and
-    /// back.
+    /// Reads and writes once. A small copy costs little more than the way to these two calls and back.
     #[inline(always)]
     pub(super) fn unplanned(&mut self, from: End<'_>, to: End<'_>, limit: u64) -> Step {
         // The read may have to wait; an earlier copy may have left a pipe here.
@@ -62,13 +61,13 @@ impl Transfer {
         step
     }
 
-    /// The read that finds the end of a file: a step of its own for it would walk all the layers once more, a
-    /// tenth of the cost of a small copy.
+    /// The read that finds the end of a file. A step of its own would walk all the layers once more, a tenth
+    /// of the cost of a small copy.
     pub(super) fn look_for_end(&mut self, step: &mut Step, from: End<'_>, left: u64) {
         self.flight.release_pipe();
         self.tries(Mechanism::ReadWrite);
         let plan = self.plan.as_mut().expect("it has just been followed");
-        // The layer that has an offset of its own hears only after the step how far that has come.
+        // A layer with an offset of its own is told only after the step how far it has come.
         let offset = from.offset.map(|offset| offset.saturating_add(step.taken));
         let from = End { offset, ..from };
         let more = read_write::take(&mut self.flight.buffer, from, left.min(plan.most()));

@@ -1,5 +1,5 @@
-//! What Miri can run of the state machine: copies between types that are not descriptors, and small ones between pipes.
-//! (It knows no splice, and of statx only what std asks.)
+//! What Miri can run of the state machine: copies between types that are not descriptors, and small ones between
+//! pipes. (It has no splice, and of statx only what std asks.)
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -109,7 +109,7 @@ fn buffered_bytes_and_the_pipe_behind_them() {
     assert_eq!((&sink[..], source.limit()), (&b"head, and tail"[..], 0));
 }
 
-/// Takes so many bytes and no more.
+/// Takes this many bytes and no more.
 struct Quota<'a>(&'a io::PipeWriter, u64);
 
 impl Sink for Quota<'_> {

@@ -52,7 +52,7 @@ const NO_FD: RawFd = -1;
 /// stalled one holds.
 const MAX_AFTER_STALL: u64 = 64 * 1024;
 
-/// How many pieces must have gone through without filling the sink again before more than [`MAX_AFTER_STALL`] is
+/// How many pieces must be delivered without filling the sink again before more than [`MAX_AFTER_STALL`] is
 /// taken at a time.
 const STALL_MEMORY: u8 = 8;
 
@@ -102,8 +102,9 @@ const STALL_MEMORY: u8 = 8;
 /// A plan holds for the two ends of the last step. Before a step with others, call
 /// [`rebind`](Transfer::rebind): that keeps the bytes in flight, which go first, and nothing else.
 ///
-/// A sink that may hold bytes back is flushed before bytes bypass it ([`Next::FlushSink`]), and again after
-/// every step that did not answer [`Next::Again`], since its owner may have written to it meanwhile.
+/// A sink that may hold bytes back is flushed before bytes bypass it ([`Next::FlushSink`]). It is flushed
+/// again after every step that did not answer [`Next::Again`], since its owner may have written to it
+/// meanwhile.
 #[derive(Debug, Default)]
 pub struct Transfer {
     options: Options,
@@ -183,20 +184,20 @@ impl Transfer {
         self.resume();
     }
 
-    /// Prepares it for more steps with the same ends, after their owner has had them: what is planned and the
-    /// link of a chain stay, the report begins anew.
+    /// Prepares it for more steps with the same ends, which their owner may have used meanwhile. The plan and
+    /// the link of a chain stay; the report begins anew.
     pub fn resume(&mut self) {
         self.report = Report::default();
         self.park();
     }
 
     /// Gives back what need not be held, before a wait: memory and pipes as far as they are empty, and
-    /// whatever is more than about twice the bytes in flight. Once many pipes are in use, no pipe is kept
-    /// at all. It makes no call that waits.
+    /// memory beyond about twice the bytes in flight. Once many pipes are in use, no pipe is kept at all.
+    /// It makes no call that waits.
     ///
-    /// Before a wait for the source that costs next to nothing. Before one for a sink, what is in flight may have
-    /// to be brought from its pipe into memory, which is a copy of every byte: a driver that expects room soon
-    /// waits without it, and parks what has waited for long.
+    /// Before a wait for the source that costs next to nothing. Before one for a sink, bytes in flight may have
+    /// to be copied from their pipe into memory. A driver that expects room soon waits without parking, and parks
+    /// what has waited for long.
     pub fn park(&mut self) {
         self.is_flushed = false;
         if self.flight.is_ours() {
@@ -221,8 +222,8 @@ impl Transfer {
         self.is_flushed = true;
     }
 
-    /// The source's next bytes have been waited for, as small pieces are: the next step reads them, however many they
-    /// are, since each piece would take a slot of a pipe.
+    /// The driver has waited for small pieces to gather. The next step reads them, however many there are, since each
+    /// would take a slot of a pipe.
     pub fn gathered(&mut self) {
         self.has_gathered = true;
         if let Some(plan) = &mut self.plan {
@@ -230,8 +231,8 @@ impl Transfer {
         }
     }
 
-    /// The source has no more for now: for drivers that take a short read for the last one. A piece that comes alone,
-    /// as an answer does, is read the next time, not spliced.
+    /// The source has no more for now: for drivers that take a short read for the last one. If the piece came alone,
+    /// as an answer does, the next one is read, not spliced.
     pub fn ran_dry(&mut self) {
         if let Some(plan) = &mut self.plan {
             plan.ran_dry();
@@ -258,8 +259,7 @@ impl Transfer {
     /// If the pipe cannot be read, which only a hook can cause, the bytes in it stay in flight. What was in
     /// flight at a fork is the parent's; in the child this returns nothing.
     pub fn take_residue(&mut self) -> Vec<u8> {
-        // Reading from a pipe of our own does not fail. A hook can make it seem so; the bytes are
-        // worth asking for again.
+        // Only a hook can make a read from our own pipe fail; so it is tried again.
         const PATIENCE: usize = 256;
         if !self.flight.is_ours() {
             return Vec::new();
@@ -281,15 +281,15 @@ impl Transfer {
     }
 
     /// One step: delivers what is in flight, or else takes at most `budget` bytes and delivers what it can. (A
-    /// message of a socket that keeps their boundaries is taken whole, whatever the budget.)
+    /// message is taken whole, even beyond the budget.)
     ///
     /// Every layer of the two ends is told what bypassed it, even if the step fails. Between
     /// [`rebind`](Transfer::rebind)s the two ends must stay the same.
     ///
     /// # Errors
     ///
-    /// [`Next::Failed`] has the first error that another mechanism could not avoid; or `InvalidInput` for a
-    /// file copied into itself over its own bytes; or, in a forked child, that the bytes in flight are
+    /// [`Next::Failed`] has the first error that another mechanism could not avoid. It has `InvalidInput` for
+    /// a file copied into itself over its own bytes. In a forked child it says that the bytes in flight are
     /// its parent's. Bytes in flight stay here, and another step begins with them. The step's counts hold all
     /// the same.
     pub fn step<Io>(
@@ -346,9 +346,9 @@ impl Transfer {
         })
     }
 
-    /// Delivers bytes by the sink's own `write`, as [`Next::WriteSink`] asks for: calls `write` once, with
-    /// what is in flight, or else with what a layer of `source` has buffered, however much that is: a `write`
-    /// takes what it wants. Blocks as it does.
+    /// Delivers bytes by the sink's own `write`, as [`Next::WriteSink`] asks for. Calls `write` once, with
+    /// all that is in flight, or else with all that a layer of `source` has buffered: a `write` takes what it
+    /// wants. Blocks as it does.
     pub fn write_with<Io>(
         &mut self,
         source: &mut (dyn Source<Io> + '_),
@@ -406,8 +406,8 @@ impl Transfer {
     }
 }
 
-/// Counts the calls of a step, also if one of the layers panics. The calls of a copy inside a callback of
-/// another are counted by the inner one alone.
+/// Counts the calls of a step, also if one of the layers panics. Of a copy inside another's callback, the
+/// inner copy alone counts the calls.
 struct Counted<'t> {
     transfer: &'t mut Transfer,
     calls: u64,

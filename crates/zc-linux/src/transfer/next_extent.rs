@@ -11,15 +11,15 @@ use crate::table::Way;
 
 /// What comes next of the source.
 pub(super) enum NextExtent {
-    /// So many bytes to be moved; of more than those nothing is known.
+    /// At least this many bytes of data.
     Data(u64),
-    /// A hole, which this step has passed over, and may have moved some data behind it.
+    /// A hole, which this step has passed over; it may have moved some data behind it, too.
     Passed(Step),
 }
 
 impl Transfer {
-    /// Passes over the hole that is next in the source, and moves what is next to it, together at most `limit`
-    /// bytes; or says how much data comes before a hole.
+    /// Passes over the hole that is next in the source, and moves what follows it, together at most `limit`
+    /// bytes. Or says how much data comes before a hole.
     pub(super) fn next_extent(&mut self, from: End<'_>, to: End<'_>, limit: u64) -> NextExtent {
         let Some(plan) = &mut self.plan else { return NextExtent::Data(u64::MAX) };
         let by_kernel = plan.way() == Way::CopyFileRange;

@@ -25,7 +25,7 @@ impl Transfer {
             Some(plan) => (plan.way() == Way::Discard, plan.source == Kind::Messages),
             None => (self.options.discard && discard::suits(from), !from.fd.is_stream()),
         };
-        // A message is read whole, whatever the budget.
+        // A message is read whole, even beyond the budget.
         let most = if reads_messages { limit } else { limit.min(budget) };
         if discards {
             self.tries(Mechanism::Discard);
@@ -37,7 +37,7 @@ impl Transfer {
                 return self.dropped(Mechanism::Discard, answer, most);
             };
             self.report.refuse(Mechanism::Discard, errno);
-            // It would say so again.
+            // A second call would be refused, too.
             let source = self.plan.as_ref().map_or(Kind::Tcp, |plan| plan.source);
             self.plan = Some(Plan::reading(source, Kind::Null));
         }

@@ -10,8 +10,8 @@ use super::Transfer;
 use crate::sys;
 
 impl Transfer {
-    /// Refuses, before a byte is taken, a sink that would be written elsewhere than its layers say: to a file in
-    /// append mode Linux writes at its end, whatever the offset (pwrite(2), Bugs).
+    /// Refuses, before a byte is taken, a sink in append mode. Linux would write at the file's end, and not at
+    /// the offset that the layers say (pwrite(2), Bugs).
     ///
     /// # Errors
     ///

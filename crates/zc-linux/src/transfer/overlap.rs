@@ -8,13 +8,13 @@ use zc_core::{End, Side};
 use crate::sys;
 
 /// How many bytes the copy of a file of `len` bytes into itself may move: those that were there
-/// when it began, or it would chase its own tail until the disk is full.
+/// when it began. Otherwise it would chase its own tail until the disk is full.
 ///
 /// # Errors
 ///
-/// `InvalidInput`, before a byte has moved, if the two ranges overlap: what would come out depends on
-/// how large a piece is moved at a time, and the bytes written over are gone. Also if the file is appended
-/// to, and both descriptors share one offset: each append would leave it at the end.
+/// `InvalidInput`, before a byte has moved, if the two ranges overlap. The result would depend on how
+/// large a piece is moved at a time, and the bytes written over would be lost. Also if the file is
+/// appended to and both descriptors share one offset: each append would leave it at the end.
 pub(crate) fn check(from: End<'_>, to: End<'_>, len: u64, limit: u64) -> Result<u64, StepError> {
     let (source, sink) = (from.fd.fd(), to.fd.fd());
     let start = position(from, Side::Source)?;
@@ -37,7 +37,7 @@ pub(crate) fn check(from: End<'_>, to: End<'_>, len: u64, limit: u64) -> Result<
     Ok(bytes)
 }
 
-/// That a source which is read, or has read ahead, has the sink's file in it.
+/// Fails if a source that is read, or has read ahead, contains the sink's file.
 pub(crate) fn read_ahead() -> StepError {
     refused("part of it is read ahead, or only the source itself knows how much is to come")
 }

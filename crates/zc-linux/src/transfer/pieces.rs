@@ -1,17 +1,16 @@
 //! Whether a socket is better read or spliced, by the size of the pieces it yields.
 //!
-//! Every segment that arrived takes a slot of the pipe, so a sender of small pieces makes splice
-//! expensive; a read copies every byte, so a sender of large ones makes read expensive.
+//! Every segment takes a slot of the pipe, so small pieces make splice expensive. A read copies
+//! every byte, so large ones make read expensive.
 //!
 //! A copy begins with a read, and stays with reads until one brings a good piece. That costs a bulk
 //! sender nothing, spares a short message the pipe, and means that a connection that waits for its
 //! first byte holds no pipe.
 //!
-//! A piece that comes alone, as an answer does, costs a splice and a read besides, which find that nothing comes after
-//! it; after a short read often no other call is needed.
+//! To splice a piece that comes alone, as an answer does, costs another splice and a read, which find that nothing
+//! follows. After a short read often no other call is needed.
 //!
-//! From a Unix socket into a pipe whole pages are passed on, whatever the size of the pieces, so that
-//! there even small ones pay.
+//! From a Unix socket into a pipe whole pages are passed on, so that even small pieces pay.
 
 use crate::table::Size;
 
@@ -77,8 +76,9 @@ impl Pieces {
         self.in_a_row = 0;
     }
 
-    /// What comes next has been waited for: many small pieces, however rich the read that brings them. To
-    /// splice them takes a third more than to read them (4 KiB each, from TCP to anything).
+    /// The driver has waited for small pieces to gather, so even a large read of them says nothing about
+    /// the sender. To splice them takes a third more than to read them (4 KiB each, from TCP to
+    /// anything).
     pub(crate) fn gathered(&mut self) {
         self.back_to_reading();
         self.in_doubt = GATHERED;

@@ -14,8 +14,8 @@ use crate::kind::{Kind, Nature};
 use crate::sys;
 use crate::table::{self, Pay, Way};
 
-/// Copies limited to this many bytes go straight to read/write: they fit one read, and asking what the
-/// descriptors are, let alone fetching a pipe, would cost more than it saves.
+/// Copies limited to this many bytes go straight to read/write. They fit one read, and to ask what the
+/// descriptors are, or to fetch a pipe, would cost more than it saves.
 pub(crate) const SMALL: u64 = 64 * 1024;
 
 /// A file of at most this many bytes goes by read/write: what it shares is not worth a call. (4 KiB on
@@ -75,7 +75,7 @@ impl Plan {
     ) -> Result<Plan, StepError> {
         let source = Nature::of(from.fd);
         let sink = match source.kind {
-            // For so few bytes read/write is right, whatever the socket speaks.
+            // For so few bytes read/write is right for every socket.
             Kind::File if options.adaptive && is_tiny(&source, limit) && to.fd.is_socket() => {
                 Nature::unasked()
             }
@@ -199,7 +199,7 @@ impl Plan {
     pub(crate) fn way(&self) -> Way {
         let reads =
             self.known_end.is_at_end() || self.pieces.as_ref().is_some_and(Pieces::are_small);
-        // What is dropped is of no size.
+        // To drop bytes costs the same at any size.
         if reads && self.route[0] != Way::Discard { Way::ReadWrite } else { self.route[0] }
     }
 
@@ -235,7 +235,7 @@ impl Plan {
         self.remaining = self.remaining.saturating_sub(n);
     }
 
-    /// The next bytes have been waited for, as small pieces are.
+    /// The driver has waited for small pieces to gather.
     pub(crate) fn gathered(&mut self) {
         if let Some(pieces) = &mut self.pieces {
             pieces.gathered();
@@ -281,7 +281,7 @@ fn is_tiny(source: &Nature, limit: u64) -> bool {
     source.len > 0 && source.len.min(limit) <= TINY
 }
 
-/// Whether the bytes of `from`, which speaks TCP, may be dropped where they are.
+/// Whether the bytes of `from`, which speaks TCP, may be discarded.
 fn can_discard(from: End<'_>) -> bool {
     sys::has_protocol_above(from.fd.fd()) == Ok(false)
 }

@@ -54,8 +54,8 @@ impl Transfer {
         step
     }
 
-    /// A step into `to`, which takes bytes in that manner. Bytes that go there past the sink's own `write`
-    /// are counted in `delivered` as soon as they have gone, in case a layer of the source panics.
+    /// A step into `to`, which takes bytes in this manner. Bytes that bypass the sink's own `write` are
+    /// counted in `delivered` at once, in case a layer of the source panics.
     fn step_into<Io>(
         &mut self,
         source: &mut (dyn Source<Io> + '_),
@@ -118,7 +118,8 @@ impl Transfer {
         }
         let budget = budget.min(step_limit);
         let most = limit.min(budget);
-        // Of what it holds back, and of what its own `write` takes, the sink sees to the limit.
+        // The sink itself keeps to the limit for what it holds back, and for what its own `write`
+        // takes.
         let sees_to_it = manner.holds_back || matches!(to, To::Writer);
         let fits = if sees_to_it { most } else { most.min(manner.limit) };
         match (bottom, to) {

@@ -1,7 +1,7 @@
-//! A sink with a limit that the source's is not below: as much is taken as fits.
+//! A sink whose limit is not above the source's: only what fits is taken.
 //!
-//! Whether the source has more than fits, which is an error, only a read of it tells, of one byte. That is in flight
-//! after it, and the next step fails.
+//! If the source has more than fits, the copy fails. Only a read can tell, of one byte, which is then in flight; the
+//! next step fails.
 
 use std::os::fd::AsRawFd;
 
@@ -14,8 +14,8 @@ use crate::kind::{Kind, Nature};
 use crate::sys;
 
 impl Transfer {
-    /// Moves at most `budget` bytes, in a copy of `limit`, to a sink that takes `fits` of them and has no descriptor if
-    /// it keeps none. [`Next::Ended`]: this link of the source has.
+    /// Moves at most `budget` bytes, in a copy of `limit`, to a sink that takes `fits` of them and has no descriptor
+    /// if it keeps none. [`Next::Ended`]: this link of the source has.
     #[cold]
     pub(super) fn within(
         &mut self,
@@ -45,7 +45,7 @@ impl Transfer {
         let answer = read_write::take(&mut self.flight.buffer, from, most);
         match answer.outcome {
             Outcome::Nothing => Step::idle(Next::Ended),
-            // A short read says no more than it does elsewhere.
+            // Here, too, only a stream socket's short read says that there is no more.
             Outcome::Moved { .. } => Step::moved(answer.taken, 0, Next::Again),
             outcome => step_of(Answer { outcome, ..answer }, 1),
         }

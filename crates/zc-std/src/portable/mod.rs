@@ -42,7 +42,7 @@ impl Transfer {
         self.report = Report::default();
     }
 
-    /// Nothing is known of the ends that could still hold.
+    /// It knows nothing of the ends that it would have to forget.
     pub(crate) fn resume(&mut self) {
         self.rebind();
     }
@@ -107,7 +107,7 @@ fn run(
             }
         }
         buffer.release();
-        // What was written does not wait in a layer while the source is waited for.
+        // Flushed, so that no byte waits in a layer while the copy waits for the source.
         let manner = manner(sink);
         if manner.holds_back {
             sink.flush().map_err(|error| StepError::at(Side::Sink, "flush", error))?;
@@ -118,7 +118,7 @@ fn run(
         match report.count(|| buffer.fill(most, |room| source.read(room))) {
             Ok((0, _)) => return Ok(()),
             Ok((n, _)) => watch.saw(n as u64),
-            // Another took what was there: it is waited for again.
+            // Another reader took what was there: wait again.
             Err(error) if watch.waits_out(&error) && watch.waited() => {}
             Err(error) => return Err(StepError::at(Side::Source, "read", error)),
         }
@@ -131,8 +131,8 @@ fn manner(sink: &mut dyn WriteSink) -> Manner {
     found
 }
 
-/// How many bytes to take for a sink that takes them in this manner: what fits, or one more to find that there is one;
-/// a message whole, and for a sink that holds bytes back whatever there is.
+/// How many bytes to take for a sink that takes them in this manner: what fits, or one more to find that there is
+/// one. A message is taken whole, and for a sink that holds bytes back there is no limit.
 fn most(source: &mut dyn ReadSource, manner: Manner) -> u64 {
     let mut is_stream = !manner.holds_back;
     if manner.limit < u64::MAX {

@@ -19,7 +19,7 @@ pub(crate) struct Patience {
 /// The patience of one copy, and how much of it is left.
 pub(super) struct Watch {
     patience: Patience,
-    /// Since the source last gave its least.
+    /// Since when the current stretch of the minimum rate is counted.
     got: u64,
     spent: Duration,
     waited: bool,
@@ -100,7 +100,7 @@ impl Watch {
                         "the source is slower than was asked for",
                     ));
                 }
-                // A signal, or a clock that is a little fast: the call tells.
+                // A signal, or a clock that is a little fast: the next call finds out.
                 Ok(())
             }
             Err(error) => Err(StepError::at(Side::Source, "poll", error)),
@@ -125,7 +125,7 @@ impl Watch {
     }
 }
 
-/// Waits for it, for so long at most; `false` if that was in vain.
+/// Waits for it, at most for this time; `false` if it did not become ready.
 fn ready(fds: &mut [PollFd<'_>], most: Option<Duration>) -> io::Result<bool> {
     let most = most
         .map(|most| Timespec::try_from(most).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));

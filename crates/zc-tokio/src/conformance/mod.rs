@@ -1,9 +1,9 @@
-//! A test kit for [`Source`](crate::Source) and [`Sink`](crate::Sink) types of your own, over tokio's streams (feature
-//! `conformance`).
+//! A test kit for [`Source`](crate::Source) and [`Sink`](crate::Sink) types of your own, over tokio's streams
+//! (feature `conformance`).
 //!
 //! A wrapper that says `Upstream::through(&mut self.inner)` promises that nothing is lost when bytes are taken past
-//! its `poll_read`. The kit finds out in a test. It is zc-core's, with the same schedules and properties (read there
-//! how it works), and looks at what only async types have besides:
+//! its `poll_read`. The kit finds out in a test. It is zc-core's kit, with the same schedules and properties (read
+//! there how it works). It also checks what only async types have:
 //!
 //! | property | a source | a sink |
 //! |---|---|---|
@@ -63,8 +63,8 @@
 //! The streams are Unix sockets, `tokio::net::UnixStream`. Limits and buffers only show if they are smaller than
 //! [`LEN`].
 //!
-//! What it does not look at: `settle_source` and `settle_sink`, which only files are asked for. A wrapper hands them on
-//! to what it wraps.
+//! What it does not look at: `settle_source` and `settle_sink`, which only files are asked for. A wrapper hands them
+//! on to what it wraps.
 
 mod runtime;
 mod sink;

@@ -54,7 +54,7 @@ impl Kit {
                     }
                     Poll::Ready(answer) => return answer,
                 }
-                // What the other end did is known once the runtime has looked.
+                // The runtime has to poll before it knows what the other end did.
                 tokio::task::yield_now().await;
             }
             Err(io::ErrorKind::WouldBlock.into())
@@ -71,7 +71,7 @@ impl Kit {
         poll(&mut Context::from_waker(&Waker::from(Arc::clone(wakes))))
     }
 
-    /// Lets the runtime look what has come.
+    /// Lets the runtime poll.
     pub(super) fn look(&self) {
         self.runtime.block_on(async {
             for _ in 0..3 {

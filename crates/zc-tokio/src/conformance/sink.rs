@@ -21,7 +21,7 @@ use crate::{AsyncSink, TokioIo};
 type Make<'k, S> = dyn FnMut(UnixStream) -> S + 'k;
 type Count<'k, S> = Box<dyn Fn(&S) -> u64 + 'k>;
 
-/// A sink that takes so many bytes without its stream being read will take all there are.
+/// A sink that takes this many bytes without its stream being read will take all there are.
 const BOTTOMLESS: usize = 4 << 20;
 
 /// The checks of a sink, with options: what [`sink`](super::sink()) runs.
@@ -44,7 +44,7 @@ impl<'k, S: AsyncSink> SinkKit<'k, S> {
     }
 
     /// Also checks the sink's own count: after every step, `count` must answer how many bytes the
-    /// sink has taken so far, in whichever way.
+    /// sink has taken so far, by `poll_write` and past it.
     #[must_use]
     pub fn count(mut self, count: impl Fn(&S) -> u64 + 'k) -> Self {
         self.count = Some(Box::new(count));
@@ -94,7 +94,7 @@ impl<S> fmt::Debug for SinkKit<'_, S> {
     }
 }
 
-/// Who waits for room is woken when there is some.
+/// A task that waits for room is woken when there is some.
 fn wakes<S: AsyncSink>(kit: &Kit, make: &mut Make<'_, S>) -> Result<(), Failure> {
     let setup = |error: io::Error| Failure::setup(&error);
     let (near, far) = StdUnixStream::pair().map_err(setup)?;
@@ -105,7 +105,7 @@ fn wakes<S: AsyncSink>(kit: &Kit, make: &mut Make<'_, S>) -> Result<(), Failure>
         let polled = kit.once(&woken, |cx| Pin::new(&mut sink).poll_write(cx, &[7; 4096]));
         match polled {
             Poll::Ready(Ok(n)) if n > 0 && taken < BOTTOMLESS => taken += n,
-            // One that refuses bytes, or keeps them all, does not wait.
+            // A sink that refuses bytes, or keeps them all, does not wait.
             Poll::Ready(_) => return Ok(()),
             // The runtime has not looked at the new socket yet, or there is no room.
             Poll::Pending => {

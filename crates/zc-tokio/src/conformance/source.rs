@@ -41,7 +41,7 @@ impl<'k, S: AsyncSource> SourceKit<'k, S> {
     }
 
     /// Also checks the source's own count: after every step, `count` must answer how many bytes the
-    /// source has given out so far, in whichever way.
+    /// source has given out so far, by `poll_read` and past it.
     #[must_use]
     pub fn count(mut self, count: impl Fn(&S) -> u64 + 'k) -> Self {
         self.count = Some(Box::new(count));
@@ -90,7 +90,7 @@ impl<S> fmt::Debug for SourceKit<'_, S> {
     }
 }
 
-/// Who waits for bytes is woken when there are some.
+/// A task that waits for bytes is woken when there are some.
 fn wakes<S: AsyncSource>(kit: &Kit, make: &mut Make<'_, S>) -> Result<(), Failure> {
     let setup = |error: io::Error| Failure::setup(&error);
     let (near, mut far) = StdUnixStream::pair().map_err(setup)?;
@@ -98,7 +98,7 @@ fn wakes<S: AsyncSource>(kit: &Kit, make: &mut Make<'_, S>) -> Result<(), Failur
     let (woken, mut room) = (Arc::new(Wakes::default()), [0; 64]);
     let polled =
         kit.once(&woken, |cx| Pin::new(&mut source).poll_read(cx, &mut ReadBuf::new(&mut room)));
-    // One that has something to say without its stream, or nothing any more, does not wait.
+    // A source that yields bytes without its stream, or has ended, does not wait.
     if polled.is_ready() {
         return Ok(());
     }

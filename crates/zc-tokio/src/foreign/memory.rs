@@ -1,5 +1,5 @@
-//! Sources and sinks in memory. A source in memory is a buffer with nothing behind it; a sink is written to, unless it
-//! keeps nothing.
+//! Sources and sinks in memory. A source in memory is a buffer with nothing behind it; a sink is written to, unless
+//! it keeps nothing.
 
 use std::io::{BufRead, Cursor};
 
