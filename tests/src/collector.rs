@@ -1,4 +1,4 @@
-//! Somebody who reads.
+//! A thread that reads.
 
 use std::io::{self, Read};
 use std::thread::{self, JoinHandle};
@@ -18,7 +18,7 @@ impl Collector {
         Collector(Some(thread::spawn(move || {
             let mut all = Vec::new();
             match from.read_to_end(&mut all) {
-                // A pseudo-terminal's way of saying that nobody has the other end open any more.
+                // A pseudo-terminal's way of saying that the other end is closed.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => Ok(all),
                 other => other.map(|_| all),
             }

@@ -52,8 +52,8 @@ pub fn assert_joined(whole: &[u8], parts: &[(&str, &[u8])]) {
     assert_eq!(at, whole.len(), "{lens:?} do not add up");
 }
 
-/// A long stream in chunks, cheap enough for gigabytes in a debug build: one random chunk, every
-/// page of it stamped anew with where in the stream it lies.
+/// A long stream in chunks, cheap enough for gigabytes in a debug build. It is one random chunk, of
+/// which every page is stamped anew with its place in the stream.
 #[derive(Clone, Debug)]
 pub struct Bulk {
     chunk: Vec<u8>,

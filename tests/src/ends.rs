@@ -26,7 +26,7 @@ pub enum From {
     Pipe,
     /// A pipe with a name.
     Fifo,
-    /// A terminal, where somebody types lines and then ^D.
+    /// A terminal, on which lines are typed and then ^D.
     Tty,
     /// A `Read` and nothing more.
     Plain,
@@ -47,7 +47,7 @@ pub enum To {
     Pipe,
     /// A pipe with a name.
     Fifo,
-    /// /dev/null, whose bytes nobody can check.
+    /// /dev/null, whose bytes cannot be checked.
     Null,
     /// `std::io::sink()`, the same without a descriptor.
     Sink,
@@ -65,7 +65,7 @@ pub struct Giver {
     pub fd: Option<RawFd>,
     /// All that it will yield.
     pub data: Vec<u8>,
-    /// Who writes it.
+    /// The thread that writes it.
     pub feeder: Option<Feeder>,
 }
 
@@ -131,7 +131,8 @@ fn typed(mut data: Vec<u8>) -> Giver {
     let (mut typist, keys) = (master.try_clone().expect("a descriptor"), data.clone());
     let feeder = Feeder::run(move || {
         typist.write_all(&keys)?;
-        // A terminal's end is read once. One for the copy, and one for who asks what is left.
+        // A terminal's end is read once. So one is for the copy, and one for the look at what is
+        // left.
         typist.write_all(b"\x04\x04")
     });
     let fd = Some(slave.as_raw_fd());
@@ -204,7 +205,7 @@ where
 }
 
 impl Taker {
-    /// Closes the end, and returns all that it was given; `None` where nobody can know.
+    /// Closes the end, and returns all that it was given; `None` if that cannot be known.
     pub fn finish(self) -> Option<Vec<u8>> {
         drop(self.sink);
         match self.got {

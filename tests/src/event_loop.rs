@@ -12,7 +12,7 @@ use zc_std::{Copier, CopyError, ReadSource, Side, WriteSink};
 
 use crate::each_cell::joined;
 
-/// What a loop is told by.
+/// How a loop learns of readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     /// poll(2): what is there.
@@ -33,7 +33,7 @@ pub enum Threads {
 /// What a peer may take to do its part; a guard against waits for something that never comes.
 const PATIENCE: Timespec = Timespec { tv_sec: 4, tv_nsec: 0 };
 
-/// So many calls in a row that move nothing are a loop that spins.
+/// A loop that makes this many calls in a row without moving a byte spins.
 const FRUITLESS: u32 = 1000;
 
 /// Copies all of `from` into `to`, waiting for the side that the copier names, and says how many bytes
@@ -108,7 +108,7 @@ impl Edges {
         ] {
             match epoll::add(&edges.0, fd, EventData::new_u64(side as u64), flags | EventFlags::ET)
             {
-                // A regular file, for which nobody has to wait.
+                // A regular file, for which no loop waits.
                 Ok(()) | Err(Errno::PERM) => {}
                 Err(errno) => panic!("epoll_ctl: {errno}"),
             }

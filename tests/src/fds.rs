@@ -1,4 +1,4 @@
-//! Descriptors that stay open behind one's back.
+//! Descriptors that a test has left open.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -58,8 +58,8 @@ pub fn no_leaks() -> NoLeaks {
     NoLeaks::begin(serial())
 }
 
-/// [`no_leaks`], for a test with a tokio runtime. The first one of a process opens descriptors that stay, for signals:
-/// here, where no other test counts.
+/// [`no_leaks`], for a test with a tokio runtime. The first one of a process opens descriptors that stay, for
+/// signals: here, where no other test counts.
 ///
 /// # Panics
 ///

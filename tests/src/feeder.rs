@@ -1,4 +1,4 @@
-//! Somebody who writes.
+//! A thread that writes.
 
 use std::io::{self, Write};
 use std::thread::{self, JoinHandle};

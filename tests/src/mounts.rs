@@ -1,4 +1,4 @@
-//! File systems of a test's own: mounted, used, and gone again whatever happens.
+//! File systems of a test's own: mounted, used, and unmounted on every way out.
 //!
 //! Everything lies under one directory per mount, `zc-mount-<pid>-<number>` in the temporary
 //! directory. A test process that was killed leaves mounts behind; the next one to mount something
@@ -219,7 +219,7 @@ fn take_down(base: &Path) {
     let root = base.join("root");
     let at = root.display().to_string();
     if is_mounted(&root) && run("umount", &[&at]).is_err() {
-        // Somebody still has a file open there. Out of sight it must go all the same.
+        // A process still has a file open there. It must go all the same, out of sight.
         let _ = run("umount", &["--lazy", &at]);
     }
     // Never delete through a mount that is still there.

@@ -1,4 +1,4 @@
-//! One file, many readers: words of 8 bytes that tell where in the file they were, wherever a stream of
+//! One file, many readers: words of 8 bytes that tell where in the file they were, even if a stream of
 //! them is cut.
 //!
 //! A word begins with the only byte that has its top bit set, goes on with its number in four bytes, and
@@ -48,7 +48,7 @@ pub struct Shares {
     pub total: usize,
     /// Words that more than one of them got, or one of them twice.
     pub doubled: usize,
-    /// Words that are whole in nobody's stream.
+    /// Words that are whole in no stream.
     pub unseen: usize,
     /// Words that came after one that is behind them in the file.
     pub disorder: usize,

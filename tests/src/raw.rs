@@ -145,7 +145,7 @@ impl Storm {
 
 impl Drop for Storm {
     fn drop(&mut self) {
-        // SAFETY: the timer is ours, and nobody uses it after this.
+        // SAFETY: the timer is ours, and not used after this.
         unsafe { libc::timer_delete(self.timer) };
     }
 }

@@ -19,7 +19,7 @@ pub struct Server {
     pub address: String,
 }
 
-/// A port that no one listens on.
+/// A port without a listener.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
     listener.local_addr().expect("bound").port()
@@ -28,7 +28,7 @@ pub fn free_port() -> u16 {
 impl Server {
     /// Starts a server that is to listen on `port`, and waits until it does.
     ///
-    /// No one connects to see: it might take that for its only client.
+    /// It does not connect to see: the server might take that for its only client.
     pub fn start(command: &mut Command, port: u16) -> Server {
         let command = command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));

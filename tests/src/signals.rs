@@ -30,7 +30,7 @@ impl Interruptible {
         Interruptible { thread: unsafe { libc::pthread_self() } }
     }
 
-    /// Interrupts whatever call the thread is waiting in.
+    /// Interrupts the call that the thread is waiting in.
     pub fn interrupt(self) {
         // SAFETY: the thread is alive, as `this_thread` demands, and the signal has a handler.
         let sent = unsafe { libc::pthread_kill(self.thread, libc::SIGUSR1) };

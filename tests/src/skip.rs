@@ -1,8 +1,8 @@
 //! What a test says when this machine has not got what it needs.
 //!
-//! With `ZC_NO_SKIP` set, as it is where everything is known to be there, it fails instead. libtest keeps to
-//! itself what a test prints that passes, so what is skipped is also written to the file that `ZC_SKIPPED`
-//! names: `cargo xtask test` and the gate show it at their end.
+//! With `ZC_NO_SKIP` set, for machines that have all of it, the test fails instead. libtest does not show
+//! what a test prints that passes. So what is skipped is also written to the file that `ZC_SKIPPED` names,
+//! and `cargo xtask test` and the gate show it at their end.
 
 use std::env;
 use std::fs::File;
@@ -37,8 +37,8 @@ pub fn skip(why: &str) {
     leave_out(why);
 }
 
-/// Says that something is left out, and why, where nobody could have what it needs: it is no failure with
-/// `ZC_NO_SKIP` either.
+/// Says that something is left out, and why, where no machine could have what it needs: it is no failure
+/// with `ZC_NO_SKIP` either.
 pub fn leave_out(why: &str) {
     eprintln!("skipped: {why}");
     if let Some(path) = env::var_os("ZC_SKIPPED") {

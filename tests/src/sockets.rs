@@ -61,8 +61,8 @@ pub fn mptcp() -> Option<(OwnedFd, OwnedFd)> {
     Some((client, rustix::net::accept(&listener).ok()?))
 }
 
-/// Sockets with small buffers, so that everybody waits for everybody. (TCP's must hold a segment of
-/// loopback's 64 KiB, or it advances by the ticks of its timers.)
+/// Sockets with small buffers, so that both ends wait again and again. (TCP's must hold a segment
+/// of loopback's 64 KiB, or it advances by the ticks of its timers.)
 #[must_use]
 pub fn tight<S: AsFd>((a, b): (S, S)) -> (S, S) {
     let tcp = sockopt::socket_domain(&a) != Ok(AddressFamily::UNIX);

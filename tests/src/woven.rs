@@ -1,7 +1,7 @@
-//! Many writers, one file: bytes that tell who wrote them, whoever else's lie in between.
+//! Many writers, one file: bytes that tell which writer wrote them, even between those of others.
 //!
 //! Of each byte three bits name the writer, and five are pseudo-random by its place in that writer's
-//! stream. Bytes that nobody wrote are 0, which is no writer.
+//! stream. Bytes that were not written are 0, which is no writer.
 
 use crate::data;
 
@@ -16,7 +16,7 @@ pub fn thread_of(writer: u8, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// What there is of each writer's in `all`, in order; place 0 has what is nobody's.
+/// What there is of each writer's in `all`, in order; place 0 has what was not written.
 pub fn unwoven(all: &[u8]) -> [Vec<u8>; 1 + WRITERS as usize] {
     let mut threads = [const { Vec::new() }; 1 + WRITERS as usize];
     all.iter().for_each(|&byte| threads[usize::from(byte >> 5)].push(byte));

@@ -76,12 +76,12 @@ const CHECKS: &[Check] = &[
     check("cargo test --workspace"),
 ];
 
-/// What would be published is complete: each crate is built from its package alone, over the packages of the others. The
-/// index is known by the time, so it needs no network.
+/// What would be published is complete: each crate is built from its package alone, over the packages of the others.
+/// The index is known by the time, so it needs no network.
 const PACKAGE: &str = "cargo package -q -p zc-core -p zc-linux -p zc-std -p zc-tokio -p zc-cli --allow-dirty --offline";
 
 /// Runs [`PACKAGE`] in a target folder that no run before has had. Cargo unpacks the packages where it keeps those of
-/// registries, by the target folder's name and the packages' versions, and takes what it finds there for the same.
+/// registries, by the target folder's name and the packages' versions. It takes what it finds there for the same.
 fn package(root: &Path) -> Outcome {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     let target = root.join("target").join(format!("packages-{now}"));
@@ -111,7 +111,7 @@ pub(crate) fn run() -> Outcome {
     let count = patches.len() + 1 + CHECKS.len() + elsewhere.checks;
     println!("\nci: {count} checks in {} s", start.elapsed().as_secs());
     println!("ci: checked with {}", elsewhere.checked.join(", "));
-    // The last line, so that nobody takes for checked what was not.
+    // The last line, so that what was not checked is seen.
     match elsewhere.missing.as_slice() {
         [] => println!("ci: nothing was left out"),
         missing => println!("ci: NOT checked, for want of it: {}", missing.join(", ")),

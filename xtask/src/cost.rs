@@ -1,7 +1,8 @@
-//! `cargo xtask cost`: what depending on zc-std costs whoever builds it.
+//! `cargo xtask cost`: what depending on zc-std costs a build.
 //!
-//! Two small programs that save a connection to a file, one with `std::io::copy` and one with
-//! `zc_std::copy`, are built from nothing; what the second takes longer, and is larger, is the cost.
+//! Two small programs that save a connection to a file are built from nothing, one with
+//! `std::io::copy` and one with `zc_std::copy`. What the second takes longer, and is larger, is the
+//! cost.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -106,7 +107,7 @@ fn build(copy: &str, settings: &str) -> Result<(Duration, f64, u64), Box<dyn std
 /// The CPU time of all commands that have ended, in seconds: on a busy machine it says more than the
 /// clock on the wall.
 fn children_cpu() -> f64 {
-    /// proc_pid_stat(5) counts in these, whatever the kernel's own clock does.
+    /// proc_pid_stat(5) counts in these on every kernel.
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // cutime and cstime are the 16th and 17th field; the second is in brackets and may hold spaces.

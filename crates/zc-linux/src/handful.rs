@@ -1,21 +1,21 @@
 //! Waiting until a bulk sender has sent a handful.
 //!
-//! A receiver that takes what there is as soon as there is something wakes up for every segment or two, and wakes the
-//! sender's core about as often. One that sleeps until a handful has come spares both, a fifth to a half of the time.
-//! SO_RCVLOWAT makes poll(2) on a TCP socket sleep until so many bytes are there, or the end, an error or urgent
+//! A receiver that takes bytes as soon as some are there wakes up for every segment or two, and wakes the sender's
+//! core about as often. One that sleeps until a handful has come spares both sides a fifth to a half of their time.
+//! SO_RCVLOWAT makes poll(2) on a TCP socket sleep until a number of bytes is there, or the end, an error or urgent
 //! data.
 //!
-//! Nobody loses by it, since it is bounded in every way. Only a source that has been giving rich pieces is waited
-//! for; for 0.3 ms at the most, so that slow senders are left to plain reads; and where less comes than was waited
-//! for, a plain step goes next, so that no byte is waited over twice. What is waited for adapts: more while it comes
-//! in time, half of it where it does not.
+//! The cost is bounded in every way. A copy waits only for a source that has been yielding rich pieces, and for 0.3
+//! ms at the most, so that slow senders are left to plain reads. If less comes than the handful, a plain step goes
+//! next, so that no byte waits twice. The handful adapts: it grows while it comes in time, and is halved when it
+//! does not.
 //!
 //! The mark is set for the length of one poll and taken back, so no way out of a copy leaves it changed. A mark that
-//! is not the kernel's own is its owner's, or another waiter's, and is left alone.
+//! is not the kernel's default was set by the socket's owner, or by another waiter, and is left alone.
 //!
-//! The kernel enlarges a receive buffer that has no room for the mark, and then limits the window to it; and a
-//! handful that takes the whole window would have the sender stop for it. So the handful is a quarter of the buffer
-//! at the most, and the buffer stays what it is.
+//! The kernel enlarges a receive buffer that has no room for the mark, and then limits the window to it. And a
+//! handful of the whole window would stop the sender. So the handful is a quarter of the buffer at the most, and
+//! the buffer stays what it is.
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -30,38 +30,41 @@ use crate::patience::Watch;
 use crate::sys;
 use crate::transfer::Transfer;
 
-/// The longest that bytes wait for others. In that time a fast sender gives a full hand. (With a millisecond, senders
-/// that pause for a tenth of that passed for fast ones: their last bytes took five times as long, and nothing was
-/// gained.)
+/// The longest that bytes wait for others. In that time a fast sender sends the largest handful. (With a millisecond,
+/// senders that pause for a tenth of that passed for fast ones. Their last bytes took five times as long, and nothing
+/// was gained.)
 const LONGEST: Duration = Duration::from_micros(300);
 
-/// A handful that comes within this time may be more the next time. (One that takes longer is not made less:
-/// that took half of the gain from bulk senders, and took more calls of those that pause for 0.1 ms.)
+/// A handful that comes within this time may be larger the next time. (One that takes longer is not made
+/// smaller. That took half of the gain from bulk senders, and more calls for those that pause for 0.1 ms.)
 const EAGER: Duration = Duration::from_micros(125);
 
-/// A step of at least so many bytes is one of a bulk sender. With fewer, there is nothing to be gained.
+/// A rich step brings at least this many bytes, as from a bulk sender. With fewer there is nothing to
+/// be gained.
 const RICH: u64 = 16 * 1024;
 
-/// So many rich steps in a row prove a bulk sender.
+/// How many rich steps in a row prove a bulk sender.
 const PROOF: u16 = 8;
 
-/// A step of a full hand, unasked, is worth as many rich ones against it: there is nothing to wait for.
+/// How many rich steps a step cancels that brings the largest handful without a wait: there is nothing
+/// to wait for.
 const UNASKED: u16 = 2;
 
-/// After waits that were in vain it takes so many times as many, and at the most as many as that.
+/// After waits in vain a proof takes this many times as many steps, and at the most `MOST_PROOF`.
 const HARDER: u16 = 4;
 const MOST_PROOF: u16 = 2048;
 
-/// After so many handfuls it has to prove itself again.
+/// After how many handfuls a source has to prove itself again.
 const HOLDS_FOR: u16 = 256;
 
-/// After so many handfuls in time, proof takes less again.
+/// After how many handfuls in time a proof takes fewer steps again.
 const REGAINS_AFTER: u16 = 64;
 
-/// A handful that is late costs as many in time: who sends bursts with pauses between is late with the last of each.
+/// How many handfuls in time make up for a late one: a sender of bursts with pauses between is late with the last of
+/// each.
 const LATE: u16 = 16;
 
-/// How late a source may be to begin with, and at the most: once. After waits that were in vain it is not at all.
+/// How late a source may be at first, and at the most: once. After waits in vain it may not be late at all.
 const CREDIT: u16 = LATE;
 
 /// The smallest handful: two rich steps.
@@ -70,14 +73,14 @@ const LEAST: u64 = 2 * RICH;
 /// The first one.
 const FIRST: u64 = 128 * 1024;
 
-/// The largest, which is a full hand.
+/// The largest one.
 const MOST: u64 = 512 * 1024;
 
-/// After so many handfuls in a row that have come in time it may be more; four times as many after each that was
-/// late.
+/// After how many handfuls in a row that came in time they may be larger; four times as many after each late
+/// one.
 const GROWS_AFTER: u16 = 4;
 
-/// The kernel's own mark.
+/// The kernel's default mark.
 const DEFAULT_MARK: u32 = 1;
 
 /// The handfuls of one copy.
@@ -86,35 +89,35 @@ pub(crate) struct Handfuls {
     longest: Duration,
     /// The descriptor that bytes come from now; each has a history of its own.
     at: Option<RawFd>,
-    /// How many rich steps there were in a row, what they brought, and how many it takes.
+    /// How many rich steps there were in a row, what they brought, and how many a proof takes.
     rich: u16,
     brought: u64,
     proof: u16,
-    /// How many bytes to wait for next, and the least that are worth it; and how many have been waited for just now.
+    /// How many bytes to wait for next, the fewest that are worth a wait, and how many the last wait was for.
     next: u64,
     least: u64,
     waited_for: Option<u64>,
-    /// Whether those were there soon.
+    /// Whether those came within [`EAGER`].
     was_eager: bool,
-    /// Less came than was waited for: what is left is taken without a wait.
+    /// Less came than the wait was for: the next step takes what is there without a wait.
     pauses: bool,
     /// How many handfuls in a row have come soon.
     in_time: u16,
     grows_after: u16,
-    /// How late it may be.
+    /// How late the source may be, see [`LATE`].
     credit: u16,
-    /// How many handfuls there have been since it was proved.
+    /// How many handfuls there have been since the proof.
     count: u16,
-    /// What the socket says of waits; `None` until that matters.
+    /// How to wait for the socket; `None` until that matters.
     manner: Option<Manner>,
 }
 
-/// How a socket may be waited for.
+/// How to wait for a socket.
 #[derive(Clone, Copy, Debug)]
 enum Manner {
     /// Not at all.
     Never,
-    /// For so long at the most.
+    /// For this long at the most.
     For(Duration),
 }
 
@@ -220,7 +223,7 @@ impl Handfuls {
     }
 
     /// Waits until a handful has come if the source is a bulk sender, or as many bytes as the limits let through if
-    /// those are fewer. Nothing is in flight. `true`: it has waited, so that nobody else should.
+    /// those are fewer. Nothing is in flight. `true`: it has waited, so the driver need not.
     pub(crate) fn wait(
         &mut self,
         source: &mut dyn Source,
@@ -236,7 +239,7 @@ impl Handfuls {
         let link = transfer.link();
         let mut waited = Duration::ZERO;
         let until = watch.as_ref().and_then(|watch| watch.end());
-        // An error of a layer's is the step's to tell.
+        // The step reports the error of a layer.
         let _ = walk_source(source, link, &mut |reach| {
             let Reach { bottom, limit, step_limit, not_before, .. } = reach;
             let most = limit.min(step_limit).min(fits);
@@ -288,8 +291,7 @@ impl Handfuls {
         };
         let end = begun + longest;
         let end = until.map_or(end, |until| until.min(end));
-        // Urgent data is waited for, too, since splice goes no further. Whatever comes of it, the step tells of
-        // errors.
+        // Urgent data ends the wait, too, since splice goes no further. The step reports errors.
         let _ = sys::wait_for(from, PollFlags::IN | PollFlags::RDHUP | PollFlags::PRI, Some(end));
         (self.waited_for, self.was_eager) = (Some(bytes), begun.elapsed() <= EAGER);
         if !mark.take_back() {
@@ -299,8 +301,8 @@ impl Handfuls {
 }
 
 impl Manner {
-    /// A socket in blocking mode, whose bytes are its sender's own. The owner's timeout holds for the read that
-    /// follows, so that less than it is waited for here.
+    /// It waits for sockets in blocking mode that the kernel speaks no other protocol on. The owner's timeout
+    /// holds for the read that follows, so the wait here is no longer than that.
     fn of(from: BorrowedFd<'_>, longest: Duration) -> Manner {
         let blocks = sys::flags(from).is_ok_and(|flags| !flags.contains(OFlags::NONBLOCK));
         match sys::receive_timeout(from) {
@@ -344,7 +346,7 @@ fn take_back(fd: BorrowedFd<'_>) -> bool {
 mod tests {
     use super::*;
 
-    /// A source that has proved itself by such steps.
+    /// A source that has proved itself by steps of this many bytes.
     fn proved(step: u64) -> Handfuls {
         let mut handfuls = Handfuls::within(LONGEST);
         while !handfuls.is_proved() {

@@ -17,9 +17,9 @@
 //!     ├ flight   keeps what was taken and not yet delivered: in memory, or in a
 //!     │  └ pipe     … from the process's pool
 //!     ├ report   counts what was moved, and how
-//!     └ backend  moves bytes: one file per mechanism, each over …
+//!     └ backend  moves bytes: one file per mechanism, each with an outcome, and over …
 //!        ├ claim    … the range of a file that it moves, and
-//!        └ sys      … the table of system calls, which
+//!        └ sys      … the table of system calls (syscall: their names), which
 //!           └ hook     … lets tests replace and record
 //! ```
 //!

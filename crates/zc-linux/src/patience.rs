@@ -126,7 +126,8 @@ impl Watch {
         self.deadline
     }
 
-    /// The source was waited for, and has given something, which nobody has counted yet: judged with the next wait.
+    /// Counts a wait for the source that has yielded bytes, which are not counted yet. The next wait is judged with
+    /// it.
     pub(crate) fn waited(&mut self, time: Duration) {
         if let Some(least) = &mut self.least {
             least.waited = least.waited.saturating_add(time);

@@ -9,7 +9,7 @@ use crate::{Downstream, PollFd, Sink, Source, Upstream};
 /// A file from an offset of its own on, as a source and as a sink: for range requests, parallel downloads,
 /// database files.
 ///
-/// The file's own offset is neither used nor moved, so any number of threads may each have a `FileAt` over one
+/// The file's own offset is neither used nor moved. So any number of threads may each have a `FileAt` over one
 /// open file, while others read and write it in the usual way. The kernel moves the bytes as it does for the
 /// file itself. It is as long as the file, or ends where a [range](FileAt::range) does:
 ///
@@ -27,11 +27,11 @@ use crate::{Downstream, PollFd, Sink, Source, Upstream};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// As a sink it lets no byte past the end of its range. A copy takes no more from its source than fits; if the source
-/// has more, it fails with `WriteZero`, as [`write_all`](Write::write_all) into a slice does, with the first byte too
-/// many in the error's [residue](crate::CopyError::residue) and the rest still in the source. (To know, it has to
-/// read on once. [`copy_exact`](crate::copy_exact) and `take` do not, and leave a connection to its next user.) A
-/// download in two parts, by two threads:
+/// As a sink it lets no byte past the end of its range. A copy takes no more from its source than fits. If the source
+/// has more, the copy fails with `WriteZero`, as [`write_all`](Write::write_all) into a slice does. The first byte
+/// too many is in the error's [residue](crate::CopyError::residue), and the rest still in the source. (To know, it
+/// has to read on once. [`copy_exact`](crate::copy_exact) and `take` do not, and leave a connection to its next
+/// user.) A download in two parts, by two threads:
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -60,7 +60,7 @@ use crate::{Downstream, PollFd, Sink, Source, Upstream};
 ///
 /// # Files in append mode
 ///
-/// Linux writes to the end of a file in append mode (`O_APPEND`), whatever the offset (pwrite(2), Bugs). So a
+/// Linux writes to the end of a file in append mode (`O_APPEND`), and ignores the offset (pwrite(2), Bugs). So a
 /// copy into a `FileAt` over one fails with `InvalidInput` before a byte is taken, and so does a `write`. It can
 /// be read from.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! A soak: random copies with random faults for a long time, half of them on open files that they share with
-//! other threads and processes, and flat memory and descriptor counts.
+//! A soak: random copies with random faults for a long time. Half of them are on open files that they share
+//! with other threads and processes. Memory and the count of descriptors must stay flat.
 //!
 //! `soak [--seconds N] [--threads N]`. The time is cut into rounds; between them, with nothing in
 //! progress, memory and descriptors are measured. Ends with a failure if they grow, if a byte is lost or
@@ -80,8 +80,8 @@ fn summarise(total: &Tally, hung: usize, leaks: usize) {
     );
 }
 
-/// The median of `half`, since a leak moves every round after it, and one round alone says nothing: a thread that
-/// happened to free its stack late has made one of twenty 12 MiB larger.
+/// The median of `half`, since a leak moves every round after it. One round alone says nothing: a thread that
+/// freed its stack late has made one of twenty 12 MiB larger.
 fn median(half: &[u64]) -> u64 {
     let mut half = half.to_vec();
     half.sort_unstable();

@@ -1,7 +1,7 @@
 //! A process of its own, for tests of the standard streams: std's buffers for them are one to a
 //! process, and so is the test harness's output.
 //!
-//! What it copied, and how, it says in the file named by its second argument.
+//! It writes what it copied, and how, into the file named by its second argument.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, Write};
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             stdin.read_line(&mut String::new())?;
             copier.copy(&mut stdin, &mut File::create(file)?)?
         }
-        // Nothing was read, so std's buffer is empty and may be gone past.
+        // Nothing was read, so std's buffer is empty and may be bypassed.
         ("raw-stdin", [file]) => {
             copier.copy(&mut Fd::new(io::stdin().lock())?, &mut File::create(file)?)?
         }

@@ -122,8 +122,8 @@ impl Audit<'_> {
                 check!(!self.is_refusal(record), "another mechanism should have gone on: {error}");
                 return Ok(());
             }
-            // What may come after the call that failed: calls that only ask something or give back a
-            // range of a file, those that fetch what is in the pipe, which is given back, too, and those that
+            // What may come after the call that failed: calls that only ask something or give back a range of
+            // a file, and those that fetch what is in the pipe, which is given back, too. Also those that
             // read what was claimed of a file and cannot be moved now.
             let asks = record.call.len == 0;
             let keeps =
@@ -196,8 +196,8 @@ pub(crate) fn gave_back_in_company(calls: &[Record], source: &[RawFd]) -> bool {
     calls.windows(3).any(|three| three.iter().all(seeks))
 }
 
-/// Whether a range of the sink that the copy had claimed may be a gap: it could not be written, or what was to
-/// go there not be fetched, and others had gone on from its end.
+/// Whether a range of the sink that the copy had claimed may be a gap. It could not be written, or its bytes
+/// could not be fetched, and others had gone on from its end.
 pub(crate) fn is_unwritable(calls: &[Record], sink: Option<RawFd>) -> bool {
     let fails = |record: &&Record| record.result.is_err() || record.result == Ok(0);
     calls.iter().filter(fails).any(|record| match record.call.syscall {

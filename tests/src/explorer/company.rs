@@ -1,7 +1,7 @@
 //! Another user of a copy's ends: of the same open files, through duplicates of their descriptors.
 //!
 //! It acts between two system calls of the copy, on the copy's own thread or on one that is waited for. So
-//! a schedule says exactly who did what when, and a run can be had again.
+//! a schedule says exactly which user did what when, and a run can be repeated.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ pub(crate) struct Books {
     /// Where in the payload; in order.
     read: RefCell<Vec<Range<usize>>>,
     written: RefCell<Vec<u8>>,
-    /// How many bytes of a sink's file nobody has written, and nobody will.
+    /// How many bytes of a sink's file are a gap that is never written.
     gap: Cell<usize>,
 }
 
@@ -44,7 +44,7 @@ impl Books {
         self.written.borrow().len()
     }
 
-    /// How many bytes of the sink are nobody's.
+    /// How many bytes of the sink are a gap.
     pub(crate) fn gap(&self) -> usize {
         self.gap.get()
     }

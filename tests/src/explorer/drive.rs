@@ -12,8 +12,9 @@ use super::{Act, Faults, Menu, Misbehaviour, Schedule};
 
 /// Explores what becomes of one subject under faults.
 ///
-/// A subject is a closure that builds fresh ends, runs a copy with the faults
-/// [armed](Faults::arm), resumes it for as long as it fails, and says what is wrong, if anything is:
+/// A subject is a closure that builds fresh ends and runs a copy with the faults
+/// [armed](Faults::arm). It resumes the copy for as long as it fails, and says what is wrong, if
+/// anything is:
 ///
 /// ```
 /// use std::io::Write;

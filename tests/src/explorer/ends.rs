@@ -20,14 +20,14 @@ use super::company::{Books, Company, without_marks};
 use super::layers::{BoxSink, BoxSource, Memory, Slice};
 use super::scenario::{MESSAGE, Scenario, SinkKind, SourceKind};
 
-/// Room for any payload, in pipes and sockets that nobody reads until the copy is over.
+/// Room for any payload, in pipes and sockets that are not read until the copy is over.
 const ROOM: usize = 1 << 20;
 
 /// A file of procfs that does not change while the tests run.
 const PROC: &str = "/proc/filesystems";
 
-/// What is made once for a scenario, and used again in each of its runs: a fresh file or a fresh
-/// TCP connection each time would take longer than the copy.
+/// What is made once for a scenario, and used again in each of its runs. A fresh file or TCP
+/// connection each time would take longer than the copy.
 pub(crate) struct Workshop {
     pub(crate) payload: Vec<u8>,
     source: Option<File>,

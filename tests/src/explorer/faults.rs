@@ -141,8 +141,8 @@ impl Faults {
         Armed { faults: self }
     }
 
-    /// Names faults that this subject must not be put to, because no kernel would do so to it (a
-    /// short read of a datagram, which loses the rest of it, is not a fault but a lie).
+    /// Names faults that this subject must not be put to, because no kernel would do so to it. (A
+    /// short read of a datagram, which loses the rest of it, is not a fault but a lie.)
     pub fn forbid(&self, forbid: impl Fn(&Call, Misbehaviour) -> bool + 'static) {
         *self.state.forbid.borrow_mut() = Some(Box::new(forbid));
     }

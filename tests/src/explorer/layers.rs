@@ -1,8 +1,8 @@
 //! Wrappers that can be looked through after the copy.
 //!
 //! A scenario's layers are data, so each is boxed; the engine sees the same `Source` or `Sink`
-//! through the box. What a layer says of itself afterwards is checked against the layer below it:
-//! what went in below has come out above, or is in its buffer, or the layer lost it.
+//! through the box. What a layer says of itself afterwards is checked against the layer below it.
+//! What went in below has come out above, or is in its buffer, or the layer lost it.
 
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, BufWriter, Chain, Read, Take, Write};

@@ -62,7 +62,7 @@ const PAGE: usize = 4096;
 /// - from splice, sendfile and copy_file_range it is a claim that proves nothing (procfs), and the
 ///   copy has to survive it;
 /// - from write it is the `WriteZero` error;
-/// - from a read of the *source* it is, by definition, the end of the input: the copy returns `Ok`
+/// - from a read of the *source* it is, by definition, the end of the input. The copy returns `Ok`
 ///   with what it has, nothing may be lost by it, and the next copy goes on. A subject for which it
 ///   would be a lie (a chain of sources, which goes on to the next link for good) forbids it with
 ///   [`Faults::forbid`](super::Faults::forbid);

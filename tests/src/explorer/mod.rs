@@ -1,8 +1,8 @@
-//! A fault explorer: makes the Nth system call of a copy misbehave, for every N, then every pair of
-//! calls, then random schedules, and checks that not a byte is lost.
+//! A fault explorer. It makes the Nth system call of a copy misbehave, for every N, then every pair
+//! of calls, then random schedules, and checks that not a byte is lost.
 //!
-//! It stands on [`zc_std::hook`], and is of use to other crates: a type of your own that implements
-//! `Source`, `Sink` or `ReadFrom`, a relay, an upload handler, all end in copies whose system calls
+//! It stands on [`zc_std::hook`], and is of use to other crates. A type of your own that implements
+//! `Source`, `Sink` or `ReadFrom`, a relay, an upload handler: all end in copies whose system calls
 //! can fail. [`Explorer`] takes any closure that runs a copy and checks what you promise of it.
 //!
 //! zc's own copies are explored as [`Scenario`]s: an end each from the chain table, the layers
@@ -14,13 +14,13 @@
 //! cargo run --release -p zc-testkit --bin explore
 //! ```
 //!
-//! runs millions of schedules; with `--driver tokio`, of the [async driver](tokio). A schedule that fails is shrunk, and printed as a test to paste, which
-//! calls [`replay`].
+//! runs millions of schedules; with `--driver tokio`, of the [async driver](tokio). A schedule that fails is shrunk,
+//! and printed as a test to paste, which calls [`replay`].
 //!
 //! # What is not a fault
 //!
-//! Only what a kernel may do is injected; [`Misbehaviour`] says what that is. Bytes that nobody
-//! moved, or moved and not reported, no program could survive.
+//! Only what a kernel may do is injected; [`Misbehaviour`] says what that is. No program could
+//! survive bytes that are counted and not moved, or moved and not reported.
 
 mod audit;
 mod bytes;

@@ -149,7 +149,7 @@ impl Mode {
 
 /// Which ends are in non-blocking mode.
 ///
-/// A non-blocking source has only half of its bytes until the copy has stopped for want of more; a
+/// A non-blocking source has only half of its bytes until the copy has stopped for want of more. A
 /// non-blocking sink holds little until the copy has stopped for want of room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they say what they are")]
@@ -216,8 +216,8 @@ impl Scenario {
             && takes_mode(self.waiting.sink())
             // A limit or a buffer that is smaller than a message cuts it: recv(2) drops the rest.
             && (self.source != SourceKind::SeqPacket || self.keeps_messages())
-            // Std's `Chain` finds its first end for good in its own `read`, and then never goes
-            // back, so what it has is no longer the sum of what its ends have.
+            // Std's `Chain` remembers that its first end has ended, from its own `read`, and never
+            // goes back. So what it has is no longer the sum of what its ends have.
             && !(self.is_chain() && self.hides())
             && (!self.shared || self.can_be_shared())
             && self.above.len() <= 6

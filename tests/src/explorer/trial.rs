@@ -25,22 +25,22 @@ use crate::forked::forked;
 /// After every call of the copy it checks
 ///
 /// - conservation: taken from the source == delivered to the sink + residue, where *taken* is what
-///   is no longer in the source (a file's offset, the bytes left in a socket's queue), not what
-///   anybody says of it;
+///   is no longer in the source (by a file's offset, by the bytes left in a socket's queue), not
+///   what the copy says;
 /// - order: what is at the sink is the beginning of the payload, byte for byte, and the residue what
 ///   comes next;
 /// - every layer: a limit has fallen by what passed it, a meter was told of it, a buffer accounts for
 ///   the difference;
-/// - file offsets, and socket options; the count of calls, the count of bytes and the mechanisms of the [`Report`]; the
-///   kind, the errno and the call of the [`CopyError`];
-/// - that `Ok` means the end of input or a reached limit, and an error means that something was
-///   injected, or that an end in non-blocking mode had nothing to give or no room;
+/// - file offsets, and socket options; the count of calls, the count of bytes and the mechanisms of the [`Report`];
+///   the kind, the errno and the call of the [`CopyError`];
+/// - that `Ok` means the end of input or a reached limit, and an error means an injected fault, or
+///   an end in non-blocking mode without bytes or room;
 ///
-/// and, once the fault is gone and the copy has been completed, that all of the payload is there, no
-/// descriptor is open but those of idle pipes in the pool, and that these are empty.
+/// Once the fault is gone and the copy has been completed, it checks that all of the payload is
+/// there, and that no descriptor is open but those of idle pipes in the pool, which are empty.
 pub struct Trial {
     scenario: Scenario,
-    /// `None` after a failure: what was left in the ends is anybody's guess.
+    /// `None` after a failure: what was left in the ends is unknown.
     workshop: Option<Workshop>,
 }
 
@@ -398,7 +398,8 @@ fn copy_it_all(
             && audit::is_unreadable(&calls, &source_end.fds())
             && faults.acts() > 0
         {
-            // What others went past could not be read, and not be given back.
+            // The range could not be read, and not be given back, since others had gone on from its
+            // end.
             faults.give_up_judging();
             return Ok(());
         }
@@ -432,8 +433,7 @@ fn copy_it_all(
             pool::in_use()
         );
         let low_water = source_end.low_water().map_err(harness)?;
-        // Where setting it back fails again and again, nobody can, and the next copy finds what was
-        // left.
+        // Where setting it back fails again and again, the next copy finds what was left.
         let sets = calls.iter().filter(|record| record.call.syscall == Syscall::SetSockOpt);
         if sets.rev().take_while(|record| record.result.is_err()).count() >= 16 {
             low_water_found = low_water;
@@ -610,7 +610,7 @@ impl Ledger<'_> {
         let passed = total.saturating_sub(buffered);
         let mut content = match end.keeps() {
             true => end.content(passed).map_err(harness)?,
-            // Nobody can tell what went there, but how much did, by the source's account.
+            // What went there cannot be seen; how much did, the source tells.
             false => [&held, delivered].concat()[..passed].to_vec(),
         };
         let misplaced = end.misplaced(content.len()).map_err(harness)?;

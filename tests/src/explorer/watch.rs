@@ -1,7 +1,7 @@
 //! A watch over runs that do not come back.
 //!
-//! A copy that hangs takes the explorer with it, and nobody learns why. So a thread looks on, and
-//! where one run takes a minute (a million times what it should), it says which, and ends the
+//! A copy that hangs takes the explorer with it, and leaves no word of why. So a thread looks on.
+//! If a run takes a minute (a million times what it should), it says which run, and ends the
 //! process.
 
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-/// So many bytes of a stream tell where in it they are.
+/// How many bytes of a stream tell where in it they are.
 const WINDOW: usize = 16;
 
 /// How many bytes of `want` are not in `got`, and how many are in it that are too many, about. Exactly (0, 0)

@@ -21,10 +21,10 @@ struct Manner {
     adaptive: bool,
     pipe_size: usize,
     sharing: PageSharing,
-    /// The end that nobody else has does not block, and an event loop waits for it.
+    /// The end that is not shared does not block, and an event loop waits for it.
     nonblocking: bool,
     told: Told,
-    /// By a transfer, each of whose steps moves at most so much; or by a copier.
+    /// By a transfer, each of whose steps moves at most this many bytes; or by a copier.
     budget: Option<u64>,
     /// A step of the transfer's takes or delivers, and never both.
     half_steps: bool,

@@ -11,17 +11,17 @@ use zc_std::hook::{self, Action, Call, Guard, Syscall};
 
 use super::workload::Random;
 
-/// Faults for one copy, on whatever thread it is.
+/// Faults for one copy, on any thread.
 #[derive(Clone)]
 pub(super) struct Faults(Arc<Mutex<State>>);
 
 struct State {
     random: Random,
-    /// One call in so many misbehaves; 0: none.
+    /// One call in this many misbehaves; 0: none.
     every: u64,
     /// Mechanisms may refuse, which they do for the rest of the copy.
     refuses: bool,
-    /// The stream that nobody else has.
+    /// The stream that is not shared.
     private: Option<RawFd>,
     made: u64,
     /// Errors that the copy has not reported yet.

@@ -1,5 +1,5 @@
-//! Rounds in which open files are shared: threads, forked children and programs copy into one or out of one
-//! at the same time, by every mechanism, beside plain writers, plain readers and copies that are stalled.
+//! Rounds in which open files are shared. Threads, forked children and programs copy into one or out of one
+//! at the same time, by every mechanism, beside plain writers, plain readers and stalled copies.
 //!
 //! ```text
 //! shared_sink, shared_source   what a round is, and how its bytes are counted

@@ -61,7 +61,8 @@ pub(super) fn round(random: &mut Random) -> Tally {
         tally += copy;
     }
     streams.extend([read, read_all()]);
-    // In a file that several write, each one's are in order, and nobody knows whose are whose.
+    // In a file that several copies write, the words of each are in order, and which are whose is
+    // unknown.
     let in_order = one_sink.is_none();
     streams.extend(one_sink.map(|sink| files::contents(&sink)));
     let Shares { total, doubled, disorder, .. } = shares(count, &streams);
@@ -76,7 +77,7 @@ pub(super) fn round(random: &mut Random) -> Tally {
     tally
 }
 
-/// Reads to the end, as everybody else does.
+/// Reads to the end, as all others do.
 fn read(mut file: &File, buffer: usize) -> Vec<u8> {
     let (mut all, mut buffer) = (Vec::new(), vec![0; buffer]);
     loop {

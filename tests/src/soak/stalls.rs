@@ -17,7 +17,7 @@ use crate::feeder::Feeder;
 use crate::forked::forked;
 use crate::streams::{Plain, Stream, narrow, nonblocking};
 
-/// Enough to fill whatever is between.
+/// Enough to fill all that is between.
 const LEN: usize = 700_000;
 
 pub(super) struct Stalls(Vec<Stalled>);
@@ -88,7 +88,7 @@ impl Stalled {
             tally.forks += 1;
         }
         let collector = Collector::start(Plain(receiver));
-        // Whoever completes it is not who began it.
+        // Another thread completes it than began it.
         tally.handed_over += 1;
         let how = (random.pick(&[Told::ByLevel, Told::ByEdge]), Threads::One);
         let rest = thread::scope(|scope| {

@@ -27,7 +27,7 @@ pub struct Tally {
     pub handed_over: u64,
     /// Bytes that are nowhere.
     pub lost: u64,
-    /// Bytes that are there once too often, or that nobody wrote.
+    /// Bytes that are there once too often, or were never written.
     pub doubled: u64,
 }
 

@@ -1,6 +1,6 @@
 //! Random copies with random faults, from many threads at once: for the concurrency test and the soak.
 //!
-//! Every copy is checked byte for byte, whatever went wrong on the way.
+//! Every copy is checked byte for byte, after any fault.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -22,7 +22,7 @@ use crate::streams::Stream;
 
 /// The longest copy, in bytes.
 const LONGEST: usize = 512 << 10;
-/// One call in so many misbehaves.
+/// One call in this many misbehaves.
 const FAULT_EVERY: u64 = 12;
 
 /// xorshift64*: repeatable, which is all that is asked of it.
@@ -180,7 +180,7 @@ fn copy(
         }
         tally.resumed += 1;
         if random.below(4) == 0 {
-            // Somebody who gives the copier up delivers the residue by hand.
+            // A program that gives the copier up delivers the residue by hand.
             let residue = current.take_residue();
             sink.write_all(&residue).expect("a sink that works");
             moved += residue.len() as u64;
@@ -209,7 +209,7 @@ fn connection(random: &mut Random) -> (Socket, Socket) {
     kind.sockets()
 }
 
-/// A random source of `bytes`, and who sends them if somebody must.
+/// A random source of `bytes`, and the thread that sends them if one must.
 fn source<'a>(
     random: &mut Random,
     bytes: &'a [u8],

@@ -10,29 +10,31 @@
 //! cargo xtask bench --links                                   links that are no loopback, in network namespaces: as root
 //! ```
 //!
-//! A cell is FROM-TO/SIZE; SIZE is what the sender writes at a time, or how long a file is.
-//! `seed-*` cells are the table of the change in Go that zc began with, long copies into /dev/null, and `seed-ext4-*`
-//! the same into a file; `framed-*` cells copy `take(SIZE)` again and again on one connection; `*-new` cells copy to a file
-//! that is empty at first, all others overwrite theirs in place. Subjects are zc, std, generic
-//! (32 KiB), go, go-old (in the seed's table: with `io.ReaderFrom` and `io.WriterTo` hidden, as before the change),
-//! zc-loop (an event loop, where a socket is), zc-splice (TCP into /dev/null: moved, not dropped), zc-coalesce (where
-//! writes are small), zc-plain (TCP to where a handful is waited for: without) and the bare loops
-//! (rw-64K, splice-256K, wait-256K, …), which together are called floor; the best of them by CPU time is *the*
-//! floor of a cell.
+//! A cell is FROM-TO/SIZE; SIZE is what the sender writes at a time, or how long a file is. `seed-*` cells are the
+//! table of the change in Go that zc began with: long copies into /dev/null, and `seed-ext4-*` into a file.
+//! `framed-*` cells copy `take(SIZE)` again and again on one connection. `*-new` cells copy to a file that is empty
+//! at first; all others overwrite theirs in place.
 //!
-//! `relay-*` cells have subjects of their own, whole processes on one thread each: zc (the plain
-//! call), zc-timed (with an idle timeout), zc-coalesce (that, and coalescing), tokio-8K, tokio-64K,
-//! splice2, go, haproxy and haproxy-1M (by the size of its pipes). Their load comes from this machine, too, and
+//! Subjects are zc, std, generic (32 KiB), go, and go-old (in the seed's table: with `io.ReaderFrom` and
+//! `io.WriterTo` hidden, as before the change). There are zc-loop (an event loop, where a socket is), zc-splice (TCP
+//! into /dev/null: moved, not dropped), zc-coalesce (where writes are small), and zc-plain (TCP to where a handful is
+//! waited for: without). The bare loops (rw-64K, splice-256K, wait-256K, …) together are called floor; the best of
+//! them by CPU time is *the* floor of a cell.
+//!
+//! `relay-*` cells have subjects of their own, whole processes on one thread each. These are zc (the plain
+//! call), zc-timed (with an idle timeout), zc-coalesce (that, and coalescing), tokio-8K, tokio-64K, splice2,
+//! go, and haproxy and haproxy-1M (by the size of its pipes). Their load comes from this machine, too, and
 //! needs haproxy, iproute2, util-linux and perf; what is missing is left out.
 //!
 //! The bench program (`benches/src/main.rs`) runs every subject of a cell once a round, in an order drawn
-//! anew for each, and prints samples. Figures here are medians over the rounds of what
-//! was measured *within* a round, so that a machine that is slow for a while is slow for everybody;
-//! ± is half the distance between the quartiles.
+//! anew for each, and prints samples. Figures here are medians over the rounds of what was measured
+//! *within* a round, so that a machine that is slow for a while is slow for all subjects. ± is half the
+//! distance between the quartiles.
 //!
-//! "and peers" adds the CPU time of sender and drain. Over loopback an acknowledgement makes whoever
-//! sends it do the other side's sending too, so a subject can look cheap or dear by who happens to
-//! wait for whom; the sum cannot. On a busy machine, `nice -n -20 cargo xtask bench …` helps.
+//! "and peers" adds the CPU time of sender and drain. Over loopback the side that sends an
+//! acknowledgement also does some of the other side's sending. So a subject can look cheap or dear
+//! by which side happens to wait; the sum cannot. On a busy machine, `nice -n -20 cargo xtask bench
+//! …` helps.
 
 mod machine;
 mod plot;

@@ -13,7 +13,8 @@ const TOP: f64 = 64.0;
 const MARKS: [(&str, &str); 4] =
     [("generic", "#999999"), ("std", "#d55e00"), ("go", "#0072b2"), ("floor", "#000000")];
 
-/// Everybody's time in parts of zc's, on a logarithmic scale: right of the line is slower than zc.
+/// Each subject's time in parts of zc's, on a logarithmic scale: right of the line is slower than
+/// zc.
 pub(crate) fn svg(run: &Run, metric: Metric) -> String {
     let rows = run.cells.len() + run.groups().len();
     let height = TOP + ROW * rows as f64 + 24.0;

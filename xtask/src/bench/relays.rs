@@ -62,7 +62,7 @@ const TARGETS: [Target; 5] = [
     },
 ];
 
-/// The most of other things, whoever relays besides.
+/// The most of other things, beside any peer.
 const CALLS: f64 = 4.5;
 const LONGEST_POLL: f64 = 1000.0;
 const DRAIN: f64 = 1.1;

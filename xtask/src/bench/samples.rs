@@ -147,7 +147,7 @@ impl Cell {
         &mut self.subjects[at]
     }
 
-    /// Everybody measured: zc, its peers, then the bare loops.
+    /// All subjects that were measured: zc, its peers, then the bare loops.
     pub(crate) fn subjects(&self) -> Vec<&Subject> {
         let mut all: Vec<&Subject> = self.subjects.iter().collect();
         let rank = |subject: &Subject| match subject.name.as_str() {
@@ -159,9 +159,9 @@ impl Cell {
         all
     }
 
-    /// A subject by name; "floor" is the bare loop with the lowest median of CPU time, and "moving"
-    /// the same of those that move the bytes to where they should go, rather than drop them; "plain" is that of those
-    /// that do not wait for more than one byte. "haproxy*" is the better of its two.
+    /// A subject by name. "floor" is the bare loop with the lowest median of CPU time; "moving" is the same of those
+    /// that move the bytes to where they should go, rather than drop them; "plain" is that of those that do not wait
+    /// for more than one byte. "haproxy*" is the better of its two.
     pub(crate) fn subject(&self, name: &str) -> Option<&Subject> {
         let waits = |subject: &Subject| subject.name.starts_with("wait-");
         let moves = |subject: &Subject| subject.name != "recv-trunc" && !waits(subject);

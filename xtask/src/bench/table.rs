@@ -58,7 +58,7 @@ pub(crate) fn cell(cell: &Cell) -> String {
     out
 }
 
-/// All cells, a line each: zc's times in parts of everybody else's.
+/// All cells, a line each: zc's times in parts of each peer's.
 pub(crate) fn summary(run: &Run) -> String {
     let mut out = String::new();
     for metric in [Metric::Cpu, Metric::All, Metric::Wall] {

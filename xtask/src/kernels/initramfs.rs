@@ -1,7 +1,7 @@
 //! A root file system that holds the tests and little else.
 //!
 //! Programs come as they are on this machine, with the libraries that they name, each under its own
-//! path: the tests that run here run there, byte for byte, and find what they start.
+//! path. So the tests that run here run there, byte for byte, and find what they start.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -57,7 +57,7 @@ impl Machine<'_> {
         let mut printed = BufReader::new(qemu.stdout.take().expect("asked for"));
         let mut raw = Vec::new();
         while printed.read_until(b'\n', &mut raw)? > 0 {
-            // Whatever a test prints is no reason to stop.
+            // Nothing that a test prints is a reason to stop.
             line(String::from_utf8_lossy(&raw).trim_end().to_owned())?;
             raw.clear();
         }

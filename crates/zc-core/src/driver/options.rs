@@ -1,11 +1,11 @@
-//! How a copy goes about its work.
+//! The options of a copy.
 
 use std::time::Duration;
 
 /// How large a pipe is asked for, in bytes, unless a copier says otherwise.
 ///
 /// What counts is how many slots the pipe has, since each segment takes one. From a TCP socket a pipe
-/// of 1 MiB halves the receiver's CPU time against one of 256 KiB: the queue is emptied in fewer calls,
+/// of 1 MiB halves the receiver's CPU time against one of 256 KiB. It empties the queue in fewer calls,
 /// each of which ends in window updates to the sender. It is also what an ordinary user may ask for at
 /// most, by default (/proc/sys/fs/pipe-max-size).
 const PIPE_SIZE: usize = 1 << 20;
@@ -29,7 +29,7 @@ pub enum PageSharing {
     Always,
 }
 
-/// How a copy goes about its work. Where there is only read and write, it makes no difference.
+/// The options of a copy. Where there is only read and write, they make no difference.
 ///
 /// ```
 /// use zc_core::driver::{Options, PageSharing};
@@ -46,42 +46,46 @@ pub struct Options {
     pub pipe_size: usize,
     /// Whether pages may be lent.
     pub page_sharing: PageSharing,
-    /// Whether to go by what is known of the pair of ends and by the size of what the source yields (the
-    /// default), or to use the route's first mechanism from the first byte on, whatever it yields.
+    /// Whether a copy may choose read/write where it is known to be cheaper, by the pair of ends and the
+    /// size of the source's pieces. `true` by default. With `false` it uses the route's first mechanism
+    /// from the first byte on.
     pub adaptive: bool,
-    /// Whether what goes to the null device or to a sink that keeps nothing may be dropped where it is (the
-    /// default), or is moved as if it were wanted: to measure what that costs.
+    /// Whether bytes for the null device, or for a sink that keeps nothing, may be dropped where they are.
+    /// `true` by default. With `false` they are moved, to measure what that costs.
     pub discard: bool,
-    /// Whether a hole of a file becomes a hole of the file it is copied into, where it can be found and made: no
+    /// Whether a hole of a file becomes a hole of the file it is copied into, where it can be found and made. No
     /// block is allocated for it, and no byte is moved. What the sink had there is gone, as if zeros had been
     /// written, and a hole counts as the bytes that a read of it would yield.
     ///
-    /// Off by default: a copy of blocks that are there cannot run out of space later, when the holes are
-    /// written to. And to find holes without moving an offset that others share, the source is opened once more,
-    /// by its name in /proc, for a few microseconds at a time; who watches the file (inotify(7)) sees that. Where
-    /// it cannot be opened so (no /proc, no permission), where some process has record locks on it (fcntl(2); to
-    /// close it would drop this process's), and where the sink is in append mode or the same file, holes are
-    /// copied as zeros.
+    /// Off by default. A copy whose blocks are allocated cannot run out of space later, when the holes are
+    /// written to. And to find holes without moving a shared offset, the source is opened once more, by its name
+    /// in /proc, for a few microseconds at a time. A watch on the file (inotify(7)) sees that.
+    ///
+    /// Holes are copied as zeros where the source cannot be opened so (no /proc, no permission), where a process
+    /// has record locks on it (fcntl(2); to close it would drop this process's), and where the sink is in append
+    /// mode or the same file.
     pub keep_holes: bool,
     /// Whether a step only takes or only delivers, unless one call does both. `false` by default. For
     /// drivers that run one side of a step on another thread.
     pub half_steps: bool,
-    /// Whether a read of a stream socket also looks whether there is more behind, in the same call (recvmmsg(2)), so
-    /// that [`Step::drained`](super::Step::drained) means that the socket has said so: for drivers that
-    /// have to know, on descriptors in non-blocking mode. It costs about as much as the second call that it saves, but
-    /// for the way there and back. Where it cannot be made, a step does not say `drained`.
+    /// Whether a read of a stream socket also looks whether there is more behind, in the same call (recvmmsg(2)).
+    /// Then [`Step::drained`](super::Step::drained) means that the socket has said so. For drivers that have to know,
+    /// on descriptors in non-blocking mode. The look costs about as much as the second call that it saves, less the
+    /// way there and back. Where it cannot be made, a step does not say `drained`.
     pub looks_behind: bool,
     /// Whether the blocking driver may let bytes of a TCP source wait for others, up to 0.3 ms, once it has proved to
-    /// be a bulk sender (the default): into a regular file, the null device and a sink that keeps nothing; into
-    /// others with [`coalesce`](Options::coalesce) only. A receiver that sleeps until a handful has come takes less
-    /// CPU time, and less of the sender's.
+    /// be a bulk sender. `true` by default. It does so into a regular file, the null device and a sink that keeps
+    /// nothing; into others with [`coalesce`](Options::coalesce) only. A receiver that sleeps until a handful has
+    /// come takes less CPU time, and less of the sender's.
     ///
-    /// It works by SO_RCVLOWAT, set for the length of one poll(2) and taken back; a mark that its owner has set is left
-    /// alone. So a byte may reach the file 0.3 ms later than without, and another thread or process that begins to read
-    /// the same socket in that moment may wait for as many bytes. A source that pauses is soon waited for no more. The
-    /// handful is at most a quarter of the socket's receive buffer, so that the kernel need not enlarge it. It makes no
-    /// difference with `adaptive` off, on sockets in non-blocking mode, and on those that the kernel speaks another
-    /// protocol on (`TCP_ULP`).
+    /// A byte may reach the file 0.3 ms later than without. It works by SO_RCVLOWAT, set for the length of one
+    /// poll(2) and taken back; a mark that the socket's owner has set is left alone. Another thread or process that
+    /// begins to read the same socket in that moment may wait for as many bytes. For a source that pauses the driver
+    /// soon stops to wait. The handful is at most a quarter of the socket's receive buffer, so that the kernel need
+    /// not enlarge it.
+    ///
+    /// It makes no difference with `adaptive` off, on sockets in non-blocking mode, and on those that the kernel
+    /// speaks another protocol on (`TCP_ULP`).
     pub handfuls: bool,
     /// How long the blocking driver may let bytes of a TCP source wait for more to come; `None` (the
     /// default): not at all. A transfer by itself never waits.

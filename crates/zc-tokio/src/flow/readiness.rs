@@ -1,4 +1,4 @@
-//! Readiness, which is sampled before a step; the step's own call says what of it is to be forgotten.
+//! Readiness, which is sampled before a step; the step's own call says what of it to forget.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -12,8 +12,8 @@ use crate::flat::{FlatSink, FlatSource};
 use crate::{AsyncSink, AsyncSource, Operation, Registered, TokioIo};
 
 impl Flow {
-    /// Whether what it waits for is still not ready: a wake-up was about the other direction, and there is nothing to look
-    /// at but that.
+    /// Whether what it waits for is still not ready: a wake-up was about the other direction, and there is nothing to
+    /// look at but that.
     pub(super) fn still_waits(
         &self,
         cx: &mut Context<'_>,

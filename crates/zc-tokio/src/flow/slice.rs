@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// How much of its thread's time one direction may use before other tasks have theirs. The step that is being made then
-/// is finished, and takes as long again where it moves a MiB.
+/// How much of its thread's time one direction may use before other tasks have theirs. The step that is being made
+/// then is finished, and takes as long again where it moves a MiB.
 const TIME: Duration = Duration::from_micros(350);
 
 /// How many bytes the kernel moves between two looks at the clock, which cost a fifth of a microsecond each.
 const UNCLOCKED: u64 = 64 * 1024;
 
-/// How many of those a byte counts for that an end's own `poll_` method moves, which may do more with it than copy it.
+/// How many such bytes one counts for that an end's own `poll_` method moves: it may do more with a byte than copy
+/// it.
 const BY_HAND: u64 = 8;
 
 /// What a step counts for that moves no byte, so that a source of empty links or the like gives way, too.
@@ -19,10 +20,10 @@ const STEP: u64 = 256;
 
 /// What is left for one poll.
 ///
-/// What a MiB costs differs by a factor of ten, with its ends and with what else their sockets make the kernel do. And
-/// a busy socket that is emptied costs half of one that is left with something. The sender of the latter goes on each
-/// time that a read opens the window, and on the reading thread's time. So time limits a poll, and bytes do only where
-/// the owner has said how many.
+/// What a MiB costs differs by a factor of ten, with its ends and with what else their sockets make the kernel do.
+/// And a busy socket that is emptied costs half of one that is left with something. The sender of the latter goes on
+/// each time that a read opens the window, and on the reading thread's time. So time limits a poll, and bytes do only
+/// where the owner has said how many.
 #[derive(Debug)]
 pub(crate) struct Slice {
     bytes: u64,
@@ -36,7 +37,7 @@ pub(crate) struct Slice {
 }
 
 impl Slice {
-    /// So many bytes, and the time of one direction.
+    /// This many bytes, and the time of one direction.
     pub(crate) fn new(bytes: u64) -> Slice {
         let least = (bytes / 8).min(UNCLOCKED);
         Slice { bytes, least, time: TIME, since: None, unclocked: 0, is_over: false }
@@ -47,8 +48,8 @@ impl Slice {
         Slice { time: self.time / 2, ..self }
     }
 
-    /// Begins with the time now, for a direction that has much to do. (Others begin with the first look, since their polls
-    /// are short, and many.)
+    /// Begins with the time now, for a direction that has much to do. (Others begin with the first look, since their
+    /// polls are short, and many.)
     pub(super) fn start(&mut self) {
         self.since = Some(thread_time());
     }
@@ -62,7 +63,7 @@ impl Slice {
         self.is_over
     }
 
-    /// A step has moved so many bytes.
+    /// Counts a step that has moved this many bytes.
     pub(super) fn used(&mut self, bytes: u64, is_by_hand: bool) {
         let bytes = bytes.max(STEP);
         self.bytes = self.bytes.saturating_sub(bytes);

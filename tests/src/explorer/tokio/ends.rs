@@ -44,7 +44,7 @@ impl Pair {
     /// Has the reactor told once more of what this end is ready for.
     pub(super) fn tell_again(&self) -> io::Result<()> {
         if self.is_socket {
-            // Setting it wakes who waits for room; and an edge tells of all that there is.
+            // Setting it wakes a task that waits for room; and an edge tells of all that there is.
             Ok(sockopt::set_socket_send_buffer_size(&self.ours, self.room)?)
         } else {
             rustix::pipe::fcntl_setpipe_size(&self.ours, self.room).map(drop)?;
@@ -96,7 +96,7 @@ pub(super) fn end(
     Ok((end, pair))
 }
 
-/// A source of `bytes`, which the peer has to feed, but for so many that are in it already.
+/// A source of `bytes`, its peer, which has to feed them, and how many of them are in it already.
 pub(super) fn source(
     kind: SourceKind,
     bytes: &[u8],
@@ -146,7 +146,7 @@ pub(super) fn sink(kind: SinkKind, tight: bool) -> io::Result<(Box<dyn AsyncSink
     Ok((sink, pair))
 }
 
-/// One way, as its two peers see it.
+/// One direction, as its two peers see it.
 pub(super) struct Way<'a> {
     bytes: &'a [u8],
     /// How many of them have been fed, or were in the source from the first.
@@ -199,7 +199,7 @@ impl<'a> Way<'a> {
         self.feed(source, self.bytes.len())
     }
 
-    /// How many bytes have left the source, by whomever.
+    /// How many bytes have left the source.
     pub(super) fn taken(&self, source: &Pair) -> io::Result<usize> {
         Ok(self.fed - source.waiting()?)
     }

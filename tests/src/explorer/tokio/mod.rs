@@ -5,7 +5,7 @@
 //! looks. Faults are those of copies, so that every call that the driver makes inside of a poll can misbehave.
 //!
 //! An EAGAIN that was injected is a lie where the descriptor is ready: no edge follows. So the kernel is made to
-//! tell of it once more, and once only for each such lie; nothing else that stops moving is helped, and a run that
+//! tell of it once more, and once only for each such lie. Nothing else that stops moving is helped: a run that
 //! stands still has lost an edge.
 
 mod ends;

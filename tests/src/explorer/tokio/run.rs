@@ -23,10 +23,11 @@ use crate::fds::bytes_waiting;
 
 /// A scenario, to be run again and again: a subject for an [`Explorer`](crate::explorer::Explorer).
 ///
-/// After every poll it checks that what has arrived is the beginning of what was sent, and no end before the last
-/// byte; that the counts are what has arrived; whenever the future is dropped, that what has left the source is
-/// delivered or in flight; and at the end, that all is there, ends included, that no descriptor is left, and that
-/// the idle pipes of the pool are empty. An error must have a fault for its reason, and have the counts right.
+/// After every poll it checks that what has arrived is the beginning of what was sent, that no end came before
+/// the last byte, and that the counts are right. Whenever the future is dropped, it checks that what has left the
+/// source is delivered or in flight. At the end all must be there, ends included, no descriptor may be left, and
+/// the idle pipes of the pool must be empty. An error must have a fault for its reason, and have the counts
+/// right.
 #[derive(Debug)]
 pub struct Trial {
     scenario: Scenario,
@@ -96,7 +97,7 @@ impl Trial {
         options
     }
 
-    /// How many of so many bytes a limit lets through.
+    /// How many of `all` bytes a limit lets through.
     fn let_through(&self, all: usize, limit: usize) -> usize {
         if self.scenario.setup == Setup::Limited { all.min(limit) } else { all }
     }

@@ -34,7 +34,7 @@ pub enum EndKind {
     Buffered,
     /// A `Rewind`, with the first bytes read ahead, around a Unix stream.
     Rewound,
-    /// A Unix stream that nothing goes past.
+    /// A Unix stream that no byte bypasses.
     Opaque,
 }
 
