@@ -54,7 +54,19 @@ fn main() -> io::Result<()> {
             .enable_all()
             .build()?,
     };
-    runtime.block_on(serve(kind, listen, target, probe))
+    let served = Served { listen, target, probe };
+    runtime.block_on(async move {
+        // Each in a call of its own: a task is as large as the largest that it might be.
+        match kind {
+            Kind::Zc => served.serve(zc).await,
+            Kind::ZcTimed => served.serve(|a, b| zc_with(a, b, None)).await,
+            Kind::ZcCoalesce => {
+                served.serve(|a, b| zc_with(a, b, Some(Duration::from_millis(1)))).await
+            }
+            Kind::Tokio(size) => served.serve(move |a, b| tokio_with(a, b, size)).await,
+            Kind::Splice2 => served.serve(splice2).await,
+        }
+    })
 }
 
 fn parse<T: std::str::FromStr<Err: Into<Box<dyn std::error::Error + Send + Sync>>>>(
@@ -63,52 +75,72 @@ fn parse<T: std::str::FromStr<Err: Into<Box<dyn std::error::Error + Send + Sync>
     word.parse().map_err(io::Error::other)
 }
 
-async fn serve(kind: Kind, listen: SocketAddr, target: SocketAddr, probe: bool) -> io::Result<()> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind(listen)?;
-    let listener = socket.listen(BACKLOG)?;
-    loop {
-        let Ok((client, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            continue;
-        };
-        let relay = async move {
-            // A connection that fails is the load's to notice.
-            let _ = relay(kind, client, target).await;
-        };
-        if probe {
-            tokio::spawn(Timed(Box::pin(relay)));
-        } else {
-            tokio::spawn(relay);
+/// Where connections come from, and where they go.
+#[derive(Clone, Copy)]
+struct Served {
+    listen: SocketAddr,
+    target: SocketAddr,
+    probe: bool,
+}
+
+impl Served {
+    async fn serve<R, F>(self, relay: R) -> io::Result<()>
+    where
+        R: Fn(TcpStream, TcpStream) -> F + Copy + Send + 'static,
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(self.listen)?;
+        let listener = socket.listen(BACKLOG)?;
+        loop {
+            let Ok((client, _)) = listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                continue;
+            };
+            let relay = async move {
+                // A connection that fails is the load's to notice.
+                if let Ok(server) = connect(&client, self.target).await {
+                    let _ = relay(client, server).await;
+                }
+            };
+            if self.probe {
+                tokio::spawn(Timed(Box::pin(relay)));
+            } else {
+                tokio::spawn(relay);
+            }
         }
     }
 }
 
-async fn relay(kind: Kind, mut client: TcpStream, target: SocketAddr) -> io::Result<()> {
+async fn connect(client: &TcpStream, target: SocketAddr) -> io::Result<TcpStream> {
     client.set_nodelay(true)?;
-    let mut server = TcpStream::connect(target).await?;
+    let server = TcpStream::connect(target).await?;
     server.set_nodelay(true)?;
-    let (client, server) = (&mut client, &mut server);
-    match kind {
-        Kind::Zc => {
-            zc_tokio::copy_bidirectional(client, server).await?;
-        }
-        Kind::ZcTimed | Kind::ZcCoalesce => {
-            let mut options = zc_tokio::Options::default();
-            options.idle_timeout = Some(Duration::from_secs(300));
-            if matches!(kind, Kind::ZcCoalesce) {
-                options.coalesce = Some(Duration::from_millis(1));
-            }
-            zc_tokio::Relay::with_options(options).run(client, server).await?;
-        }
-        Kind::Tokio(size) => {
-            tokio::io::copy_bidirectional_with_sizes(client, server, size, size).await?;
-        }
-        Kind::Splice2 => {
-            tokio_splice2::copy_bidirectional(client, server).await?;
-        }
-    }
+    Ok(server)
+}
+
+async fn zc(mut client: TcpStream, mut server: TcpStream) -> io::Result<()> {
+    zc_tokio::copy_bidirectional(&mut client, &mut server).await.map(drop)
+}
+
+async fn zc_with(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    coalesce: Option<Duration>,
+) -> io::Result<()> {
+    let mut options = zc_tokio::Options::default();
+    options.idle_timeout = Some(Duration::from_secs(300));
+    options.coalesce = coalesce;
+    zc_tokio::Relay::with_options(options).run(&mut client, &mut server).await?;
     Ok(())
+}
+
+async fn tokio_with(mut client: TcpStream, mut server: TcpStream, size: usize) -> io::Result<()> {
+    tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, size, size).await.map(drop)
+}
+
+async fn splice2(mut client: TcpStream, mut server: TcpStream) -> io::Result<()> {
+    tokio_splice2::copy_bidirectional(&mut client, &mut server).await.map(drop)
 }
 
 static LONGEST: AtomicU64 = AtomicU64::new(0);

@@ -1,5 +1,7 @@
 //! What a copy did.
 
+use std::num::NonZero;
+
 use zc_core::driver::Mechanism;
 
 /// What a copy did: how many bytes it moved, by which mechanisms, with how many system calls.
@@ -21,18 +23,18 @@ use zc_core::driver::Mechanism;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    moved: u64,
     calls: u64,
     by: [u64; Mechanism::ALL.len()],
     holes: u64,
     tried: [bool; Mechanism::ALL.len()],
-    refused: [Option<i32>; Mechanism::ALL.len()],
+    /// An errno has twelve bits, and every transfer has a report.
+    refused: [Option<NonZero<u16>>; Mechanism::ALL.len()],
 }
 
 impl Report {
     /// Bytes delivered to the sink, those in flight from an earlier copy included.
     pub fn moved(&self) -> u64 {
-        self.moved
+        self.by.iter().sum::<u64>() + self.holes
     }
 
     /// System calls made by the engine, including those that asked what a descriptor is and those
@@ -70,16 +72,14 @@ impl Report {
     /// The errno by which `mechanism` refused (`EXDEV`, `EINVAL`, `ENOSYS`, …), so that the next
     /// one took over. `None` if it was not tried or did not refuse.
     pub fn refused(&self, mechanism: Mechanism) -> Option<i32> {
-        self.refused[mechanism as usize]
+        self.refused[mechanism as usize].map(|errno| errno.get().into())
     }
 
     pub(crate) fn deliver(&mut self, mechanism: Mechanism, bytes: u64) {
-        self.moved += bytes;
         self.by[mechanism as usize] += bytes;
     }
 
     pub(crate) fn pass_over(&mut self, hole: u64) {
-        self.moved += hole;
         self.holes += hole;
     }
 
@@ -88,7 +88,8 @@ impl Report {
     }
 
     pub(crate) fn refuse(&mut self, mechanism: Mechanism, errno: rustix::io::Errno) {
-        self.refused[mechanism as usize] = Some(errno.raw_os_error());
+        self.refused[mechanism as usize] =
+            u16::try_from(errno.raw_os_error()).ok().and_then(NonZero::new);
     }
 
     pub(crate) fn count_calls(&mut self, calls: u64) {

@@ -233,6 +233,16 @@ impl Drop for LowWater<'_> {
     }
 }
 
+/// Waits for one wake-up of this task.
+pub(crate) async fn wait_to_be_woken() {
+    let mut has_slept = false;
+    std::future::poll_fn(move |_| match std::mem::replace(&mut has_slept, true) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
+}
+
 /// Waits for either of two ends to be reset, or for one wake-up of this task for another reason. `true`: the
 /// first has been; with the error.
 pub(crate) async fn wait_for_reset(

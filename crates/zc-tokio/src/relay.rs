@@ -1,13 +1,14 @@
 //! The two-way copy.
 
 use std::future::poll_fn;
+use std::io;
 use std::task::{Context, Poll};
 
 use zc_core::Side;
 use zc_linux::Report;
 
 use crate::flow::{Flow, GATHERED, Slice, Then, Waits};
-use crate::registered::{LowWater, wait_for_reset};
+use crate::registered::{LowWater, wait_for_reset, wait_to_be_woken};
 use crate::session::Session;
 use crate::{
     AsyncStream, Direction, EndPolicy, Error, Handle, Options, ReadReady, Registered, RelayEnd,
@@ -154,8 +155,9 @@ impl Relay {
         let (mut a, mut b) = (a, b);
         let outcome = self.drive(&mut a, &mut b).await;
         match outcome {
+            // Boxed, as is all that not every relay does: what a task may hold, it has the memory for from the start.
             Err(error) if self.session.passes_on(&error) => {
-                Err(self.pass_on(error, &mut a, &mut b).await)
+                Err(Box::pin(self.pass_on(error, &mut a, &mut b)).await)
             }
             outcome => outcome,
         }
@@ -215,29 +217,12 @@ impl Relay {
             if let Poll::Ready(outcome) = now {
                 return outcome;
             }
-            let unwatched = self.unwatched();
-            let watch_a = match unwatched.0 {
-                Some(fd) => a.read_ready(fd).or_else(|| a.write_ready(fd)),
-                None => None,
+            let reset = if self.only_waits() {
+                wait_to_be_woken().await;
+                None
+            } else {
+                Box::pin(self.watch(a, b)).await
             };
-            let watch_b = match unwatched.1 {
-                Some(fd) => b.read_ready(fd).or_else(|| b.write_ready(fd)),
-                None => None,
-            };
-            let gathers = (self.there.gathers(), self.back.gathers());
-            let low_water = (
-                LowWater::raise(gathers.0.and_then(|fd| a.read_ready(fd)), GATHERED),
-                LowWater::raise(gathers.1.and_then(|fd| b.read_ready(fd)), GATHERED),
-            );
-            let reset = wait_for_reset(watch_a, watch_b).await;
-            // Bytes may have come that were too few to wake the task.
-            for (_, flow) in [(&low_water.0, &self.there), (&low_water.1, &self.back)]
-                .iter()
-                .filter(|(low, _)| low.is_some())
-            {
-                flow.look();
-            }
-            drop(low_water);
             if let Some((is_a, error)) = reset {
                 let (direction, side) = match (is_a, self.there.is_done(), self.back.is_done()) {
                     (true, false, _) => (Direction::AToB, Side::Source),
@@ -248,6 +233,43 @@ impl Relay {
                 return Err(self.session.was_reset(direction, side, &error));
             }
         }
+    }
+
+    /// Whether there is nothing to do in a wait but to wait.
+    fn only_waits(&self) -> bool {
+        let gathers = self.there.gathers().or(self.back.gathers());
+        self.unwatched() == (None, None) && gathers.is_none()
+    }
+
+    /// Waits until the task is woken, and has an eye on those of the two ends that no direction waits for, meanwhile.
+    async fn watch<A, B>(&mut self, a: &mut A, b: &mut B) -> Option<(bool, io::Error)>
+    where
+        A: AsyncStream,
+        B: AsyncStream,
+    {
+        let unwatched = self.unwatched();
+        let watch_a = match unwatched.0 {
+            Some(fd) => a.read_ready(fd).or_else(|| a.write_ready(fd)),
+            None => None,
+        };
+        let watch_b = match unwatched.1 {
+            Some(fd) => b.read_ready(fd).or_else(|| b.write_ready(fd)),
+            None => None,
+        };
+        let gathers = (self.there.gathers(), self.back.gathers());
+        let low_water = (
+            LowWater::raise(gathers.0.and_then(|fd| a.read_ready(fd)), GATHERED),
+            LowWater::raise(gathers.1.and_then(|fd| b.read_ready(fd)), GATHERED),
+        );
+        let reset = wait_for_reset(watch_a, watch_b).await;
+        // Bytes may have come that were too few to wake the task.
+        for (_, flow) in [(&low_water.0, &self.there), (&low_water.1, &self.back)]
+            .iter()
+            .filter(|(low, _)| low.is_some())
+        {
+            flow.look();
+        }
+        reset
     }
 
     fn poll<A, B>(

@@ -15,28 +15,37 @@ use crate::{Direction, Error, Handle, Operation, Options, ResetPolicy, reset};
 
 type Progress = Box<dyn FnMut(Direction, u64) + Send>;
 
-/// The clock of a copy, and the handles of other tasks.
+/// The clock of a copy, and the handles of other tasks. What only some copies need is boxed: there is one of these for
+/// each connection that is relayed.
 #[derive(Default)]
 pub(crate) struct Session {
     pub(crate) options: Options,
     handle: Option<Handle>,
     progress: Option<Progress>,
-    timer: Timer,
+    /// Made when it is first looked at: an idle connection without a timeout does without.
+    clock: Option<Box<Clock>>,
     /// What had been delivered at the end of the last poll, in each direction.
     counts: [u64; 2],
     /// How many directions had ended.
     ended: usize,
+    /// A peer that has reset its connection. The kernel tells it once.
+    reset: Option<(Direction, Side, i32)>,
+    /// Whether it has been passed on.
+    is_passed_on: bool,
+}
+
+/// What a copy knows of the time.
+#[derive(Default)]
+struct Clock {
+    timer: Timer,
     /// When something moved or a direction ended; or else when the clock was first looked at.
     last: Option<Instant>,
     /// Since when each sink has taken nothing.
     blocked: [Option<Instant>; 2],
     /// Since when each source may have bytes that no edge tells of.
     unsure: [Option<Instant>; 2],
-    /// A peer that has reset its connection. The kernel tells it once.
-    reset: Option<(Direction, Side, i32)>,
-    /// Until when it is to be passed on, and whether it has been.
+    /// Until when a reset is to be passed on.
     passes_on_until: Option<Instant>,
-    is_passed_on: bool,
 }
 
 /// How long bytes behind urgent data may wait, see [`Flow::is_unsure`].
@@ -59,9 +68,12 @@ impl Session {
 
     /// Other ends: a new copy begins.
     pub(crate) fn rebind(&mut self) {
-        (self.counts, self.ended, self.last) = ([0; 2], 0, None);
-        (self.blocked, self.unsure, self.reset) = ([None; 2], [None; 2], None);
-        (self.passes_on_until, self.is_passed_on) = (None, false);
+        (self.counts, self.ended) = ([0; 2], 0);
+        (self.reset, self.is_passed_on) = (None, false);
+        if let Some(clock) = &mut self.clock {
+            let timer = std::mem::take(&mut clock.timer);
+            **clock = Clock { timer, ..Clock::default() };
+        }
     }
 
     pub(crate) fn counts(&self) -> (u64, u64) {
@@ -115,7 +127,9 @@ impl Session {
             if more > 0 {
                 has_moved = true;
                 self.counts[direction] += more;
-                self.blocked[direction] = None;
+                if let Some(clock) = &mut self.clock {
+                    clock.blocked[direction] = None;
+                }
                 if let Some(progress) = &mut self.progress {
                     progress(DIRECTIONS[direction], more);
                 }
@@ -126,19 +140,20 @@ impl Session {
 
     /// Reads the clock, if something has begun or ended.
     fn clock(&mut self, flows: &[&Flow], has_moved: bool) -> Option<Instant> {
+        let clock = self.clock.get_or_insert_default();
         let mut now = None;
         let mut read = || *now.get_or_insert_with(Instant::now);
-        if has_moved || self.last.is_none() {
-            self.last = Some(read());
+        if has_moved || clock.last.is_none() {
+            clock.last = Some(read());
         }
-        for (blocked, flow) in self.blocked.iter_mut().zip(flows) {
+        for (blocked, flow) in clock.blocked.iter_mut().zip(flows) {
             *blocked = match (flow.waits(), *blocked) {
                 (Waits::ForSink, None) if self.options.write_timeout.is_some() => Some(read()),
                 (Waits::ForSink, since) => since,
                 _ => None,
             };
         }
-        for (since, flow) in self.unsure.iter_mut().zip(flows) {
+        for (since, flow) in clock.unsure.iter_mut().zip(flows) {
             // A timer that fires early now and then costs less than one that is set anew each time.
             *since = if flow.is_unsure() { Some(since.unwrap_or_else(&mut read)) } else { None };
         }
@@ -149,22 +164,23 @@ impl Session {
         // A timeout that is too long for the clock has no deadline.
         let after = |since: Option<Instant>, timeout| since?.checked_add(timeout?);
         let options = &self.options;
+        let clock = self.clock.get_or_insert_default();
         let is_half = flows.len() == 2 && self.ended == 1;
         let half_close = options.half_close_timeout.filter(|_| is_half);
         let limits = [
-            (None, None, Operation::IdleTimeout, after(self.last, options.idle_timeout)),
-            (None, None, Operation::HalfCloseTimeout, after(self.last, half_close)),
+            (None, None, Operation::IdleTimeout, after(clock.last, options.idle_timeout)),
+            (None, None, Operation::HalfCloseTimeout, after(clock.last, half_close)),
             (
                 Some(Direction::AToB),
                 Some(Side::Sink),
                 Operation::Write,
-                after(self.blocked[0], options.write_timeout),
+                after(clock.blocked[0], options.write_timeout),
             ),
             (
                 Some(Direction::BToA),
                 Some(Side::Sink),
                 Operation::Write,
-                after(self.blocked[1], options.write_timeout),
+                after(clock.blocked[1], options.write_timeout),
             ),
         ];
         let due = limits
@@ -181,18 +197,18 @@ impl Session {
             })
             .min();
         let delay = self.options.coalesce.map_or(UNSURE, |delay| delay.min(UNSURE));
-        let unsure = self.unsure.iter().flatten().filter_map(|since| since.checked_add(delay));
+        let unsure = clock.unsure.iter().flatten().filter_map(|since| since.checked_add(delay));
         let Some(first) = due.map(|(due, _)| due).into_iter().chain(rate).chain(unsure).min()
         else {
             return Poll::Pending;
         };
-        if self.timer.poll(cx, first).is_pending() {
+        if clock.timer.poll(cx, first).is_pending() {
             return Poll::Pending;
         }
         match due {
             Some((due, (direction, side, operation))) if due == first => {
                 // It may be run again, and then has as much time again.
-                (self.last, self.blocked) = (None, [None; 2]);
+                (clock.last, clock.blocked) = (None, [None; 2]);
                 Poll::Ready(self.error(direction, Failure::stopped(side, operation)))
             }
             // The rate limit lets the next bytes through, or it is time to look at a source.
@@ -200,7 +216,7 @@ impl Session {
                 for flow in flows.iter().filter(|flow| flow.is_unsure()) {
                     flow.look();
                 }
-                self.unsure = [None; 2];
+                clock.unsure = [None; 2];
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -251,7 +267,11 @@ impl Session {
     pub(crate) fn passes_on_until(&mut self) -> Instant {
         const LONGEST: Duration = Duration::from_secs(86_400);
         let patience = self.options.write_timeout.unwrap_or(reset::PATIENCE).min(LONGEST);
-        *self.passes_on_until.get_or_insert_with(|| Instant::now() + patience)
+        *self
+            .clock
+            .get_or_insert_default()
+            .passes_on_until
+            .get_or_insert_with(|| Instant::now() + patience)
     }
 
     /// Whether a peer's reset has ended it for good.

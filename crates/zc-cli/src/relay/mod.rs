@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use zc_tokio::{Options, ResetPolicy};
 
@@ -67,19 +67,19 @@ async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>)
     let most = args.max_connections.map_or(Semaphore::MAX_PERMITS, |most| most as usize);
     let permits = Arc::new(Semaphore::new(most));
     let (mut number, mut said) = (0_u64, None::<Instant>);
+    let manner = Arc::new(Manner {
+        target: args.target.clone(),
+        connect_timeout: args.connect_timeout,
+        json: args.json,
+        options: options(args),
+    });
     loop {
         // Clients without a permit wait in the listener's queue.
         let permit = Arc::clone(&permits).acquire_owned().await.expect("it is never closed");
         number += 1;
         match acceptor.accept(number).await {
             Ok((client, peer)) => {
-                let options = options(args);
-                let (target, json, within) = (args.target.clone(), args.json, args.connect_timeout);
-                relays.spawn(async move {
-                    let ended = relay(client, peer, &target, within, options).await;
-                    line::print(&ended, json);
-                    drop(permit);
-                });
+                relays.spawn(relay(client, peer, Arc::clone(&manner), permit));
             }
             // Out of descriptors or memory, or the client has gone: the next may do better.
             Err(error) => {
@@ -112,29 +112,40 @@ fn options(args: &Relay) -> Options {
     options
 }
 
+/// What all connections have in common.
+struct Manner {
+    target: Endpoint,
+    connect_timeout: Duration,
+    json: bool,
+    options: Options,
+}
+
+/// The task of a connection, and all that an idle one holds: so nothing is handed on to another future, which would
+/// keep it twice.
 async fn relay(
     mut client: Stream,
     peer: String,
-    target: &Endpoint,
-    within: Duration,
-    options: Options,
-) -> Ended {
-    let (begun, mut relay) = (Instant::now(), zc_tokio::Relay::with_options(options));
-    let how = match Stream::connect(target, within).await {
+    manner: Arc<Manner>,
+    _permit: OwnedSemaphorePermit,
+) {
+    let begun = Instant::now();
+    let mut relay = zc_tokio::Relay::with_options(manner.options);
+    let how = match Stream::connect(&manner.target, manner.connect_timeout).await {
         Ok(mut server) => match client.relay(&mut server, &mut relay).await {
             Ok(_) => How::Closed,
             Err(error) => How::Stopped(error),
         },
         Err(error) => How::Unconnected(error),
     };
-    Ended {
+    let ended = Ended {
         peer,
-        target: target.to_string(),
+        target: manner.target.to_string(),
         counts: relay.counts(),
         lasted: begun.elapsed(),
         mechanism: line::mechanism(&relay),
         how,
-    }
+    };
+    line::print(&ended, manner.json);
 }
 
 /// SIGTERM and SIGINT.

@@ -13,9 +13,19 @@ use crate::away::{Away, Past};
 use crate::error::Failure;
 use crate::{AsyncSink, AsyncSource, Operation, Registered, Settling, TokioIo};
 
+/// What there is only where an end is a file.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// A step that is being made elsewhere, with the transfer.
+    pub(super) away: Option<Away>,
+    /// The files that are bypassed.
+    source: FileEnd,
+    sink: FileEnd,
+}
+
 /// A file at one end.
 #[derive(Debug)]
-pub(super) enum FileEnd {
+enum FileEnd {
     /// There may be one, and it has something to finish.
     Settling(Settling),
     Settled(Past),
@@ -30,6 +40,17 @@ impl Default for FileEnd {
 }
 
 impl Flow {
+    pub(super) fn away(&self) -> Option<&Away> {
+        self.files.as_ref()?.away.as_ref()
+    }
+
+    /// The files have to settle again before they are bypassed.
+    pub(super) fn unsettle(&mut self) {
+        if let Some(files) = &mut self.files {
+            (files.source, files.sink) = Default::default();
+        }
+    }
+
     /// The sink's descriptor, unless it is a file; and the file, once it can be bypassed.
     #[allow(clippy::type_complexity)]
     pub(super) fn settle_sink(
@@ -42,17 +63,18 @@ impl Flow {
         if !end.is_some_and(Registered::is_file) {
             return Poll::Ready(Ok((to, None)));
         }
-        if let FileEnd::Settling(settling) = &mut self.sink_file {
+        let files = self.files.get_or_insert_default();
+        if let FileEnd::Settling(settling) = &mut files.sink {
             self.waits = Waits::ForSink;
             let failed = |error| Failure::new(Side::Sink, Operation::Write, error);
             let is_settled = ready!(sink.settle_sink(cx, settling)).map_err(failed)?;
             let end = to.filter(|_| is_settled).and_then(|fd| sink.write_ready(fd));
-            self.sink_file = past(end).map_err(failed)?;
+            files.sink = past(end).map_err(failed)?;
             // The two halves of a step are made on different threads.
             self.transfer.options_mut().half_steps = true;
             self.waits = Waits::No;
         }
-        match &self.sink_file {
+        match &files.sink {
             FileEnd::Settled(file) => Poll::Ready(Ok((to, Some(Past::clone(file))))),
             _ => Poll::Ready(Ok((None, None))),
         }
@@ -68,15 +90,16 @@ impl Flow {
         if !source.read_ready(fd).is_some_and(Registered::is_file) {
             return Poll::Ready(Ok(None));
         }
-        if let FileEnd::Settling(settling) = &mut self.source_file {
+        let files = self.files.get_or_insert_default();
+        if let FileEnd::Settling(settling) = &mut files.source {
             self.waits = Waits::ForSource;
             let failed = |error| Failure::new(Side::Source, Operation::Read, error);
             let is_settled = ready!(source.settle_source(cx, settling)).map_err(failed)?;
             let end = if is_settled { source.read_ready(fd) } else { None };
-            self.source_file = past(end).map_err(failed)?;
+            files.source = past(end).map_err(failed)?;
             self.waits = Waits::No;
         }
-        Poll::Ready(Ok(Some(match &self.source_file {
+        Poll::Ready(Ok(Some(match &files.source {
             FileEnd::Settled(file) => Some(Past::clone(file)),
             _ => None,
         })))
@@ -91,7 +114,8 @@ impl Flow {
         splices: bool,
     ) {
         let transfer = std::mem::take(&mut self.transfer);
-        self.away = Some(Away::start(transfer, from, (to, self.fits), last, splices));
+        let away = Away::start(transfer, from, (to, self.fits), last, splices);
+        self.files.get_or_insert_default().away = Some(away);
     }
 
     /// Waits for the step that is made elsewhere, and tells the layers what it did.
@@ -101,11 +125,12 @@ impl Flow {
         source: &mut dyn AsyncSource,
         sink: &mut dyn AsyncSink,
     ) -> Poll<Result<Step, Failure>> {
-        let away = self.away.as_mut().expect("the caller has looked");
+        let files = self.files.as_mut().expect("the caller has looked");
+        let away = files.away.as_mut().expect("the caller has looked");
         self.waits = if away.takes { Waits::ForSource } else { Waits::ForSink };
         let back = ready!(away.poll(cx));
         let (last, delivers) = (away.last, away.delivers);
-        (self.away, self.waits) = (None, Waits::No);
+        (files.away, self.waits) = (None, Waits::No);
         let (transfer, step) = back?;
         self.transfer = transfer;
         self.headroom.saw(&step);

@@ -25,9 +25,8 @@ use std::time::Instant;
 use zc_core::driver::Link;
 use zc_linux::{Options, Transfer};
 
-use crate::away::Away;
 use crate::headroom::Headroom;
-use files::FileEnd;
+use files::Files;
 pub(crate) use slice::Slice;
 
 /// How many bytes of a bulk sender are worth waiting for together.
@@ -38,11 +37,8 @@ pub(crate) const GATHERED: u64 = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Flow {
     transfer: Transfer,
-    /// A step that is being made elsewhere, with the transfer.
-    away: Option<Away>,
-    /// The files that are bypassed.
-    source_file: FileEnd,
-    sink_file: FileEnd,
+    /// What there is only where an end is a file: not often, and every relayed connection has two flows.
+    files: Option<Box<Files>>,
     /// Whether an end's own `poll_` method has done the last step.
     is_by_hand: bool,
     /// The link of a chain of sources that it is at.
@@ -117,9 +113,7 @@ impl Flow {
     pub(crate) fn new(options: Options, then: Then) -> Flow {
         Flow {
             transfer: Transfer::new(options),
-            away: None,
-            source_file: FileEnd::default(),
-            sink_file: FileEnd::default(),
+            files: None,
             is_by_hand: false,
             link: Link::default(),
             phase: Phase::Copying,
@@ -147,7 +141,7 @@ impl Flow {
     /// Prepares it for more polls, after the owner of the ends has had them.
     pub(crate) fn begin(&mut self) {
         self.is_unflushed = true;
-        (self.source_file, self.sink_file) = Default::default();
+        self.unsettle();
         self.headroom = Headroom::default();
         self.is_at_rest = false;
         self.transfer.park();
@@ -163,7 +157,7 @@ impl Flow {
 
     /// How many bytes have been taken and not delivered.
     pub(crate) fn in_flight(&self) -> usize {
-        self.away.as_ref().map_or_else(|| self.transfer.in_flight(), |away| away.in_flight)
+        self.away().map_or_else(|| self.transfer.in_flight(), |away| away.in_flight)
     }
 
     pub(crate) fn transfer_mut(&mut self) -> &mut Transfer {

@@ -22,7 +22,7 @@ impl Flow {
         sink: &mut dyn AsyncSink,
         turn: u64,
     ) -> Poll<Result<Step, Failure>> {
-        if self.away.is_some() {
+        if self.away().is_some() {
             return self.come_back(cx, source, sink);
         }
         let (to, Manner { holds_back, is_nowhere, limit }) = look_at_sink(sink);

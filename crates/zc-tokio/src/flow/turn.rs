@@ -69,7 +69,7 @@ impl Flow {
                 Phase::Ending => {
                     ready!(self.flush(cx, sink))?;
                     self.transfer.park();
-                    (self.source_file, self.sink_file) = Default::default();
+                    self.unsettle();
                     self.phase = match self.then {
                         Then::Flush => Phase::Done,
                         Then::ShutDown => Phase::ShuttingDown,
