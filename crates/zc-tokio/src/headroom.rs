@@ -26,11 +26,11 @@ pub(crate) struct Headroom {
 
 impl Headroom {
     /// How many bytes to take at most for the sink at `to`.
-    pub(crate) fn most(&mut self, to: Option<PollFd<'_>>) -> u64 {
+    pub(crate) fn most<'a>(&mut self, to: impl FnOnce() -> Option<PollFd<'a>>) -> u64 {
         if self.credit < HELD
             && self.is_bulk
             && self.doubts == 0
-            && let Some(to) = to.filter(PollFd::is_socket)
+            && let Some(to) = to().filter(PollFd::is_socket)
         {
             // A socket's buffer counts more than the bytes: half of it is safe.
             self.credit = zc_linux::fd::room(to.fd()).map_or(0, |room| room / 2);

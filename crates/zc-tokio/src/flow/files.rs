@@ -59,8 +59,8 @@ impl Flow {
         sink: &mut dyn AsyncSink,
         to: Option<RawFd>,
     ) -> Poll<Result<(Option<RawFd>, Option<Past>), Failure>> {
-        let end = to.and_then(|fd| sink.write_ready(fd));
-        if !end.is_some_and(Registered::is_file) {
+        let is_file = |fd| sink.write_ready(fd).is_some_and(Registered::is_file);
+        if !(cfg!(feature = "fs") && to.is_some_and(is_file)) {
             return Poll::Ready(Ok((to, None)));
         }
         let files = self.files.get_or_insert_default();
@@ -87,7 +87,7 @@ impl Flow {
         source: &mut dyn AsyncSource,
         fd: RawFd,
     ) -> Poll<Result<Option<Option<Past>>, Failure>> {
-        if !source.read_ready(fd).is_some_and(Registered::is_file) {
+        if !(cfg!(feature = "fs") && source.read_ready(fd).is_some_and(Registered::is_file)) {
             return Poll::Ready(Ok(None));
         }
         let files = self.files.get_or_insert_default();

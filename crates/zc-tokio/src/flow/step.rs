@@ -48,8 +48,8 @@ impl Flow {
             // It takes all that it is given, if its disk does.
             Some(_) => MAX_OF_FILE,
             None => {
-                let to = to.and_then(|fd| sink.write_ready(fd)).map(Registered::poll_fd);
-                self.headroom.most(to)
+                let end = || to.and_then(|fd| sink.write_ready(fd)).map(Registered::poll_fd);
+                self.headroom.most(end)
             }
         });
         // One byte too many, to find that there is one. Of what it holds back, and of what its own `poll_write` takes,
