@@ -11,7 +11,7 @@ use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
 use zc_tokio::{
-    AsyncSink, AsyncSource, Copier, Downstream, Opaque, Registered, Settling, Side, Sink,
+    AsyncSink, AsyncSource, Copier, Downstream, Opaque, Registered, Settling, Side, Sink, TokioIo,
     WriteReady,
 };
 
@@ -132,6 +132,70 @@ fn into_a_file() {
                 assert_same(&[file[held as usize..].to_vec(), left, rest].concat(), &data);
             });
         }
+    }
+}
+
+/// Holds bytes back, and writes them at once when it is flushed: no thread of the pool in between.
+struct HoldsBack {
+    file: File,
+    same: std::fs::File,
+    held: Vec<u8>,
+    left: u64,
+}
+
+impl AsyncWrite for HoldsBack {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        unreachable!("the kernel bypasses it")
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let held = std::mem::take(&mut self.held);
+        self.left -= held.len() as u64;
+        Poll::Ready(self.same.write_all(&held))
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.file).poll_shutdown(cx)
+    }
+}
+
+impl Sink<TokioIo> for HoldsBack {
+    fn downstream(&mut self) -> Downstream<'_, TokioIo> {
+        Downstream::through(&mut self.file).flush_first().limit(self.left)
+    }
+    fn delivered(&mut self, n: u64) {
+        self.left -= n;
+    }
+}
+
+impl WriteReady for HoldsBack {
+    fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+        self.file.write_ready(fd)
+    }
+    /// tokio's file has done nothing yet: there is nothing to wait for, and the flush is in the copy's first step.
+    fn settle_sink(&mut self, _: &mut Context<'_>, _: &mut Settling) -> Poll<io::Result<bool>> {
+        Poll::Ready(Ok(true))
+    }
+}
+
+/// What a flush writes counts against the limit of the step that it belongs to. Nothing here waits for anything, so that
+/// one step flushes and takes bytes.
+#[test]
+fn a_limit_is_looked_at_after_a_flush() {
+    for quota in QUOTAS {
+        kit::run(async {
+            let data = data::bytes(6, LEN);
+            let mut from = &data[..];
+            let same = tempfile::tempfile().unwrap();
+            let file = File::from_std(same.try_clone().unwrap());
+            let held = vec![9; 100];
+            let mut sink = HoldsBack { file, same, held, left: quota + 100 };
+            let mut copier = Copier::new();
+            let error = copier.run(&mut from, &mut sink).await.unwrap_err();
+            assert_eq!((error.kind(), error.side()), (ErrorKind::WriteZero, Some(Side::Sink)));
+            assert_eq!((copier.count(), sink.left, copier.in_flight()), (quota, 0, 1));
+            let file = zc_testkit::files::contents(&sink.same);
+            assert_same(&file[..100], &[9; 100]);
+            assert_same(&[&file[100..], &copier.take_residue(), from].concat(), &data);
+        });
     }
 }
 
