@@ -30,37 +30,65 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
-// Android's kernel is Linux.
+// Android's kernel is Linux. The `cfg` of each module keeps this the only error.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-compile_error!("zc-linux is the Linux engine of zc, and there is none for another system");
+compile_error!(
+    "zc-linux, and so zc-tokio and the tool, are for Linux and Android; on other Unixes zc-std copies by read and write"
+);
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod backend;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod blocking;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod claim;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod coalesce;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod fast;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 #[doc(hidden)]
 pub mod fd;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod flight;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod handful;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod holes;
-#[cfg(feature = "hook")]
+#[cfg(all(any(target_os = "linux", target_os = "android"), feature = "hook"))]
 pub mod hook;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod kind;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod outcome;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod patience;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod pipe;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub mod pool;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod report;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod sys;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod syscall;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod table;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod transfer;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub use blocking::{copy, drive, drive_within};
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub use kind::Kind;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub use patience::Patience;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub use report::Report;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub use table::route;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub use transfer::Transfer;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub use zc_core::driver::{Mechanism, Options, PageSharing};
