@@ -5,12 +5,11 @@
 //! slow disk, nor for a rate limit of our own.
 
 use std::cell::Cell;
-use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use zc_core::driver::{Bottom, Link, Reach, StepError, walk_sink, walk_source};
+use zc_core::driver::{self, Bottom, Link, Reach, StepError, walk_sink, walk_source};
 use zc_core::{Side, Sink, Source};
 
 use crate::sys;
@@ -28,39 +27,19 @@ pub struct Patience {
     pub min_rate: Option<(u64, Duration)>,
 }
 
-/// The patience of one copy, and how much of it is left.
+/// The patience of one copy, and the waits that use it up.
 #[derive(Debug)]
-pub(crate) struct Watch {
-    deadline: Option<Instant>,
-    least: Option<Least>,
-}
-
-/// The minimum rate.
-#[derive(Debug)]
-struct Least {
-    bytes: u64,
-    every: Duration,
-    got: u64,
-    waited: Duration,
-}
+pub(crate) struct Watch(driver::Watch);
 
 impl Watch {
     /// `None`: without end.
     pub(crate) fn new(patience: &Patience) -> Option<Self> {
-        let Patience { deadline, min_rate } = *patience;
-        let least =
-            min_rate.map(|(bytes, every)| Least { bytes, every, got: 0, waited: Duration::ZERO });
-        (deadline.is_some() || least.is_some()).then_some(Watch { deadline, least })
+        driver::Watch::new(patience.deadline, patience.min_rate).map(Watch)
     }
 
     /// Fails if the deadline has passed.
     pub(crate) fn check(&self) -> Result<(), StepError> {
-        match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => {
-                Err(timed_out(None, "the deadline has passed".into()))
-            }
-            _ => Ok(()),
-        }
+        self.0.check(None, Instant::now())
     }
 
     /// Waits until the source has something, if a call on it could wait. The step tells of errors.
@@ -79,9 +58,9 @@ impl Watch {
             {
                 outcome = loop {
                     let begun = Instant::now();
-                    let until = self.until(begun);
+                    let until = self.0.until(begun);
                     let ready = sys::wait_for(end.fd.fd(), PollFlags::IN | PollFlags::RDHUP, until);
-                    let judged = self.check().and_then(|()| self.judge(begun.elapsed()));
+                    let judged = self.check().and_then(|()| self.0.judge(begun.elapsed()));
                     match (ready, judged) {
                         (Ok(false), Ok(())) => {}
                         (_, judged) => break judged,
@@ -98,11 +77,11 @@ impl Watch {
         let mut ready = Ok(true);
         walk_sink(sink, &Cell::new(0), &mut |end, _| {
             if let Some(end) = end {
-                ready = sys::wait_for(end.fd.fd(), PollFlags::OUT, self.deadline);
+                ready = sys::wait_for(end.fd.fd(), PollFlags::OUT, self.0.deadline());
             }
         });
         match ready {
-            Ok(false) => Err(timed_out(Some(Side::Sink), "the deadline has passed".into())),
+            Ok(false) => self.0.check(Some(Side::Sink), Instant::now()),
             // The step tells of errors.
             _ => Ok(()),
         }
@@ -110,112 +89,23 @@ impl Watch {
 
     /// Sleeps until `time`, or the deadline.
     pub(crate) fn sleep_until(&self, time: Instant) {
-        let time = self.deadline.map_or(time, |deadline| deadline.min(time));
+        let time = self.0.deadline().map_or(time, |deadline| deadline.min(time));
         thread::sleep(time.saturating_duration_since(Instant::now()));
     }
 
     /// A step took `n` bytes.
     pub(crate) fn saw(&mut self, n: u64) {
-        if let Some(least) = &mut self.least {
-            least.got = least.got.saturating_add(n);
-        }
+        self.0.saw(n);
     }
 
     /// When it is over.
     pub(crate) fn end(&self) -> Option<Instant> {
-        self.deadline
+        self.0.deadline()
     }
 
     /// Counts a wait for the source that has yielded bytes, which are not counted yet. The next wait is judged with
     /// it.
     pub(crate) fn waited(&mut self, time: Duration) {
-        if let Some(least) = &mut self.least {
-            least.waited = least.waited.saturating_add(time);
-        }
-    }
-
-    /// Until when a wait that begins `now` may last before the rate is judged.
-    fn until(&self, now: Instant) -> Option<Instant> {
-        let judged = self
-            .least
-            .as_ref()
-            .and_then(|least| now.checked_add(least.every.saturating_sub(least.waited)));
-        match (self.deadline, judged) {
-            (Some(deadline), Some(judged)) => Some(deadline.min(judged)),
-            (deadline, judged) => deadline.or(judged),
-        }
-    }
-
-    /// Counts a wait for the source.
-    fn judge(&mut self, waited: Duration) -> Result<(), StepError> {
-        let Some(least) = &mut self.least else { return Ok(()) };
-        least.waited = least.waited.saturating_add(waited);
-        if least.waited < least.every {
-            return Ok(());
-        }
-        if least.got < least.bytes {
-            let Least { bytes, every, got, .. } = least;
-            let what = format!("{got} bytes in {every:?} of waiting, of {bytes} at least");
-            return Err(timed_out(Some(Side::Source), what));
-        }
-        (least.got, least.waited) = (0, Duration::ZERO);
-        Ok(())
-    }
-}
-
-fn timed_out(side: Option<Side>, what: String) -> StepError {
-    StepError { side, syscall: "poll", error: io::Error::new(io::ErrorKind::TimedOut, what) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    fn least(bytes: u64) -> Watch {
-        let least = Least { bytes, every: 100 * MS, got: 0, waited: Duration::ZERO };
-        Watch { deadline: None, least: Some(least) }
-    }
-
-    #[test]
-    fn only_waiting_counts() {
-        let mut watch = least(1000);
-        for _ in 0..1_000_000 {
-            watch.judge(Duration::ZERO).unwrap();
-        }
-        watch.judge(99 * MS).unwrap();
-        assert!(watch.judge(MS).is_err());
-    }
-
-    #[test]
-    fn many_short_waits_are_as_bad_as_a_long_one() {
-        let mut watch = least(101);
-        let outcome = (0..100).try_for_each(|_| {
-            watch.saw(1);
-            watch.judge(MS)
-        });
-        assert_eq!(outcome.unwrap_err().error.kind(), io::ErrorKind::TimedOut);
-    }
-
-    #[test]
-    fn each_period_is_judged_by_itself() {
-        let mut watch = least(100);
-        for _ in 0..1000 {
-            watch.saw(100);
-            watch.judge(150 * MS).unwrap();
-        }
-        watch.saw(99);
-        assert!(watch.judge(150 * MS).is_err());
-    }
-
-    #[test]
-    fn a_wait_ends_where_it_has_to_be_judged() {
-        let now = Instant::now();
-        let mut watch = least(100);
-        watch.judge(30 * MS).unwrap();
-        assert_eq!(watch.until(now), Some(now + 70 * MS));
-        watch.deadline = Some(now + 50 * MS);
-        assert_eq!(watch.until(now), Some(now + 50 * MS));
+        self.0.waited(time);
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use zc_std::{Copier, CopyError, Fd, FileAt, Kind, ReadFrom, Side};
+use zc_std::{Copier, CopyError, Fd, FileAt, Kind, Pace, Paced, ReadFrom, Side};
 
 fn bytes(n: usize) -> Vec<u8> {
     (0..n).map(|i| (i % 251) as u8).collect()
@@ -128,6 +128,28 @@ fn a_deadline_and_a_least_rate_end_a_wait() -> io::Result<()> {
     let mut copier = Copier::new().min_rate(1000, Duration::from_millis(30));
     let error = copier.copy(&mut stream, &mut out).unwrap_err();
     assert_eq!((error.kind(), error.side()), (ErrorKind::TimedOut, Some(Side::Source)));
+    Ok(())
+}
+
+/// Whatever the deadline finds it waiting for.
+#[test]
+fn a_deadline_ends_the_wait_for_a_rate_and_for_a_full_sink() -> io::Result<()> {
+    let (mut client, stream) = UnixStream::pair()?;
+    client.write_all(&bytes(5000))?;
+    // The next bytes would come in some minutes.
+    let mut source = Paced::with_pace(&stream, Pace::new(1).burst(7200));
+    source.read_exact(&mut [0; 4000])?;
+    let mut copier = Copier::new().deadline(Instant::now() + Duration::from_millis(30));
+    let error = copier.copy(&mut source, &mut Vec::new()).unwrap_err();
+    assert_eq!((error.kind(), error.moved(), copier.in_flight()), (ErrorKind::TimedOut, 0, 0));
+
+    let (mut to, _peer) = UnixStream::pair()?;
+    to.set_nonblocking(true)?;
+    while to.write(&[0; 4096]).is_ok() {}
+    let mut copier = Copier::new().deadline(Instant::now() + Duration::from_millis(30));
+    let error = copier.copy(&mut (&stream).take(1000), &mut to).unwrap_err();
+    assert_eq!((error.kind(), error.side()), (ErrorKind::TimedOut, Some(Side::Sink)));
+    assert_eq!((error.moved(), copier.take_residue().len()), (0, 1000));
     Ok(())
 }
 

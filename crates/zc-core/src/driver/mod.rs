@@ -14,6 +14,7 @@ mod options;
 mod sink_walk;
 mod source_walk;
 mod step;
+mod watch;
 
 pub use buffer::{Buffer, retry, write_once};
 pub use mechanism::Mechanism;
@@ -21,6 +22,9 @@ pub use options::{Options, PageSharing};
 pub use sink_walk::{Manner, walk_sink};
 pub use source_walk::{Bottom, Link, Reach, each_descriptor, walk_source};
 pub use step::{Next, Step, StepError};
+// For drivers that block: the engine's, and the one that takes its place elsewhere.
+#[doc(hidden)]
+pub use watch::Watch;
 
 use std::panic::{self, AssertUnwindSafe};
 

@@ -1,11 +1,15 @@
-//! How long a copy goes on, and how slow its source may be: the wait is a poll(2) before the call.
+//! How long a copy goes on, and how slow its source may be: the engine's rule ([`driver::Watch`]), and the waits that use
+//! it up. A wait is a poll(2) before the call.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
+use std::os::fd::BorrowedFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use zc_core::driver::{Bottom, Link, StepError, walk_sink, walk_source};
+use rustix::io::Errno;
+use zc_core::driver::{self, Bottom, Link, Reach, StepError, walk_sink, walk_source};
 
 use crate::{ReadSource, Side, WriteSink};
 
@@ -16,24 +20,21 @@ pub(crate) struct Patience {
     pub(crate) min_rate: Option<(u64, Duration)>,
 }
 
-/// The patience of one copy, and how much of it is left.
+/// The patience of one copy.
 pub(super) struct Watch {
-    patience: Patience,
-    /// Since when the current stretch of the minimum rate is counted.
-    got: u64,
-    spent: Duration,
+    /// `None`: without end.
+    rule: Option<driver::Watch>,
     waited: bool,
 }
 
 impl Watch {
     pub(super) fn new(patience: &Patience) -> Self {
-        Watch { patience: *patience, got: 0, spent: Duration::ZERO, waited: false }
+        Watch { rule: driver::Watch::new(patience.deadline, patience.min_rate), waited: false }
     }
 
     /// Whether a copy goes on after this error, once it has waited.
     pub(super) fn waits_out(&self, error: &io::Error) -> bool {
-        let bounded = self.patience.deadline.is_some() || self.patience.min_rate.is_some();
-        bounded && error.kind() == ErrorKind::WouldBlock
+        self.rule.is_some() && error.kind() == ErrorKind::WouldBlock
     }
 
     /// Whether there was a descriptor to wait for the source by.
@@ -42,68 +43,44 @@ impl Watch {
     }
 
     pub(super) fn check(&self) -> Result<(), StepError> {
-        match self.patience.deadline {
-            Some(deadline) if Instant::now() >= deadline => {
-                Err(timed_out(None, "the deadline has passed"))
-            }
-            _ => Ok(()),
-        }
+        self.rule.as_ref().map_or(Ok(()), |rule| rule.check(None, Instant::now()))
     }
 
     pub(super) fn saw(&mut self, bytes: u64) {
-        self.got = self.got.saturating_add(bytes);
-        if self.patience.min_rate.is_some_and(|(least, _)| self.got >= least) {
-            (self.got, self.spent) = (0, Duration::ZERO);
+        if let Some(rule) = &mut self.rule {
+            rule.saw(bytes);
         }
     }
 
+    /// Waits until the source may be read from, if a `read` of it could wait.
     pub(super) fn wait_for_source(&mut self, source: &mut dyn ReadSource) -> Result<(), StepError> {
         self.waited = false;
-        let Patience { deadline, min_rate } = self.patience;
-        if deadline.is_none() && min_rate.is_none() {
-            return Ok(());
-        }
-        let rest = min_rate.map(|(_, time)| time.saturating_sub(self.spent));
-        let until_deadline = deadline.map(|time| time.saturating_duration_since(Instant::now()));
-        let most = [rest, until_deadline].into_iter().flatten().min();
-        let begun = Instant::now();
-        let (mut link, mut polled) = (Link::default(), Ok(true));
+        let Some(rule) = &mut self.rule else { return Ok(()) };
+        let (mut link, mut outcome) = (Link::default(), Ok(()));
         loop {
             let mut go_on = false;
             walk_source(source, link, &mut |reach| {
-                match reach.bottom {
-                    Bottom::Fd(end) if reach.limit > 0 && end.offset.is_none() => {
-                        self.waited = true;
-                        polled = ready(
-                            &mut [PollFd::from_borrowed_fd(end.fd.fd(), PollFlags::IN)],
-                            most,
-                        );
+                let Reach { bottom, limit, not_before, last, .. } = reach;
+                match bottom {
+                    Bottom::Spent => go_on = !last,
+                    _ if limit == 0 => {}
+                    bottom => {
+                        // The layer that says so sleeps in its `read`, too, and past the deadline.
+                        outcome = not_before.map_or(Ok(()), |time| sleep_until(time, rule));
+                        if let (Ok(()), Bottom::Fd(end)) = (&outcome, bottom)
+                            && end.offset.is_none()
+                        {
+                            self.waited = true;
+                            outcome = wait_for(end.fd.fd(), rule);
+                        }
                     }
-                    Bottom::Spent => go_on = !reach.last,
-                    _ => {}
                 }
                 0
             })?;
             if !go_on {
-                break;
+                return outcome;
             }
             link = link.next();
-        }
-        self.spent += begun.elapsed();
-        match polled {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                self.check()?;
-                if min_rate.is_some_and(|(_, time)| self.spent >= time) {
-                    return Err(timed_out(
-                        Some(Side::Source),
-                        "the source is slower than was asked for",
-                    ));
-                }
-                // A signal, or a clock that is a little fast: the next call finds out.
-                Ok(())
-            }
-            Err(error) => Err(StepError::at(Side::Source, "poll", error)),
         }
     }
 
@@ -113,33 +90,49 @@ impl Watch {
         sink: &mut dyn WriteSink,
         error: io::Error,
     ) -> Result<(), StepError> {
-        let most =
-            self.patience.deadline.map(|time| time.saturating_duration_since(Instant::now()));
+        let deadline = self.rule.as_ref().and_then(driver::Watch::deadline);
         let mut outcome = Err(error);
         walk_sink(sink, &Cell::new(0), &mut |end, _| {
             if let Some(end) = end {
-                outcome = ready(&mut [PollFd::from_borrowed_fd(end.fd.fd(), PollFlags::OUT)], most);
+                // The call tells of errors.
+                outcome = Ok(ready(end.fd.fd(), PollFlags::OUT, deadline).unwrap_or(true));
             }
         });
-        outcome.map(drop).map_err(|error| StepError::at(Side::Sink, "write", error))
+        match (outcome, &self.rule) {
+            (Ok(false), Some(rule)) => rule.check(Some(Side::Sink), Instant::now()),
+            (Ok(_), _) => Ok(()),
+            (Err(error), _) => Err(StepError::at(Side::Sink, "write", error)),
+        }
     }
 }
 
-/// Waits for it, at most for this time; `false` if it did not become ready.
-fn ready(fds: &mut [PollFd<'_>], most: Option<Duration>) -> io::Result<bool> {
-    let most = most
-        .map(|most| Timespec::try_from(most).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
-    match poll(fds, most.as_ref()) {
+fn sleep_until(time: Instant, rule: &driver::Watch) -> Result<(), StepError> {
+    let time = rule.deadline().map_or(time, |deadline| deadline.min(time));
+    thread::sleep(time.saturating_duration_since(Instant::now()));
+    rule.check(None, Instant::now())
+}
+
+fn wait_for(fd: BorrowedFd<'_>, rule: &mut driver::Watch) -> Result<(), StepError> {
+    loop {
+        let begun = Instant::now();
+        // The call tells of errors.
+        let is_ready = ready(fd, PollFlags::IN, rule.until(begun)).unwrap_or(true);
+        rule.check(None, Instant::now())?;
+        rule.judge(begun.elapsed())?;
+        if is_ready {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits for it, until this time at most; `false` if that was in vain, or a signal came.
+fn ready(fd: BorrowedFd<'_>, events: PollFlags, until: Option<Instant>) -> Result<bool, Errno> {
+    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+    // More seconds than a timespec holds are as good as no timeout.
+    let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+    match poll(&mut [PollFd::from_borrowed_fd(fd, events)], timeout.as_ref()) {
         Ok(n) => Ok(n > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn timed_out(side: Option<Side>, what: &str) -> StepError {
-    let error = io::Error::new(ErrorKind::TimedOut, what);
-    match side {
-        Some(side) => StepError::at(side, "poll", error),
-        None => StepError::new("poll", error),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error),
     }
 }
