@@ -41,6 +41,7 @@ const CHECKS: &[Check] = &[
     check("cargo clippy -p zc-std --features conformance -- -D warnings"),
     check("cargo clippy -p zc-std --features hook -- -D warnings"),
     check("cargo clippy -p zc-tokio --features fs -- -D warnings"),
+    check("cargo clippy -p zc-tokio --features hook -- -D warnings"),
     // No member of the workspace, so that nothing above sees it. A check links nothing: it spares the
     // gate a C++ compiler to say that libFuzzer is elsewhere.
     Check {

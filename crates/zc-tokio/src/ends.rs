@@ -94,6 +94,7 @@ pub struct Settling(#[cfg_attr(not(feature = "fs"), allow(dead_code))] pub(crate
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a source of a zc-tokio copy",
     label = "lacks `AsyncRead`, `Source<TokioIo>`, `ReadReady` or `Unpin`",
+    note = "a descriptor in non-blocking mode, whatever crate it is from, can be copied from as `zc_tokio::Fd`",
     note = "any `AsyncRead` can be copied from as `zc_tokio::Opaque(reader)`, always correct, never offloaded"
 )]
 pub trait AsyncSource: AsyncRead + Source<TokioIo> + ReadReady + Unpin {}
@@ -104,6 +105,7 @@ impl<T: AsyncRead + Source<TokioIo> + ReadReady + Unpin + ?Sized> AsyncSource fo
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a sink of a zc-tokio copy",
     label = "lacks `AsyncWrite`, `Sink<TokioIo>`, `WriteReady` or `Unpin`",
+    note = "a descriptor in non-blocking mode, whatever crate it is from, can be copied into as `zc_tokio::Fd`",
     note = "any `AsyncWrite` can be copied into as `zc_tokio::Opaque(writer)`, always correct, never offloaded"
 )]
 pub trait AsyncSink: AsyncWrite + Sink<TokioIo> + WriteReady + Unpin {}

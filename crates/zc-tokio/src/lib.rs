@@ -47,6 +47,50 @@
 //! there are bytes in it, and takes at most 64 KiB at a time of what may have to wait for its sink. It takes more
 //! into a file, and for a socket that has said that it has room. So a connection whose peer has stalled holds at
 //! most 64 KiB, in memory, and no pipe.
+//!
+//! # Ranges of a file
+//!
+//! A copy from or into a `tokio::fs::File` goes on where the file's own offset is, which its clones share. For a range
+//! open the file once more, which is an offset more, seek, and `take` as many bytes from the source:
+//!
+//! ```
+//! use std::io::{self, SeekFrom};
+//! use std::ops::Range;
+//! use std::path::Path;
+//! # #[cfg(feature = "fs")]
+//! use tokio::fs::File;
+//! use tokio::io::{AsyncReadExt, AsyncSeekExt};
+//! use tokio::net::TcpStream;
+//!
+//! # #[cfg(feature = "fs")]
+//! async fn serve(path: &Path, range: Range<u64>, to: &mut TcpStream) -> io::Result<u64> {
+//!     let mut file = File::open(path).await?;
+//!     file.seek(SeekFrom::Start(range.start)).await?;
+//!     zc_tokio::copy(&mut file.take(range.end - range.start), to).await
+//! }
+//!
+//! # #[cfg(feature = "fs")]
+//! async fn fill(path: &Path, range: Range<u64>, from: &mut TcpStream) -> io::Result<u64> {
+//!     let mut file = File::options().write(true).open(path).await?;
+//!     file.seek(SeekFrom::Start(range.start)).await?;
+//!     zc_tokio::copy(&mut from.take(range.end - range.start), &mut file).await
+//! }
+//! ```
+//!
+//! `zc_std::FileAt` is for copies that block, on a thread of their own (`spawn_blocking`). A source or sink of yours that
+//! names an offset (`Upstream::fd_at`, `Downstream::fd_at`) is read from and written to by its own `poll_` methods here.
+//!
+//! # Giving up
+//!
+//! A whole copy's deadline is `tokio::time::timeout` around it; a [`Copier`] or a [`Relay`] keeps what is in flight, and its
+//! counts. [`Options`] has the timeouts that begin anew with every byte. There is no least rate: a program that wants one
+//! looks at [`Handle`]'s counts now and then, and aborts.
+//!
+//! # Faults in tests
+//!
+//! With the feature `hook` there are `zc_std`'s hooks and faults: a full disk, calls that fail or fall short. A test on a
+//! current-thread runtime meets them on its own thread, files excepted: their half of a step is made on a thread of
+//! the blocking pool, which only `hook::every_thread` reaches.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -112,4 +156,6 @@ pub use relay::Relay;
 pub use rewind::Rewind;
 
 pub use zc_core::{Downstream, IsStream, Pace, PollFd, Side, Sink, Source, Upstream};
+#[cfg(feature = "hook")]
+pub use zc_linux::hook;
 pub use zc_linux::{Kind, Mechanism, PageSharing, Report, pool};

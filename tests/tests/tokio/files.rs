@@ -1,10 +1,11 @@
 //! Uploads into files and downloads from them.
 
-use std::io::Write;
+use std::io::{SeekFrom, Write};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, BufReader, BufWriter};
 use zc_linux::hook;
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
@@ -62,6 +63,37 @@ fn a_download() {
         drop(to);
         assert_eq!(header, data[..10]);
         assert_same(&collector.finish(), &data[10..]);
+    });
+}
+
+/// Two parts of one file at once, each by an open file of its own, and a part of it back, as the crate's page says.
+#[test]
+fn ranges_of_one_file() {
+    kit::run(async {
+        let (data, (named, _file)) = (data::bytes(7, LEN), empty());
+        let middle = LEN as u64 / 2 + 1;
+        let fill = async |range: Range<u64>| {
+            let (client, mut from) = kit::tcp();
+            // The client has more to say than the part.
+            let feeder = Feeder::pieces(client, data[range.start as usize..].to_vec(), 1 << 20);
+            let mut file = File::from_std(named.reopen().unwrap());
+            file.seek(SeekFrom::Start(range.start)).await.unwrap();
+            let (len, mut copier) = (range.end - range.start, Copier::new());
+            let n = copier.run(&mut (&mut from).take(len), &mut file).await.unwrap();
+            assert_eq!((n, file.stream_position().await.unwrap()), (len, range.end));
+            assert!(copier.report().moved_by(Mechanism::Splice) > len / 2);
+            drop((from, feeder));
+        };
+        tokio::join!(fill(0..middle), fill(middle..LEN as u64));
+        assert_same(&contents(&named), &data);
+
+        let (to_peer, mut to) = kit::tcp();
+        let collector = Collector::start(to_peer);
+        let mut file = File::from_std(named.reopen().unwrap());
+        file.seek(SeekFrom::Start(1000)).await.unwrap();
+        assert_eq!(zc_tokio::copy(&mut file.take(2_000_000), &mut to).await.unwrap(), 2_000_000);
+        drop(to);
+        assert_same(&collector.finish(), &data[1000..2_001_000]);
     });
 }
 
