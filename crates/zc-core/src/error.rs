@@ -72,7 +72,7 @@ impl CopyError {
 
     /// The `CopyError` inside an error that a copy returned, or `None` if it came from elsewhere.
     ///
-    /// To take it out by value, and the residue with it, use [`io::Error::downcast`]:
+    /// To take it out by value, and the residue with it, use [`io::Error::downcast`](io::Error#method.downcast):
     /// `error.downcast::<CopyError>()`.
     pub fn from_io(error: &io::Error) -> Option<&CopyError> {
         error.get_ref()?.downcast_ref()

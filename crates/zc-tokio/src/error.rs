@@ -138,7 +138,7 @@ impl Error {
 
     /// The `Error` inside an error that a plain call returned, or `None` if it came from elsewhere.
     ///
-    /// [`io::Error::downcast`] takes it out by value.
+    /// [`io::Error::downcast`](io::Error#method.downcast) takes it out by value.
     pub fn from_io(error: &io::Error) -> Option<&Error> {
         error.get_ref()?.downcast_ref()
     }
