@@ -7,13 +7,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::running::{Running, kill_tree, start};
 use crate::skip::skip;
 
 /// No program here takes this long; one that does hangs, and is killed.
@@ -45,7 +46,7 @@ pub fn known_binary() -> Option<&'static Path> {
     BUILT.get().map(PathBuf::as_path)
 }
 
-/// An unprivileged user, and `zc` where that user can run it, whoever may enter the sources.
+/// An unprivileged user, and `zc` where that user can run it, even if only root may enter the sources.
 #[derive(Debug)]
 pub struct Nobody {
     dir: TempDir,
@@ -55,7 +56,7 @@ impl Nobody {
     /// The user and group that own nothing.
     pub const ID: u32 = 65534;
 
-    /// Puts `zc` in a directory that everybody may enter.
+    /// Puts `zc` in a directory that every user may enter.
     pub fn new() -> Nobody {
         let dir = scratch();
         // By another process: a child that another test has just forked would hold a descriptor of ours that
@@ -157,20 +158,6 @@ pub fn names(dir: &Path) -> BTreeSet<String> {
     names.filter(|name: &String| !name.starts_with(".fuse_hidden")).collect()
 }
 
-/// `len` bytes that differ from seed to seed and do not repeat.
-pub fn bytes(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
-}
-
 /// Whether `program` is installed. If not, `test` is skipped.
 #[track_caller]
 pub fn have(program: &str, test: &str) -> bool {
@@ -238,22 +225,17 @@ pub fn run(command: &mut Command, input: &[u8]) -> Outcome {
     })
 }
 
-fn spawn(command: &mut Command) -> Child {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
+fn spawn(command: &mut Command) -> Running {
+    start(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
-fn finish(mut child: Child, mut stderr: BufReader<ChildStderr>) -> Outcome {
+fn finish(mut child: Running, mut stderr: BufReader<ChildStderr>) -> Outcome {
     let mut stdout = child.stdout.take().expect("piped");
     let (done, wait) = mpsc::channel::<()>();
-    let pid = rustix::process::Pid::from_child(&child);
+    let pid = child.pid();
     let watchdog = thread::spawn(move || {
         if wait.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            kill_tree(pid);
         }
     });
     let errors = thread::spawn(move || {
@@ -273,8 +255,8 @@ fn finish(mut child: Child, mut stderr: BufReader<ChildStderr>) -> Outcome {
 /// A `zc recv` that listens; killed when dropped, unless it has been waited for.
 #[derive(Debug)]
 pub struct Receiver {
-    id: rustix::process::Pid,
-    running: Option<(Child, BufReader<ChildStderr>)>,
+    child: Running,
+    stderr: BufReader<ChildStderr>,
     /// Where, as `zc send` takes it.
     pub address: String,
 }
@@ -286,7 +268,7 @@ impl Receiver {
         Receiver::of(command.args(options))
     }
 
-    /// Starts a command that runs `zc recv`, whatever else it does.
+    /// Starts a command that runs `zc recv`, and perhaps other programs.
     pub fn of(command: &mut Command) -> Receiver {
         let mut child = spawn(command);
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
@@ -297,8 +279,7 @@ impl Receiver {
             .unwrap_or_else(|| panic!("it does not listen: {line:?}"))
             .trim_end()
             .to_owned();
-        let id = rustix::process::Pid::from_child(&child);
-        Receiver { id, running: Some((child, stderr)), address }
+        Receiver { child, stderr, address }
     }
 
     /// The TCP port it listens on.
@@ -313,22 +294,12 @@ impl Receiver {
 
     /// Sends it a signal.
     pub fn kill(&self, signal: rustix::process::Signal) {
-        rustix::process::kill_process(self.id, signal).expect("it is ours");
+        rustix::process::kill_process(self.child.pid(), signal).expect("it is ours");
     }
 
     /// Waits until it has ended. Its first line is not in the outcome.
-    pub fn finish(mut self) -> Outcome {
-        let (child, stderr) = self.running.take().expect("it is waited for once");
-        finish(child, stderr)
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        if let Some((mut child, _)) = self.running.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+    pub fn finish(self) -> Outcome {
+        finish(self.child, self.stderr)
     }
 }
 

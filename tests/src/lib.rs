@@ -1,5 +1,5 @@
 //! What the whole-system tests share: known bytes, real ends to move them between, and ways to see
-//! that nothing was lost, leaked or done behind the caller's back.
+//! that nothing was lost or leaked.
 
 pub mod again;
 pub mod apart;
@@ -23,6 +23,7 @@ pub mod numbered_words;
 pub mod pipes;
 pub mod raw;
 pub mod relay;
+pub mod running;
 pub mod serial;
 pub mod servers;
 pub mod signals;

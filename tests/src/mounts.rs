@@ -114,9 +114,14 @@ impl Mount {
     pub fn power_cut(&self) -> Result<(), String> {
         let root = self.root();
         fs::File::open(&root).and_then(|root| raw::shut_down(&root)).map_err(|e| e.to_string())?;
-        // A child that another test has just forked holds our descriptors until it becomes a program.
-        for _ in 0..100 {
-            if run("umount", &[&self.at()]).is_ok() {
+        // A child that another test has just forked holds our descriptors until it becomes a program. And a program
+        // in a mount namespace of its own has the mount for as long as it runs: the image would be mounted as the
+        // same file system, which is shut down.
+        for _ in 0..600 {
+            if is_mounted(&root) {
+                let _ = run("umount", &[&self.at()]);
+            }
+            if !is_mounted_anywhere(&root) {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
@@ -232,6 +237,15 @@ fn is_mounted(path: &Path) -> bool {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let path = path.display().to_string();
     mounts.lines().any(|line| line.split(' ').nth(1) == Some(&path))
+}
+
+/// Whether any process has a mount there, in its own mount namespace.
+fn is_mounted_anywhere(path: &Path) -> bool {
+    let path = format!(" {} ", path.display());
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut mounts =
+        processes.filter_map(|it| fs::read_to_string(it.path().join("mountinfo")).ok());
+    mounts.any(|mounts| mounts.contains(&path))
 }
 
 /// Takes down what test processes have left behind that are no more.

@@ -2,18 +2,19 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use crate::cli::zc;
+use crate::running::{Running, start};
 
-/// A `zc relay` that listens. It is killed when dropped.
+/// A `zc relay` that listens; killed when dropped.
 #[derive(Debug)]
 pub struct Relay {
-    child: Child,
+    child: Running,
     stdout: BufReader<ChildStdout>,
     /// What it says besides the lines of its connections.
     pub stderr: BufReader<ChildStderr>,
@@ -29,8 +30,7 @@ impl Relay {
 
     /// Starts one as `command` says, which has `--json` in it.
     pub fn of(command: &mut Command) -> Relay {
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let stdout = BufReader::new(child.stdout.take().expect("it works"));
         let mut stderr = BufReader::new(child.stderr.take().expect("it works"));
         let mut line = String::new();
@@ -85,7 +85,7 @@ impl Relay {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it works");
+        kill_process(self.child.pid(), signal).expect("it works");
     }
 
     /// Its exit status, and what else it said.
@@ -93,12 +93,5 @@ impl Relay {
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).expect("it works");
         (self.child.wait().expect("it works").code(), rest)
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

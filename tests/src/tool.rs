@@ -1,20 +1,21 @@
-//! `zc cp - -`, between whatever descriptors it inherits.
+//! `zc cp - -`, between any two descriptors.
 
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::cli::{self, zc};
+use crate::running::{Running, start};
 
 /// A `zc cp - -` at work; killed when dropped, unless it has been waited for.
 #[derive(Debug)]
 #[must_use = "dropping it kills it"]
-pub struct Tool(Child);
+pub struct Tool(Running);
 
 /// Starts one.
 pub fn copies(from: impl Into<OwnedFd>, to: impl Into<OwnedFd>) -> Tool {
     let (from, to): (OwnedFd, OwnedFd) = (from.into(), to.into());
     let mut command = zc(["cp", "-", "-"]);
-    Tool(command.stdin(from).stdout(to).spawn().expect("zc was just built"))
+    Tool(start(command.stdin(from).stdout(to)))
 }
 
 /// Runs a script by /bin/sh to its end, in which `$ZC` is the tool.
@@ -40,12 +41,5 @@ impl Tool {
     pub fn finish(mut self) {
         let status = self.0.wait().expect("it is ours");
         assert!(status.success(), "zc cp - -: {status}");
-    }
-}
-
-impl Drop for Tool {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

@@ -259,8 +259,8 @@ pub(crate) struct Writing {
     /// Go on after what the file holds already, and leave it as far as it got if the copy fails
     ///
     /// What it holds is not compared with what was to come. --expect counts all of the file, and --limit
-    /// only what is added to it. For recv and send, give it at both ends: the receiver sends the number
-    /// of bytes that it has (in decimal, and a newline), and the sender repeats that line and sends what
+    /// only what is added to it. For recv and send, give it at both ends. The receiver sends the number
+    /// of bytes that it has, in decimal, and a newline. The sender repeats that line and sends what
     /// follows.
     #[arg(long)]
     pub(crate) resume: bool,

@@ -6,8 +6,8 @@
 //!
 //! So a step first claims its range, by an lseek past it, and then moves with an explicit offset. It moves all
 //! that it claims, by pread and pwrite if need be. It gives a rest back only after an error, or at the end of a
-//! file that has become shorter, and only if the offset is still at the range's end. (docs/design.md says why.)
-//! A copy that has its descriptors to itself leaves their offsets after its last byte.
+//! file that has become shorter. Even then the offset must still be at the range's end. (docs/design.md says
+//! why.) A copy that has its descriptors to itself leaves their offsets after its last byte.
 
 use std::os::fd::BorrowedFd;
 

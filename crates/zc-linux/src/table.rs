@@ -75,8 +75,8 @@ pub(crate) struct Row {
 }
 
 /// The most that one call moves between two files. It is small enough for a progress bar, and large enough
-/// to cost nothing where a call only shares blocks: four calls for 32 MiB take twice as long there as one. A
-/// driver with other things to do has its budget.
+/// to cost nothing where a call only shares blocks. (There four calls for 32 MiB take twice as long as one.)
+/// A driver with other things to do has its budget.
 const MAX_BETWEEN_FILES: u64 = 64 << 20;
 
 /// The most that one call moves between two files where it shares nothing and one of the offsets is the open

@@ -1,5 +1,5 @@
-//! A unit test of your own code against what a kernel rarely does: a disk that fills up in the
-//! middle, a splice that moves less than it was asked to.
+//! A unit test of your own code against what a kernel rarely does: a disk fills up in the middle, a
+//! splice moves less than it was asked to.
 //!
 //! `cargo run -p zc-std --features hook --example inject_faults`, and as tests:
 //! `cargo test -p zc-std --features hook --example inject_faults`.

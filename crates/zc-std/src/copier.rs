@@ -162,8 +162,8 @@ impl Copier {
     /// and the size of the source's pieces. `true` by default.
     ///
     /// With `false` a copy uses the first mechanism of the [table](crate#what-moves-what) from the
-    /// first byte on, even where it costs more: to spare the processor's caches, for example, or in
-    /// tests that want to see a certain call.
+    /// first byte on, even where it costs more. That spares the processor's caches, for example,
+    /// and helps tests that want to see a certain call.
     #[must_use]
     pub fn adaptive(mut self, adaptive: bool) -> Self {
         self.options().adaptive = adaptive;

@@ -104,10 +104,10 @@ struct Readme;
 //
 // copy       a copier or a relay, used once
 //  └ copier, relay   poll one flow or two, between …
-//     ├ session    … the looks at the clock: timeouts, resets to pass on, those who watch (handle, shared)
+//     ├ session    … two looks at the clock: timeouts, resets to pass on, the handles of other tasks (handle, shared)
 //     └ flow       … one direction: a loop around zc-linux's `Transfer`, which waits for …
-//        ├ registered … a descriptor that tokio's reactor watches, as ends name it, and hands to a step …
-//        ├ flat       … two ends without their layers
+//        ├ registered … a descriptor that tokio's reactor watches; a type says by `ends` that it has one
+//        ├ flat       … two ends without their layers, for the step
 //        ├ headroom   how much to take for a sink that may stall
 //        └ away       a file's half of a step, on a thread that may wait for the disk
 mod away;

@@ -15,8 +15,8 @@ use crate::{Direction, Error, Handle, Operation, Options, ResetPolicy, reset};
 
 type Progress = Box<dyn FnMut(Direction, u64) + Send>;
 
-/// The clock of a copy, and the handles of other tasks. What only some copies need is boxed: there is one of these for
-/// each connection that is relayed.
+/// The clock of a copy, and the handles of other tasks. What only some copies need is boxed: there is one of these
+/// for each connection that is relayed.
 #[derive(Default)]
 pub(crate) struct Session {
     pub(crate) options: Options,

@@ -123,8 +123,8 @@ impl Audit<'_> {
                 return Ok(());
             }
             // What may come after the call that failed: calls that only ask something or give back a range of
-            // a file, and those that fetch what is in the pipe, which is given back, too. Also those that
-            // read what was claimed of a file and cannot be moved now.
+            // a file, and those that fetch what is in the pipe. Also those that read what was claimed of a
+            // file and cannot be moved now.
             let asks = record.call.len == 0;
             let keeps =
                 ["sendfile", "splice"].contains(&name) && record.call.syscall == Syscall::Read;

@@ -224,7 +224,7 @@ impl Scenario {
             && self.below.len() <= 6
     }
 
-    /// Whether its source is one to be waited for. It takes so many calls that pairs of them would take hours.
+    /// Whether its source is one to be waited for. It makes too many calls: pairs of them would take hours.
     pub fn is_bulk(&self) -> bool {
         self.payload > 200_000
     }

@@ -37,7 +37,7 @@ use crate::forked::forked;
 ///   an end in non-blocking mode without bytes or room;
 ///
 /// Once the fault is gone and the copy has been completed, it checks that all of the payload is
-/// there, and that no descriptor is open but those of idle pipes in the pool, which are empty.
+/// there. No descriptor may be open but those of idle pipes in the pool, which must be empty.
 pub struct Trial {
     scenario: Scenario,
     /// `None` after a failure: what was left in the ends is unknown.

@@ -3,12 +3,14 @@
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use zc_testkit::cli::{Receiver, bytes, have, listens, names, run, scratch, zc};
+use zc_testkit::cli::{Receiver, have, listens, names, run, scratch, zc};
+use zc_testkit::data::bytes;
+use zc_testkit::running::{Running, start};
 use zc_testkit::skip::skip;
 
 /// More than all buffers on the way hold, and no round number.
@@ -26,7 +28,7 @@ fn uploads(client: impl Fn(&Receiver, &Path)) {
     let dir = scratch();
     let (input, output) = (dir.path().join("input"), dir.path().join("output"));
     for (seed, listen) in listens(dir.path()).iter().enumerate() {
-        let sent = bytes(LEN, seed as u64);
+        let sent = bytes(seed as u64, LEN);
         fs::write(&input, &sent).unwrap();
         let receiver = Receiver::start(listen, &output, &["--expect", &LEN.to_string()]);
         client(&receiver, &input);
@@ -51,8 +53,8 @@ fn have_nc(test: &str) -> bool {
 }
 
 #[test]
-fn nc_uploads() {
-    if !have_nc("nc_uploads") {
+fn takes_uploads_from_nc() {
+    if !have_nc("takes_uploads_from_nc") {
         return;
     }
     uploads(|receiver, input| match receiver.address.strip_prefix("unix:") {
@@ -62,8 +64,8 @@ fn nc_uploads() {
 }
 
 #[test]
-fn socat_uploads() {
-    if !have("socat", "socat_uploads") {
+fn takes_uploads_from_socat() {
+    if !have("socat", "takes_uploads_from_socat") {
         return;
     }
     uploads(|receiver, input| {
@@ -76,7 +78,7 @@ fn socat_uploads() {
 }
 
 #[test]
-fn zc_uploads() {
+fn takes_uploads_from_zc_send() {
     uploads(|receiver, input| {
         let sent = zc(["send"]).arg(input).arg(&receiver.address).status();
         assert!(sent.unwrap().success());
@@ -89,7 +91,7 @@ fn zc_uploads_over_ipv6() {
         return skip("zc_uploads_over_ipv6: this machine has no ::1");
     }
     let dir = scratch();
-    let sent = bytes(LEN, 6);
+    let sent = bytes(6, LEN);
     let receiver = Receiver::start("[::1]:0", dir.path().join("output"), &[]);
     run(&mut zc(["send", "-", &receiver.address]), &sent).expect_success();
     receiver.finish().expect_success();
@@ -98,11 +100,11 @@ fn zc_uploads_over_ipv6() {
 
 /// A port is enough, for all addresses there are.
 #[test]
-fn port_only() {
+fn listens_on_all_addresses_of_a_port_alone() {
     let dir = scratch();
     let output = dir.path().join("output");
     for (seed, spell) in [|port: String| port, |port| format!(":{port}")].into_iter().enumerate() {
-        let sent = bytes(100_000, seed as u64);
+        let sent = bytes(seed as u64, 100_000);
         let receiver = Receiver::start(&spell(free_port()), &output, &[]);
         let port = receiver.port().to_owned();
         let address = if seed == 0 { format!("127.0.0.1:{port}") } else { spell(port) };
@@ -116,13 +118,13 @@ fn port_only() {
 /// upload. Its request is cut down to the one header that it cannot do without, so that we know
 /// every byte of it.
 #[test]
-fn curl_uploads() {
-    if !have("curl", "curl_uploads") {
+fn takes_an_upload_from_curl_up_to_its_limit() {
+    if !have("curl", "takes_an_upload_from_curl_up_to_its_limit") {
         return;
     }
     let dir = scratch();
     let (input, output) = (dir.path().join("input"), dir.path().join("output"));
-    let sent = bytes(LEN, 7);
+    let sent = bytes(7, LEN);
     fs::write(&input, &sent).unwrap();
     let mut expected = format!("PUT /x HTTP/1.0\r\nContent-Length: {LEN}\r\n\r\n").into_bytes();
     expected.extend(&sent);
@@ -151,21 +153,18 @@ fn curl_uploads() {
 /// Starts a server, has `zc send` send to it, and compares what the server wrote to `output`.
 fn downloads(server: &mut Command, address: &str, dir: &Path) {
     let (input, output) = (dir.join("input"), dir.join("output"));
-    let sent = bytes(LEN, 8);
+    let sent = bytes(8, LEN);
     fs::write(&input, &sent).unwrap();
-    let mut server = server
-        .stdin(Stdio::null())
-        .stdout(File::create(&output).unwrap())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let server =
+        server.stdin(Stdio::null()).stdout(File::create(&output).unwrap()).stderr(Stdio::null());
+    let mut server = start(server);
     send_once_it_listens(&input, address, &mut server);
     assert!(server.wait().unwrap().success());
     assert!(fs::read(&output).unwrap() == sent, "{address}");
 }
 
 /// Servers do not say when they listen.
-fn send_once_it_listens(input: &Path, address: &str, server: &mut Child) {
+fn send_once_it_listens(input: &Path, address: &str, server: &mut Running) {
     loop {
         let sent = run(zc(["send"]).arg(input).arg(address), b"");
         if sent.code() == Some(0) {
@@ -197,8 +196,8 @@ fn free_port() -> String {
 }
 
 #[test]
-fn nc_downloads() {
-    if !have_nc("nc_downloads") {
+fn sends_to_nc() {
+    if !have_nc("sends_to_nc") {
         return;
     }
     let dir = scratch();
@@ -212,8 +211,8 @@ fn nc_downloads() {
 }
 
 #[test]
-fn socat_downloads() {
-    if !have("socat", "socat_downloads") {
+fn sends_to_socat() {
+    if !have("socat", "sends_to_socat") {
         return;
     }
     let dir = scratch();
@@ -229,10 +228,10 @@ fn socat_downloads() {
 }
 
 #[test]
-fn standard_streams() {
+fn sends_standard_input_and_receives_to_standard_output() {
     let dir = scratch();
     for listen in listens(dir.path()) {
-        let sent = bytes(LEN, 9);
+        let sent = bytes(9, LEN);
         let receiver = Receiver::start(&listen, "-", &[]);
         let address = receiver.address.clone();
         let received = thread::spawn(|| receiver.finish());
@@ -245,10 +244,10 @@ fn standard_streams() {
 }
 
 #[test]
-fn limits() {
+fn stops_at_a_limit_at_either_end() {
     let dir = scratch();
     let output = dir.path().join("output");
-    let sent = bytes(3 << 20, 10);
+    let sent = bytes(10, 3 << 20);
     for listen in listens(dir.path()) {
         for (limit, len) in [("0", 0), ("1", 1), ("1MiB", 1 << 20), ("1000kB", 1_000_000)] {
             let receiver = Receiver::start(&listen, &output, &["--limit", limit]);

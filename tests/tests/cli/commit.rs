@@ -11,9 +11,10 @@ use std::process::Command;
 use std::thread;
 
 use zc_testkit::cli::{
-    Nobody, Outcome, Receiver, bytes, give_to_nobody, have, in_mount_namespace, is_root, names,
-    run, scratch, zc,
+    Nobody, Outcome, Receiver, give_to_nobody, have, in_mount_namespace, is_root, names, run,
+    scratch, zc,
 };
+use zc_testkit::data::bytes;
 use zc_testkit::mounts::{self, Mount};
 use zc_testkit::raw;
 use zc_testkit::skip::{or_skip, skip};
@@ -41,7 +42,7 @@ fn copies_into(dir: &Path) {
     let from = from.path().join("from");
     let before = names(dir);
     for (seed, name) in ["old", "new"].into_iter().enumerate() {
-        let (to, content) = (dir.join(name), bytes(LEN, seed as u64));
+        let (to, content) = (dir.join(name), bytes(seed as u64, LEN));
         fs::write(&from, &content).unwrap();
         if name == "old" {
             fs::write(&to, "what was there").unwrap();
@@ -58,7 +59,7 @@ fn copies_into(dir: &Path) {
 #[track_caller]
 fn receives_into(dir: &Path) {
     for (seed, name) in ["old", "new"].into_iter().enumerate() {
-        let (to, content) = (dir.join(name), bytes(LEN, 10 + seed as u64));
+        let (to, content) = (dir.join(name), bytes(10 + seed as u64, LEN));
         let _ = fs::remove_file(dir.join("new"));
         if name == "old" {
             fs::write(&to, "what was there").unwrap();
@@ -72,7 +73,7 @@ fn receives_into(dir: &Path) {
 }
 
 #[test]
-fn renames_refused() {
+fn writes_the_old_file_where_renames_are_refused() {
     for errno in [libc::ENOSYS, libc::EXDEV, libc::EPERM, libc::EBUSY] {
         denied(&RENAMES, errno, || {
             let dir = scratch();
@@ -83,7 +84,7 @@ fn renames_refused() {
 }
 
 #[test]
-fn links_refused_too() {
+fn writes_the_old_file_where_links_are_refused_too() {
     let calls = [&RENAMES[..], &[libc::SYS_linkat, libc::SYS_link]].concat();
     denied(&calls, libc::EPERM, || {
         let dir = scratch();
@@ -115,15 +116,17 @@ fn renames_refused_where_every_file_has_a_name() {
 
 /// Where a file is mounted on the target, as for a container.
 #[test]
-fn mounted_on() {
+fn writes_a_file_that_is_mounted_on() {
     for zc in [r#"cp "$1/from" "$1/target""#, r#"cp - "$1/target" <"$1/from""#] {
         let dir = scratch();
-        let content = bytes(LEN, 1);
+        let content = bytes(1, LEN);
         fs::write(dir.path().join("from"), &content).unwrap();
         fs::write(dir.path().join("behind"), "what was there").unwrap();
         fs::write(dir.path().join("target"), "below").unwrap();
         let script = format!(r#"mount --bind "$1/behind" "$1/target" && "$0" {zc}"#);
-        let Some(mut command) = in_mount_namespace("mounted_on", &script, dir.path()) else {
+        let Some(mut command) =
+            in_mount_namespace("writes_a_file_that_is_mounted_on", &script, dir.path())
+        else {
             return;
         };
         run(&mut command, b"").expect_success();
@@ -135,7 +138,7 @@ fn mounted_on() {
 #[test]
 fn receives_onto_what_is_mounted_on() {
     let dir = scratch();
-    let content = bytes(LEN, 2);
+    let content = bytes(2, LEN);
     fs::write(dir.path().join("behind"), "what was there").unwrap();
     fs::write(dir.path().join("target"), "below").unwrap();
     let script =
@@ -153,15 +156,17 @@ fn receives_onto_what_is_mounted_on() {
 
 /// Others' files in a directory such as /tmp may be written, and neither removed nor renamed over.
 #[test]
-fn sticky_directory() {
+fn writes_anothers_file_in_a_sticky_directory() {
     if !is_root() {
-        return skip("sticky_directory: takes root, to have files of two users");
+        return skip(
+            "writes_anothers_file_in_a_sticky_directory: takes root, to have files of two users",
+        );
     }
     let (nobody, dir) = (Nobody::new(), scratch());
     let shared = dir.path().join("shared");
     fs::create_dir(&shared).unwrap();
     fs::set_permissions(&shared, Permissions::from_mode(0o1777)).unwrap();
-    let (target, content) = (shared.join("target"), bytes(LEN, 3));
+    let (target, content) = (shared.join("target"), bytes(3, LEN));
     fs::write(&target, "what was there").unwrap();
     fs::set_permissions(&target, Permissions::from_mode(0o666)).unwrap();
     let inode = fs::metadata(&target).unwrap().ino();
@@ -181,7 +186,7 @@ fn directory_of_another_user() {
     let (nobody, dir) = (Nobody::new(), scratch());
     let locked = dir.path().join("locked");
     fs::create_dir(&locked).unwrap();
-    let (target, content) = (locked.join("target"), bytes(LEN, 4));
+    let (target, content) = (locked.join("target"), bytes(4, LEN));
     fs::write(&target, "what was there").unwrap();
     give_to_nobody(&target);
     fs::set_permissions(&locked, Permissions::from_mode(0o555)).unwrap();
@@ -194,7 +199,7 @@ fn directory_of_another_user() {
 
 /// Names can be made in it, and neither changed nor removed.
 #[test]
-fn append_only_directory() {
+fn writes_the_old_file_in_an_append_only_directory() {
     let Some(mount) = or_skip(Mount::ext4(24)) else { return };
     let dir = mount.path("dir");
     fs::create_dir(&dir).unwrap();
@@ -220,7 +225,7 @@ fn kept(outcome: &Outcome) -> &Path {
 #[test]
 fn keeps_an_upload_that_cannot_have_its_name() {
     let dir = scratch();
-    let (target, content) = (dir.path().join("target"), bytes(LEN, 5));
+    let (target, content) = (dir.path().join("target"), bytes(5, LEN));
     let receiver = Receiver::start("127.0.0.1:0", &target, &[]);
     let mut client = TcpStream::connect(&receiver.address).unwrap();
     client.write_all(&content).unwrap();
@@ -238,7 +243,7 @@ fn keeps_an_upload_whose_directory_is_gone() {
     let dir = scratch();
     let gone = dir.path().join("gone");
     fs::create_dir(&gone).unwrap();
-    let content = bytes(LEN, 11);
+    let content = bytes(11, LEN);
     let receiver = Receiver::start("127.0.0.1:0", gone.join("target"), &[]);
     let mut client = TcpStream::connect(&receiver.address).unwrap();
     client.write_all(&content).unwrap();
@@ -257,7 +262,7 @@ fn keeps_a_file_that_cannot_be_copied_into_place() {
     denied(&RENAMES, libc::EPERM, || {
         let target = mount.path("target");
         fs::write(&target, "what was there").unwrap();
-        let content = bytes(LEN, 6);
+        let content = bytes(6, LEN);
         let outcome = run(zc(["cp", "-"]).arg(&target), &content);
         let kept = kept(&outcome);
         assert!(fs::read(kept).unwrap() == content);
@@ -284,13 +289,13 @@ fn says_in_json_what_is_kept() {
 
 /// `--in-place` writes the file that is there, as cp does, and so all its names.
 #[test]
-fn in_place() {
+fn writes_the_old_file_in_place_if_told_to() {
     let dir = scratch();
     let (one, two, from) =
         (dir.path().join("one"), dir.path().join("two"), dir.path().join("from"));
-    let content = bytes(LEN, 7);
+    let content = bytes(7, LEN);
     fs::write(&from, &content).unwrap();
-    fs::write(&one, bytes(2 * LEN, 8)).unwrap();
+    fs::write(&one, bytes(8, 2 * LEN)).unwrap();
     fs::hard_link(&one, &two).unwrap();
     run(zc(["cp", "--in-place"]).args([&from, &one]), b"").expect_success();
     assert!(fs::read(&two).unwrap() == content);
@@ -309,7 +314,7 @@ fn does_what_cp_does() {
     if !have("cp", "does_what_cp_does") {
         return;
     }
-    let content = bytes(LEN, 9);
+    let content = bytes(9, LEN);
     let outcomes = [OsStr::new("cp"), zc_testkit::cli::binary().as_os_str()].map(|program| {
         let dir = scratch();
         let path = |name: &str| dir.path().join(name);

@@ -7,12 +7,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 
 use zc_testkit::cli::{
-    Nobody, Outcome, Receiver, binary, bytes, in_mount_namespace, names, run, scratch, zc,
+    Nobody, Outcome, Receiver, binary, in_mount_namespace, names, run, scratch, zc,
 };
+use zc_testkit::data::bytes;
+use zc_testkit::running::start;
 
 const LEN: usize = 300_001;
 
@@ -24,7 +26,7 @@ fn sh(program: &Path, dir: &Path, script: &str, input: &[u8]) -> Outcome {
 
 /// cat fails with 1, and so does everything that would have to read or write there. What was there stays.
 #[test]
-fn closed() {
+fn a_closed_descriptor_is_an_error() {
     let nobody = Nobody::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -95,7 +97,7 @@ fn null_device_on_purpose() {
         r#""$0" cp - - <>/dev/null 1>&0 2>&0"#,
     ] {
         let dir = scratch();
-        fs::write(dir.path().join("file"), bytes(LEN, 1)).unwrap();
+        fs::write(dir.path().join("file"), bytes(1, LEN)).unwrap();
         sh(binary(), dir.path(), script, b"").expect_success();
         if script.contains("empty") {
             assert_eq!(fs::read(dir.path().join("empty")).unwrap(), b"", "{script}");
@@ -127,7 +129,7 @@ fn spellings(number: u32, dir: &Path) -> Vec<String> {
 #[test]
 fn written_where_they_stand() {
     let dir = scratch();
-    let content = bytes(LEN, 2);
+    let content = bytes(2, LEN);
     fs::write(dir.path().join("from"), &content).unwrap();
     for number in [1, 2, 3, 9] {
         for name in spellings(number, dir.path()) {
@@ -150,7 +152,7 @@ fn written_where_they_stand() {
 #[test]
 fn read_from_where_they_stand() {
     let dir = scratch();
-    let content = bytes(LEN, 3);
+    let content = bytes(3, LEN);
     for name in spellings(0, dir.path()) {
         fs::write(dir.path().join("from"), &content).unwrap();
         let mut from = File::open(dir.path().join("from")).unwrap();
@@ -166,18 +168,15 @@ fn read_from_where_they_stand() {
 
 /// A socket cannot be opened by any name.
 #[test]
-fn sockets() {
-    let content = bytes(LEN, 4);
+fn names_of_descriptors_mean_sockets_too() {
+    let content = bytes(4, LEN);
     for (from, to) in [("/dev/stdin", "/dev/stdout"), ("/dev/fd/0", "/proc/self/fd/1"), ("-", "-")]
     {
         let (mut feed, stdin) = UnixStream::pair().unwrap();
         let (stdout, mut drain) = UnixStream::pair().unwrap();
-        let mut child = zc(["cp", from, to])
-            .stdin(OwnedFd::from(stdin))
-            .stdout(OwnedFd::from(stdout))
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
+        let mut command = zc(["cp", from, to]);
+        let mut child = start(command.stdin(OwnedFd::from(stdin)).stdout(OwnedFd::from(stdout)));
+        drop(command); // it has the other ends of both sockets
         let mut received = Vec::new();
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -204,7 +203,7 @@ fn json_stays_clear_of_standard_output() {
 
 /// cat says that its input file is its output file, before it has filled the disk.
 #[test]
-fn onto_itself() {
+fn refuses_a_descriptor_of_the_same_file() {
     let dir = scratch();
     fs::write(dir.path().join("file"), "content").unwrap();
     for script in [
@@ -242,7 +241,7 @@ fn descriptors_of_other_processes() {
 
 /// Files that are the kernel's ears.
 #[test]
-fn proc_and_sys() {
+fn writes_files_of_proc_and_sys_in_place() {
     let dir = scratch();
     // A network of its own, whose settings affect nothing else.
     let script = r#"exec unshare --net sh -c '
@@ -250,7 +249,11 @@ fn proc_and_sys() {
         "$0" cp "$1/one" /proc/sys/net/ipv4/ip_forward && cat /proc/sys/net/ipv4/ip_forward &&
         echo 0 | "$0" cp - /proc/sys/net/ipv4/ip_forward && cat /proc/sys/net/ipv4/ip_forward &&
         "$0" cp "$1/mtu" /sys/class/net/lo/mtu && cat /sys/class/net/lo/mtu' "$0" "$1""#;
-    let Some(mut command) = in_mount_namespace("proc_and_sys", script, dir.path()) else { return };
+    let Some(mut command) =
+        in_mount_namespace("writes_files_of_proc_and_sys_in_place", script, dir.path())
+    else {
+        return;
+    };
     let outcome = run(&mut command, b"");
     outcome.expect_success();
     assert_eq!(String::from_utf8_lossy(&outcome.stdout), "1\n0\n1281\n");
@@ -259,7 +262,7 @@ fn proc_and_sys() {
 #[test]
 fn receives_into_a_descriptor() {
     let dir = scratch();
-    let content = bytes(LEN, 5);
+    let content = bytes(5, LEN);
     let script = r#"exec "$0" recv 127.0.0.1:0 /dev/fd/3 3>to"#;
     let mut command = Command::new("sh");
     let receiver = Receiver::of(command.current_dir(dir.path()).args(["-c", script]).arg(binary()));

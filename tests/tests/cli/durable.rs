@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::thread;
 
-use zc_testkit::cli::{Receiver, bytes, names, run, scratch, zc};
+use zc_testkit::cli::{Receiver, names, run, scratch, zc};
+use zc_testkit::data::bytes;
 use zc_testkit::mounts::Mount;
 use zc_testkit::raw;
 use zc_testkit::skip::or_skip;
@@ -24,7 +25,7 @@ fn power_cut(mount: &Mount) {
 fn replaced_files_survive_a_power_cut() {
     let journaling = [Mount::xfs(300), Mount::ext4(64)];
     for mount in journaling.into_iter().filter_map(or_skip) {
-        let content = bytes(LEN, 1);
+        let content = bytes(1, LEN);
         let path = mount.path("file");
         for received in [false, true] {
             fs::write(&path, "what was there").unwrap();
@@ -47,7 +48,7 @@ fn replaced_files_survive_a_power_cut() {
 fn new_files_survive_a_power_cut() {
     let journaling = [Mount::xfs(300), Mount::ext4(64)];
     for mount in journaling.into_iter().filter_map(or_skip) {
-        let content = bytes(LEN, 2);
+        let content = bytes(2, LEN);
         let (new, placed) = (mount.path("new"), mount.path("in place"));
         run(zc(["cp", "--sync", "-"]).arg(&new), &content).expect_success();
         run(zc(["cp", "--sync", "--in-place", "-"]).arg(&placed), &content).expect_success();

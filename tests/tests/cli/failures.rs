@@ -13,16 +13,18 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 use rustix::process::Signal;
 use zc_testkit::cli::{
-    Nobody, Receiver, binary, bytes, give_to_nobody, have, in_mount_namespace, is_root, listens,
-    names, run, scratch, zc,
+    Nobody, Receiver, binary, give_to_nobody, have, in_mount_namespace, is_root, listens, names,
+    run, scratch, zc,
 };
+use zc_testkit::data::bytes;
+use zc_testkit::running::start;
 use zc_testkit::skip::{leave_out, skip};
 use zc_testkit::sockets::reset;
 
 const LEN: usize = 4 << 20;
 
 #[test]
-fn unwritable_directory() {
+fn an_unwritable_directory_fails() {
     let (nobody, dir) = (Nobody::new(), scratch());
     let locked = dir.path().join("locked");
     fs::create_dir(&locked).unwrap();
@@ -38,7 +40,7 @@ fn unwritable_directory() {
 
 /// Renaming over a file takes no right to write to it, but the user did not mean that.
 #[test]
-fn read_only_target() {
+fn a_read_only_target_is_not_replaced() {
     let (nobody, dir) = (Nobody::new(), scratch());
     let target = dir.path().join("target");
     fs::write(&target, "precious").unwrap();
@@ -60,7 +62,7 @@ fn read_only_target() {
 }
 
 #[test]
-fn unreadable_source() {
+fn an_unreadable_source_fails() {
     let (nobody, dir) = (Nobody::new(), scratch());
     let source = dir.path().join("source");
     fs::write(&source, "secret").unwrap();
@@ -73,7 +75,7 @@ fn unreadable_source() {
 }
 
 #[test]
-fn missing_directory() {
+fn a_missing_directory_fails() {
     let dir = scratch();
     let target = dir.path().join("missing/target");
     for listen in listens(dir.path()) {
@@ -85,7 +87,7 @@ fn missing_directory() {
 }
 
 #[test]
-fn directory_as_target() {
+fn a_directory_is_no_target() {
     let dir = scratch();
     run(zc(["recv", "127.0.0.1:0"]).arg(dir.path()), b"")
         .expect_failure(1, &["cannot write ", "Is a directory (EISDIR)"]);
@@ -94,7 +96,7 @@ fn directory_as_target() {
 }
 
 #[test]
-fn address_in_use() {
+fn an_address_in_use_fails() {
     let dir = scratch();
     let target = dir.path().join("target");
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -110,9 +112,9 @@ fn address_in_use() {
     assert_eq!(names(dir.path()), ["socket".into()].into());
 }
 
-/// A socket whose listener was killed is in nobody's use.
+/// A socket whose listener was killed is not in use.
 #[test]
-fn abandoned_socket() {
+fn takes_over_a_socket_whose_listener_was_killed() {
     let dir = scratch();
     let target = dir.path().join("target");
     let listen = &listens(dir.path())[1];
@@ -128,7 +130,7 @@ fn abandoned_socket() {
 }
 
 #[test]
-fn nobody_listens() {
+fn fails_without_a_listener() {
     let dir = scratch();
     let source = dir.path().join("source");
     fs::write(&source, "x").unwrap();
@@ -153,7 +155,7 @@ fn moved(line: &str) -> usize {
 }
 
 #[test]
-fn client_resets() {
+fn a_reset_of_the_client_keeps_the_old_file() {
     let dir = scratch();
     let target = dir.path().join("target");
     for before in [None, Some("what was there")] {
@@ -163,7 +165,7 @@ fn client_resets() {
         for expect in [&[][..], &["--expect", "1k"]] {
             let receiver = Receiver::start("127.0.0.1:0", &target, expect);
             let mut client = TcpStream::connect(&receiver.address).unwrap();
-            client.write_all(&bytes(LEN, 1)).unwrap();
+            client.write_all(&bytes(1, LEN)).unwrap();
             // Half-way, the target is as it was.
             assert_eq!(fs::read_to_string(&target).ok().as_deref(), before);
             reset(client);
@@ -177,13 +179,13 @@ fn client_resets() {
 }
 
 #[test]
-fn upload_falls_short() {
+fn an_upload_that_falls_short_leaves_no_file() {
     let dir = scratch();
     let target = dir.path().join("target");
     let what = "the input ended before the 1001 bytes expected, after 1000 bytes";
     for listen in listens(dir.path()) {
         let receiver = Receiver::start(&listen, &target, &["--expect", "1001"]);
-        let sent = run(&mut zc(["send", "-", &receiver.address]), &bytes(1000, 2));
+        let sent = run(&mut zc(["send", "-", &receiver.address]), &bytes(2, 1000));
         // Over TCP the sender hears of it, too.
         if listen.starts_with("unix:") {
             sent.expect_success();
@@ -194,11 +196,11 @@ fn upload_falls_short() {
         assert!(names(dir.path()).is_empty(), "{listen}");
 
         let receiver = Receiver::start(&listen, "-", &[]);
-        run(&mut zc(["send", "-", &receiver.address, "--expect", "1001"]), &bytes(1000, 2))
+        run(&mut zc(["send", "-", &receiver.address, "--expect", "1001"]), &bytes(2, 1000))
             .expect_failure(3, &[what]);
-        assert_eq!(receiver.finish().stdout, bytes(1000, 2));
+        assert_eq!(receiver.finish().stdout, bytes(2, 1000));
     }
-    run(zc(["cp", "-"]).arg(&target).args(["--expect", "1001"]), &bytes(1000, 2))
+    run(zc(["cp", "-"]).arg(&target).args(["--expect", "1001"]), &bytes(2, 1000))
         .expect_failure(3, &[what]);
     assert!(names(dir.path()).is_empty());
 }
@@ -216,14 +218,14 @@ fn accept_and_leave(n: u64) -> (String, thread::JoinHandle<()>) {
 }
 
 #[test]
-fn receiver_resets() {
+fn a_reset_of_the_receiver_fails_the_sender() {
     let dir = scratch();
     let source = dir.path().join("source");
     // More than the buffers of a connection take, from a file and from a pipe.
-    fs::write(&source, bytes(64 << 20, 3)).unwrap();
+    fs::write(&source, bytes(3, 64 << 20)).unwrap();
     for from in [source.to_str().unwrap(), "-"] {
         let (address, server) = accept_and_leave(LEN as u64);
-        let outcome = run(&mut zc(["send", from, &address]), &bytes(64 << 20, 3));
+        let outcome = run(&mut zc(["send", from, &address]), &bytes(3, 64 << 20));
         server.join().unwrap();
         outcome.expect_failure(1, &[&format!("cannot copy {from} to {address}: ")]);
         let line = outcome.line();
@@ -236,7 +238,7 @@ fn receiver_resets() {
 #[test]
 fn receiver_resets_after_the_last_byte() {
     let (address, server) = accept_and_leave(1);
-    let outcome = run(&mut zc(["send", "-", &address]), &bytes(1000, 4));
+    let outcome = run(&mut zc(["send", "-", &address]), &bytes(4, 1000));
     server.join().unwrap();
     assert_eq!(outcome.code(), Some(1));
     assert!(outcome.line().contains("(ECONNRESET)") || outcome.line().contains("(EPIPE)"));
@@ -244,7 +246,7 @@ fn receiver_resets_after_the_last_byte() {
 
 /// A Unix socket has no reset, but closing it with bytes unread amounts to one.
 #[test]
-fn unix_receiver_leaves() {
+fn a_unix_receiver_that_leaves_fails_the_sender() {
     let dir = scratch();
     let socket = dir.path().join("socket");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -253,7 +255,7 @@ fn unix_receiver_leaves() {
         stream.read_exact(&mut [0; 10]).unwrap();
     });
     let address = format!("unix:{}", socket.display());
-    let outcome = run(&mut zc(["send", "-", &address]), &bytes(LEN, 5));
+    let outcome = run(&mut zc(["send", "-", &address]), &bytes(5, LEN));
     server.join().unwrap();
     outcome.expect_failure(1, &[&address, ", after "]);
     let line = outcome.line();
@@ -262,11 +264,14 @@ fn unix_receiver_leaves() {
 
 /// Killed in the middle, by whatever signal, it leaves nothing.
 #[test]
-fn killed() {
+fn leaves_nothing_behind_when_killed() {
     let dir = scratch();
     let target = dir.path().join("target");
     if !has_unnamed_files(dir.path()) {
-        return skip(&format!("killed: no O_TMPFILE on {}", dir.path().display()));
+        return skip(&format!(
+            "leaves_nothing_behind_when_killed: no O_TMPFILE on {}",
+            dir.path().display()
+        ));
     }
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::KILL] {
         for before in [None, Some("what was there")] {
@@ -276,7 +281,7 @@ fn killed() {
             }
             let receiver = Receiver::start("127.0.0.1:0", &target, &[]);
             let mut client = TcpStream::connect(&receiver.address).unwrap();
-            client.write_all(&bytes(LEN, 6)).unwrap();
+            client.write_all(&bytes(6, LEN)).unwrap();
             receiver.kill(signal);
             assert_eq!(receiver.finish().code(), None);
             assert_eq!(fs::read_to_string(&target).ok().as_deref(), before);
@@ -324,7 +329,7 @@ fn killed_with_a_temporary_name() {
         let receiver = Receiver::start("127.0.0.1:0", &target, &[]);
         assert_eq!(names(&mount).len(), before.len() + 1);
         let mut client = TcpStream::connect(&receiver.address).unwrap();
-        client.write_all(&bytes(LEN, 9)).unwrap();
+        client.write_all(&bytes(9, LEN)).unwrap();
         receiver.kill(signal);
         assert_eq!(receiver.finish().code(), None);
         // What removes it is another process, which takes its time.
@@ -363,14 +368,14 @@ impl Drop for Unmount<'_> {
 
 /// A limit on the size of files stands in for the full disk that an ordinary user can't have.
 #[test]
-fn file_too_large() {
+fn a_limit_on_file_size_leaves_no_file() {
     let dir = scratch();
     let target = dir.path().join("target");
     // 1024 blocks of 512 bytes; without the signal, writing beyond them fails.
     let script = r#"trap "" XFSZ; ulimit -f 1024; exec "$0" recv 127.0.0.1:0 "$1""#;
     let mut command = Command::new("sh");
     let receiver = Receiver::of(command.args(["-c", script]).arg(binary()).arg(&target));
-    let sender = run(&mut zc(["send", "-", &receiver.address]), &bytes(LEN, 7));
+    let sender = run(&mut zc(["send", "-", &receiver.address]), &bytes(7, LEN));
     assert_eq!(sender.code(), Some(1), "{sender:?}");
     let outcome = receiver.finish();
     outcome.expect_failure(1, &["File too large (EFBIG), after "]);
@@ -389,7 +394,7 @@ fn read_only_file_system() {
 }
 
 #[test]
-fn full_disk() {
+fn a_full_disk_keeps_the_old_file() {
     let dir = scratch();
     // Prints what is left behind.
     let script = r#"mount -t tmpfs -o size=1m none "$1" || exit 9
@@ -397,9 +402,13 @@ fn full_disk() {
         "$0" recv 127.0.0.1:0 "$1/target"; code=$?
         ls -A "$1"; cat "$1/target"
         exit $code"#;
-    let Some(mut command) = in_mount_namespace("full_disk", script, dir.path()) else { return };
+    let Some(mut command) =
+        in_mount_namespace("a_full_disk_keeps_the_old_file", script, dir.path())
+    else {
+        return;
+    };
     let receiver = Receiver::of(&mut command);
-    let sender = run(&mut zc(["send", "-", &receiver.address]), &bytes(LEN, 8));
+    let sender = run(&mut zc(["send", "-", &receiver.address]), &bytes(8, LEN));
     assert_eq!(sender.code(), Some(1), "{sender:?}");
     let outcome = receiver.finish();
     outcome.expect_failure(1, &["No space left on device (ENOSPC), after "]);
@@ -408,9 +417,9 @@ fn full_disk() {
 }
 
 #[test]
-fn nobody_reads_the_output() {
+fn fails_if_its_reader_has_gone() {
     let mut child =
-        zc(["cp", "/dev/zero", "-"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        start(zc(["cp", "/dev/zero", "-"]).stdout(Stdio::piped()).stderr(Stdio::piped()));
     drop(child.stdout.take());
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();

@@ -11,7 +11,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use zc_testkit::cli::{Receiver, binary, bytes, names, run, scratch, zc};
+use zc_testkit::cli::{Receiver, binary, names, run, scratch, zc};
+use zc_testkit::data::bytes;
+use zc_testkit::running::start;
 
 const LEN: usize = 3_000_001;
 
@@ -20,11 +22,11 @@ fn cp(from: &Path, to: &Path) -> zc_testkit::cli::Outcome {
 }
 
 #[test]
-fn copies() {
+fn copies_files_of_all_lengths() {
     let dir = scratch();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     for len in [0, 1, 4097, LEN] {
-        let content = bytes(len, 1);
+        let content = bytes(1, len);
         fs::write(&from, &content).unwrap();
         cp(&from, &to).expect_success();
         assert!(fs::read(&to).unwrap() == content, "{len}");
@@ -34,7 +36,7 @@ fn copies() {
 }
 
 #[test]
-fn into_a_directory() {
+fn copies_into_a_directory_under_the_same_name() {
     let dir = scratch();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     fs::write(&from, "content").unwrap();
@@ -44,7 +46,7 @@ fn into_a_directory() {
 }
 
 #[test]
-fn onto_itself() {
+fn refuses_to_copy_a_file_onto_itself() {
     let dir = scratch();
     let (file, link) = (dir.path().join("file"), dir.path().join("link"));
     fs::write(&file, "content").unwrap();
@@ -57,7 +59,7 @@ fn onto_itself() {
 }
 
 #[test]
-fn permissions() {
+fn gives_a_copy_the_permissions_of_its_file() {
     let dir = scratch();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
@@ -88,7 +90,7 @@ fn permissions() {
 
 /// The file behind the link is replaced, not the link.
 #[test]
-fn symbolic_links() {
+fn replaces_the_file_behind_a_symbolic_link() {
     let dir = scratch();
     let (from, file) = (dir.path().join("from"), dir.path().join("sub/file"));
     let link = dir.path().join("link");
@@ -104,7 +106,7 @@ fn symbolic_links() {
 }
 
 #[test]
-fn odd_names() {
+fn takes_names_of_any_bytes() {
     let dir = scratch();
     fs::write(dir.path().join("from"), "content").unwrap();
     // As long as names can be, not UTF-8, and just a name.
@@ -120,7 +122,7 @@ fn odd_names() {
 
 /// A file that lies about its length.
 #[test]
-fn proc_files() {
+fn copies_files_that_lie_about_their_length() {
     let dir = scratch();
     let to = dir.path().join("to");
     cp(Path::new("/proc/version"), &to).expect_success();
@@ -128,10 +130,10 @@ fn proc_files() {
 }
 
 #[test]
-fn devices_and_fifos() {
+fn writes_into_devices_and_fifos() {
     let dir = scratch();
     let from = dir.path().join("from");
-    let content = bytes(LEN, 2);
+    let content = bytes(2, LEN);
     fs::write(&from, &content).unwrap();
     cp(&from, Path::new("/dev/null")).expect_success();
     let null = fs::metadata("/dev/null").unwrap();
@@ -157,8 +159,8 @@ fn devices_and_fifos() {
 }
 
 #[test]
-fn standard_streams() {
-    let content = bytes(LEN, 3);
+fn copies_from_standard_input_and_to_standard_output() {
+    let content = bytes(3, LEN);
     let outcome = run(&mut zc(["cp", "-", "-"]), &content);
     outcome.expect_success();
     assert!(outcome.stdout == content);
@@ -169,7 +171,7 @@ fn standard_streams() {
 fn appends_to_standard_output() {
     let dir = scratch();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-    let content = bytes(LEN, 4);
+    let content = bytes(4, LEN);
     fs::write(&from, &content).unwrap();
     fs::write(&to, "before").unwrap();
     let file = File::options().append(true).open(&to).unwrap();
@@ -181,17 +183,15 @@ fn appends_to_standard_output() {
 /// Whoever started us may have left standard input or output in non-blocking mode.
 #[test]
 fn waits_for_non_blocking_ends() {
-    let content = bytes(LEN, 5);
+    let content = bytes(5, LEN);
     let (mut feed, stdin) = UnixStream::pair().unwrap();
     let (stdout, mut drain) = UnixStream::pair().unwrap();
     stdin.set_nonblocking(true).unwrap();
     stdout.set_nonblocking(true).unwrap();
-    let mut child = zc(["cp", "-", "-", "--expect", &LEN.to_string()])
-        .stdin(OwnedFd::from(stdin))
-        .stdout(OwnedFd::from(stdout))
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = zc(["cp", "-", "-", "--expect", &LEN.to_string()]);
+    command.stdin(OwnedFd::from(stdin)).stdout(OwnedFd::from(stdout)).stderr(Stdio::piped());
+    let mut child = start(&mut command);
+    drop(command); // it has the other ends of both sockets
     let mut received = Vec::new();
     thread::scope(|scope| {
         scope.spawn(|| {

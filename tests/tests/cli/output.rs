@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use zc_testkit::cli::{Outcome, Receiver, bytes, listens, names, run, scratch, zc};
+use zc_testkit::cli::{Outcome, Receiver, listens, names, run, scratch, zc};
+use zc_testkit::data::bytes;
 use zc_testkit::skip::leave_out;
 
 const LEN: usize = 3_000_001;
@@ -80,7 +81,7 @@ fn json_of_an_upload() {
     for listen in listens(dir.path()) {
         let receiver = Receiver::start(&listen, &target, &["--json"]);
         let address = receiver.address.clone();
-        let sent = run(&mut zc(["send", "-", &address, "--json"]), &bytes(LEN, 1));
+        let sent = run(&mut zc(["send", "-", &address, "--json"]), &bytes(1, LEN));
         let (sent, received) = (json(&sent), json(&receiver.finish()));
         for object in [&sent, &received] {
             assert_eq!(object["moved"], LEN);
@@ -139,10 +140,10 @@ fn says_what_gave_way() {
 }
 
 #[test]
-fn json_of_failures() {
+fn failures_have_json_too() {
     let dir = scratch();
     let source = dir.path().join("source");
-    fs::write(&source, bytes(LEN, 2)).unwrap();
+    fs::write(&source, bytes(2, LEN)).unwrap();
     let missing = dir.path().join("missing/target");
 
     let object = json(&run(zc(["cp", "--json"]).arg(&source).arg(&missing), b""));
@@ -152,14 +153,14 @@ fn json_of_failures() {
     let object = json(&run(zc(["cp", "-", "/dev/full", "--json"]).arg("--explain=x"), b""));
     assert_eq!((&object["exit"], &object["command"]), (&2.into(), &Value::Null));
 
-    let object = json(&run(&mut zc(["cp", "-", "/dev/full", "--json"]), &bytes(1000, 3)));
+    let object = json(&run(&mut zc(["cp", "-", "/dev/full", "--json"]), &bytes(3, 1000)));
     assert_eq!((&object["exit"], &object["errno_name"]), (&1.into(), &"ENOSPC".into()));
     assert_eq!((&object["syscall"], &object["moved"]), (&"write".into(), &0.into()));
     assert_eq!(object["residue"], 1000);
 
     let target = dir.path().join("target");
     let args = ["cp", "--json", "--expect", "1001", "-"];
-    let object = json(&run(zc(args).arg(&target), &bytes(1000, 3)));
+    let object = json(&run(zc(args).arg(&target), &bytes(3, 1000)));
     assert_eq!((&object["exit"], &object["moved"]), (&3.into(), &1000.into()));
 
     // Whatever stopped the listener, this one says it on standard error: the other is for data.
@@ -173,14 +174,14 @@ fn json_of_failures() {
 
 #[test]
 fn json_stays_clear_of_the_data() {
-    let content = bytes(LEN, 4);
+    let content = bytes(4, LEN);
     let outcome = run(&mut zc(["cp", "-", "-", "--json"]), &content);
     assert!(outcome.stdout == content);
     assert_eq!(parse(outcome.line().as_bytes())["moved"], LEN);
 }
 
 #[test]
-fn wrong_command_lines() {
+fn a_wrong_command_line_is_one_line_of_error() {
     for (args, part) in [
         (&["recv"][..], "<LISTEN> <FILE>"),
         (&["frob"], "frob"),
@@ -217,7 +218,7 @@ fn help_documents_exit_statuses() {
 }
 
 #[test]
-fn demo() {
+fn demo_compares_and_checks_uploads() {
     let dir = scratch();
     let path = dir.path().to_str().unwrap();
     // No multiple of anything.
@@ -248,7 +249,7 @@ fn demo() {
 
 /// What Go's line needs of a toolchain is that it builds; a receiver that copies is as good as Go's own.
 #[test]
-fn demo_with_go() {
+fn demo_compares_with_go() {
     let dir = scratch();
     let toolchain = dir.path().join("go");
     let script = "#!/bin/sh\n\
@@ -303,7 +304,7 @@ fn write_program(path: &Path, script: &str) {
 }
 
 #[test]
-fn demo_draws() {
+fn demo_draws_bars() {
     let dir = scratch();
     for (locale, bar) in [("C", '#'), ("C.UTF-8", '\u{2588}')] {
         let mut command = zc(["demo", "--size", "1MiB", "--dir"]);
@@ -321,7 +322,7 @@ fn demo_draws() {
 }
 
 #[test]
-fn demo_without_room() {
+fn demo_fails_without_room() {
     let dir = scratch();
     let path = dir.path().to_str().unwrap();
     run(&mut zc(["demo", "--size", "4000000T", "--dir", path]), b"")

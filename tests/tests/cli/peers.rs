@@ -5,15 +5,16 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::net::sockopt;
 use zc_testkit::cli::{
-    Nobody, Outcome, Receiver, bytes, give_to_nobody, have, in_mount_namespace, names, run,
-    scratch, zc,
+    Nobody, Outcome, Receiver, give_to_nobody, have, in_mount_namespace, names, run, scratch, zc,
 };
+use zc_testkit::data::bytes;
+use zc_testkit::running::{Running, start};
 use zc_testkit::sockets::reset;
 
 /// More than the buffers of a connection hold in both directions.
@@ -35,10 +36,10 @@ fn echo(mut stream: TcpStream) {
 }
 
 #[test]
-fn answers() {
+fn passes_on_what_the_peer_answers() {
     let dir = scratch();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-    let content = bytes(LEN, 1);
+    let content = bytes(1, LEN);
     fs::write(&from, &content).unwrap();
     let send = |options: &[&str]| {
         let (address, server) = serve(echo);
@@ -83,7 +84,7 @@ fn answers() {
 
 /// An answer goes into a file that cannot be replaced as any other copy does, and nothing of the old one stays.
 #[test]
-fn answers_in_place() {
+fn writes_an_answer_into_a_file_that_cannot_be_replaced() {
     let (nobody, dir) = (Nobody::new(), scratch());
     let locked = dir.path().join("locked");
     fs::create_dir(&locked).unwrap();
@@ -101,16 +102,16 @@ fn answers_in_place() {
 
 /// socat, in place of an echo server, and nc, which returns it all.
 #[test]
-fn socat_answers() {
-    if !have("socat", "socat_answers") {
+fn reads_the_answers_of_socat() {
+    if !have("socat", "reads_the_answers_of_socat") {
         return;
     }
     let dir = scratch();
     let socket = dir.path().join("socket");
-    let content = bytes(LEN, 2);
+    let content = bytes(2, LEN);
     let mut server = Command::new("socat");
-    let mut server =
-        server.arg(format!("UNIX-LISTEN:{}", socket.display())).arg("EXEC:cat").spawn().unwrap();
+    server.arg(format!("UNIX-LISTEN:{}", socket.display())).arg("EXEC:cat");
+    let mut server = start(&mut server);
     let address = format!("unix:{}", socket.display());
     wait_for(&socket, &mut server);
     let outcome = run(&mut zc(["send", "-", &address, "--reply", "-"]), &content);
@@ -119,7 +120,7 @@ fn socat_answers() {
     assert!(server.wait().unwrap().success());
 }
 
-fn wait_for(socket: &Path, server: &mut Child) {
+fn wait_for(socket: &Path, server: &mut Running) {
     while !socket.exists() {
         assert_eq!(server.try_wait().unwrap(), None);
         thread::sleep(Duration::from_millis(10));
@@ -128,7 +129,7 @@ fn wait_for(socket: &Path, server: &mut Child) {
 
 /// HTTP, by hand: the answer comes when the request is there.
 #[test]
-fn http_answers() {
+fn reads_the_answer_of_an_http_server() {
     let (address, server) = serve(|mut stream| {
         let mut request = String::new();
         stream.read_to_string(&mut request).unwrap();
@@ -160,12 +161,12 @@ fn bytes_that_were_never_taken() {
     let len = 200_000;
     let (address, _listener) = deaf(1024);
     let args = ["send", "-", &address, "--linger", "0.5"];
-    let outcome = run(&mut zc(args), &bytes(len, 3));
+    let outcome = run(&mut zc(args), &bytes(3, len));
     outcome.expect_failure(1, &["did not take all of -", "--linger 0.5, after 200000 bytes"]);
     let n = unacknowledged(&outcome);
     assert!(n > len as u64 / 2 && n < len as u64, "{n}");
 
-    let outcome = run(zc(args).arg("--json"), &bytes(len, 3));
+    let outcome = run(zc(args).arg("--json"), &bytes(3, len));
     let object: serde_json::Value = serde_json::from_slice(&outcome.stdout).unwrap();
     assert!(object["unacknowledged"].as_u64().unwrap() > len as u64 / 2);
     assert_eq!(object["moved"], len);
@@ -191,7 +192,7 @@ fn peer_that_ends_first() {
         stream.read_to_end(&mut received).unwrap();
         received
     });
-    let content = bytes(LEN, 4);
+    let content = bytes(4, LEN);
     run(&mut zc(["send", "-", &address]), &content).expect_success();
     assert!(server.join().unwrap() == content);
 }
@@ -207,20 +208,20 @@ fn peer_that_ends_and_resets() {
         reset(stream);
     });
     // As much as fits into the buffers of our end.
-    let outcome = run(&mut zc(["send", "-", &address]), &bytes(100_000, 5));
+    let outcome = run(&mut zc(["send", "-", &address]), &bytes(5, 100_000));
     server.join().unwrap();
     assert_eq!(outcome.code(), Some(1), "{outcome:?}");
 }
 
 #[test]
-fn idle_receiver() {
+fn gives_up_on_an_idle_receiver() {
     let dir = scratch();
     let from = dir.path().join("from");
-    fs::write(&from, bytes(LEN, 6)).unwrap();
+    fs::write(&from, bytes(6, LEN)).unwrap();
     for from in [from.to_str().unwrap(), "-"] {
         let (address, _listener) = deaf(1024);
         let outcome =
-            run(&mut zc(["send", from, &address, "--timeout", "0.3", "--json"]), &bytes(LEN, 6));
+            run(&mut zc(["send", from, &address, "--timeout", "0.3", "--json"]), &bytes(6, LEN));
         let object: serde_json::Value = serde_json::from_slice(&outcome.stdout).unwrap();
         assert_eq!((&object["exit"], &object["errno_name"]), (&1.into(), &"ETIMEDOUT".into()));
         assert!(
@@ -229,13 +230,13 @@ fn idle_receiver() {
     }
     // All is sent, and then it does not go on.
     let (address, _listener) = deaf(1024);
-    let outcome = run(&mut zc(["send", "-", &address, "--timeout", "0.3"]), &bytes(200_000, 6));
+    let outcome = run(&mut zc(["send", "-", &address, "--timeout", "0.3"]), &bytes(6, 200_000));
     outcome.expect_failure(1, &[" bytes are unacknowledged after --timeout 0.3"]);
 }
 
 /// A sender that vanished does not hold half a file for ever, and one that is slow is not cut off.
 #[test]
-fn idle_sender() {
+fn gives_up_on_an_idle_sender_and_not_on_a_slow_one() {
     let dir = scratch();
     let target = dir.path().join("target");
     fs::write(&target, "what was there").unwrap();
@@ -277,8 +278,7 @@ fn asks_silent_peers_whether_they_are_there() {
     let dir = scratch();
     let receiver = Receiver::start("127.0.0.1:0", dir.path().join("target"), &[]);
     let (port, address) = (receiver.port().to_owned(), receiver.address.clone());
-    let mut sender =
-        zc(["send", "-", &address]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut sender = start(zc(["send", "-", &address]).stdin(Stdio::piped()).stderr(Stdio::null()));
     let keepalive = |what: &dyn Fn() -> String| {
         while !what().contains("timer:(keepalive,") {
             thread::sleep(Duration::from_millis(20));
@@ -294,7 +294,7 @@ fn asks_silent_peers_whether_they_are_there() {
 
 /// The network is gone in the middle of an upload: neither end hears anything any more.
 #[test]
-fn peers_that_vanish() {
+fn notices_a_peer_that_vanishes() {
     let dir = scratch();
     // With a network of its own, in which the loopback interface can be taken down.
     let script = r#"exec unshare --net sh -c '
@@ -309,7 +309,7 @@ fn peers_that_vanish() {
         head -c 50000 /dev/zero >&3
         exec 3>&-
         wait $receiver; echo $?; wait $sender; echo $?' "$0" "$1""#;
-    let test = "peers_that_vanish";
+    let test = "notices_a_peer_that_vanishes";
     let Some(mut command) = in_mount_namespace(test, script, dir.path()) else { return };
     if !have("ip", test) {
         return;
@@ -330,7 +330,7 @@ fn hears_that_it_was_not_kept() {
     let target = dir.path().join("target");
     let receiver = Receiver::start("127.0.0.1:0", &target, &[]);
     fs::create_dir(&target).unwrap();
-    let sent = run(&mut zc(["send", "-", &receiver.address]), &bytes(1000, 7));
+    let sent = run(&mut zc(["send", "-", &receiver.address]), &bytes(7, 1000));
     sent.expect_failure(1, &["did not take all of -: ", "(ECONNRESET)"]);
     assert_eq!(receiver.finish().code(), Some(1));
 }

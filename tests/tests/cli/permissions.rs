@@ -77,7 +77,7 @@ fn replace(path: &Path) {
 
 /// With a list, the group's bits of the mode are the list's mask.
 #[test]
-fn access_control_list() {
+fn keeps_the_access_control_list() {
     let Some(mount) = ext4() else { return };
     let path = mount.path("file");
     make(&path, 0, 60, 0o640);
@@ -123,7 +123,7 @@ fn list_of_the_directory() {
 }
 
 #[test]
-fn attributes_kept() {
+fn keeps_extended_attributes() {
     let Some(mount) = ext4() else { return };
     let path = mount.path("file");
     make(&path, 1, 60, 0o640);
@@ -159,9 +159,9 @@ fn denied_all(calls: &[libc::c_long], body: impl FnOnce() + Send) {
 
 /// CIFS and FUSE may refuse to change modes, and the copy is none the worse for it.
 #[test]
-fn mode_refused() {
+fn copies_where_a_mode_is_refused() {
     if !is_root() {
-        return skip("mode_refused: takes root");
+        return skip("copies_where_a_mode_is_refused: takes root");
     }
     let dir = scratch();
     let path = dir.path().join("file");

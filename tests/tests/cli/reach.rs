@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use zc_testkit::cli::{Nobody, Receiver, binary, bytes, have, listens, names, run, scratch, zc};
+use zc_testkit::cli::{Nobody, Receiver, binary, have, listens, names, run, scratch, zc};
+use zc_testkit::data::bytes;
 
 const LEN: usize = 3_000_001;
 
@@ -25,7 +26,7 @@ fn until(what: &str, mut there: impl FnMut() -> bool) {
 }
 
 #[test]
-fn keeps_open() {
+fn keeps_taking_connections() {
     let dir = scratch();
     for listen in listens(dir.path()) {
         let into = dir.path().join("into");
@@ -39,7 +40,7 @@ fn keeps_open() {
             for seed in 0..20 {
                 let address = &receiver.address;
                 scope.spawn(move || {
-                    run(&mut zc(["send", "-", address]), &bytes(LEN, seed)).expect_success();
+                    run(&mut zc(["send", "-", address]), &bytes(seed, LEN)).expect_success();
                 });
             }
         });
@@ -48,7 +49,7 @@ fn keeps_open() {
             .filter(|name| name != "000007")
             .map(|name| fs::read(into.join(name)).unwrap())
             .collect();
-        let mut want: Vec<Vec<u8>> = (0..20).map(|seed| bytes(LEN, seed)).collect();
+        let mut want: Vec<Vec<u8>> = (0..20).map(|seed| bytes(seed, LEN)).collect();
         contents.sort();
         want.sort();
         assert!(contents == want, "{listen}");
@@ -105,12 +106,12 @@ fn keeps_open_after_failures() {
 
 /// pv | gzip | zc send, and zc recv | gzip -d, as people do.
 #[test]
-fn in_pipelines() {
-    if !["pv", "gzip", "jq"].iter().all(|program| have(program, "in_pipelines")) {
+fn works_in_pipelines() {
+    if !["pv", "gzip", "jq"].iter().all(|program| have(program, "works_in_pipelines")) {
         return;
     }
     let dir = scratch();
-    let content = bytes(LEN, 1);
+    let content = bytes(1, LEN);
     fs::write(dir.path().join("from"), &content).unwrap();
     let mut receiver = Command::new("sh");
     let script = r#""$0" recv 127.0.0.1:0 - | gzip -d >to"#;
@@ -131,7 +132,7 @@ fn in_pipelines() {
 #[test]
 fn says_how_far_it_is() {
     let dir = scratch();
-    let content = bytes(LEN, 2);
+    let content = bytes(2, LEN);
     let expect = LEN.to_string();
     let to = dir.path().join("to");
     let quiet = run(zc(["cp", "-", "--quiet"]).arg(&to), &content);
@@ -211,7 +212,7 @@ fn draws_a_bar_on_a_terminal() {
     );
     tmux.start(&script);
 
-    let content = bytes(LEN, 3);
+    let content = bytes(3, LEN);
     let mut feed = File::options().write(true).open(&fifo).unwrap();
     feed.write_all(&content[..LEN / 2]).unwrap();
     thread::sleep(Duration::from_millis(300));
@@ -232,7 +233,7 @@ fn draws_a_bar_on_a_terminal() {
 }
 
 #[test]
-fn helps() {
+fn prints_help() {
     for (args, part) in [
         (&["help"][..], "Commands:"),
         (&["help", "recv"], "--keep-open"),
@@ -258,7 +259,7 @@ fn helps() {
 
 /// The shells take what is printed for them.
 #[test]
-fn completes() {
+fn prints_completions_that_shells_take() {
     let dir = scratch();
     let script = |shell: &str| {
         let outcome = run(&mut zc(["completions", shell]), b"");
@@ -271,7 +272,7 @@ fn completes() {
         let (_, text) = script(shell);
         assert!(text.contains("keep-open") && !text.contains("janitor"), "{shell}");
     }
-    if have("bash", "completes") {
+    if have("bash", "prints_completions_that_shells_take") {
         let (path, _) = script("bash");
         // What bash would offer after "zc recv --k".
         let complete = r#"source "$1"; COMP_WORDS=(zc recv --k); COMP_CWORD=2; _zc zc --k recv

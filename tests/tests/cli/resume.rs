@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use zc_testkit::cli::{Receiver, bytes, have, listens, names, run, scratch, zc};
+use zc_testkit::cli::{Receiver, have, listens, names, run, scratch, zc};
+use zc_testkit::data::bytes;
+use zc_testkit::running::start;
 use zc_testkit::sockets::reset;
 
 const LEN: usize = 3_000_001;
@@ -21,10 +23,10 @@ fn resumed(outcome: &[u8]) -> (u64, u64) {
 }
 
 #[test]
-fn copies() {
+fn resumes_a_copy() {
     let dir = scratch();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-    let content = bytes(LEN, 1);
+    let content = bytes(1, LEN);
     fs::write(&from, &content).unwrap();
     for half in HALVES {
         for piped in [false, true] {
@@ -49,10 +51,10 @@ fn copies() {
 }
 
 #[test]
-fn uploads() {
+fn resumes_an_upload() {
     let dir = scratch();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-    let content = bytes(LEN, 2);
+    let content = bytes(2, LEN);
     fs::write(&from, &content).unwrap();
     for listen in listens(dir.path()) {
         for half in HALVES {
@@ -76,7 +78,7 @@ fn uploads() {
 fn after_a_broken_connection() {
     let dir = scratch();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-    let content = bytes(LEN, 3);
+    let content = bytes(3, LEN);
     fs::write(&from, &content).unwrap();
     let receiver = Receiver::start("127.0.0.1:0", &to, &["--resume"]);
     let mut client = TcpStream::connect(&receiver.address).unwrap();
@@ -127,22 +129,19 @@ fn at_one_end_only() {
 
 /// Without zc at the other end: a shell and nc will do.
 #[test]
-fn with_nc() {
-    if !have("nc", "with_nc") {
+fn resumes_with_a_shell_and_nc() {
+    if !have("nc", "resumes_with_a_shell_and_nc") {
         return;
     }
     let dir = scratch();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-    let content = bytes(LEN, 4);
+    let content = bytes(4, LEN);
     fs::write(&from, &content).unwrap();
     fs::write(&to, &content[..1000]).unwrap();
     let receiver = Receiver::start("127.0.0.1:0", &to, &["--resume"]);
-    let mut nc = Command::new("nc")
-        .args(["-N", "127.0.0.1", receiver.port()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut nc = Command::new("nc");
+    nc.args(["-N", "127.0.0.1", receiver.port()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut nc = start(&mut nc);
     let mut line = String::new();
     BufReader::new(nc.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let at: usize = line.trim_end().parse().unwrap();

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use zc_testkit::cli::{binary, bytes, run, scratch, zc};
+use zc_testkit::cli::{binary, run, scratch, zc};
+use zc_testkit::data::bytes;
 use zc_testkit::mounts::Mount;
 use zc_testkit::skip::or_skip;
 use zc_testkit::sparse::{LAYOUTS, blocks, make};
@@ -20,7 +21,7 @@ fn copies(dir: &Path, what: &str) {
         for options in [&[][..], &["--in-place"], &["--resume"]] {
             let _ = fs::remove_file(&to);
             match options {
-                ["--in-place"] => fs::write(&to, bytes(3 * MIB as usize, 9)).unwrap(),
+                ["--in-place"] => fs::write(&to, bytes(9, 3 * MIB as usize)).unwrap(),
                 ["--resume"] => fs::write(&to, &content[..content.len() / 3]).unwrap(),
                 _ => {}
             }
@@ -36,7 +37,7 @@ fn copies(dir: &Path, what: &str) {
 }
 
 #[test]
-fn holes() {
+fn keeps_holes() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     copies(dir.path(), "disk");
     copies(scratch().path(), "scratch");
@@ -61,7 +62,7 @@ fn file_system_without_holes() {
 }
 
 #[test]
-fn limits_and_counts() {
+fn counts_holes_in_limits_and_reports() {
     let dir = scratch();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     make(&from, (64 * MIB, &[(MIB, MIB), (50 * MIB, MIB)]));
@@ -87,7 +88,7 @@ fn limits_and_counts() {
 
 /// Files that the shell has opened are files, too; one that is appended to gets zeros.
 #[test]
-fn redirected() {
+fn keeps_holes_of_files_that_the_shell_opened() {
     let dir = scratch();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     make(&from, (64 * MIB, &[(MIB, MIB)]));

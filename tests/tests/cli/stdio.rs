@@ -5,13 +5,15 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
-use zc_testkit::cli::{Receiver, bytes, names, scratch, zc};
+use zc_testkit::cli::{Receiver, names, scratch, zc};
+use zc_testkit::data::bytes;
+use zc_testkit::running::start;
 
 /// A message that nobody can read is no reason to fail, or to fail with another status.
 #[test]
 fn exits_as_documented_where_standard_error_cannot_be_written() {
     let dir = scratch();
-    let data = bytes(100_000, 1);
+    let data = bytes(1, 100_000);
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     fs::write(&from, &data).unwrap();
     let cases: [(&[&str], i32); 4] = [
@@ -33,12 +35,12 @@ fn exits_as_documented_where_standard_error_cannot_be_written() {
 #[test]
 fn receives_where_standard_error_cannot_be_written() {
     let dir = scratch();
-    let data = bytes(100_000, 2);
+    let data = bytes(2, 100_000);
     let (socket, to) = (dir.path().join("socket"), dir.path().join("to"));
     let full = File::options().write(true).open("/dev/full").unwrap();
     let listen = format!("unix:{}", socket.display());
     let mut command = zc(["recv", &listen, "to"]);
-    let mut receiver = command.current_dir(dir.path()).stderr(full).spawn().unwrap();
+    let mut receiver = start(command.current_dir(dir.path()).stderr(full));
     // It cannot say that it listens: ask until it does.
     let mut client = loop {
         match UnixStream::connect(&socket) {
@@ -57,7 +59,7 @@ fn receives_where_standard_error_cannot_be_written() {
 #[test]
 fn reads_standard_input_where_it_stands() {
     let dir = scratch();
-    let data = bytes(100_000, 4);
+    let data = bytes(4, 100_000);
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     fs::write(&from, &data).unwrap();
     for start in [0, 40_000, data.len(), data.len() + 50] {
@@ -77,7 +79,7 @@ fn reads_standard_input_where_it_stands() {
 #[test]
 fn writes_standard_output_where_it_stands() {
     let dir = scratch();
-    let data = bytes(100_000, 3);
+    let data = bytes(3, 100_000);
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     fs::write(&from, &data).unwrap();
     for name in ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
@@ -98,7 +100,7 @@ fn writes_standard_output_where_it_stands() {
 #[test]
 fn a_rival_receiver_disturbs_nobody() {
     let dir = scratch();
-    let data = bytes(100_000, 4);
+    let data = bytes(4, 100_000);
     let (socket, to) = (dir.path().join("socket"), dir.path().join("to"));
     fs::write(&to, "old").unwrap();
     let listen = format!("unix:{}", socket.display());

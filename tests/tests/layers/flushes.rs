@@ -14,7 +14,7 @@ fn content(file: &mut File) -> String {
     all
 }
 
-/// Puts a header before each body of so many bytes: headers can only be read, bodies are gone past.
+/// Puts a header before each body of this many bytes. Headers can only be read; bodies are bypassed.
 struct Framed<S> {
     inner: S,
     bodies: u8,

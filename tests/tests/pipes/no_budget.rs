@@ -1,4 +1,4 @@
-//! No pipe to be had: the copy reads and writes instead.
+//! No pipe within the budget of the user, or of the pool: the copy reads and writes instead.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -7,7 +7,6 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Barrier};
 
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
-use rustix::process::Resource;
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Mechanism, pool};
 use zc_testkit::collector::Collector;
@@ -21,7 +20,6 @@ use zc_testkit::streams::Stream;
 use zc_testkit::wait::eventually;
 use zc_testkit::{child, files, limits};
 
-const EMFILE: i32 = 24;
 const ENOBUFS: i32 = 105;
 const LEN: usize = 2 << 20;
 const FAR: u64 = 1 << 40;
@@ -42,7 +40,7 @@ impl Upload {
         Upload { sent, source: ours.take(FAR), feeder, file: tempfile::tempfile().unwrap() }
     }
 
-    /// Copies, and asserts all there is to assert but how.
+    /// Copies, and asserts all but the mechanism.
     fn copy(mut self, adaptive: bool) -> zc_std::Report {
         let mut copier = Copier::new().adaptive(adaptive);
         let report = copier.copy(&mut self.source, &mut self.file).unwrap();
@@ -54,42 +52,11 @@ impl Upload {
     }
 }
 
-#[test]
-fn out_of_descriptors() {
-    child::run("out_of_descriptors", "child", || {
-        let _leaks = fds::no_leaks();
-        for kind in Stream::SOCKETS {
-            for adaptive in [true, false] {
-                let upload = Upload::new(kind);
-                // One may become free when the feeder is done: a pipe needs two.
-                let before = limits::set_soft(Resource::Nofile, Some(next_descriptor()));
-                let report = upload.copy(adaptive);
-                assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64, "{report:?}");
-                if !adaptive {
-                    assert_eq!(report.refused(Mechanism::Splice), Some(EMFILE));
-                }
-                assert_eq!((pool::in_use(), pool::idle()), (0, 0));
-                limits::set_soft(Resource::Nofile, before);
-                pool::clear(); // or the next few copies would not ask again
-                let report = Upload::new(kind).copy(false);
-                assert_eq!(report.mechanism(), Some(Mechanism::Splice), "it was only for then");
-                pool::clear();
-            }
-        }
-    });
-}
-
-/// The number that the next descriptor would get.
-fn next_descriptor() -> u64 {
-    let next = File::open("/dev/null").unwrap().as_raw_fd();
-    u64::try_from(next).unwrap()
-}
-
 /// Beyond `pipe-user-pages-soft` an ordinary user's new pipes have room for two pages at most,
 /// which is not worth splicing through.
 #[test]
-fn beyond_the_users_pipe_budget() {
-    child::run("beyond_the_users_pipe_budget", "child", || {
+fn beyond_the_users_budget_of_pipes_a_copy_reads_and_writes() {
+    child::run("beyond_the_users_budget_of_pipes_a_copy_reads_and_writes", "child", || {
         let _leaks = fds::no_leaks();
         let handle = std::thread::spawn(|| -> Result<(), String> {
             limits::become_ordinary_user(54_321)?;
@@ -124,7 +91,7 @@ fn beyond_the_users_pipe_budget() {
     });
 }
 
-/// Takes so many of the user's pipe pages that new pipes are small.
+/// Takes the user's pipe pages until new pipes are small.
 fn hoard_pipes() -> Result<Vec<(OwnedFd, OwnedFd)>, String> {
     const DEFAULT: usize = 64 << 10;
     const MAX: usize = 1 << 20;
@@ -143,9 +110,9 @@ fn hoard_pipes() -> Result<Vec<(OwnedFd, OwnedFd)>, String> {
     Err(format!("{FAIRLY_MANY} large pipes are still within the user's budget"))
 }
 
-/// All the pipes that the pool lends are lent, to copies in the middle of a call.
+/// The pipes are in use by copies in the middle of a call.
 #[test]
-fn pool_exhausted() {
+fn with_all_pipes_of_the_pool_in_use_a_copy_reads_and_writes() {
     let _leaks = fds::no_leaks();
     let go_on = Arc::new(Barrier::new(pool::MAX_IN_USE + 1));
     let mut copies = Vec::new();
@@ -168,7 +135,7 @@ fn pool_exhausted() {
             assert!(contents(&file) == [7; 100_000]);
         }));
     }
-    eventually("all pipes are lent", || pool::in_use() == pool::MAX_IN_USE);
+    eventually("all pipes are in use", || pool::in_use() == pool::MAX_IN_USE);
     let report = Upload::new(Stream::Unix).copy(false);
     assert_eq!(report.refused(Mechanism::Splice), Some(ENOBUFS));
     go_on.wait();

@@ -1,51 +1,55 @@
-//! No pipe to be had: the copy reads and writes instead. Descriptors and pipes are the process's, so
-//! these tests have a binary of their own.
+//! No descriptor left for a pipe: the copy reads and writes instead. A test that sets the process's limit runs in
+//! a process of its own.
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::process::Resource;
 use zc_std::driver::Next;
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, Mechanism, Options, Report, Transfer, pool};
 use zc_testkit::data::{self, assert_same};
-use zc_testkit::{calls, fds, files, sockets};
+use zc_testkit::sockets::Socket;
+use zc_testkit::streams::Stream;
+use zc_testkit::{calls, child, fds, files, limits, sockets};
 
 const LEN: usize = 100_000;
 
-/// A Unix stream into a file, which would be spliced if there were a pipe. It opens nothing else and
+/// A socket into a file, which would be spliced if there were a pipe. It opens nothing else and
 /// closes nothing before the copy is done.
-fn upload(server: &UnixStream, mut file: &File) -> Report {
+fn upload((server, file): &mut (Socket, File), adaptive: bool) -> Report {
     let recorder = hook::record();
-    let report = Copier::new().adaptive(false).copy(&mut &*server, &mut file).unwrap();
+    let report = Copier::new().adaptive(adaptive).copy(server, file).unwrap();
     let calls = recorder.calls();
     assert_eq!(report.moved(), LEN as u64);
-    assert_eq!(calls::moved_from(&calls, server.as_raw_fd()), LEN as u64);
+    assert_eq!(calls::moved_from(&calls, server.as_fd().as_raw_fd()), LEN as u64);
     assert_eq!(calls::moved_to(&calls, file.as_raw_fd()), LEN as u64);
     assert_eq!(files::position(file), LEN as u64);
     assert_same(&files::contents(file), &data::bytes(60, LEN));
     report
 }
 
-fn ends() -> (UnixStream, File) {
-    let (mut client, server) = sockets::unix();
+/// A socket in whose queue all that is to be copied lies already, and a file.
+fn ends(kind: Stream) -> (Socket, File) {
+    let (mut client, server) = kind.sockets();
+    set_socket_send_buffer_size(&client, LEN).unwrap(); // doubled by the kernel
     client.write_all(&data::bytes(60, LEN)).unwrap();
     (server, files::empty())
 }
 
 /// As many open files as the process may have, until dropped.
 struct Exhausted {
-    before: Rlimit,
+    before: Option<u64>,
     hoard: Vec<File>,
 }
 
 impl Exhausted {
     fn new() -> Exhausted {
-        let before = getrlimit(Resource::Nofile);
-        setrlimit(Resource::Nofile, Rlimit { current: Some(200), ..before }).unwrap();
+        let before = limits::set_soft(Resource::Nofile, Some(200));
         let mut hoard = Vec::new();
         let full = loop {
             match File::open("/dev/null") {
@@ -60,45 +64,58 @@ impl Exhausted {
 
 impl Drop for Exhausted {
     fn drop(&mut self) {
-        setrlimit(Resource::Nofile, self.before).unwrap();
+        limits::set_soft(Resource::Nofile, self.before);
     }
 }
 
 #[test]
 fn without_a_descriptor_left_a_copy_reads_and_writes() {
-    let _leaks = fds::no_leaks();
-    let (stream, file) = ends();
-    let exhausted = Exhausted::new();
-    let report = upload(&stream, &file);
-    assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64);
-    assert_eq!(report.refused(Mechanism::Splice), Some(Errno::MFILE.raw_os_error()));
-    drop(exhausted);
+    child::run("without_a_descriptor_left_a_copy_reads_and_writes", "child", || {
+        let _leaks = fds::no_leaks();
+        for kind in Stream::SOCKETS {
+            for adaptive in [true, false] {
+                let mut both = ends(kind);
+                let exhausted = Exhausted::new();
+                let report = upload(&mut both, adaptive);
+                assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64, "{report:?}");
+                if !adaptive {
+                    let errno = Some(Errno::MFILE.raw_os_error());
+                    assert_eq!(report.refused(Mechanism::Splice), errno);
+                }
+                assert_eq!((pool::in_use(), pool::idle()), (0, 0));
+                drop((exhausted, both));
 
-    pool::clear(); // or the next few copies would not ask again
-    let (stream, file) = ends();
-    assert_eq!(upload(&stream, &file).moved_by(Mechanism::Splice), LEN as u64, "and then again");
+                pool::clear(); // or the next few copies would not ask again
+                let report = upload(&mut ends(kind), false);
+                assert_eq!(report.moved_by(Mechanism::Splice), LEN as u64, "it was only for then");
+                pool::clear();
+            }
+        }
+    });
 }
 
-/// A pipe that the pool has kept needs no descriptor.
 #[test]
-fn a_pooled_pipe_serves_when_no_descriptor_is_left() {
-    let _leaks = fds::no_leaks();
-    let (stream, file) = ends();
-    upload(&stream, &file);
-    assert_eq!(pool::idle(), 1);
-    let (stream, file) = ends();
-    let _exhausted = Exhausted::new();
-    assert_eq!(upload(&stream, &file).moved_by(Mechanism::Splice), LEN as u64);
+fn without_a_descriptor_left_a_pipe_of_the_pool_serves() {
+    child::run("without_a_descriptor_left_a_pipe_of_the_pool_serves", "child", || {
+        let _leaks = fds::no_leaks();
+        upload(&mut ends(Stream::Unix), false);
+        assert_eq!(pool::idle(), 1);
+        let mut both = ends(Stream::Unix);
+        let _exhausted = Exhausted::new();
+        assert_eq!(upload(&mut both, false).moved_by(Mechanism::Splice), LEN as u64);
+    });
 }
 
-/// With one descriptor left there is no pipe, which takes two, and the one is not lost.
+/// A pipe takes two descriptors. The one that was left is not lost.
 #[test]
-fn half_a_pipe_is_no_pipe() {
-    let _leaks = fds::no_leaks();
-    let (stream, file) = ends();
-    let mut exhausted = Exhausted::new();
-    exhausted.hoard.pop();
-    assert_eq!(upload(&stream, &file).moved_by(Mechanism::ReadWrite), LEN as u64);
+fn with_one_descriptor_left_a_copy_reads_and_writes() {
+    child::run("with_one_descriptor_left_a_copy_reads_and_writes", "child", || {
+        let _leaks = fds::no_leaks();
+        let mut both = ends(Stream::Unix);
+        let mut exhausted = Exhausted::new();
+        exhausted.hoard.pop();
+        assert_eq!(upload(&mut both, false).moved_by(Mechanism::ReadWrite), LEN as u64);
+    });
 }
 
 #[test]
@@ -109,8 +126,7 @@ fn every_way_of_not_getting_a_pipe_means_read_and_write() {
             Syscall::Pipe => Action::Fail(errno.raw_os_error()),
             _ => Action::Proceed,
         });
-        let (stream, file) = ends();
-        let report = upload(&stream, &file);
+        let report = upload(&mut ends(Stream::Unix), false);
         assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64, "{errno}");
         assert_eq!(report.refused(Mechanism::Splice), Some(errno.raw_os_error()));
     }
@@ -124,21 +140,20 @@ fn a_pipe_that_is_too_small_is_not_used() {
         Syscall::SetPipeSize => Action::Fail(Errno::PERM.raw_os_error()),
         _ => Action::Proceed,
     });
-    let (stream, file) = ends();
-    assert_eq!(upload(&stream, &file).moved_by(Mechanism::Splice), LEN as u64);
+    let report = upload(&mut ends(Stream::Unix), false);
+    assert_eq!(report.moved_by(Mechanism::Splice), LEN as u64);
     pool::clear();
     let _tiny = hook::replace(|call| match call.syscall {
         Syscall::GetPipeSize => Action::Return(4096),
         _ => Action::Proceed,
     });
-    let (stream, file) = ends();
-    let report = upload(&stream, &file);
+    let report = upload(&mut ends(Stream::Unix), false);
     assert_eq!(report.moved_by(Mechanism::ReadWrite), LEN as u64);
     assert_eq!(report.refused(Mechanism::Splice), Some(Errno::NOBUFS.raw_os_error()));
     drop(cannot_grow);
 }
 
-/// A hundred relays stuck half-way hold no more than half of the pipes that the pool lends. The others hold their
+/// A hundred relays stuck half-way hold no more than half of the pool's pipes. The others hold their
 /// bytes in memory, and all of them arrive.
 #[test]
 fn more_copies_than_pipes() {
@@ -163,7 +178,7 @@ fn more_copies_than_pipes() {
             let data = data::bytes(n, 100_000);
             let ((mut client, from), (to, server)) = (sockets::unix(), sockets::unix());
             client.write_all(&data).unwrap();
-            rustix::net::sockopt::set_socket_send_buffer_size(&to, 1).unwrap();
+            set_socket_send_buffer_size(&to, 1).unwrap();
             for end in [&to, &server] {
                 end.set_nonblocking(true).unwrap();
             }
@@ -175,7 +190,7 @@ fn more_copies_than_pipes() {
         while let Next::Again = relay.step() {}
         assert!(relay.transfer.in_flight() > 0);
     }
-    assert!(pool::in_use() <= pool::MAX_IN_USE / 2 + 1, "{} are lent", pool::in_use());
+    assert!(pool::in_use() <= pool::MAX_IN_USE / 2 + 1, "{} are in use", pool::in_use());
     assert!(pool::in_use() > 0);
 
     for mut relay in relays {

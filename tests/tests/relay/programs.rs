@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::Value;
-use zc_testkit::cli::{Nobody, bytes, have, is_root, run, scratch};
+use zc_testkit::cli::{Nobody, have, is_root, run, scratch};
+use zc_testkit::data::bytes;
 use zc_testkit::relay::Relay;
 use zc_testkit::servers::{Server, free_port, postgresql};
 use zc_testkit::skip::skip;
@@ -63,7 +64,7 @@ fn wrk_and_nginx() {
         return;
     }
     let (dir, port) = (scratch(), free_port());
-    let body = bytes(20_000, 1);
+    let body = bytes(1, 20_000);
     fs::write(dir.path().join("body"), &body).unwrap();
     let user = if is_root() { "user root;" } else { "" };
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -192,7 +193,7 @@ fn churns(connections: usize) {
     let mut relay = Relay::start("127.0.0.1:0", &target, &[]);
     let address = relay.address.clone();
     let ask = move |seed: usize| {
-        let (question, mut answer) = (bytes(1 + seed % 30_000, seed as u64), Vec::new());
+        let (question, mut answer) = (bytes(seed as u64, 1 + seed % 30_000), Vec::new());
         let mut client = TcpStream::connect(&address).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         client.write_all(&question).unwrap();

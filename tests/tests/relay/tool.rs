@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal};
 use serde_json::Value;
-use zc_testkit::cli::{bytes, have, run, scratch, zc};
+use zc_testkit::cli::{have, run, scratch, zc};
+use zc_testkit::data::bytes;
 use zc_testkit::relay::Relay;
 use zc_testkit::sockets;
 
@@ -47,7 +48,7 @@ fn ended(relay: &mut Relay, up: usize, down: usize) {
 
 #[test]
 fn between_tcp_and_unix_in_every_way() {
-    let (question, answer, dir) = (bytes(LEN, 1), bytes(LEN / 2, 2), scratch());
+    let (question, answer, dir) = (bytes(1, LEN), bytes(2, LEN / 2), scratch());
     let path = |name: &str| format!("unix:{}", dir.path().join(name).display());
     let (listen, target) = (path("listen"), path("target"));
     for (listen, to_unix) in
@@ -229,7 +230,7 @@ fn nc_half_closes() {
     let target = server.local_addr().unwrap().to_string();
     let mut relay = Relay::start("127.0.0.1:0", &target, &["--coalesce", "1"]);
     let port = relay.address.rsplit_once(':').unwrap().1.to_owned();
-    let (question, answer) = (bytes(LEN, 3), bytes(LEN, 4));
+    let (question, answer) = (bytes(3, LEN), bytes(4, LEN));
     let asking = thread::spawn({
         let question = question.clone();
         move || run(Command::new("nc").args(["-N", "127.0.0.1", &port]), &question)
@@ -248,7 +249,7 @@ fn curl_at_a_limited_rate() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = server.local_addr().unwrap().to_string();
     let mut relay = Relay::start("127.0.0.1:0", &target, &["--idle-timeout", "20"]);
-    let (url, body) = (format!("http://{}/", relay.address), bytes(LEN, 5));
+    let (url, body) = (format!("http://{}/", relay.address), bytes(5, LEN));
     let asking = thread::spawn(move || {
         run(Command::new("curl").args(["-s", "--limit-rate", "5M", &url]), b"")
     });

@@ -1,5 +1,5 @@
-//! Every type that is to be gone past is, as the recorder sees it: calls of the kernel's from its descriptor, and to
-//! it.
+//! Every type that the kernel is to bypass is bypassed, as the recorder sees it: calls of the kernel's from its
+//! descriptor, and to it.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -30,8 +30,8 @@ fn passed(recorder: &Recorder, from: Option<RawFd>, to: Option<RawFd>) -> (usize
     (sum(&|call| call.call.from == from), sum(&|call| call.call.to == to))
 }
 
-/// Copies, and sees that most bytes went past both ends.
-async fn is_gone_past(
+/// Copies, and sees that most bytes bypassed both ends.
+async fn is_bypassed(
     what: &str,
     (source, from): (&mut dyn AsyncSource, Option<RawFd>),
     (sink, to): (&mut dyn AsyncSink, Option<RawFd>),
@@ -56,7 +56,7 @@ fn fed(peer: impl Write + Send + 'static) -> (Vec<u8>, Feeder) {
 }
 
 #[test]
-fn every_source() {
+fn the_kernel_bypasses_every_source() {
     for case in 0..13 {
         kit::run(async move {
             let (to_peer, mut to) = kit::tcp();
@@ -69,49 +69,49 @@ fn every_source() {
                 0 => {
                     let (data, _feeder) = fed(peer);
                     let mut tcp = tcp;
-                    is_gone_past("TcpStream", (&mut tcp, from), (sink, to_fd)).await;
+                    is_bypassed("TcpStream", (&mut tcp, from), (sink, to_fd)).await;
                     data
                 }
                 1 => {
                     let (data, _feeder) = fed(peer);
                     let (mut half, _other) = tcp.into_split();
-                    is_gone_past("OwnedReadHalf", (&mut half, from), (sink, to_fd)).await;
+                    is_bypassed("OwnedReadHalf", (&mut half, from), (sink, to_fd)).await;
                     data
                 }
                 2 => {
                     let (data, _feeder) = fed(peer);
                     let mut tcp = tcp;
-                    is_gone_past("ReadHalf", (&mut tcp.split().0, from), (sink, to_fd)).await;
+                    is_bypassed("ReadHalf", (&mut tcp.split().0, from), (sink, to_fd)).await;
                     data
                 }
                 3 => {
                     let (data, _feeder) = fed(peer);
                     let mut take = tcp.take(LEN as u64);
-                    is_gone_past("Take", (&mut take, from), (sink, to_fd)).await;
+                    is_bypassed("Take", (&mut take, from), (sink, to_fd)).await;
                     data
                 }
                 4 => {
                     let (data, _feeder) = fed(peer);
                     let mut chain = AsyncReadExt::chain(tokio::io::empty(), tcp);
-                    is_gone_past("Chain", (&mut chain, from), (sink, to_fd)).await;
+                    is_bypassed("Chain", (&mut chain, from), (sink, to_fd)).await;
                     data
                 }
                 5 => {
                     let (data, _feeder) = fed(peer);
                     let mut buffered = BufReader::new(tcp);
-                    is_gone_past("BufReader", (&mut buffered, from), (sink, to_fd)).await;
+                    is_bypassed("BufReader", (&mut buffered, from), (sink, to_fd)).await;
                     data
                 }
                 6 => {
                     let (data, _feeder) = fed(peer);
                     let mut both = BufReader::new(BufWriter::new(tcp));
-                    is_gone_past("BufReader<BufWriter>", (&mut both, from), (sink, to_fd)).await;
+                    is_bypassed("BufReader<BufWriter>", (&mut both, from), (sink, to_fd)).await;
                     data
                 }
                 7 => {
                     let (data, _feeder) = fed(peer);
                     let mut rewind = Rewind::new("", tcp);
-                    is_gone_past("Rewind", (&mut rewind, from), (sink, to_fd)).await;
+                    is_bypassed("Rewind", (&mut rewind, from), (sink, to_fd)).await;
                     data
                 }
                 8 => {
@@ -119,7 +119,7 @@ fn every_source() {
                     let (data, _feeder) = fed(writer);
                     let mut pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).unwrap();
                     let from = Some(pipe.as_raw_fd());
-                    is_gone_past("pipe::Receiver", (&mut pipe, from), (sink, to_fd)).await;
+                    is_bypassed("pipe::Receiver", (&mut pipe, from), (sink, to_fd)).await;
                     data
                 }
                 9 => {
@@ -129,7 +129,7 @@ fn every_source() {
                     ours.set_nonblocking(true).unwrap();
                     // SAFETY: the stream keeps its descriptor open, and the same one, for as long as it lives.
                     let mut fd = Fd::new(unsafe { AsyncFd::register(ours) }.unwrap()).unwrap();
-                    is_gone_past("Fd", (&mut fd, from), (sink, to_fd)).await;
+                    is_bypassed("Fd", (&mut fd, from), (sink, to_fd)).await;
                     data
                 }
                 10 => {
@@ -140,7 +140,7 @@ fn every_source() {
                     let (data, _feeder) = fed(std::fs::File::from(stdin));
                     let mut stdout = cat.stdout.take().unwrap();
                     let from = Some(stdout.as_raw_fd());
-                    is_gone_past("ChildStdout", (&mut stdout, from), (sink, to_fd)).await;
+                    is_bypassed("ChildStdout", (&mut stdout, from), (sink, to_fd)).await;
                     cat.wait().await.unwrap();
                     data
                 }
@@ -151,7 +151,7 @@ fn every_source() {
                     std::io::Seek::rewind(&mut file).unwrap();
                     // The file's half is made on another thread; the socket's is seen.
                     let mut file = File::from_std(file);
-                    is_gone_past("File", (&mut file, None), (sink, to_fd)).await;
+                    is_bypassed("File", (&mut file, None), (sink, to_fd)).await;
                     data
                 }
                 _ => {
@@ -160,7 +160,7 @@ fn every_source() {
                     let (second_peer, mut second) = kit::unix();
                     let second_collector = Collector::start(second_peer);
                     let (from, second_fd) = (Some(unix.as_raw_fd()), Some(second.as_raw_fd()));
-                    is_gone_past("UnixStream", (&mut unix, from), (&mut second, second_fd)).await;
+                    is_bypassed("UnixStream", (&mut unix, from), (&mut second, second_fd)).await;
                     drop(second);
                     let got = second_collector.finish();
                     assert_same(&got, &data);
@@ -176,7 +176,8 @@ fn every_source() {
 }
 
 fn cat() -> tokio::process::Child {
-    Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    let mut cat = Command::new("cat");
+    cat.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap()
 }
 
 fn collect(from: impl Read + Send + 'static) -> Collector {
@@ -184,7 +185,7 @@ fn collect(from: impl Read + Send + 'static) -> Collector {
 }
 
 #[test]
-fn every_sink() {
+fn the_kernel_bypasses_every_sink() {
     for case in 0..9 {
         kit::run(async move {
             let (peer, mut from) = kit::tcp();
@@ -197,32 +198,32 @@ fn every_sink() {
                 0 => {
                     let collector = collect(to_peer);
                     let (other, mut half) = tcp.into_split();
-                    is_gone_past("OwnedWriteHalf", (source, from_fd), (&mut half, to)).await;
+                    is_bypassed("OwnedWriteHalf", (source, from_fd), (&mut half, to)).await;
                     drop((half, other));
                     collector
                 }
                 1 => {
                     let collector = collect(to_peer);
                     let mut tcp = tcp;
-                    is_gone_past("WriteHalf", (source, from_fd), (&mut tcp.split().1, to)).await;
+                    is_bypassed("WriteHalf", (source, from_fd), (&mut tcp.split().1, to)).await;
                     collector
                 }
                 2 => {
                     let collector = collect(to_peer);
                     let mut buffered = BufWriter::new(tcp);
-                    is_gone_past("BufWriter", (source, from_fd), (&mut buffered, to)).await;
+                    is_bypassed("BufWriter", (source, from_fd), (&mut buffered, to)).await;
                     collector
                 }
                 3 => {
                     let collector = collect(to_peer);
                     let mut both = BufReader::new(BufWriter::new(tcp));
-                    is_gone_past("BufReader<BufWriter>", (source, from_fd), (&mut both, to)).await;
+                    is_bypassed("BufReader<BufWriter>", (source, from_fd), (&mut both, to)).await;
                     collector
                 }
                 4 => {
                     let collector = collect(to_peer);
                     let mut stream = BufStream::new(tcp);
-                    is_gone_past("BufStream", (source, from_fd), (&mut stream, to)).await;
+                    is_bypassed("BufStream", (source, from_fd), (&mut stream, to)).await;
                     collector
                 }
                 5 => {
@@ -230,7 +231,7 @@ fn every_sink() {
                     let collector = collect(reader);
                     let mut pipe = pipe::Sender::from_owned_fd(OwnedFd::from(writer)).unwrap();
                     let to = Some(pipe.as_raw_fd());
-                    is_gone_past("pipe::Sender", (source, from_fd), (&mut pipe, to)).await;
+                    is_bypassed("pipe::Sender", (source, from_fd), (&mut pipe, to)).await;
                     collector
                 }
                 6 => {
@@ -240,7 +241,7 @@ fn every_sink() {
                     let collector = collect(std::fs::File::from(stdout));
                     let mut stdin = cat.stdin.take().unwrap();
                     let to = Some(stdin.as_raw_fd());
-                    is_gone_past("ChildStdin", (source, from_fd), (&mut stdin, to)).await;
+                    is_bypassed("ChildStdin", (source, from_fd), (&mut stdin, to)).await;
                     drop(stdin);
                     cat.wait().await.unwrap();
                     collector
@@ -249,14 +250,14 @@ fn every_sink() {
                     let named = tempfile::NamedTempFile::new().unwrap();
                     // The file's half is made on another thread; the socket's is seen.
                     let mut file = File::from_std(named.reopen().unwrap());
-                    is_gone_past("File", (source, from_fd), (&mut file, None)).await;
+                    is_bypassed("File", (source, from_fd), (&mut file, None)).await;
                     collect(std::io::Cursor::new(std::fs::read(named.path()).unwrap()))
                 }
                 _ => {
                     let (to_peer, mut unix) = kit::unix();
                     let collector = collect(to_peer);
                     let to = Some(unix.as_raw_fd());
-                    is_gone_past("UnixStream", (source, from_fd), (&mut unix, to)).await;
+                    is_bypassed("UnixStream", (source, from_fd), (&mut unix, to)).await;
                     collector
                 }
             };

@@ -8,7 +8,7 @@ mod coalescing;
 mod drops;
 /// Readiness is edge-triggered.
 mod edges;
-/// Every type that is to be gone past is, as the recorder sees it.
+/// Every type that the kernel is to bypass is bypassed, as the recorder sees it.
 mod fast;
 /// What breaks in other relays.
 mod faults;

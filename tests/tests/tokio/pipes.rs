@@ -8,6 +8,7 @@ use tokio::net::unix::pipe;
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
+use zc_testkit::running::start;
 use zc_tokio::{Copier, Fd, Mechanism};
 
 use crate::kit;
@@ -64,11 +65,8 @@ fn a_closed_pipe_is_a_disconnect() {
 fn through_a_child() {
     kit::run(async {
         let data = data::bytes(2, LEN);
-        let mut cat = std::process::Command::new("cat")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut cat = std::process::Command::new("cat");
+        let mut cat = start(cat.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let stdin = OwnedFd::from(cat.stdin.take().unwrap());
         let stdout = OwnedFd::from(cat.stdout.take().unwrap());
         let mut stdin = pipe::Sender::from_owned_fd(stdin).unwrap();

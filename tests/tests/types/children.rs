@@ -5,12 +5,13 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use zc_std::{Copier, Mechanism, ReadFrom};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
+use zc_testkit::running::{Running, start};
 use zc_testkit::{fds, files, pipes, sockets};
 
 const LEN: usize = 300_000;
@@ -21,14 +22,10 @@ fn data() -> Vec<u8> {
 
 // ---- ChildStdin, ChildStdout, ChildStderr -----------------------------------------------------
 
-fn spawn(script: &str) -> Child {
-    Command::new("sh")
-        .args(["-c", script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+fn spawn(script: &str) -> Running {
+    let mut sh = Command::new("sh");
+    let sh = sh.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    start(sh.stderr(Stdio::piped()))
 }
 
 /// From a socket into the child's stdin, and from its stdout or stderr into a file: all spliced.

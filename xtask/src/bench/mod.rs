@@ -16,9 +16,9 @@
 //! at first; all others overwrite theirs in place.
 //!
 //! Subjects are zc, std, generic (32 KiB), go, and go-old (in the seed's table: with `io.ReaderFrom` and
-//! `io.WriterTo` hidden, as before the change). There are zc-loop (an event loop, where a socket is), zc-splice (TCP
-//! into /dev/null: moved, not dropped), zc-coalesce (where writes are small), and zc-plain (TCP to where a handful is
-//! waited for: without). The bare loops (rw-64K, splice-256K, wait-256K, …) together are called floor; the best of
+//! `io.WriterTo` hidden, as before the change). Of zc there are also zc-loop (an event loop, where a socket is),
+//! zc-splice (TCP into /dev/null: moved, not dropped), zc-coalesce (where writes are small), and zc-plain (without
+//! waits for a handful). The bare loops (rw-64K, splice-256K, wait-256K, …) together are called floor; the best of
 //! them by CPU time is *the* floor of a cell.
 //!
 //! `relay-*` cells have subjects of their own, whole processes on one thread each. These are zc (the plain

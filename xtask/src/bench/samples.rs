@@ -159,8 +159,8 @@ impl Cell {
         all
     }
 
-    /// A subject by name. "floor" is the bare loop with the lowest median of CPU time; "moving" is the same of those
-    /// that move the bytes to where they should go, rather than drop them; "plain" is that of those that do not wait
+    /// A subject by name. "floor" is the bare loop with the lowest median of CPU time. "moving" is the same of those
+    /// that move the bytes to where they should go, rather than drop them. "plain" is that of those that do not wait
     /// for more than one byte. "haproxy*" is the better of its two.
     pub(crate) fn subject(&self, name: &str) -> Option<&Subject> {
         let waits = |subject: &Subject| subject.name.starts_with("wait-");

@@ -61,9 +61,9 @@ pub struct Options {
     /// written to. And to find holes without moving a shared offset, the source is opened once more, by its name
     /// in /proc, for a few microseconds at a time. A watch on the file (inotify(7)) sees that.
     ///
-    /// Holes are copied as zeros where the source cannot be opened so (no /proc, no permission), where a process
-    /// has record locks on it (fcntl(2); to close it would drop this process's), and where the sink is in append
-    /// mode or the same file.
+    /// Holes are copied as zeros where the source cannot be opened so (no /proc, no permission), and where the
+    /// sink is in append mode or the same file. So are those of a source that a process has record locks on,
+    /// since to close it would drop this process's (fcntl(2)).
     pub keep_holes: bool,
     /// Whether a step only takes or only delivers, unless one call does both. `false` by default. For
     /// drivers that run one side of a step on another thread.

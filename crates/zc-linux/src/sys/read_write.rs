@@ -24,7 +24,7 @@ pub(crate) fn write_fd(fd: BorrowedFd<'_>, buf: &[u8]) -> Result<usize, Errno> {
     call(Syscall::Write, None, Some(fd), len, |len| rustix::io::write(fd, &buf[..len]))
 }
 
-/// Whether read or write is to try again after a recv or send that failed with this errno: the owner was
+/// Whether read or write is to try again after a recv or send that failed with this errno. The owner was
 /// wrong about its descriptor, or a sandbox denies the one and not the other. EACCES is not among them.
 /// It may be the socket's own (an ICMPv6 rejection), which the second call would not see again.
 fn only_reads_and_writes(errno: Errno) -> bool {

@@ -15,8 +15,8 @@ use crate::sys;
 
 impl Transfer {
     /// Takes at most `most` bytes of a file, from its offset on, and delivers none: they are in flight after it. They
-    /// go into a pipe, from which a later step splices them to a socket; or into memory, if they are few, pipes are
-    /// scarce or pages must not be lent. Nothing may be in flight before.
+    /// go into a pipe, from which a later step splices them to a socket. They go into memory if they are few, pipes
+    /// are scarce or pages must not be lent. Nothing may be in flight before.
     ///
     /// [`Next::Ended`]: the file has. It blocks for as long as the disk does.
     pub fn take_from_file(&mut self, file: PollFd<'_>, most: u64) -> Step {

@@ -10,7 +10,7 @@ use crate::error::Failure;
 use crate::flat::FlatSource;
 use crate::{AsyncSink, AsyncSource, Registered};
 
-/// How much to take for a file at a time. A disk that stalls leaves so much in flight.
+/// How much to take for a file at a time. A disk that stalls leaves this much in flight.
 const MAX_OF_FILE: u64 = 512 * 1024;
 
 impl Flow {
@@ -45,15 +45,15 @@ impl Flow {
         }
         let mut budget = turn.min(self.left).min(self.max_in_flight);
         budget = budget.min(match past {
-            // It takes all that it is given, if its disk does.
+            // A file takes all that it is given, if its disk does.
             Some(_) => MAX_OF_FILE,
             None => {
                 let end = || to.and_then(|fd| sink.write_ready(fd)).map(Registered::poll_fd);
                 self.headroom.most(end)
             }
         });
-        // One byte too many, to find that there is one. Of what it holds back, and of what its own `poll_write` takes,
-        // the sink sees to the limit.
+        // One byte too many, to find that there is one. The sink itself keeps to the limit for what it holds back,
+        // and for what its own `poll_write` takes.
         if past.is_some() || (to.is_some() || is_nowhere) && !holds_back {
             budget = budget.min(self.fits.max(1));
         }

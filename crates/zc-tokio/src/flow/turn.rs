@@ -16,8 +16,8 @@ use crate::{AsyncSink, AsyncSource};
 const BULK: u64 = 16 * 1024;
 
 impl Flow {
-    /// Copies until it has to wait, or `slice` is used up. Pending, it has seen to it that the task is woken, unless it
-    /// waits [until](Waits::Until) a time.
+    /// Copies until it has to wait, or `slice` is used up. Pending, it has seen to it that the task is woken, unless
+    /// it waits [until](Waits::Until) a time.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -41,7 +41,7 @@ impl Flow {
         let outcome = self.run(cx, source, sink, &mut slice);
         if outcome.is_pending() && self.waits == Waits::ForSource {
             self.gathers = self.coalesces && self.gained >= BULK && self.left >= GATHERED;
-            // It is looked at when the delay is over, since fewer bytes wake nobody.
+            // The next poll looks at it when the delay is over, since fewer bytes wake no task.
             self.is_unsure |= self.gathers;
             self.gained = 0;
         } else {

@@ -1,0 +1,104 @@
+//! Programs that a test has started, none of which outlives a test that fails.
+
+use std::ops::{Deref, DerefMut};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command};
+use std::{fs, thread};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// A program at work; killed when dropped, unless it has been waited for. If that is because the test
+/// panics, all that the program has started is killed, too.
+#[derive(Debug)]
+#[must_use = "dropping it kills it"]
+pub struct Running(Child);
+
+/// Starts a program.
+///
+/// # Panics
+///
+/// If it cannot be run.
+#[track_caller]
+pub fn start(command: &mut Command) -> Running {
+    Running(command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}")))
+}
+
+impl Running {
+    /// Its number, which is no other process's before it has been waited for.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.0)
+    }
+}
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if thread::panicking() && matches!(self.0.try_wait(), Ok(None)) {
+            kill_tree(self.pid());
+        }
+        // Nothing happens if it has been waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Kills a process, which must not have been waited for, and all that it and its children have started.
+pub fn kill_tree(process: Pid) {
+    let mut stopped = Vec::new();
+    stop_tree(process, &mut stopped);
+    for process in stopped {
+        let _ = pidfd_send_signal(process, Signal::KILL);
+    }
+}
+
+/// Stops parents before their children are listed: none starts another child, or waits for one, whose number
+/// might then be another process's.
+fn stop_tree(process: Pid, stopped: &mut Vec<OwnedFd>) {
+    let Ok(it) = pidfd_open(process, PidfdFlags::empty()) else { return };
+    let _ = pidfd_send_signal(&it, Signal::STOP);
+    stopped.push(it);
+    let threads = fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero()));
+    for thread in threads.into_iter().flatten().flatten() {
+        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        let children = children.split_ascii_whitespace().filter_map(|child| child.parse().ok());
+        children.filter_map(Pid::from_raw).for_each(|child| stop_tree(child, stopped));
+    }
+}
+
+#[test]
+fn what_a_program_has_started_is_killed_with_it_if_the_test_fails() {
+    let mut script = Command::new("sh");
+    script.args(["-c", "sleep 1000 & echo $!; wait"]).stdout(std::process::Stdio::piped());
+    let (told, grandchild) = std::sync::mpsc::channel();
+    let failing = thread::spawn(move || {
+        let mut shell = start(&mut script);
+        let mut line = String::new();
+        let stdout = shell.stdout.take().expect("piped");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)
+            .expect("a line");
+        told.send(line.trim().to_owned()).expect("it waits");
+        panic!("this test fails on purpose");
+    });
+    assert!(failing.join().is_err());
+    let grandchild = grandchild.recv().expect("it was sent before");
+    // A zombie until its new parent looks, in a container perhaps for good.
+    crate::wait::eventually("it is dead", || {
+        match fs::read_to_string(format!("/proc/{grandchild}/stat")) {
+            Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")),
+            Err(_) => true,
+        }
+    });
+}
