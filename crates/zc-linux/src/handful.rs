@@ -26,6 +26,7 @@ use rustix::fs::OFlags;
 use zc_core::driver::{Bottom, Options, Reach, Step, walk_sink, walk_source};
 use zc_core::{Sink, Source};
 
+use crate::clock;
 use crate::patience::Watch;
 use crate::sys;
 use crate::transfer::Transfer;
@@ -49,6 +50,10 @@ const PROOF: u16 = 8;
 /// How many rich steps a step cancels that brings the largest handful without a wait: there is nothing
 /// to wait for.
 const UNASKED: u16 = 2;
+
+/// A source that gives nothing for so long pauses, and has to prove itself again: nothing may follow the last bytes of
+/// its next burst.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// After waits in vain a proof takes this many times as many steps, and at the most `MOST_PROOF`.
 const HARDER: u16 = 4;
@@ -101,6 +106,8 @@ pub(crate) struct Handfuls {
     was_eager: bool,
     /// Less came than the wait was for: the next step takes what is there without a wait.
     pauses: bool,
+    /// When the last bytes came.
+    last: Option<Instant>,
     /// How many handfuls in a row have come soon.
     in_time: u16,
     grows_after: u16,
@@ -141,6 +148,7 @@ impl Handfuls {
             waited_for: None,
             was_eager: false,
             pauses: false,
+            last: None,
             in_time: 0,
             grows_after: GROWS_AFTER,
             credit: CREDIT,
@@ -158,6 +166,12 @@ impl Handfuls {
         if at.is_none() || step.taken == 0 {
             return;
         }
+        if self.has_paused(clock::now()) {
+            return match self.waited_for.take() {
+                Some(_) => self.stop(),
+                None => self.prove_again(),
+            };
+        }
         match self.waited_for.take() {
             None if self.is_proved() => self.pauses = false,
             None if step.taken >= MOST => self.rich = self.rich.saturating_sub(UNASKED),
@@ -166,6 +180,11 @@ impl Handfuls {
             Some(bytes) if step.taken >= bytes => self.came_in_time(),
             Some(_) => self.was_late(step.taken),
         }
+    }
+
+    /// Bytes came `now`: whether there were none for a while before.
+    fn has_paused(&mut self, now: Instant) -> bool {
+        self.last.replace(now).is_some_and(|last| now.duration_since(last) > PAUSE)
     }
 
     fn is_proved(&self) -> bool {
@@ -208,7 +227,7 @@ impl Handfuls {
 
     /// No more waits until the source has proved itself anew.
     fn prove_again(&mut self) {
-        (self.rich, self.brought, self.count) = (0, 0, 0);
+        (self.rich, self.brought, self.count, self.pauses) = (0, 0, 0, false);
     }
 
     /// The same, by more than before.
@@ -292,8 +311,10 @@ impl Handfuls {
         let end = begun + longest;
         let end = until.map_or(end, |until| until.min(end));
         // Urgent data ends the wait, too, since splice goes no further. The step reports errors.
+        let asleep = clock::now();
         let _ = sys::wait_for(from, PollFlags::IN | PollFlags::RDHUP | PollFlags::PRI, Some(end));
-        (self.waited_for, self.was_eager) = (Some(bytes), begun.elapsed() <= EAGER);
+        let slept = clock::now().duration_since(asleep);
+        (self.waited_for, self.was_eager) = (Some(bytes), slept <= EAGER);
         if !mark.take_back() {
             self.manner = Some(Manner::Never);
         }
@@ -379,6 +400,17 @@ mod tests {
             handfuls.came_in_time();
         }
         assert_eq!((handfuls.next, handfuls.is_proved()), (FIRST, true));
+    }
+
+    #[test]
+    fn nothing_for_a_millisecond_is_a_pause() {
+        let (mut handfuls, mut now) = (Handfuls::within(LONGEST), Instant::now());
+        assert!(!handfuls.has_paused(now));
+        now += PAUSE;
+        assert!(!handfuls.has_paused(now));
+        now += PAUSE + Duration::from_nanos(1);
+        assert!(handfuls.has_paused(now));
+        assert!(!handfuls.has_paused(now));
     }
 
     #[test]

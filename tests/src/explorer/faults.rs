@@ -59,6 +59,8 @@ pub struct Faults {
     recorder: Recorder,
     trace: RefCell<Vec<Record>>,
     _hook: hook::Guard,
+    /// The same schedule brings about the same calls, however busy the machine is.
+    _clock: hook::StoppedClock,
 }
 
 #[derive(Default)]
@@ -131,6 +133,7 @@ impl Faults {
             recorder: hook::record(),
             trace: RefCell::default(),
             _hook: hook::replace(move |call| decider.decide(call)),
+            _clock: hook::stop_clock(),
         }
     }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, sockopt};
-use zc_std::hook::{self, Action, Call, Guard, Recorder, Syscall};
+use zc_std::hook::{self, Action, Call, Guard, Recorder, StoppedClock, Syscall};
 use zc_std::{Copier, Options, Progress, ReadFrom, WriteSink, pool};
 use zc_testkit::data::{assert_same, bytes};
 use zc_testkit::forked::forked;
@@ -98,8 +98,18 @@ impl Peer {
         usize::try_from(raw::low_water(&self.stream).unwrap()).unwrap()
     }
 
-    /// Sends a piece whenever the copy would find nothing, and whatever `waits` does when it waits.
+    /// Sends a piece whenever the copy would find nothing, and whatever `waits` does when it waits. The copy takes no
+    /// delay of the machine's for a pause.
     fn serve(
+        self,
+        piece: impl FnMut() -> usize + 'static,
+        waits: impl FnMut(&mut Peer) -> Action + 'static,
+    ) -> (Guard, StoppedClock) {
+        (self.serve_in_time(piece, waits), hook::stop_clock())
+    }
+
+    /// The same with a clock that goes on.
+    fn serve_in_time(
         mut self,
         mut piece: impl FnMut() -> usize + 'static,
         mut waits: impl FnMut(&mut Peer) -> Action + 'static,
@@ -246,6 +256,24 @@ fn others_are_not_waited_for() {
         assert_eq!(waits(&recorder, &stream), (0, 0), "{len} bytes by {piece}");
         assert_same(&files::contents(&file), &data);
     }
+}
+
+/// Nothing may follow the last bytes of a burst.
+#[test]
+fn a_sender_that_pauses_is_not_waited_for() {
+    let _leaks = fds::no_leaks();
+    let data = bytes(25, 4 * PROOF * RICH);
+    let (peer, stream) = Peer::of(&data);
+    let pause = Duration::from_millis(2);
+    let after_a_pause = move || {
+        std::thread::sleep(pause);
+        RICH
+    };
+    let _hook = peer.serve_in_time(after_a_pause, |_| panic!("the copy waits"));
+    let (recorder, file) = (hook::record(), files::empty());
+    assert_eq!((&file).read_from(&stream).unwrap(), data.len() as u64);
+    assert_eq!(waits(&recorder, &stream), (0, 0));
+    assert_same(&files::contents(&file), &data);
 }
 
 /// A source that fills a hand unasked is not to be slowed down.

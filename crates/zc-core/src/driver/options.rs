@@ -79,12 +79,11 @@ pub struct Options {
     /// come may take less CPU time: a quarter to two thirds less into the null device, and nothing to a half less
     /// into files on ext4.
     ///
-    /// A byte may reach the file later than without. Of bursts 50 ms apart one in a thousand took 1 to 4 ms longer,
-    /// which is more than the wait itself: turn it off where that matters. It works by SO_RCVLOWAT, set for the
-    /// length of one poll(2) and taken back; a mark that the socket's owner has set is left alone. Another thread or
-    /// process that begins to read the same socket in that moment may wait for as many bytes. For a source that
-    /// pauses the driver soon stops to wait. The handful is at most a quarter of the socket's receive buffer, so that
-    /// the kernel need not enlarge it.
+    /// A byte may reach the file up to 0.3 ms later than without. It works by SO_RCVLOWAT, set for the length of one
+    /// poll(2) and taken back; a mark that the socket's owner has set is left alone. Another thread or process that
+    /// begins to read the same socket in that moment may wait for as many bytes. A source that gives nothing for a
+    /// millisecond has to prove itself again. The handful is at most a quarter of the socket's receive buffer, so
+    /// that the kernel need not enlarge it.
     ///
     /// It makes no difference with `adaptive` off, on sockets in non-blocking mode, and on those that the kernel
     /// speaks another protocol on (`TCP_ULP`).

@@ -26,6 +26,7 @@
 
 mod every_thread;
 mod faults;
+mod stopped_clock;
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
@@ -37,6 +38,8 @@ use rustix::io::Errno;
 pub use crate::syscall::Syscall;
 pub use every_thread::{EveryThread, ProcessGuard, VARIABLE, every_thread};
 pub use faults::{Fault, FaultGuard, failing, full_disk, short};
+pub(crate) use stopped_clock::stopped_at;
+pub use stopped_clock::{StoppedClock, stop_clock};
 
 /// A system call about to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
