@@ -42,6 +42,7 @@ mod backend;
 mod blocking;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod claim;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod clock;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod coalesce;
