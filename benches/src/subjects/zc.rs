@@ -74,16 +74,24 @@ fn event_loop(
     }
 }
 
+fn copy_by(
+    copier: &mut Copier,
+    from: &mut End,
+    to: &mut End,
+    limit: Option<u64>,
+) -> io::Result<u64> {
+    let limit = limit.unwrap_or(u64::MAX);
+    with_ends!(from, to, |from, to| { Ok(copier.copy(&mut (&*from).take(limit), to)?.moved()) })
+}
+
 /// A copy into the null device that moves the bytes there all the same, as it would anywhere else.
 pub(super) struct Splicing;
 
 impl Subject for Splicing {
     fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
-        let limit = limit.unwrap_or(u64::MAX);
         let mut options = Options::default();
         options.discard = false;
-        let mut copier = Copier::with_options(options);
-        with_ends!(from, to, |from, to| { Ok(copier.copy(&mut (&*from).take(limit), to)?.moved()) })
+        copy_by(&mut Copier::with_options(options), from, to, limit)
     }
 }
 
@@ -92,11 +100,9 @@ pub(super) struct Plain;
 
 impl Subject for Plain {
     fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
-        let limit = limit.unwrap_or(u64::MAX);
         let mut options = Options::default();
         options.handfuls = false;
-        let mut copier = Copier::with_options(options);
-        with_ends!(from, to, |from, to| { Ok(copier.copy(&mut (&*from).take(limit), to)?.moved()) })
+        copy_by(&mut Copier::with_options(options), from, to, limit)
     }
 }
 
@@ -108,10 +114,6 @@ const MAX_DELAY: Duration = Duration::from_millis(10);
 
 impl Subject for Coalescing {
     fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64> {
-        let limit = limit.unwrap_or(u64::MAX);
-        with_ends!(from, to, |from, to| {
-            let mut copier = Copier::new().coalesce(MAX_DELAY);
-            Ok(copier.copy(&mut (&*from).take(limit), to)?.moved())
-        })
+        copy_by(&mut Copier::new().coalesce(MAX_DELAY), from, to, limit)
     }
 }
