@@ -16,7 +16,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, sockopt};
 use zc_std::hook::{self, Action, Call, Guard, Recorder, StoppedClock, Syscall};
-use zc_std::{Copier, Options, Progress, ReadFrom, WriteSink, pool};
+use zc_std::{Copier, Options, Progress, ReadFrom, Source, WriteSink, pool};
 use zc_testkit::data::{assert_same, bytes};
 use zc_testkit::forked::forked;
 use zc_testkit::skip::skip;
@@ -141,6 +141,14 @@ fn a_handful(peer: &mut Peer) -> Action {
     Action::Proceed
 }
 
+/// Copies all of `source` into a file, which then has all of `data` and no more, and says which calls that took.
+fn copied(source: impl Read + Source, data: &[u8]) -> Recorder {
+    let (recorder, file) = (hook::record(), files::empty());
+    assert_eq!((&file).read_from(source).unwrap(), data.len() as u64);
+    assert_same(&files::contents(&file), data);
+    recorder
+}
+
 /// How often the mark was set or taken back, and how often the copy waited: of `stream` and nothing else.
 fn waits(recorder: &Recorder, stream: &TcpStream) -> (usize, usize) {
     let sets = recorder.calls_to(Syscall::SetSockOpt);
@@ -225,9 +233,7 @@ fn each_wait_is_followed_by_one_call_that_takes_it_all() {
             assert_eq!(raw::low_water(&owner).unwrap(), 1, "during {record:?}");
         }
     });
-    let (recorder, file) = (hook::record(), files::empty());
-    assert_eq!((&file).read_from(&stream).unwrap(), data.len() as u64);
-    assert_same(&files::contents(&file), &data);
+    let recorder = copied(&stream, &data);
 
     let calls = recorder.calls();
     let polls = calls.iter().enumerate().filter(|(_, it)| it.call.syscall == Syscall::Poll);
@@ -251,10 +257,8 @@ fn others_are_not_waited_for() {
         let data = bytes(3, len);
         let (peer, stream) = Peer::of(&data);
         let _hook = peer.serve(move || piece, |_| panic!("the copy waits"));
-        let (recorder, file) = (hook::record(), files::empty());
-        assert_eq!((&file).read_from(&stream).unwrap(), data.len() as u64);
+        let recorder = copied(&stream, &data);
         assert_eq!(waits(&recorder, &stream), (0, 0), "{len} bytes by {piece}");
-        assert_same(&files::contents(&file), &data);
     }
 }
 
@@ -270,10 +274,8 @@ fn a_sender_that_pauses_is_not_waited_for() {
         RICH
     };
     let _hook = peer.serve_in_time(after_a_pause, |_| panic!("the copy waits"));
-    let (recorder, file) = (hook::record(), files::empty());
-    assert_eq!((&file).read_from(&stream).unwrap(), data.len() as u64);
+    let recorder = copied(&stream, &data);
     assert_eq!(waits(&recorder, &stream), (0, 0));
-    assert_same(&files::contents(&file), &data);
 }
 
 /// A source that fills a hand unasked is not to be slowed down.
@@ -555,10 +557,8 @@ fn urgent_data_ends_the_wait() {
             a_handful(peer)
         },
     );
-    let (recorder, file) = (hook::record(), files::empty());
-    assert_eq!((&file).read_from(&stream).unwrap(), data.len() as u64);
+    let recorder = copied(&stream, &data);
     assert_eq!(recorder.calls_to(Syscall::Poll)[0].result, Ok(1));
-    assert_same(&files::contents(&file), &data);
     assert_eq!(raw::low_water(&stream).unwrap(), 1);
 }
 
@@ -650,9 +650,7 @@ fn a_sender_that_picks_up_is_waited_for_again() {
             a_handful(peer)
         },
     );
-    let (recorder, file) = (hook::record(), files::empty());
-    assert_eq!((&file).read_from(&stream).unwrap(), data.len() as u64);
-    assert_same(&files::contents(&file), &data);
+    let recorder = copied(&stream, &data);
     let events = events.take();
     assert_eq!(events[..3], [false, false, true]);
     assert!(events[2..].iter().all(|came| *came));
@@ -687,9 +685,7 @@ fn it_waits_for_less_where_less_comes() {
             Action::Proceed
         },
     );
-    let (recorder, file) = (hook::record(), files::empty());
-    assert_eq!((&file).read_from(&stream).unwrap(), data.len() as u64);
-    assert_same(&files::contents(&file), &data);
+    let recorder = copied(&stream, &data);
     let marks = marks.take();
     assert_eq!(marks[1], marks[0] / 2);
     let results = recorder.calls_to(Syscall::Poll);
@@ -779,9 +775,7 @@ fn a_mark_that_cannot_be_taken_back_is_not_set_again() {
             _ => Action::Proceed,
         }
     });
-    let (recorder, file) = (hook::record(), files::empty());
-    assert_eq!((&file).read_from(&stream).unwrap(), data.len() as u64);
-    assert_same(&files::contents(&file), &data);
+    let recorder = copied(&stream, &data);
     assert_eq!(waits(&recorder, &stream), (1 + 16, 1));
 }
 
@@ -824,10 +818,8 @@ fn a_socket_in_non_blocking_mode_is_not_waited_for() {
     let (peer, stream) = Peer::of(&data);
     stream.set_nonblocking(true).unwrap();
     let _hook = peer.serve(|| RICH, |_| panic!("the copy waits"));
-    let (recorder, file) = (hook::record(), files::empty());
-    assert_eq!((&file).read_from(&stream).unwrap(), data.len() as u64);
+    let recorder = copied(&stream, &data);
     assert_eq!(recorder.calls_to(Syscall::SetSockOpt), []);
-    assert_same(&files::contents(&file), &data);
 }
 
 /// A deadline and a least rate are kept, and a copy that has them is waited for all the same.
@@ -903,9 +895,7 @@ fn every_link_of_a_chain_is_a_source_of_its_own() {
     let (one, other) = data.split_at(1 << 20);
     let ((first, a), (second, b)) = (Peer::of(one), Peer::of(other));
     let _hooks = (first.serve(|| RICH, a_handful), second.serve(|| RICH, a_handful));
-    let (recorder, file) = (hook::record(), files::empty());
-    assert_eq!((&file).read_from((&a).chain(&b)).unwrap(), data.len() as u64);
-    assert_same(&files::contents(&file), &data);
+    let recorder = copied((&a).chain(&b), &data);
     let fd = Some(b.as_raw_fd());
     let of_b = |it: &hook::Record| it.call.from == fd;
     let calls = recorder.calls();
@@ -923,10 +913,8 @@ fn mptcp_is_not_waited_for() {
     let Some((client, stream)) = sockets::mptcp() else { return skip("no MPTCP in this kernel") };
     let (peer, stream) = Peer::over((client.into(), stream.into()), &data);
     let _hook = peer.serve(|| RICH, |_| panic!("the copy waits"));
-    let (recorder, file) = (hook::record(), files::empty());
-    assert_eq!((&file).read_from(&stream).unwrap(), data.len() as u64);
+    let recorder = copied(&stream, &data);
     assert_eq!(recorder.calls_to(Syscall::SetSockOpt), []);
-    assert_same(&files::contents(&file), &data);
 }
 
 /// Under TLS in the kernel, or another such protocol, what is in the queue are records. Where the kernel has none to set
@@ -955,9 +943,7 @@ fn a_connection_that_carries_a_protocol_is_not_waited_for() {
                 asked += 1;
                 if asked == 2 { answer } else { Action::Proceed }
             });
-            let (recorder, file) = (hook::record(), files::empty());
-            assert_eq!((&file).read_from(&stream).unwrap(), data.len() as u64);
-            assert_same(&files::contents(&file), &data);
+            let recorder = copied(&stream, &data);
             assert_eq!(!recorder.calls_to(Syscall::SetSockOpt).is_empty(), waits, "{answer:?}");
             assert_eq!(raw::low_water(&stream).unwrap(), 1);
         }
