@@ -83,8 +83,8 @@
 //! # Giving up
 //!
 //! A whole copy's deadline is `tokio::time::timeout` around it; a [`Copier`] or a [`Relay`] keeps what is in flight, and its
-//! counts. [`Options`] has the timeouts that begin anew with every byte. There is no least rate: a program that wants one
-//! looks at [`Handle`]'s counts now and then, and aborts.
+//! counts. [`Options`] has the timeouts that begin anew with every byte, and a minimum rate against sources that give a byte
+//! now and then.
 //!
 //! # Faults in tests
 //!
@@ -128,6 +128,7 @@ mod marker;
 mod opaque;
 mod options;
 mod paced;
+mod rate;
 mod registered;
 mod relay;
 mod reset;

@@ -63,6 +63,13 @@ pub struct Options {
     /// Fail once an end has taken none of the bytes that wait for it for this long. `None`, the
     /// default: never.
     pub write_timeout: Option<Duration>,
+    /// Fail once a source has given fewer than so many bytes in so much time spent waiting for it. `None`, the
+    /// default: never. It is against clients that hold an upload open with a byte now and then.
+    ///
+    /// Only waiting for the source counts, so that no client is to blame for a slow sink or for a
+    /// [rate limit](crate::Paced). The error is the source's, of kind `TimedOut`. In a relay it holds for each
+    /// direction until that has ended, also where a peer has nothing to say.
+    pub min_rate: Option<(u64, Duration)>,
     /// What to do after the end of input in one direction of a relay; [`EndPolicy::Forward`] by default.
     pub on_end: EndPolicy,
     /// What to do after a reset by the peer of one end; [`ResetPolicy::Report`] by default.
@@ -101,6 +108,7 @@ impl Default for Options {
             idle_timeout: None,
             half_close_timeout: None,
             write_timeout: None,
+            min_rate: None,
             on_end: EndPolicy::default(),
             on_reset: ResetPolicy::default(),
             limits: (u64::MAX, u64::MAX),

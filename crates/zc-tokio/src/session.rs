@@ -10,6 +10,7 @@ use zc_core::Side;
 
 use crate::error::Failure;
 use crate::flow::{Flow, Slice, Waits};
+use crate::rate::Rate;
 use crate::timer::Timer;
 use crate::{Direction, Error, Handle, Operation, Options, ResetPolicy, reset};
 
@@ -44,6 +45,8 @@ struct Clock {
     blocked: [Option<Instant>; 2],
     /// Since when each source may have bytes that no edge tells of.
     unsure: [Option<Instant>; 2],
+    /// How fast each source is, if that matters.
+    rates: [Option<Rate>; 2],
     /// Until when a reset is to be passed on.
     passes_on_until: Option<Instant>,
 }
@@ -115,6 +118,7 @@ impl Session {
         let Options { idle_timeout, half_close_timeout, write_timeout, coalesce, .. } =
             self.options;
         idle_timeout.or(half_close_timeout).or(write_timeout).or(coalesce).is_some()
+            || self.options.min_rate.is_some()
             || flows.iter().any(|flow| matches!(flow.waits(), Waits::Until(_)))
     }
 
@@ -160,7 +164,36 @@ impl Session {
         now
     }
 
+    /// Looks how fast the sources are. When that has to be looked at again at the latest; or the error of one that is too
+    /// slow.
+    fn look_at_rates(&mut self, flows: &[&Flow]) -> Result<Option<Instant>, Error> {
+        let Some(min_rate) = self.options.min_rate else { return Ok(None) };
+        let clock = self.clock.get_or_insert_default();
+        let now = Instant::now();
+        let mut first = None;
+        for (n, flow) in flows.iter().enumerate() {
+            let rate = &mut clock.rates[n];
+            if rate.is_none() {
+                *rate = Rate::new(min_rate, flow);
+            }
+            let Some(looked) = rate.as_mut().map(|rate| rate.look(flow, now)) else { continue };
+            match looked {
+                Ok(until) => first = first.into_iter().chain(until).min(),
+                Err(failed) => {
+                    // It may be run again, and then has as much time again.
+                    clock.rates = [None, None];
+                    return Err(self.error(Some(DIRECTIONS[n]), failed.into()));
+                }
+            }
+        }
+        Ok(first)
+    }
+
     fn poll_deadlines(&mut self, cx: &mut Context<'_>, flows: &[&Flow]) -> Poll<Error> {
+        let slow = match self.look_at_rates(flows) {
+            Ok(time) => time,
+            Err(error) => return Poll::Ready(error),
+        };
         // A timeout that is too long for the clock has no deadline.
         let after = |since: Option<Instant>, timeout| since?.checked_add(timeout?);
         let options = &self.options;
@@ -198,8 +231,8 @@ impl Session {
             .min();
         let delay = self.options.coalesce.map_or(UNSURE, |delay| delay.min(UNSURE));
         let unsure = clock.unsure.iter().flatten().filter_map(|since| since.checked_add(delay));
-        let Some(first) = due.map(|(due, _)| due).into_iter().chain(rate).chain(unsure).min()
-        else {
+        let times = due.map(|(due, _)| due).into_iter().chain(rate).chain(unsure).chain(slow);
+        let Some(first) = times.min() else {
             return Poll::Pending;
         };
         if clock.timer.poll(cx, first).is_pending() {
@@ -211,7 +244,7 @@ impl Session {
                 (clock.last, clock.blocked) = (None, [None; 2]);
                 Poll::Ready(self.error(direction, Failure::stopped(side, operation)))
             }
-            // The rate limit lets the next bytes through, or it is time to look at a source.
+            // The rate limit lets the next bytes through, or it is time to look at a source or its rate.
             _ => {
                 for flow in flows.iter().filter(|flow| flow.is_unsure()) {
                     flow.look();

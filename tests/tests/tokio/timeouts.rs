@@ -317,3 +317,112 @@ fn a_paced_stream_waits_in_its_own_read() {
         assert!(begun.elapsed() >= Duration::from_millis(950), "{:?}", begun.elapsed());
     });
 }
+
+/// Each byte begins the other timeouts anew, so a peer can keep a copy for as long as it likes.
+#[test]
+fn a_source_that_gives_too_little_is_given_up() {
+    kit::run_paused(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let mut copier = Copier::with_options(options(|options| {
+            options.idle_timeout = Some(TIMEOUT);
+            options.min_rate = Some((100, TIMEOUT));
+        }));
+        let dripping = tokio::spawn(async move {
+            for _ in 0..100 {
+                sleep(Duration::from_secs(1)).await;
+                client.write_all(b"d").await.unwrap();
+            }
+        });
+        for n in 1..=2 {
+            let begun = Instant::now();
+            let error = copier.run(&mut a, &mut b).await.unwrap_err();
+            let end = (error.operation(), error.direction(), error.side());
+            let source = (Operation::Read, Some(Direction::AToB), Some(Side::Source));
+            assert_eq!(end, source, "{error}");
+            assert!(error.is_timeout() && !error.is_disconnect(), "{error}");
+            // Run again, it gives the source as much time again.
+            assert!(begun.elapsed() >= TIMEOUT, "{:?}", begun.elapsed());
+            assert!(begun.elapsed() < TIMEOUT + Duration::from_secs(2), "{:?}", begun.elapsed());
+            let moved = error.counts().0;
+            assert!((30 * n - 3..=31 * n).contains(&moved), "{moved} bytes in {n} runs");
+        }
+        dripping.abort();
+        drop(dripping.await);
+        let moved = copier.run(&mut a, &mut b).await.unwrap();
+        drop(b);
+        let mut got = Vec::new();
+        server.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got, vec![b'd'; moved as usize]);
+    });
+}
+
+#[test]
+fn a_source_that_gives_enough_is_not_given_up() {
+    kit::run_paused(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let mut copier =
+            Copier::with_options(options(|options| options.min_rate = Some((100, TIMEOUT))));
+        let feeding = async move {
+            for _ in 0..20 {
+                sleep(TIMEOUT * 2 / 3).await;
+                client.write_all(&[7; 100]).await.unwrap();
+            }
+        };
+        let (copied, ()) = tokio::join!(copier.run(&mut a, &mut b), feeding);
+        assert_eq!(copied.unwrap(), 2000);
+        drop(b);
+        let mut got = Vec::new();
+        server.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got, [7; 2000]);
+    });
+}
+
+/// Only waiting for the source counts.
+#[test]
+fn a_source_is_not_to_blame_for_a_slow_sink() {
+    kit::run_paused(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let mut copier =
+            Copier::with_options(options(|options| options.min_rate = Some((100, TIMEOUT))));
+        let len = 64 << 20;
+        let sending = tokio::spawn(async move {
+            client.write_all(&vec![7; len]).await.unwrap();
+        });
+        let taking = async move {
+            sleep(TIMEOUT * 10).await;
+            let mut got = Vec::new();
+            server.read_to_end(&mut got).await.unwrap();
+            got
+        };
+        let copying = async {
+            let copied = copier.run(&mut a, &mut b).await;
+            drop(b);
+            copied
+        };
+        let (copied, got) = tokio::join!(copying, taking);
+        assert_eq!(copied.unwrap(), len as u64);
+        sending.await.unwrap();
+        assert!(got.len() == len && got.iter().all(|&byte| byte == 7));
+    });
+}
+
+/// Made anew after every poll, a copy must not begin its source's time anew.
+#[test]
+fn dropped_futures_do_not_put_off_a_slow_source() {
+    kit::run_paused(async {
+        let ((_client, mut a), (_server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let mut copier =
+            Copier::with_options(options(|options| options.min_rate = Some((1, TIMEOUT))));
+        let begun = Instant::now();
+        let error = loop {
+            tokio::select! {
+                biased;
+                outcome = copier.run(&mut a, &mut b) => break outcome.unwrap_err(),
+                () = sleep(Duration::from_secs(1)) => {}
+            }
+            assert!(begun.elapsed() < 2 * TIMEOUT);
+        };
+        assert!(error.is_timeout(), "{error}");
+        assert_eq!(error.counts(), (0, 0));
+    });
+}
