@@ -1,8 +1,10 @@
 //! A file from an offset on.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::os::fd::AsFd;
+
+use zc_core::driver::FileRange;
 
 use crate::{Downstream, PollFd, Sink, Source, Upstream};
 
@@ -66,9 +68,7 @@ use crate::{Downstream, PollFd, Sink, Source, Upstream};
 #[derive(Debug)]
 pub struct FileAt<F> {
     file: F,
-    offset: u64,
-    /// `u64::MAX`: it goes on for as long as the file, or the disk.
-    end: u64,
+    range: FileRange,
     appends: bool,
 }
 
@@ -80,9 +80,7 @@ impl<F: AsFd> FileAt<F> {
     ///
     /// `NotSeekable` for a pipe, a socket or a terminal.
     pub fn new(file: F, offset: u64) -> io::Result<Self> {
-        crate::engine::fd::position(file.as_fd())?;
-        let appends = crate::engine::fd::appends(file.as_fd());
-        Ok(FileAt { file, offset, end: u64::MAX, appends })
+        FileAt::with(file, FileRange::from(offset))
     }
 
     /// The bytes `range` of `file`, of which it is a source that ends there, and a sink that takes no more.
@@ -112,36 +110,28 @@ impl<F: AsFd> FileAt<F> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn range(file: F, range: impl RangeBounds<u64>) -> io::Result<Self> {
-        let offset = match range.start_bound() {
-            Bound::Included(&start) => start,
-            Bound::Excluded(&before) => before.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(&last) => last.saturating_add(1),
-            Bound::Excluded(&end) => end,
-            Bound::Unbounded => u64::MAX,
-        };
-        if end < offset {
-            let what = format!("a range that begins at {offset} cannot end at {end}");
-            return Err(io::Error::new(ErrorKind::InvalidInput, what));
-        }
-        Ok(FileAt { end, ..FileAt::new(file, offset)? })
+        FileAt::with(file, FileRange::new(range)?)
+    }
+
+    fn with(file: F, range: FileRange) -> io::Result<Self> {
+        crate::engine::fd::position(file.as_fd())?;
+        let appends = crate::engine::fd::appends(file.as_fd());
+        Ok(FileAt { file, range, appends })
     }
 
     /// Where its next byte lies, in bytes from the file's beginning.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.range.offset()
     }
 
     /// Where its range ends, in bytes from the file's beginning; `None` if it does not.
     pub fn end(&self) -> Option<u64> {
-        (self.end < u64::MAX).then_some(self.end)
+        self.range.end()
     }
 
     /// Goes on from another offset. Its range still ends where it did.
     pub fn set_offset(&mut self, offset: u64) {
-        self.offset = offset;
+        self.range.set_offset(offset);
     }
 
     /// The file.
@@ -153,27 +143,14 @@ impl<F: AsFd> FileAt<F> {
     pub fn into_inner(self) -> F {
         self.file
     }
-
-    /// How many bytes of its range are left.
-    fn left(&self) -> u64 {
-        if self.end == u64::MAX { u64::MAX } else { self.end.saturating_sub(self.offset) }
-    }
-
-    /// As many of `len` bytes as its range has.
-    fn within(&self, len: usize) -> usize {
-        usize::try_from(self.left()).map_or(len, |left| left.min(len))
-    }
-
-    fn moved(&mut self, n: u64) {
-        self.offset = self.offset.saturating_add(n);
-    }
 }
 
 impl<F: AsFd> Read for FileAt<F> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let most = self.within(buf.len());
-        let n = crate::engine::fd::read_at(self.file.as_fd(), &mut buf[..most], self.offset)?;
-        self.moved(n as u64);
+        let most = self.range.within(buf.len());
+        let n =
+            crate::engine::fd::read_at(self.file.as_fd(), &mut buf[..most], self.range.offset())?;
+        self.range.moved(n as u64);
         Ok(n)
     }
 }
@@ -184,9 +161,9 @@ impl<F: AsFd> Write for FileAt<F> {
             let what = "the file is in append mode, and would be written at its end";
             return Err(io::Error::new(ErrorKind::InvalidInput, what));
         }
-        let most = self.within(buf.len());
-        let n = crate::engine::fd::write_at(self.file.as_fd(), &buf[..most], self.offset)?;
-        self.moved(n as u64);
+        let most = self.range.within(buf.len());
+        let n = crate::engine::fd::write_at(self.file.as_fd(), &buf[..most], self.range.offset())?;
+        self.range.moved(n as u64);
         Ok(n)
     }
     fn flush(&mut self) -> io::Result<()> {
@@ -196,18 +173,20 @@ impl<F: AsFd> Write for FileAt<F> {
 
 impl<F: AsFd> Source for FileAt<F> {
     fn upstream(&mut self) -> Upstream<'_> {
-        Upstream::fd_at(PollFd::stream(self.file.as_fd()), self.offset).limit(self.left())
+        Upstream::fd_at(PollFd::stream(self.file.as_fd()), self.range.offset())
+            .limit(self.range.left())
     }
     fn taken(&mut self, n: u64) {
-        self.moved(n);
+        self.range.moved(n);
     }
 }
 
 impl<F: AsFd> Sink for FileAt<F> {
     fn downstream(&mut self) -> Downstream<'_> {
-        Downstream::fd_at(PollFd::stream(self.file.as_fd()), self.offset).limit(self.left())
+        Downstream::fd_at(PollFd::stream(self.file.as_fd()), self.range.offset())
+            .limit(self.range.left())
     }
     fn delivered(&mut self, n: u64) {
-        self.moved(n);
+        self.range.moved(n);
     }
 }

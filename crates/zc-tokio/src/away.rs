@@ -13,8 +13,22 @@ use zc_linux::Transfer;
 
 use crate::error::Failure;
 
-/// A file that is bypassed: tokio's own descriptor of it, duplicated.
-pub(crate) type Past = Arc<File>;
+/// A file that is bypassed: its owner's descriptor, duplicated.
+pub(crate) type PastFile = Arc<File>;
+
+/// A file that is bypassed, and where its next byte lies if a layer keeps an offset of its own.
+#[derive(Debug)]
+pub(crate) struct Past {
+    pub(crate) file: PastFile,
+    pub(crate) offset: Option<u64>,
+}
+
+#[cfg(feature = "fs")]
+impl Past {
+    fn end(&self) -> zc_core::End<'_> {
+        zc_core::End { fd: zc_core::PollFd::of(&*self.file), offset: self.offset }
+    }
+}
 
 /// A step that another thread makes, with the transfer.
 #[derive(Debug)]
@@ -44,22 +58,21 @@ impl Away {
     ) -> Away {
         use crate::TokioIo;
         use crate::flat::{FlatSink, FlatSource, From};
-        use zc_core::PollFd;
 
         let (in_flight, takes) = (transfer.in_flight(), from.is_some());
         let delivers = to.is_some();
         let task = tokio::task::spawn_blocking(move || {
             if let (Some((file, limit)), None, true) = (&from, &to, splices) {
-                let step = transfer.take_from_file(PollFd::of(&**file), *limit);
+                let step = transfer.take_from_file(file.end(), *limit);
                 return (transfer, step);
             }
             let (mut source, budget) = match &from {
                 Some((file, limit)) => {
-                    (FlatSource { from: From::Fd(PollFd::of(&**file)), limit: *limit }, *limit)
+                    (FlatSource { from: From::Fd(file.end()), limit: *limit }, *limit)
                 }
                 None => (FlatSource::nowhere(), u64::MAX),
             };
-            let to = to.as_deref().map(PollFd::of);
+            let to = to.as_ref().map(Past::end);
             let mut sink = FlatSink { to, holds_back: false, is_nowhere: false, limit: fits };
             let step = transfer.step::<TokioIo>(&mut source, &mut sink, budget);
             (transfer, step)

@@ -3,7 +3,7 @@
 //! A step runs while the bottom of each end is borrowed for its readiness. So it cannot walk the
 //! layers, which takes them by `&mut`: they are walked before, and told after.
 
-use zc_core::{Downstream, PollFd, Sink, Source, Upstream};
+use zc_core::{Downstream, End, Sink, Source, Upstream};
 
 use crate::TokioIo;
 
@@ -19,7 +19,7 @@ pub(crate) struct FlatSource<'a> {
 pub(crate) enum From<'a> {
     /// It does not matter: what is in flight goes first.
     Nowhere,
-    Fd(PollFd<'a>),
+    Fd(End<'a>),
     Bytes(&'a [u8]),
 }
 
@@ -33,7 +33,10 @@ impl Source<TokioIo> for FlatSource<'_> {
     fn upstream(&mut self) -> Upstream<'_, TokioIo> {
         match self.from {
             From::Nowhere => Upstream::opaque(),
-            From::Fd(fd) => Upstream::fd(fd).ends_for_good().limit(self.limit),
+            From::Fd(End { fd, offset }) => {
+                let upstream = offset.map_or(Upstream::fd(fd), |at| Upstream::fd_at(fd, at));
+                upstream.ends_for_good().limit(self.limit)
+            }
             From::Bytes(_) => Upstream::spent(),
         }
     }
@@ -53,7 +56,7 @@ impl Source<TokioIo> for FlatSource<'_> {
 /// Where bytes go to: a descriptor, nowhere, or the sink's own `poll_write`.
 #[derive(Debug)]
 pub(crate) struct FlatSink<'a> {
-    pub(crate) to: Option<PollFd<'a>>,
+    pub(crate) to: Option<End<'a>>,
     /// Whether one of its layers may hold bytes back.
     pub(crate) holds_back: bool,
     /// Whether it has no descriptor and keeps nothing.
@@ -65,7 +68,8 @@ pub(crate) struct FlatSink<'a> {
 impl Sink<TokioIo> for FlatSink<'_> {
     fn downstream(&mut self) -> Downstream<'_, TokioIo> {
         let downstream = match self.to {
-            Some(fd) => Downstream::fd(fd),
+            Some(End { fd, offset: None }) => Downstream::fd(fd),
+            Some(End { fd, offset: Some(at) }) => Downstream::fd_at(fd, at),
             None if self.is_nowhere => Downstream::nowhere(),
             None => Downstream::opaque(),
         };

@@ -50,35 +50,9 @@
 //!
 //! # Ranges of a file
 //!
-//! A copy from or into a `tokio::fs::File` goes on where the file's own offset is, which its clones share. For a range
-//! open the file once more, which is an offset more, seek, and `take` as many bytes from the source:
-//!
-//! ```
-//! use std::io::{self, SeekFrom};
-//! use std::ops::Range;
-//! use std::path::Path;
-//! # #[cfg(feature = "fs")]
-//! use tokio::fs::File;
-//! use tokio::io::{AsyncReadExt, AsyncSeekExt};
-//! use tokio::net::TcpStream;
-//!
-//! # #[cfg(feature = "fs")]
-//! async fn serve(path: &Path, range: Range<u64>, to: &mut TcpStream) -> io::Result<u64> {
-//!     let mut file = File::open(path).await?;
-//!     file.seek(SeekFrom::Start(range.start)).await?;
-//!     zc_tokio::copy(&mut file.take(range.end - range.start), to).await
-//! }
-//!
-//! # #[cfg(feature = "fs")]
-//! async fn fill(path: &Path, range: Range<u64>, from: &mut TcpStream) -> io::Result<u64> {
-//!     let mut file = File::options().write(true).open(path).await?;
-//!     file.seek(SeekFrom::Start(range.start)).await?;
-//!     zc_tokio::copy(&mut from.take(range.end - range.start), &mut file).await
-//! }
-//! ```
-//!
-//! `zc_std::FileAt` is for copies that block, on a thread of their own (`spawn_blocking`). A source or sink of yours that
-//! names an offset (`Upstream::fd_at`, `Downstream::fd_at`) is read from and written to by its own `poll_` methods here.
+//! A copy from or into a `tokio::fs::File` goes on where the file's own offset is, which its clones share. `FileAt` is a
+//! range of a file, with an offset of its own: for range requests and downloads in parts, any number of them at a time
+//! over one open file.
 //!
 //! # Giving up
 //!
@@ -119,6 +93,8 @@ mod direction;
 mod ends;
 mod error;
 mod fd;
+#[cfg(feature = "fs")]
+mod file_at;
 mod flat;
 mod flow;
 mod foreign;
@@ -147,6 +123,8 @@ pub use direction::{Direction, RelayEnd};
 pub use ends::{AsyncSink, AsyncSource, AsyncStream, ReadReady, Settling, WriteReady};
 pub use error::{Error, Operation};
 pub use fd::Fd;
+#[cfg(feature = "fs")]
+pub use file_at::FileAt;
 pub use handle::Handle;
 pub use marker::TokioIo;
 pub use opaque::Opaque;

@@ -31,7 +31,7 @@ enum Of<'a> {
     Hidden(PollFd<'a>),
     /// No task waits for it: other threads make its calls.
     #[cfg(feature = "fs")]
-    File(&'a tokio::fs::File),
+    File(PollFd<'a>),
 }
 
 impl<'a> Registered<'a> {
@@ -66,10 +66,10 @@ impl<'a> Registered<'a> {
         Registered(Of::Hidden(fd))
     }
 
-    /// A file. A thread of the runtime's blocking pool makes its calls.
+    /// A file: tokio's, std's, or another crate's. A thread of the runtime's blocking pool makes its calls.
     #[cfg(feature = "fs")]
-    pub fn file(file: &'a tokio::fs::File) -> Self {
-        Registered(Of::File(file))
+    pub fn file(file: &'a impl AsFd) -> Self {
+        Registered(Of::File(PollFd::stream(file.as_fd())))
     }
 
     /// Whether it is a file: its calls may wait for the disk, and readiness never says so.
@@ -110,7 +110,7 @@ impl<'a> Registered<'a> {
             Of::Any(fd) => fd.poll_fd(),
             Of::Hidden(fd) => fd,
             #[cfg(feature = "fs")]
-            Of::File(file) => PollFd::stream(file.as_fd()),
+            Of::File(fd) => fd,
         }
     }
 

@@ -66,7 +66,7 @@ fn a_download() {
     });
 }
 
-/// Two parts of one file at once, each by an open file of its own, and a part of it back, as the crate's page says.
+/// Two parts of one file at once, each by an open file of its own, and a part of it back.
 #[test]
 fn ranges_of_one_file() {
     kit::run(async {

@@ -26,6 +26,8 @@ mod matrix;
 mod nowhere;
 /// Pipes, children and other descriptors.
 mod pipes;
+/// Ranges of one open file, each with an offset of its own.
+mod ranges;
 /// What a relay and a copy move, between every pair of streams.
 mod relays;
 /// A reset is passed on as one, and nothing that was delivered goes with it.

@@ -8,6 +8,7 @@
 //! The engine for Linux is `zc_linux::Transfer`.
 
 mod buffer;
+mod file_range;
 mod mechanism;
 pub mod one_layer;
 mod options;
@@ -22,7 +23,9 @@ pub use options::{Options, PageSharing};
 pub use sink_walk::{Manner, walk_sink};
 pub use source_walk::{Bottom, Link, Reach, each_descriptor, walk_source};
 pub use step::{Next, Step, StepError};
-// For drivers that block: the engine's, and the one that takes its place elsewhere.
+// What the crates of the drivers share, and nobody else needs.
+#[doc(hidden)]
+pub use file_range::FileRange;
 #[doc(hidden)]
 pub use watch::Watch;
 

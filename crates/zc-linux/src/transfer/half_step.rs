@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 
 use zc_core::driver::{Mechanism, Next, PageSharing, Step, StepError};
-use zc_core::{End, PollFd, Side};
+use zc_core::{End, Side};
 
 use super::plan::{Plan, TINY};
 use super::{NO_FD, Transfer, step_of};
@@ -14,15 +14,14 @@ use crate::pool;
 use crate::sys;
 
 impl Transfer {
-    /// Takes at most `most` bytes of a file, from its offset on, and delivers none: they are in flight after it. They
+    /// Takes at most `most` bytes of a file, from the end's offset on, and delivers none: they are in flight after it. They
     /// go into a pipe, from which a later step splices them to a socket. They go into memory if they are few, pipes
     /// are scarce or pages must not be lent. Nothing may be in flight before.
     ///
     /// [`Next::Ended`]: the file has. It blocks for as long as the disk does.
-    pub fn take_from_file(&mut self, file: PollFd<'_>, most: u64) -> Step {
+    pub fn take_from_file(&mut self, from: End<'_>, most: u64) -> Step {
         self.counted(|transfer| {
             debug_assert_eq!(transfer.in_flight(), 0, "what is in flight goes first");
-            let from = End { fd: file, offset: None };
             let splices = transfer.options.page_sharing != PageSharing::Never
                 && !pool::is_scarce()
                 && !transfer.plan.as_ref().is_some_and(|plan| plan.refuses_splice);

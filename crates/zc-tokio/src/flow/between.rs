@@ -35,7 +35,7 @@ impl Flow {
                 // No way to wait for it but its own `poll_read`.
                 return Poll::Ready(Ok(Step::idle(Next::ReadSource(limit.min(budget)))));
             };
-            flat = FlatSource { from: From::Fd(end.poll_fd()), limit };
+            flat = FlatSource { from: From::Fd(end.poll_fd().into()), limit };
             read_end = Some(end);
             let is_ready = self.poll_ready(cx, end, Side::Source)?;
             if is_ready.is_pending() {

@@ -1,7 +1,7 @@
 //! Files, which never say that they are not ready: their half of a step is made where it may wait for the disk.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::task::{Context, Poll, ready};
 
 use zc_core::Side;
@@ -9,7 +9,7 @@ use zc_core::driver::{Next, Step, StepError, walk_source};
 
 use super::look::tell_sink;
 use super::{Flow, Waits};
-use crate::away::{Away, Past};
+use crate::away::{Away, Past, PastFile};
 use crate::error::Failure;
 use crate::{AsyncSink, AsyncSource, Operation, Registered, Settling, TokioIo};
 
@@ -28,7 +28,8 @@ pub(super) struct Files {
 enum FileEnd {
     /// There may be one, and it has something to finish.
     Settling(Settling),
-    Settled(Past),
+    /// The descriptor `fd` is of a file that is bypassed.
+    Settled { fd: RawFd, file: PastFile },
     /// It is read, or written to, by its own `poll_` methods.
     Opaque,
 }
@@ -36,6 +37,17 @@ enum FileEnd {
 impl Default for FileEnd {
     fn default() -> Self {
         FileEnd::Settling(Settling::default())
+    }
+}
+
+impl FileEnd {
+    /// Another file has to settle for itself: an end may go on to its next one.
+    fn is_of(&mut self, now: Option<RawFd>) {
+        if let FileEnd::Settled { fd, .. } = self
+            && now != Some(*fd)
+        {
+            *self = FileEnd::default();
+        }
     }
 }
 
@@ -58,12 +70,14 @@ impl Flow {
         cx: &mut Context<'_>,
         sink: &mut dyn AsyncSink,
         to: Option<RawFd>,
+        offset: Option<u64>,
     ) -> Poll<Result<(Option<RawFd>, Option<Past>), Failure>> {
         let is_file = |fd| sink.write_ready(fd).is_some_and(Registered::is_file);
         if !(cfg!(feature = "fs") && to.is_some_and(is_file)) {
             return Poll::Ready(Ok((to, None)));
         }
         let files = self.files.get_or_insert_default();
+        files.sink.is_of(to);
         if let FileEnd::Settling(settling) = &mut files.sink {
             self.waits = Waits::ForSink;
             let failed = |error| Failure::new(Side::Sink, Operation::Write, error);
@@ -75,7 +89,9 @@ impl Flow {
             self.waits = Waits::No;
         }
         match &files.sink {
-            FileEnd::Settled(file) => Poll::Ready(Ok((to, Some(Past::clone(file))))),
+            FileEnd::Settled { file, .. } => {
+                Poll::Ready(Ok((to, Some(Past { file: PastFile::clone(file), offset }))))
+            }
             _ => Poll::Ready(Ok((None, None))),
         }
     }
@@ -86,11 +102,13 @@ impl Flow {
         cx: &mut Context<'_>,
         source: &mut dyn AsyncSource,
         fd: RawFd,
+        offset: Option<u64>,
     ) -> Poll<Result<Option<Option<Past>>, Failure>> {
         if !(cfg!(feature = "fs") && source.read_ready(fd).is_some_and(Registered::is_file)) {
             return Poll::Ready(Ok(None));
         }
         let files = self.files.get_or_insert_default();
+        files.source.is_of(Some(fd));
         if let FileEnd::Settling(settling) = &mut files.source {
             self.waits = Waits::ForSource;
             let failed = |error| Failure::new(Side::Source, Operation::Read, error);
@@ -100,7 +118,7 @@ impl Flow {
             self.waits = Waits::No;
         }
         Poll::Ready(Ok(Some(match &files.source {
-            FileEnd::Settled(file) => Some(Past::clone(file)),
+            FileEnd::Settled { file, .. } => Some(Past { file: PastFile::clone(file), offset }),
             _ => None,
         })))
     }
@@ -161,7 +179,11 @@ impl Flow {
 /// The file behind `end`, which has settled.
 fn past(end: Option<Registered<'_>>) -> io::Result<FileEnd> {
     Ok(match end {
-        Some(end) => FileEnd::Settled(Past::new(end.poll_fd().fd().try_clone_to_owned()?.into())),
+        Some(end) => {
+            let fd = end.poll_fd().fd();
+            let file = PastFile::new(fd.try_clone_to_owned()?.into());
+            FileEnd::Settled { fd: fd.as_raw_fd(), file }
+        }
         None => FileEnd::Opaque,
     })
 }

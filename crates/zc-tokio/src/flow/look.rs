@@ -10,12 +10,14 @@ use zc_core::driver::{Bottom, Manner, Next, Reach, Step, walk_sink, walk_source}
 use super::Flow;
 use crate::error::Failure;
 use crate::flat::{FlatSource, From};
-use crate::{AsyncSink, AsyncSource, TokioIo};
+use crate::{AsyncSink, AsyncSource, Registered, TokioIo};
 
 /// Where the next bytes of a source are, as far as a flow has to know.
 pub(super) enum Look {
     At {
         fd: RawFd,
+        /// Where in the file, if a layer keeps an offset of its own.
+        offset: Option<u64>,
         limit: u64,
         step_limit: u64,
     },
@@ -50,10 +52,10 @@ impl Flow {
                     Look::NotBefore(not_before.expect("just seen"))
                 }
                 Bottom::Opaque => Look::Opaque { limit: limit.min(budget) },
-                Bottom::Fd(end) if end.offset.is_some() => {
-                    Look::Opaque { limit: limit.min(budget) }
+                Bottom::Fd(end) => {
+                    let fd = end.fd.fd().as_raw_fd();
+                    Look::At { fd, offset: end.offset, limit, step_limit }
                 }
-                Bottom::Fd(end) => Look::At { fd: end.fd.fd().as_raw_fd(), limit, step_limit },
                 // A file's writes are made elsewhere, and with a copy.
                 Bottom::Buffered(mut bytes) if is_file => {
                     let read = |room: &mut [u8]| std::io::Read::read(&mut bytes, room);
@@ -90,18 +92,17 @@ impl Flow {
     }
 }
 
-/// The sink's descriptor, and how else it takes bytes.
-pub(super) fn look_at_sink(sink: &mut dyn AsyncSink) -> (Option<RawFd>, Manner) {
-    let mut found = (None, Manner::default());
+/// The sink's descriptor, the offset if a layer keeps one of its own, and how else it takes bytes.
+pub(super) fn look_at_sink(sink: &mut dyn AsyncSink) -> (Option<RawFd>, Option<u64>, Manner) {
+    let mut found = (None, None, Manner::default());
     walk_sink::<TokioIo>(sink, &Cell::new(0), &mut |end, manner| {
-        // tokio knows of no descriptor that has an offset.
-        let end = end.filter(|end| end.offset.is_none());
-        found = (end.map(|end| end.fd.fd().as_raw_fd()), manner);
+        let fd = end.map(|end| end.fd.fd().as_raw_fd());
+        found = (fd, end.and_then(|end| end.offset), manner);
     });
-    if found.0.is_some_and(|fd| sink.write_ready(fd).is_none()) {
-        found.0 = None;
-    }
-    found
+    let (fd, offset, manner) = found;
+    // The socket's half of a step knows of no offsets.
+    let is_known = |end: Registered<'_>| offset.is_none() || end.is_file();
+    (fd.filter(|fd| sink.write_ready(*fd).is_some_and(is_known)), offset, manner)
 }
 
 pub(super) fn tell_sink(sink: &mut dyn AsyncSink, delivered: u64) {

@@ -64,7 +64,7 @@ impl Flow {
         budget: u64,
     ) -> Step {
         let (is_nowhere, limit) = (self.is_nowhere, self.fits);
-        let to = write_end.map(Registered::poll_fd);
+        let to = write_end.map(|end| end.poll_fd().into());
         let mut sink = FlatSink { to, holds_back, is_nowhere, limit };
         let transfer = &mut self.transfer;
         let knows = self.trusts_short_reads || transfer.options().looks_behind;

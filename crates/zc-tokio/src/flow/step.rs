@@ -25,12 +25,13 @@ impl Flow {
         if self.away().is_some() {
             return self.come_back(cx, source, sink);
         }
-        let (to, Manner { holds_back, is_nowhere, limit }) = look_at_sink(sink);
+        let (to, offset, Manner { holds_back, is_nowhere, limit }) = look_at_sink(sink);
         (self.to, self.is_nowhere, self.fits) = (to, is_nowhere, limit);
-        let (to, past) = ready!(self.settle_sink(cx, sink, to))?;
+        let (to, past) = ready!(self.settle_sink(cx, sink, to, offset))?;
         if past.is_some() && holds_back && self.is_unflushed {
             ready!(self.flush(cx, sink))?;
-            self.fits = look_at_sink(sink).1.limit;
+            // Its limit has fallen, and its offset moved on, by what it held.
+            return Poll::Ready(Ok(Step::idle(Next::Again)));
         }
         if past.is_some() && self.transfer.in_flight() > 0 {
             self.leave(None, past, true, false);
@@ -71,10 +72,10 @@ impl Flow {
                 return Poll::Pending;
             }
             Look::Opaque { limit } => Step::idle(Next::ReadSource(limit.min(budget))),
-            Look::At { fd, limit, step_limit } => {
+            Look::At { fd, offset, limit, step_limit } => {
                 let budget = budget.min(step_limit);
                 self.from = Some(fd);
-                match ready!(self.settle_source(cx, source, fd))? {
+                match ready!(self.settle_source(cx, source, fd, offset))? {
                     // Between a file and another one call does both.
                     Some(Some(file)) => {
                         let to = to.and_then(|fd| sink.write_ready(fd));
@@ -83,6 +84,7 @@ impl Flow {
                         Step::idle(Next::Again)
                     }
                     Some(None) => Step::idle(Next::ReadSource(limit.min(budget))),
+                    None if offset.is_some() => Step::idle(Next::ReadSource(limit.min(budget))),
                     None => {
                         let from = Some((fd, limit));
                         ready!(self.step_flat(cx, source, from, sink, (to, holds_back), budget))?
