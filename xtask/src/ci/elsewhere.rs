@@ -34,7 +34,7 @@ const ELSEWHERE: &[Elsewhere] = &[
         fetch: "rustup toolchain install nightly --profile minimal -c miri -c rust-src --no-self-update",
         checks: &[
             "rustup run nightly cargo miri test -q --locked --target-dir target/miri -p zc-core --lib",
-            "rustup run nightly cargo miri test -q --locked --target-dir target/miri -p zc-linux --lib transfer::in_memory",
+            "rustup run nightly cargo miri test -q --locked --target-dir target/miri -p zc-linux --lib blocking::in_memory",
         ],
     },
     // The badges of features take a nightly, which is what docs.rs builds with.
