@@ -278,15 +278,15 @@ pub(super) fn start_taking() -> io::Result<Servers> {
 /// `connections` connections, a few at a time, each of which carries little, half-closes, and is answered.
 pub(super) fn churn(relay: &Relay, connections: usize) -> io::Result<Took> {
     let address = relay.address;
-    let left = Arc::new(AtomicU64::new(connections as u64));
+    let begun = Arc::new(AtomicU64::new(0));
     clients(async move {
         let meter = Meter::start(relay)?;
         let mut tasks = JoinSet::new();
         for _ in 0..SHORT_AT_A_TIME {
-            let left = Arc::clone(&left);
+            let begun = Arc::clone(&begun);
             tasks.spawn(async move {
                 let bytes = vec![1; SHORT];
-                while left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+                while begun.fetch_add(1, Relaxed) < connections as u64 {
                     let mut stream = connect(address).await?;
                     stream.write_all(&bytes).await?;
                     stream.shutdown().await?;

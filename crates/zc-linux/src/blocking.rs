@@ -1,5 +1,8 @@
 //! The blocking driver: steps until the end.
 
+#[cfg(test)]
+mod in_memory;
+
 use std::io::{Read, Write};
 use std::thread;
 use std::time::Instant;

@@ -143,7 +143,7 @@ impl Drop for Lent {
             std::mem::forget(self.pipe.take());
             return;
         }
-        let _ = LENT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |packed| {
+        update_lent(|packed| {
             let (process, count) = unpack(packed);
             (process == this_process() && count > 0).then(|| packed - 1)
         });
@@ -204,12 +204,24 @@ fn slots() -> impl Iterator<Item = MutexGuard<'static, Option<Pipe>>> {
 
 /// `false`: there are as many as there may be.
 fn count_one_more() -> bool {
-    LENT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |packed| {
+    update_lent(|packed| {
         let (process, count) = unpack(packed);
         let count = if process == this_process() { count } else { 0 };
         (count < MAX_IN_USE).then(|| (this_process() << COUNT.count_ones()) + count as u64 + 1)
     })
-    .is_ok()
+}
+
+/// Whether `change` has changed [`LENT`]. std's `fetch_update` is deprecated, and its `try_update` is not in
+/// Rust 1.88.
+fn update_lent(change: impl Fn(u64) -> Option<u64>) -> bool {
+    let mut packed = LENT.load(Ordering::Relaxed);
+    while let Some(next) = change(packed) {
+        match LENT.compare_exchange_weak(packed, next, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return true,
+            Err(since) => packed = since,
+        }
+    }
+    false
 }
 
 /// The process, as far as there is room for it beside the count.

@@ -20,6 +20,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use zc_testkit::explorer::{Effort, Failure, Menu, Scenario, Tally, cells, explore, tokio};
+use zc_testkit::running::start;
 
 struct Options {
     /// Whether the async driver is explored.
@@ -128,13 +129,13 @@ fn lead(options: &Options) -> ExitCode {
     let this = std::env::current_exe().expect("this program has a name");
     let workers: Vec<_> = (0..options.workers)
         .map(|worker| {
-            Command::new(&this)
-                .args(std::env::args().skip(1))
-                .args(["--workers", &options.workers.to_string()])
-                .args(["--worker", &worker.to_string()])
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("this program can be run")
+            start(
+                Command::new(&this)
+                    .args(std::env::args().skip(1))
+                    .args(["--workers", &options.workers.to_string()])
+                    .args(["--worker", &worker.to_string()])
+                    .stdout(Stdio::piped()),
+            )
         })
         .collect();
 

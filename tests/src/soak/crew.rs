@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::workload::Random;
 use crate::each_cell::joined;
 use crate::forked::{Forked, forked};
 use crate::pipes;
+use crate::running::{Running, start};
 
 /// Longer than any hang is left to go on.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3600);
@@ -81,7 +82,7 @@ pub(super) fn work<T: Send>(
 enum AtWork<'scope> {
     Thread(thread::ScopedJoinHandle<'scope, Tally>),
     Child(Forked, std::io::PipeReader),
-    Program(Child),
+    Program(Running),
 }
 
 /// The child has all descriptors of this process, so that it must not wait for the end of a stream whose
@@ -98,16 +99,12 @@ fn fork(copy: Copying) -> AtWork<'static> {
     )
 }
 
-fn start_program(copy: Copying) -> Child {
+fn start_program(copy: Copying) -> Running {
     let Copying { seed, limit, shared, from, to } = copy;
     let limit = limit.map_or("-".into(), |limit| limit.to_string());
-    Command::new(std::env::current_exe().expect("the soak knows its path"))
-        .args([COPY, &seed.to_string(), &limit, &format!("{shared:?}")])
-        .stdin(from)
-        .stdout(to)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the soak can be started again")
+    let mut program = Command::new(std::env::current_exe().expect("the soak knows its path"));
+    program.args([COPY, &seed.to_string(), &limit, &format!("{shared:?}")]);
+    start(program.stdin(from).stdout(to).stderr(Stdio::piped()))
 }
 
 /// Makes one copy from standard input to standard output, if that is what this process was started for. To be
@@ -163,10 +160,13 @@ impl AtWork<'_> {
                 let tally = reported(&String::from_utf8_lossy(&report[..n]));
                 Tally { forks: 1, ..tally }
             }
-            AtWork::Program(program) => {
-                let output = program.wait_with_output().expect("it is ours");
-                let tally = reported(&String::from_utf8_lossy(&output.stderr));
-                assert!(output.status.success(), "{}", output.status);
+            AtWork::Program(mut program) => {
+                let mut said = String::new();
+                let stderr = program.stderr.as_mut().expect("piped");
+                stderr.read_to_string(&mut said).expect("a pipe");
+                let tally = reported(&said);
+                let status = program.wait().expect("it is ours");
+                assert!(status.success(), "{status}");
                 Tally { forks: 1, ..tally }
             }
         }

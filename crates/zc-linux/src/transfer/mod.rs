@@ -18,8 +18,6 @@ mod by_reading;
 mod by_way;
 mod deliver;
 mod half_step;
-#[cfg(test)]
-mod in_memory;
 mod next_extent;
 mod nowhere;
 mod offsets;

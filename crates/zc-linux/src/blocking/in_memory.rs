@@ -1,13 +1,12 @@
-//! What Miri can run of the state machine: copies between types that are not descriptors, and small ones between
-//! pipes. (It has no splice, and of statx only what std asks.)
+//! What Miri can run of the engine: copies between types that are not descriptors, and small ones between pipes. (It
+//! has no splice, and of statx only what std asks.)
 
 use std::io::{self, ErrorKind, Read, Write};
 
 use zc_core::driver::{Next, Step};
 use zc_core::{Downstream, Side, Sink, Source};
 
-use super::Transfer;
-use crate::drive;
+use super::{Transfer, drive};
 
 /// Takes a few bytes at a time, and now and then none.
 #[derive(Default)]
