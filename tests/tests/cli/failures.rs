@@ -11,7 +11,7 @@ use std::thread;
 
 use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
-use rustix::process::{PidfdFlags, Signal, pidfd_open};
+use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open};
 use zc_testkit::cli::{
     Nobody, Receiver, binary, give_to_nobody, in_mount_namespace, listens, names, run, scratch, zc,
 };
@@ -20,7 +20,7 @@ use zc_testkit::mounts::Mount;
 use zc_testkit::running::start;
 use zc_testkit::skip::{leave_out, or_skip, skip};
 use zc_testkit::sockets::reset;
-use zc_testkit::wait::wait_for;
+use zc_testkit::wait::{until_it_sleeps, wait_for};
 
 const LEN: usize = 4 << 20;
 
@@ -318,6 +318,11 @@ fn killed_with_a_temporary_name() {
         client.write_all(&bytes(9, LEN)).unwrap();
         let [janitor] = receiver.children()[..] else { panic!("not one janitor") };
         let its_end = pidfd_open(janitor, PidfdFlags::empty()).unwrap();
+        if signal == Signal::TERM {
+            // As a service manager does, all the processes of a service.
+            until_it_sleeps(&janitor.as_raw_nonzero().to_string());
+            kill_process(janitor, signal).unwrap();
+        }
         receiver.kill(signal);
         receiver.finish().expect_killed(signal);
         // It takes its time.
