@@ -8,24 +8,56 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
 export CARGO_TARGET_DIR="$root/target/mutations"
+scratch="$CARGO_TARGET_DIR/tree"
+log="$CARGO_TARGET_DIR/log"
 
 [ $# -gt 0 ] || set -- $(cd "$here" && ls ./*.patch | sed 's|^\./||; s|\.patch$||')
+
+# One check at a time: another would build its broken engine over this one's.
+mkdir -p "$CARGO_TARGET_DIR"
+exec 9>"$CARGO_TARGET_DIR/lock"
+flock 9
+
+# However this ends, it takes what it has started with it, and the broken tree.
+child=
+stop() {
+    [ -z "$child" ] || { kill "$child" && wait "$child"; } 2>/dev/null
+    rm -rf "$scratch"
+}
+trap stop EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# A tree that outlived a SIGKILL goes here.
+rm -rf "$scratch"
+mkdir "$scratch"
 (cd "$root" && git ls-files -z --cached --others --exclude-standard \
     | xargs -0 cp --parents -t "$scratch")
+cd "$scratch" || exit 1
 
-# explore LOG: builds what is in the scratch copy and runs a part of the long form over it (unoptimised: building takes longer than exploring).
-explore() {
-    (cd "$scratch" && RUST_BACKTRACE=0 cargo run --quiet -p zc-testkit --bin explore -- \
-        --every 23 --pairs 9 --random 20 --stop 1) >"$1" 2>&1
+# watched COMMAND…: runs it in the scratch copy. A shell runs no trap while it waits for a command in the
+# foreground. timeout(1) passes on the signals that it gets to all that the command has started, and gets
+# one if this script is killed by one that cannot be trapped.
+watched() {
+    RUST_BACKTRACE=0 setpriv --pdeathsig TERM timeout --kill-after 10 600 "$@" >"$log" 2>&1 9>&- &
+    child=$!
+    wait "$child"
+    ended=$?
+    child=
+    return "$ended"
 }
 
-# company LOG BINARY TESTS: runs some tests over what is in the scratch copy.
+# explore: builds what is in the scratch copy and runs a part of the long form over it (unoptimised: building takes longer than exploring).
+explore() {
+    watched cargo run --quiet -p zc-testkit --bin explore -- \
+        --every 23 --pairs 9 --random 20 --stop 1
+}
+
+# company BINARY TESTS: runs some tests over what is in the scratch copy.
 company() {
-    (cd "$scratch" && RUST_BACKTRACE=0 timeout 600 \
-        cargo test --quiet -p zc-testkit --test "$2" -- "$3") >"$1" 2>&1
+    watched cargo test --quiet -p zc-testkit --test "$1" -- "$2"
 }
 
 # needs_explorer NAME…: whether one of them is for the explorer to catch.
@@ -36,8 +68,7 @@ needs_explorer() {
     return 1
 }
 
-log="$scratch/explore.log"
-if needs_explorer "$@" && ! explore "$log"; then
+if needs_explorer "$@" && ! explore; then
     grep -v "^ \|^#\|^fn\|^}" "$log" | cut -c1-160 | tail -5
     echo "the engine fails as it is: nothing to be learned from breaking it"
     exit 1
@@ -45,14 +76,14 @@ fi
 
 survived=0
 for name in "$@"; do
-    if ! (cd "$scratch" && patch -s --no-backup-if-mismatch -p0 <"$here/$name.patch"); then
+    if ! patch -s --no-backup-if-mismatch -p0 <"$here/$name.patch"; then
         echo "$name: does not apply"
         survived=$((survived + 1))
         continue
     fi
     test=$(sed -n '1s/^test: //p' "$here/$name.patch")
     # shellcheck disable=SC2086 # two words
-    if [ -n "$test" ] && company "$log" $test || [ -z "$test" ] && explore "$log"; then
+    if [ -n "$test" ] && company $test || [ -z "$test" ] && explore; then
         echo "$name: SURVIVED"
         survived=$((survived + 1))
     elif [ -n "$test" ] && grep -q "^test result: FAILED" "$log"; then
@@ -69,7 +100,7 @@ for name in "$@"; do
         tail -3 "$log"
         survived=$((survived + 1))
     fi
-    (cd "$scratch" && patch -s --no-backup-if-mismatch -R -p0 <"$here/$name.patch")
+    patch -s --no-backup-if-mismatch -R -p0 <"$here/$name.patch"
 done
 echo "$survived of $# survived"
 [ "$survived" -eq 0 ]

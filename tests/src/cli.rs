@@ -5,16 +5,17 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
-use crate::running::{Running, kill_tree, start};
+use crate::running::{self, Running, kill_tree, start};
 use crate::skip::skip;
 
 /// No program here takes this long; one that does hangs, and is killed.
@@ -186,6 +187,12 @@ impl Outcome {
         self.status.code()
     }
 
+    /// Panics unless `signal` killed it.
+    #[track_caller]
+    pub fn expect_killed(&self, signal: Signal) {
+        assert_eq!(self.status.signal(), Some(signal.as_raw()), "{}: {}", self.status, self.stderr);
+    }
+
     /// The only line of its standard error; panics if there are more or none.
     #[track_caller]
     pub fn line(&self) -> &str {
@@ -212,6 +219,11 @@ impl Outcome {
 }
 
 /// Runs a program to its end, with `input` as its standard input.
+///
+/// # Panics
+///
+/// If it does not end by itself in two minutes.
+#[track_caller]
 pub fn run(command: &mut Command, input: &[u8]) -> Outcome {
     let mut child = spawn(command);
     let mut stdin = child.stdin.take().expect("piped");
@@ -229,14 +241,17 @@ fn spawn(command: &mut Command) -> Running {
     start(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
+#[track_caller]
 fn finish(mut child: Running, mut stderr: BufReader<ChildStderr>) -> Outcome {
     let mut stdout = child.stdout.take().expect("piped");
     let (done, wait) = mpsc::channel::<()>();
     let pid = child.pid();
     let watchdog = thread::spawn(move || {
-        if wait.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let hangs = wait.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout);
+        if hangs {
             kill_tree(pid);
         }
+        hangs
     });
     let errors = thread::spawn(move || {
         let mut text = String::new();
@@ -248,7 +263,9 @@ fn finish(mut child: Running, mut stderr: BufReader<ChildStderr>) -> Outcome {
     let stderr = errors.join().expect("no panic");
     let status = child.wait().expect("it is ours");
     drop(done);
-    watchdog.join().expect("no panic");
+    // Or a test that expects it to be killed would take this for that.
+    let hung = watchdog.join().expect("no panic");
+    assert!(!hung, "killed, since it did not end in {DEADLINE:?}; it said: {stderr}");
     Outcome { status, stdout: output, stderr }
 }
 
@@ -264,7 +281,11 @@ pub struct Receiver {
 impl Receiver {
     /// Starts `zc recv LISTEN FILE OPTIONS`.
     pub fn start(listen: &str, file: impl AsRef<OsStr>, options: &[&str]) -> Receiver {
-        let mut command = zc([OsStr::new("recv"), OsStr::new(listen), file.as_ref()]);
+        // What a shell starts in the background is born with SIGINT ignored, and so is all that it starts; SIGHUP
+        // under nohup(1).
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT,HUP,TERM", "--"]).arg(binary());
+        command.args([OsStr::new("recv"), OsStr::new(listen), file.as_ref()]);
         Receiver::of(command.args(options))
     }
 
@@ -293,11 +314,21 @@ impl Receiver {
     }
 
     /// Sends it a signal.
-    pub fn kill(&self, signal: rustix::process::Signal) {
+    pub fn kill(&self, signal: Signal) {
         rustix::process::kill_process(self.child.pid(), signal).expect("it is ours");
     }
 
+    /// What it has started that is still there.
+    pub fn children(&self) -> Vec<Pid> {
+        running::children(self.child.pid())
+    }
+
     /// Waits until it has ended. Its first line is not in the outcome.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end in two minutes.
+    #[track_caller]
     pub fn finish(self) -> Outcome {
         finish(self.child, self.stderr)
     }

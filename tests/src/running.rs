@@ -70,12 +70,18 @@ fn stop_tree(process: Pid, stopped: &mut Vec<OwnedFd>) {
     let Ok(it) = pidfd_open(process, PidfdFlags::empty()) else { return };
     let _ = pidfd_send_signal(&it, Signal::STOP);
     stopped.push(it);
+    children(process).into_iter().for_each(|child| stop_tree(child, stopped));
+}
+
+/// What a process has started that is still there, waited for or not.
+pub fn children(process: Pid) -> Vec<Pid> {
     let threads = fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero()));
-    for thread in threads.into_iter().flatten().flatten() {
+    let of_thread = |thread: fs::DirEntry| {
         let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-        let children = children.split_ascii_whitespace().filter_map(|child| child.parse().ok());
-        children.filter_map(Pid::from_raw).for_each(|child| stop_tree(child, stopped));
-    }
+        let numbers = children.split_ascii_whitespace().filter_map(|child| child.parse().ok());
+        numbers.filter_map(Pid::from_raw).collect::<Vec<_>>()
+    };
+    threads.into_iter().flatten().flatten().flat_map(of_thread).collect()
 }
 
 #[test]

@@ -10,6 +10,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 /// A process that removes a file once this one is gone. Dropped, it is dismissed.
 #[derive(Debug)]
 pub(crate) struct Janitor(Child);
@@ -43,7 +45,9 @@ impl Drop for Janitor {
 /// The janitor's process: waits for the other's end, or for its word that all is well.
 pub(crate) fn run(path: &Path) -> ExitCode {
     let writer = parent_id();
-    if let Ok(0) = io::stdin().read(&mut [0]) {
+    // Without, it does its work all the same, but for those signals.
+    let _ = outlive_signals();
+    if let Ok(0) = io::stdin().read_to_end(&mut Vec::new()) {
         // A dying process closes its pipes before it is gone, and perhaps before its files; FUSE
         // renames what is removed while it is open.
         for _ in 0..100 {
@@ -55,4 +59,16 @@ pub(crate) fn run(path: &Path) -> ExitCode {
         let _ = std::fs::remove_file(path);
     }
     ExitCode::SUCCESS
+}
+
+/// A service manager that stops a service signals all its processes (systemd: `KillMode=control-group`), this one
+/// perhaps before the one that it watches.
+fn outlive_signals() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _inside = runtime.enter();
+    for kind in [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()] {
+        // The handler stays.
+        drop(signal(kind)?);
+    }
+    Ok(())
 }

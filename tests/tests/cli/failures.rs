@@ -1,6 +1,6 @@
 //! What `zc` does when it can't: one line, a status other than 0, and nothing half-written.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -8,18 +8,19 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
+use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
-use rustix::process::Signal;
+use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open};
 use zc_testkit::cli::{
-    Nobody, Receiver, binary, give_to_nobody, have, in_mount_namespace, is_root, listens, names,
-    run, scratch, zc,
+    Nobody, Receiver, binary, give_to_nobody, in_mount_namespace, listens, names, run, scratch, zc,
 };
 use zc_testkit::data::bytes;
+use zc_testkit::mounts::Mount;
 use zc_testkit::running::start;
-use zc_testkit::skip::{leave_out, skip};
+use zc_testkit::skip::{leave_out, or_skip, skip};
 use zc_testkit::sockets::reset;
+use zc_testkit::wait::{until_it_sleeps, wait_for};
 
 const LEN: usize = 4 << 20;
 
@@ -120,7 +121,7 @@ fn takes_over_a_socket_whose_listener_was_killed() {
     let listen = &listens(dir.path())[1];
     let receiver = Receiver::start(listen, &target, &[]);
     receiver.kill(Signal::KILL);
-    assert_eq!(receiver.finish().code(), None);
+    receiver.finish().expect_killed(Signal::KILL);
     assert_eq!(names(dir.path()), ["socket".into()].into());
 
     let receiver = Receiver::start(listen, &target, &[]);
@@ -283,7 +284,7 @@ fn leaves_nothing_behind_when_killed() {
             let mut client = TcpStream::connect(&receiver.address).unwrap();
             client.write_all(&bytes(6, LEN)).unwrap();
             receiver.kill(signal);
-            assert_eq!(receiver.finish().code(), None);
+            receiver.finish().expect_killed(signal);
             assert_eq!(fs::read_to_string(&target).ok().as_deref(), before);
             assert_eq!(names(dir.path()).len(), before.iter().count());
         }
@@ -299,23 +300,8 @@ fn has_unnamed_files(dir: &Path) -> bool {
 #[test]
 fn killed_with_a_temporary_name() {
     const TEST: &str = "killed_with_a_temporary_name";
-    if !is_root() {
-        return skip(&format!("{TEST}: mounting takes root"));
-    }
-    if !have("fuse2fs", TEST) || !have("mke2fs", TEST) {
-        return;
-    }
-    let dir = scratch();
-    let mount = dir.path().join("mount");
-    fs::create_dir(&mount).unwrap();
-    let image = dir.path().join("image");
-    File::create(&image).unwrap().set_len(16 << 20).unwrap();
-    assert!(Command::new("mke2fs").arg("-q").arg(&image).status().unwrap().success());
-    let mounted = Command::new("fuse2fs").arg(&image).arg(&mount).stderr(Stdio::null()).status();
-    if !mounted.unwrap().success() {
-        return skip(&format!("{TEST}: no FUSE here"));
-    }
-    let _unmount = Unmount(&mount);
+    let Some(fuse) = or_skip(Mount::fuse(16)) else { return };
+    let mount = fuse.root();
     // No machine can be made to have what newer kernels have done away with, so this is no reason to
     // fail where nothing may be skipped.
     if has_unnamed_files(&mount) {
@@ -330,15 +316,17 @@ fn killed_with_a_temporary_name() {
         assert_eq!(names(&mount).len(), before.len() + 1);
         let mut client = TcpStream::connect(&receiver.address).unwrap();
         client.write_all(&bytes(9, LEN)).unwrap();
-        receiver.kill(signal);
-        assert_eq!(receiver.finish().code(), None);
-        // What removes it is another process, which takes its time.
-        for _ in 0..1000 {
-            if names(&mount) == before {
-                break;
-            }
-            thread::sleep(Duration::from_millis(10));
+        let [janitor] = receiver.children()[..] else { panic!("not one janitor") };
+        let its_end = pidfd_open(janitor, PidfdFlags::empty()).unwrap();
+        if signal == Signal::TERM {
+            // As a service manager does, all the processes of a service.
+            until_it_sleeps(&janitor.as_raw_nonzero().to_string());
+            kill_process(janitor, signal).unwrap();
         }
+        receiver.kill(signal);
+        receiver.finish().expect_killed(signal);
+        // It takes its time.
+        wait_for(its_end, PollFlags::IN);
         assert_eq!(names(&mount), before);
         assert_eq!(fs::read(&target).unwrap(), b"what was there");
     }
@@ -355,15 +343,6 @@ fn killed_with_a_temporary_name() {
     run(&mut zc(["send", "-", &receiver.address]), b"new").expect_success();
     receiver.finish().expect_success();
     assert_eq!((names(&mount), fs::read(&target).unwrap()), (before, b"new".into()));
-}
-
-struct Unmount<'a>(&'a Path);
-
-impl Drop for Unmount<'_> {
-    fn drop(&mut self) {
-        // Lazily: a failed test may have left something open.
-        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
-    }
 }
 
 /// A limit on the size of files stands in for the full disk that an ordinary user can't have.

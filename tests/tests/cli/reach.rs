@@ -57,7 +57,7 @@ fn keeps_taking_connections() {
         drop(slow);
         receiver.kill(Signal::TERM);
         let outcome = receiver.finish();
-        assert_eq!(outcome.code(), None);
+        outcome.expect_killed(Signal::TERM);
         // A line for each.
         let lines = outcome.stderr.lines().filter(|line| line.contains("into/0000"));
         assert!(lines.count() >= 20, "{}", outcome.stderr);
