@@ -10,7 +10,7 @@ use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{fds, files, sockets};
 
-/// A file of `data` on disk, and the place for a copy of it.
+/// A directory with a file of `data` on disk, into which the copy goes.
 fn on_disk(data: &[u8]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("from"), data).unwrap();
@@ -26,11 +26,10 @@ fn open(dir: &TempDir, direct_from: bool, direct_to: bool) -> (File, File) {
     (from.unwrap(), to.open(dir.path().join("to")).unwrap())
 }
 
-/// Sizes of whole blocks and of parts of them, each side of what is read at once and of what is thought
-/// small.
+/// Whole blocks and parts of blocks, on each side of the size of one read and of what counts as small.
 const SIZES: [usize; 8] = [1, 512, 4096, 5000, 65_536, 100_000, 262_144, (5 << 20) + 77];
 
-/// Copies by `copy`, or by a copier that learns or does not.
+/// Copies by `copy`, or by a copier, adaptive or not.
 fn copied(
     adaptive: Option<bool>,
     from: &mut impl ReadSource,
@@ -69,7 +68,7 @@ fn files_are_copied_whole() {
     }
 }
 
-/// What does not fill a block cannot be written, by whatever mechanism, and is not lost.
+/// The kernel writes no part of a block to such a file, by any mechanism. What is left over is not lost.
 #[test]
 fn whole_blocks_are_written() {
     for len in SIZES {
@@ -95,7 +94,8 @@ fn whole_blocks_are_written() {
     }
 }
 
-/// A limit that is no multiple of a block cannot be read to, by whatever mechanism.
+/// The kernel reads no part of a block from such a file, by any mechanism: a limit that is no multiple of a block is
+/// an error.
 #[test]
 fn whole_blocks_are_read() {
     for limit in [4096, 61_440, 262_144, 299_008, 5000, 60_001] {

@@ -18,18 +18,18 @@ use zc_testkit::skip::or_skip;
 use zc_testkit::{calls, fds, files, pipes, sockets};
 
 const LEN: usize = 300_000;
-/// Where the file itself stands, and where its `FileAt` begins.
+/// The file's own offset, and where its `FileAt` begins.
 const STANDS: u64 = 17;
 const AT: u64 = 70_001;
 
-/// A file that stands at `STANDS`, with `data` from `AT` on.
+/// A file whose own offset is `STANDS`, with `data` from `AT` on.
 fn holding(data: &[u8]) -> File {
     let mut file = files::holding(&[&data::bytes(1, AT as usize), data].concat());
     file.seek(SeekFrom::Start(STANDS)).unwrap();
     file
 }
 
-/// Nothing was done to the file's own offset, nor asked of it.
+/// Asserts that no call moved or asked for the file's own offset.
 fn assert_untouched(calls: &[Record], file: &File, fd: RawFd) {
     assert_eq!(files::position(file), STANDS);
     let seeks = calls.iter().filter(|record| record.call.syscall == Syscall::Seek);
@@ -110,7 +110,7 @@ fn a_file_at_an_offset_is_filled_as_the_file_is() {
 }
 
 #[test]
-fn a_range_within_one_file() {
+fn a_range_is_copied_within_one_file() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(5, LEN);
     let file = holding(&data);
@@ -125,7 +125,7 @@ fn a_range_within_one_file() {
     assert_eq!(overlapping.unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
-/// By its own `read` and `write`, and through std's wrappers.
+/// `read` and `write` of its own, also through std's wrappers.
 #[test]
 fn read_and_write_move_its_own_offset() {
     let _leaks = fds::no_leaks();
@@ -163,7 +163,7 @@ fn what_has_no_places_is_no_file_at_an_offset() {
     }
 }
 
-/// Linux would append, whatever the offset.
+/// Linux appends to such a file, at any offset (pwrite(2), BUGS).
 #[test]
 fn a_file_in_append_mode_is_refused_before_a_byte_is_taken() {
     let _leaks = fds::no_leaks();
@@ -181,7 +181,7 @@ fn a_file_in_append_mode_is_refused_before_a_byte_is_taken() {
             assert_eq!((error.kind(), error.moved()), (ErrorKind::InvalidInput, 0));
             assert_eq!((error.side(), error.syscall()), (Some(Side::Sink), Some("pwrite")));
             assert_eq!((limited.limit(), copier.in_flight()), (len as u64, 0));
-            // The plain copy, too, and `write`.
+            // `copy` and `write` refuse, too.
             let error = zc_std::copy(&mut limited, &mut sink).unwrap_err();
             assert_eq!(CopyError::from_io(&error).map(CopyError::moved), Some(0));
             assert_eq!(sink.write(b"x").unwrap_err().kind(), ErrorKind::InvalidInput);
@@ -197,8 +197,8 @@ fn a_file_in_append_mode_is_refused_before_a_byte_is_taken() {
 
 // ---- Errors -------------------------------------------------------------------------------------
 
-/// The Nth call that moves bytes fails, for every N: both offsets say what was taken and delivered, and a
-/// resumed copy completes it.
+/// The Nth call that moves bytes fails, for every N. Both offsets say what was taken and delivered, and a resumed
+/// copy completes.
 #[test]
 fn after_an_error_both_offsets_stand_behind_what_was_moved() {
     for errno in [Errno::NOSPC, Errno::IO, Errno::INVAL, Errno::INTR] {
@@ -261,7 +261,7 @@ fn after_an_error_both_offsets_stand_behind_what_was_moved() {
     }
 }
 
-/// A real one, with the count, the residue and the offset that it leaves.
+/// A full disk, with the count, the residue and the offset that its error leaves.
 #[test]
 fn a_full_disk_leaves_the_offset_behind_the_last_byte() {
     let _alone = serial();
@@ -287,8 +287,7 @@ fn a_full_disk_leaves_the_offset_behind_the_last_byte() {
 
 // ---- Company ------------------------------------------------------------------------------------
 
-/// Eight parts of a download into one open file, each by a thread, while two more read and write it by its own
-/// offset.
+/// Eight threads download into parts of one open file, while two more read and write it by its own offset.
 #[test]
 fn threads_share_one_open_file() {
     const PARTS: usize = 8;
@@ -304,7 +303,7 @@ fn threads_share_one_open_file() {
             let mut place = FileAt::new(&file, parts_at + number * LEN as u64).unwrap();
             scope.spawn(move || zc_std::copy_exact(&mut server, &mut place, LEN as u64).unwrap());
         }
-        // One writer by the file's own offset.
+        // One of the two: it writes by the file's own offset.
         let (mut file, log) = (&file, &log);
         scope.spawn(move || log.chunks(1000).for_each(|line| file.write_all(line).unwrap()));
     });
@@ -313,7 +312,7 @@ fn threads_share_one_open_file() {
     assert_same(&all[STANDS as usize..][..log.len()], &log);
     assert_same(&all[parts_at as usize..], &data);
 
-    // And out again, to as many clients at once.
+    // Uploads: the same parts go to as many clients at once.
     thread::scope(|scope| {
         for (number, part) in (0..).zip(data.chunks(LEN)) {
             let (mut server, mut client) = sockets::tcp_v4();
@@ -331,7 +330,7 @@ fn threads_share_one_open_file() {
 // ---- File systems -------------------------------------------------------------------------------
 
 #[test]
-fn on_real_file_systems() {
+fn real_file_systems_take_and_give_every_byte() {
     let _alone = serial();
     let data = data::bytes(12, (1 << 20) + 4097);
     let n = data.len() as u64;
@@ -353,7 +352,7 @@ fn on_real_file_systems() {
                 let report = copier().copy(&mut server, &mut FileAt::new(&file, AT).unwrap());
                 assert_eq!(report.unwrap().moved(), n, "into {}", mount.kind());
             });
-            // To another place in the same file, and out to a socket.
+            // A copy to another place in the same file, and one to a socket.
             let mut source = FileAt::new(&file, AT).unwrap().take(n);
             let mut copied = FileAt::new(&file, AT + n).unwrap();
             let report = copier().copy(&mut source, &mut copied).unwrap();

@@ -1,5 +1,5 @@
-//! Holes that stay holes, if asked for. The yardstick for bytes, offsets, counts and limits is the same copy
-//! without the option; that for blocks is cp(1).
+//! Holes that stay holes, if asked for. Bytes, offsets, counts and limits are compared with those of the same copy
+//! without the option, blocks with those of a copy by cp(1).
 
 use std::cell::Cell;
 use std::fs::{self, File, Permissions};
@@ -23,14 +23,14 @@ use zc_testkit::{child, fds, files};
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// How much more a copy may have than cp's: an extent's tail here and there.
+/// How many more blocks a copy may have than cp's: parts of extents at their ends.
 const SLACK: u64 = 2 * 128;
 
-/// What the sink is before.
+/// What the sink is before the copy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Before {
     Empty,
-    /// So many bytes of old data.
+    /// It holds this many bytes of old data.
     Old(u64),
     Appending,
 }
@@ -56,13 +56,13 @@ const CASES: [Case; 9] = [
     Case { from: 3 * MIB + 1, to: 5, before: Before::Old(MIB), limit: 40 * KIB },
 ];
 
-/// What sinks have in them before.
+/// The old data of sinks.
 fn old() -> &'static [u8] {
     static OLD: LazyLock<Vec<u8>> = LazyLock::new(|| bytes(9, 17 * MIB as usize));
     &OLD
 }
 
-/// Everything that can be seen of a copy from outside.
+/// All that a user of the copy can see of it.
 #[derive(Debug, PartialEq)]
 struct Seen {
     moved: u64,
@@ -71,21 +71,21 @@ struct Seen {
     offsets: (u64, u64),
 }
 
-/// By what a copy is driven.
+/// What drives a copy.
 #[derive(Clone, Copy, Debug)]
 enum Driven {
     Blocking {
         adaptive: bool,
     },
-    /// By steps of so many bytes.
+    /// Steps, each with this budget.
     Steps(u64),
 }
 
-/// Makes one copy. Returns what is seen of it, and how many bytes the holes had.
+/// Makes one copy. Returns what is seen of it, and how many bytes were holes.
 fn copy((from, to): (&Path, &Path), case: Case, driven: Driven, keep: bool) -> (Seen, u64) {
     let mut source = File::open(from).unwrap();
     source.seek(SeekFrom::Start(case.from)).unwrap();
-    // A new one: xfs may keep blocks for a file that is written again and again.
+    // A new file: xfs may keep blocks for a file that is written again.
     let _ = fs::remove_file(to);
     match case.before {
         Before::Old(len) => fs::write(to, &old()[..len as usize]).unwrap(),
@@ -142,7 +142,7 @@ fn copies((source, sink): (&Path, &Path), what: &str) {
                 assert_eq!(got, want, "{what}");
                 assert!(fs::read(&to).unwrap() == fs::read(&plain).unwrap(), "{what}");
                 assert!(case.before != Before::Appending || holes == 0, "{what}: {holes}");
-                // To have blocks counted takes a sync each.
+                // Counting blocks takes a sync, so it is done for a few of them.
                 let all = (case.from, case.to, case.limit) == (0, 0, u64::MAX);
                 if !all || !matches!(driven, Driven::Blocking { adaptive: true }) {
                     continue;
@@ -151,7 +151,7 @@ fn copies((source, sink): (&Path, &Path), what: &str) {
                 assert!(now <= most + SLACK, "{what}: {now} blocks, {most} without");
                 if case.before == Before::Empty {
                     let data: u64 = layout.1.iter().map(|(_, len)| len).sum();
-                    // At 64 KiB, the largest blocks.
+                    // The largest blocks have 64 KiB.
                     let tails = layout.1.len() as u64 * 128 * KIB;
                     assert!(holes <= layout.0 - data, "{what}: {holes}");
                     assert!(holes + data + tails >= layout.0, "{what}: {holes}");
@@ -171,7 +171,7 @@ fn blocks_by_cp(from: &Path, to: &Path) -> u64 {
 }
 
 #[test]
-fn as_without_the_option_and_as_few_blocks_as_cp() {
+fn copies_are_as_without_the_option_and_have_as_few_blocks_as_cp_s() {
     let _leaks = fds::no_leaks();
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     copies((dir.path(), dir.path()), "disk");
@@ -180,31 +180,31 @@ fn as_without_the_option_and_as_few_blocks_as_cp() {
 }
 
 #[test]
-fn on_ext4() {
+fn ext4_keeps_holes() {
     let _leaks = fds::no_leaks();
     on(Mount::ext4(150));
 }
 
 #[test]
-fn on_tmpfs() {
+fn tmpfs_keeps_holes() {
     let _leaks = fds::no_leaks();
     on(Mount::tmpfs(150 * KIB));
 }
 
 #[test]
-fn on_xfs() {
+fn xfs_keeps_holes() {
     let _leaks = fds::no_leaks();
     on(Mount::xfs(300));
 }
 
 #[test]
-fn on_btrfs() {
+fn btrfs_keeps_holes() {
     let _leaks = fds::no_leaks();
     on(Mount::btrfs(300));
 }
 
 #[test]
-fn on_overlay() {
+fn overlays_keep_holes() {
     let _leaks = fds::no_leaks();
     on(Mount::overlay());
 }
@@ -214,9 +214,9 @@ fn on(mount: Result<Mount, String>) {
     copies((&mount.root(), &mount.root()), mount.kind());
 }
 
-/// FUSE may know of no holes, and of no fallocate.
+/// FUSE may know neither holes nor fallocate.
 #[test]
-fn where_nothing_is_known_of_holes() {
+fn a_file_system_that_knows_no_holes_gets_every_byte() {
     let _leaks = fds::no_leaks();
     let Some(mount) = or_skip(Mount::fuse(100)) else { return };
     let (from, to, plain) = (mount.path("from"), mount.path("to"), mount.path("plain"));
@@ -229,9 +229,9 @@ fn where_nothing_is_known_of_holes() {
     }
 }
 
-/// A hole, data, a hole: looked up once each, and no byte moved but the data's.
+/// A hole, data, a hole: each is looked up once, and only the data is moved.
 #[test]
-fn the_calls_it_makes() {
+fn each_hole_is_looked_up_once() {
     let _leaks = fds::no_leaks();
     use Syscall::{CopyFileRange, Fallocate, GetLock, Open, Read, Seek, SeekData, SeekHole, Statx};
     let (from, to) = (files::empty(), files::empty());
@@ -242,17 +242,17 @@ fn the_calls_it_makes() {
     assert_same(&files::contents(&to), &files::contents(&from));
     assert_eq!(report.calls(), calls.len() as u64);
     let from_the_first_hole = calls.iter().position(|&call| call == GetLock).unwrap();
-    // What is there; a range claimed, and what of it lies beyond the end given back; the sink's, and how far that
-    // reaches.
+    // The hole is looked up. A range is claimed, and what of it lies beyond the hole given back. Then the sink's
+    // range is claimed; statx tells how long the sink is.
     let hole = [GetLock, Open, Statx, SeekData, Seek, Seek, Seek, Statx];
     let data = [GetLock, Open, Statx, SeekData, SeekHole, CopyFileRange];
-    // No data beyond it: how long is the file? So far is the sink to reach, without a block.
+    // No data follows, so the file's length is asked for. The sink becomes as long, without a block.
     let last = [GetLock, Open, Statx, SeekData, Statx, Fallocate, Fallocate];
     let want = [&hole[..], &data, &last, &[Read]].concat();
     assert_eq!(calls[from_the_first_hole..], want);
 }
 
-/// A file without holes costs one call more, and one that ends at the limit none to find the end.
+/// A file without holes costs one call more. One that ends at the limit costs none to find its end.
 #[test]
 fn a_file_without_holes_is_not_looked_at() {
     let _leaks = fds::no_leaks();
@@ -268,9 +268,9 @@ fn a_file_without_holes_is_not_looked_at() {
     }
 }
 
-/// Off, nothing of it happens.
+/// Without the option none of these calls is made.
 #[test]
-fn off_by_default() {
+fn no_hole_is_looked_up_by_default() {
     let _leaks = fds::no_leaks();
     let (from, to) = (files::empty(), files::empty());
     fill(&from, (MIB, &[]));
@@ -282,9 +282,9 @@ fn off_by_default() {
     }
 }
 
-/// What cannot be found out, or done, is copied as zeros.
+/// What the kernel refuses to tell or to do is copied as zeros.
 #[test]
-fn every_refusal() {
+fn a_hole_is_zeros_where_a_call_is_refused() {
     let _leaks = fds::no_leaks();
     let from = files::empty();
     fill(&from, LAYOUTS[4]);
@@ -339,8 +339,8 @@ fn every_refusal() {
     }
 }
 
-/// Each call of a copy fails in turn, once or from then on, in many ways. Whatever comes of it, what is counted
-/// is there; and once nothing fails any more the copy completes.
+/// Each call of a copy fails in turn, once or from then on, with many errors. What is counted has arrived, and the
+/// copy completes once no call fails any more.
 #[test]
 fn every_call_fails_in_turn() {
     let _leaks = fds::no_leaks();
@@ -358,7 +358,7 @@ fn every_call_fails_in_turn() {
             let counted = Rc::clone(&count);
             let guard = hook::replace(move |call| {
                 let now = counted.replace(counted.get() + 1);
-                // A claim is given back by lseek, so that always has to work in the end.
+                // lseek gives a claim back, so it has to work in the end.
                 let goes_on = for_good && call.syscall != Syscall::Seek;
                 let fails = if goes_on { now >= nth } else { now == nth };
                 if fails { Action::Fail(errno) } else { Action::Proceed }
@@ -390,9 +390,9 @@ fn every_call_fails_in_turn() {
     }
 }
 
-/// A disk that fills up in a hole of the source: as with zeros, and then there is room again.
+/// The disk fills up in a hole of the source. The copy fails as one of zeros would, and completes once there is room.
 #[test]
-fn a_full_disk() {
+fn a_disk_that_fills_up_in_a_hole_loses_nothing() {
     let _leaks = fds::no_leaks();
     let Some(disk) = or_skip(Mount::tmpfs(1024)) else { return };
     let from = files::empty();
@@ -401,7 +401,7 @@ fn a_full_disk() {
     let full = disk.path("full");
     let mut hog = File::create(&full).unwrap();
     let to = File::options().read(true).write(true).create_new(true).open(disk.path("to")).unwrap();
-    // A page is left.
+    // Leaves one page.
     while hog.write_all(&[1; 4096]).is_ok() {}
     hog.set_len(hog.metadata().unwrap().len() / 4096 * 4096 - 4096).unwrap();
     let mut copier = Copier::new().keep_holes(true);
@@ -420,7 +420,7 @@ fn a_full_disk() {
 
 /// A source that becomes shorter has no holes beyond its end.
 #[test]
-fn a_source_that_is_cut_short() {
+fn a_source_that_is_cut_short_has_no_holes_beyond_its_end() {
     let _leaks = fds::no_leaks();
     for at in [Syscall::Open, Syscall::SeekData, Syscall::Fallocate] {
         let (from, to) = (files::empty(), files::empty());
@@ -435,7 +435,7 @@ fn a_source_that_is_cut_short() {
         let report = Copier::new().keep_holes(true).copy(&mut &from, &mut &to).unwrap();
         let len = to.metadata().unwrap().len();
         assert_eq!((files::position(&from), report.moved(), files::position(&to)), (len, len, len));
-        // A hole that was there when it was looked up may be in the copy.
+        // The hole may have been looked up before the file was cut, and is then in the copy.
         assert!(len == 100 || len > 8 * KIB && at == Syscall::Fallocate, "{at:?}: {len}");
         assert_same(&files::contents(&to)[..100], &bytes(1, 100));
     }
@@ -443,7 +443,7 @@ fn a_source_that_is_cut_short() {
 
 /// What is written into a hole before the copy gets there is copied, also between two steps in one hole.
 #[test]
-fn a_hole_that_is_written_to() {
+fn what_is_written_into_a_hole_is_copied() {
     let _leaks = fds::no_leaks();
     let (from, to) = (files::empty(), files::empty());
     fill(&from, (8 * MIB, &[]));
@@ -458,9 +458,9 @@ fn a_hole_that_is_written_to() {
     assert_eq!(transfer.report().moved(), 8 * MIB);
 }
 
-/// A file into itself, beyond its end or within: as without the option.
+/// A copy of a file into itself, beyond its end or within, is as without the option.
 #[test]
-fn a_file_into_itself() {
+fn a_file_is_copied_into_itself_as_without_the_option() {
     let _leaks = fds::no_leaks();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
@@ -479,10 +479,10 @@ fn a_file_into_itself() {
     assert_eq!((error.kind(), error.moved()), (ErrorKind::InvalidInput, 0));
 }
 
-/// A file that may be read through this descriptor only cannot be opened again.
+/// A file that this process may read only through this descriptor cannot be opened again.
 #[test]
-fn a_file_that_may_not_be_opened() {
-    child::run("a_file_that_may_not_be_opened", "nobody", || {
+fn a_file_that_may_not_be_opened_is_copied() {
+    child::run("a_file_that_may_not_be_opened_is_copied", "nobody", || {
         let dir = tempfile::tempdir().unwrap();
         let path: PathBuf = dir.path().join("from");
         make(&path, (4 * MIB, &[(MIB, 8 * KIB)]));

@@ -31,13 +31,12 @@ fn memory_file() -> Option<File> {
     or_skip(memory.map(File::from).map_err(|errno| format!("memfd_create: {errno}")))
 }
 
-/// The same file, opened once more: a position of its own.
+/// The same file, opened once more, with an offset of its own.
 fn again(file: &File, options: &OpenOptions) -> File {
     options.open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap()
 }
 
-/// Limits calls that take bytes to `piece`, so that a copy takes many, and does `act` before the
-/// `nth` of them.
+/// Limits each call that takes bytes to `piece`, so that a copy makes many of them. Does `act` before the `nth`.
 fn before_call(nth: usize, piece: usize, act: impl Fn() + 'static) -> hook::Guard {
     let calls = Rc::new(Cell::new(0));
     hook::replace(move |call| {
@@ -52,7 +51,7 @@ fn before_call(nth: usize, piece: usize, act: impl Fn() + 'static) -> hook::Guar
     })
 }
 
-/// Copies into a socket of that kind, or else into a file: how many bytes moved, and what arrived.
+/// Copies into a socket of this kind, or else into a file. Returns how many bytes moved, and what arrived.
 fn copied(source: &mut Take<&File>, to: Option<Stream>, adaptive: bool) -> (u64, Vec<u8>) {
     let mut copier = Copier::new().adaptive(adaptive);
     let Some(kind) = to else {
@@ -69,22 +68,22 @@ fn copied(source: &mut Take<&File>, to: Option<Stream>, adaptive: bool) -> (u64,
 }
 
 #[test]
-fn source_truncated_while_copied() {
+fn a_source_that_is_truncated_ends_its_copy() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
     for (to_socket, adaptive) in [(false, false), (false, true), (true, false), (true, true)] {
         let source = files::on_disk(&sent);
         let handle = source.try_clone().unwrap();
-        // 8 calls of 64 KiB; then half of what they moved is all that the file still has.
+        // 8 calls of 64 KiB come before it. Then the file is cut to half of what they moved.
         let guard = before_call(9, 64 << 10, move || handle.set_len(256 << 10).unwrap());
         let mut limited = (&source).take(FAR);
         let kind = to_socket.then_some(Stream::Tcp);
         let (moved, arrived) = copied(&mut limited, kind, adaptive);
         drop(guard);
         assert_eq!((FAR - limited.limit(), position(&source)), (moved, moved));
-        // Into a socket goes what it has room for, which may be less at a time.
+        // A call into a socket moves what it has room for, which may be less.
         assert!(moved == 512 << 10 || to_socket && (256 << 10..512 << 10).contains(&moved));
-        // Page cache that was lent to a socket may show the truncation; its length may not.
+        // Pages lent to a socket may show the truncation; the count of bytes may not.
         assert_eq!(arrived.len() as u64, moved);
         if !to_socket {
             assert_joined(&sent[..512 << 10], &[("the copy", &arrived)]);
@@ -94,14 +93,14 @@ fn source_truncated_while_copied() {
 
 /// What is appended before the end has been seen belongs to the copy.
 #[test]
-fn source_growing_while_copied() {
+fn what_is_appended_before_the_end_is_copied() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
     for (to_socket, adaptive) in [(false, false), (false, true), (true, false), (true, true)] {
         let source = files::on_disk(&sent[..512 << 10]);
         let tail = sent[512 << 10..].to_vec();
         let handle = source.try_clone().unwrap();
-        // 8 calls move all; the 9th is the one that would answer 0.
+        // 8 calls move all that is there. The 9th would answer 0.
         let guard = before_call(9, 64 << 10, move || {
             handle.write_all_at(&tail, 512 << 10).unwrap();
         });
@@ -114,10 +113,10 @@ fn source_growing_while_copied() {
     }
 }
 
-/// Somebody truncates and extends the source all the time. What is copied cannot be foretold, but
-/// its count can be trusted, and each byte is the file's or a hole's.
+/// Another thread truncates and extends the source all the time. What is copied depends on the moment, but the count
+/// is right, and each byte is the file's or a hole's.
 #[test]
-fn source_shrinking_and_growing_wildly() {
+fn a_source_that_shrinks_and_grows_is_counted_right() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 4 << 20);
     let source = files::on_disk(&sent);
@@ -149,10 +148,10 @@ fn source_shrinking_and_growing_wildly() {
 }
 
 #[test]
-fn same_file_overlapping() {
+fn a_file_is_not_copied_over_itself() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 300_000);
-    // Forwards, backwards, on the spot, by one byte.
+    // Forwards, backwards, to the same place, and by one byte.
     for (start, target) in [(0, 100_000), (100_000, 0), (0, 0), (5, 5), (0, 1), (0, 299_999)] {
         for adaptive in [true, false] {
             let from = files::on_disk(&sent);
@@ -171,9 +170,9 @@ fn same_file_overlapping() {
     }
 }
 
-/// One open file, one position: reading and writing would run after each other.
+/// One open file has one offset, so that the writes would chase the reads.
 #[test]
-fn same_open_file_is_refused() {
+fn one_open_file_is_not_copied_into_itself() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 100_000);
     let mut from = files::on_disk(&sent);
@@ -183,18 +182,18 @@ fn same_open_file_is_refused() {
     assert_eq!(CopyError::from_io(&error).unwrap().moved(), 0);
     assert_eq!(position(&from), 0);
     assert_joined(&sent, &[("the file", &contents(&from))]);
-    // At its end there is nothing to overlap.
+    // At the file's end no bytes overlap.
     from.seek(SeekFrom::End(0)).unwrap();
     assert_eq!(to.read_from(&mut from).unwrap(), 0);
     assert_joined(&sent, &[("the file", &contents(&from))]);
 }
 
 #[test]
-fn same_file_apart() {
+fn a_file_is_copied_to_another_place_in_itself() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 300_000);
     for adaptive in [true, false] {
-        // The second third over the first; through a hard link it is the same file still.
+        // The second third is copied over the first, through a hard link, which is the same file.
         let dir = tempfile::tempdir().unwrap();
         let (one, two) = (dir.path().join("one"), dir.path().join("two"));
         std::fs::write(&one, &sent).unwrap();
@@ -213,7 +212,7 @@ fn same_file_apart() {
 
 /// A file appended to itself is doubled; the copy does not chase its own tail.
 #[test]
-fn file_appended_to_itself() {
+fn a_file_appended_to_itself_is_doubled() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 300_000);
     for by_append_mode in [true, false] {
@@ -239,7 +238,7 @@ fn file_appended_to_itself() {
 }
 
 #[test]
-fn sparse_files() {
+fn holes_arrive_as_zeros() {
     let _leaks = fds::no_leaks();
     let (head, tail) = (bytes(0, 10_000), bytes(0, 20_000));
     let source = files::on_disk(&head);
@@ -266,9 +265,9 @@ fn sparse_files() {
     assert_joined(&want, &[("what arrived", &reader.finish())]);
 }
 
-/// Across the 4 GiB line, which is where 32 bits end, in source and destination, by each mechanism.
+/// Copies across 4 GiB, where 32 bits end, in the source and in the sink, by each mechanism.
 #[test]
-fn across_four_gibibytes() {
+fn copies_cross_four_gibibytes() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 2 << 20);
     let line = 4 * GIB - (1 << 20);
@@ -311,11 +310,11 @@ fn across_four_gibibytes() {
     }
 }
 
-/// More than 4 GiB in one copy, counted right: to the null device, which makes it quick.
+/// More than 4 GiB in one copy are counted right. The sink is the null device, which is quick.
 #[test]
-fn more_than_four_gibibytes_in_one_copy() {
+fn one_copy_moves_more_than_four_gibibytes() {
     let _leaks = fds::no_leaks();
-    // On a disk: before Linux 5.18 tmpfs fills the holes that sendfile reads, and memory with them.
+    // On a disk: before Linux 5.18 sendfile fills the holes of a file on tmpfs, and so memory.
     let source = files::on_disk(b"");
     let len = 4 * GIB + 12_345;
     source.set_len(len).unwrap();
@@ -328,10 +327,10 @@ fn more_than_four_gibibytes_in_one_copy() {
     assert_eq!(seen, len);
 }
 
-/// At the top of the range calls answer EINVAL, EFBIG or EOVERFLOW, each file system in its own
-/// way. Whatever it is, it comes with the count, and the bytes are handed back.
+/// Near the largest offset calls answer EINVAL, EFBIG or EOVERFLOW, depending on the file system. Each of these
+/// errors has the count, and the bytes in flight are handed back.
 #[test]
-fn destination_near_the_largest_offset() {
+fn a_sink_near_the_largest_offset_loses_nothing() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 200_000);
     let top = i64::MAX as u64;
@@ -378,7 +377,7 @@ fn destination_near_the_largest_offset() {
     }
 }
 
-/// `wanted`, or the highest position that the file system lets the file take, less some room.
+/// The highest offset, up to `wanted`, at which the file system lets the file stand, less some room.
 fn highest_position(file: &File, wanted: u64) -> Option<u64> {
     let mut file = file;
     let mut at = wanted;
@@ -388,7 +387,7 @@ fn highest_position(file: &File, wanted: u64) -> Option<u64> {
             return None;
         }
     }
-    // Towards the limit again, as near as 100,000 bytes.
+    // Goes back up towards the limit, as near as 100,000 bytes.
     let mut step = at;
     while step >= 50_000 {
         if at + step <= wanted && file.seek(SeekFrom::Start(at + step)).is_ok() {
@@ -400,9 +399,9 @@ fn highest_position(file: &File, wanted: u64) -> Option<u64> {
 }
 
 #[test]
-fn source_near_the_largest_offset() {
+fn a_source_near_the_largest_offset_is_counted_right() {
     let _leaks = fds::no_leaks();
-    // tmpfs has files as long as offsets go.
+    // A file on tmpfs may be as long as offsets go.
     let Some(file) = memory_file() else { return };
     let top = i64::MAX as u64;
     if let Err(error) = file.set_len(top) {
@@ -417,7 +416,7 @@ fn source_near_the_largest_offset() {
         let moved = copier.report().moved();
         match outcome {
             Ok(_) => assert_eq!(moved, 3),
-            // A read that asks for more than there are offsets left is refused by the kernel.
+            // The kernel refuses a read past the largest offset.
             Err(error) => {
                 assert_eq!(limit, FAR, "{error}");
                 assert!(matches!(error.raw_os_error(), Some(EINVAL | EFBIG | EOVERFLOW)));
@@ -429,9 +428,9 @@ fn source_near_the_largest_offset() {
     }
 }
 
-/// A limit beyond what offsets can say is no limit.
+/// A limit beyond the largest offset is no limit.
 #[test]
-fn limits_beyond_all_offsets() {
+fn a_limit_beyond_all_offsets_is_no_limit() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 100_000);
     for limit in [u64::MAX, u64::MAX - 1, i64::MAX as u64, i64::MAX as u64 + 1, 1 << 32] {
@@ -452,9 +451,9 @@ fn limits_beyond_all_offsets() {
     }
 }
 
-/// An overlay makes up its device and inode numbers; they tell the same file all the same.
+/// An overlay makes up device and inode numbers, and they still tell that two files are one.
 #[test]
-fn same_file_on_an_overlay() {
+fn an_overlay_s_file_is_not_copied_over_itself() {
     let _leaks = fds::no_leaks();
     let Some(mount) = or_skip(Mount::overlay()) else { return };
     let sent = bytes(0, 300_000);
@@ -464,7 +463,7 @@ fn same_file_on_an_overlay() {
     let error = Copier::new().copy(&mut &from, &mut to).unwrap_err();
     assert_eq!((error.kind(), error.moved()), (ErrorKind::InvalidInput, 0));
     assert_joined(&sent, &[("the file", &contents(&from))]);
-    // A seek that hooks make fail leaves nothing behind either.
+    // An lseek that fails leaves nothing behind either.
     let guard = hook::replace(|call| match call.syscall {
         Syscall::Seek => Action::Fail(29),
         _ => Action::Proceed,

@@ -1,4 +1,4 @@
-//! A file appended to itself by way of one open file, whose position each append leaves at the end.
+//! A file is not appended to itself by one open file, whose offset each append leaves at the end.
 
 use std::fs::File;
 use std::io::{ErrorKind, Seek, SeekFrom};
@@ -7,9 +7,9 @@ use zc_std::{Copier, CopyError};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{fds, files};
 
-/// The first `read` would be the only one, and the copy be cut short without an error.
+/// The first read would be the last, and the copy cut short without an error.
 #[test]
-fn is_refused() {
+fn an_append_by_one_open_file_is_refused() {
     for len in [100_000, 300_000, 1 << 20] {
         for start in [0, 7] {
             for adaptive in [true, false] {
@@ -35,7 +35,7 @@ fn is_refused() {
     }
 }
 
-/// Two that were opened separately and merely stand at the same place are no such case.
+/// Two open files that merely have the same offset are no such case.
 #[test]
 fn two_open_files_are_not_taken_for_one() {
     for adaptive in [true, false] {

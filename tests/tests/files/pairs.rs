@@ -1,4 +1,4 @@
-//! Real file systems, mounted by the test: every ordered pair of the writable ones, every read-only
+//! Copies between real file systems, mounted by the test: every ordered pair of the writable ones, every read-only
 //! one into each, sockets to and from each.
 
 use std::fs::{self, File, OpenOptions};
@@ -23,7 +23,7 @@ fn create(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path).unwrap()
 }
 
-/// One line that says how a copy went.
+/// One line on how a copy went.
 fn describe(report: &Report) -> String {
     let mut line = String::new();
     for mechanism in Mechanism::ALL {
@@ -38,7 +38,7 @@ fn describe(report: &Report) -> String {
     line
 }
 
-/// Copies from the middle of one file into the middle of another, by limit and to the end.
+/// Copies from the middle of one file into the middle of another, up to a limit and to the end.
 fn copy_between(name: &str, from: &Path, to: &Path, sent: &[u8]) {
     let mut source = File::open(from).unwrap();
     let mut sink = create(to);
@@ -46,7 +46,7 @@ fn copy_between(name: &str, from: &Path, to: &Path, sent: &[u8]) {
     let mut first = [0; 11];
     source.read_exact(&mut first).unwrap();
 
-    // In two copies, the first ended by its limit, the second by the end of the file.
+    // Two copies: the limit ends the first, the end of the file the second.
     let half = LEN as u64 / 2;
     let mut limited = (&source).take(half);
     let mut copier = Copier::new();
@@ -63,7 +63,7 @@ fn copy_between(name: &str, from: &Path, to: &Path, sent: &[u8]) {
 }
 
 #[test]
-fn every_pair_of_writable_file_systems() {
+fn writable_file_systems_copy_to_each_other() {
     let _leaks = fds::no_leaks();
     let (mounts, sent) = (Mount::writable(), bytes(0, LEN));
     for from in &mounts {
@@ -76,7 +76,7 @@ fn every_pair_of_writable_file_systems() {
 }
 
 #[test]
-fn sockets_to_and_from_every_file_system() {
+fn sockets_fill_and_drain_every_file_system() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, LEN);
     for mount in &Mount::writable() {
@@ -116,7 +116,7 @@ fn sockets_to_and_from_every_file_system() {
 }
 
 #[test]
-fn read_only_file_systems_to_every_writable_one() {
+fn read_only_file_systems_copy_to_every_writable_one() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, LEN);
     let content = tempfile::tempdir().unwrap();
@@ -138,12 +138,11 @@ fn read_only_file_systems_to_every_writable_one() {
     }
 }
 
-/// Files that say they are empty and are not: copy_file_range may answer 0 for them, and only a read
-/// knows better.
+/// These files claim to be empty. copy_file_range may believe that and answer 0; only a read finds the bytes.
 #[test]
-fn procfs_and_sysfs_to_every_writable_file_system() {
+fn procfs_and_sysfs_copy_to_every_writable_file_system() {
     let _leaks = fds::no_leaks();
-    // None of them changes from one reading to the next.
+    // None of these changes between two reads.
     let stable = [
         "/proc/filesystems",
         "/proc/version",
@@ -183,13 +182,13 @@ fn procfs_and_sysfs_to_every_writable_file_system() {
     }
 }
 
-/// A large procfs file, generated while it is read, longer than any buffer.
+/// A large procfs file, longer than any buffer, which the kernel generates while it is read.
 #[test]
-fn procfs_file_longer_than_a_page() {
+fn a_procfs_file_longer_than_a_page_arrives_whole() {
     const PATH: &str = "/proc/kallsyms";
     let _leaks = fds::no_leaks();
     let read = || fs::read(PATH).map_err(|error| format!("{PATH}: {error}"));
-    // Modules may come and go: what it is like is known if it is the same before and after.
+    // A module may be loaded or unloaded meanwhile. The content is known if two reads agree.
     for _ in 0..20 {
         let Some(before) = or_skip(read()) else { return };
         if before.len() <= 1 << 20 {

@@ -11,11 +11,11 @@ use zc_testkit::ends::{From, To};
 use zc_testkit::{calls, fds, files, sockets};
 
 const LEN: usize = 300_000;
-/// Where the file itself stands, and where the range begins.
+/// The file's own offset, and where the range begins.
 const STANDS: u64 = 17;
 const AT: u64 = 70_001;
 
-/// A file that is longer than any range of it here.
+/// A file that is longer than every range in these tests.
 fn full() -> File {
     let mut file = files::holding(&old());
     file.seek(SeekFrom::Start(STANDS)).unwrap();
@@ -26,7 +26,7 @@ fn old() -> Vec<u8> {
     data::bytes(4, AT as usize + LEN + 1000)
 }
 
-/// From `AT` on there is `new`, and all else is as it was.
+/// Asserts that `new` is in the file from `AT` on, and that all else is as it was.
 #[track_caller]
 fn assert_only(file: &File, new: &[u8]) {
     let (all, old) = (files::contents(file), old());
@@ -63,12 +63,12 @@ fn no_byte_goes_past_its_end_and_none_is_lost() {
                 );
                 assert!(what.contains("limit"), "{what}");
                 assert_eq!(sink.offset(), sink.end().unwrap(), "{what}");
-                // The one byte that was taken to find that there is one.
+                // The one byte that was taken to find out that there is more.
                 assert_eq!(copier.in_flight(), 1, "{what}");
                 assert_eq!(source.limit(), (LEN - fits - 1) as u64, "{what}");
                 assert_only(&file, &giver.data[..fits]);
 
-                // And what was taken goes to the next range, before the rest.
+                // The byte that was taken goes into the next range, before the rest.
                 let mut next = FileAt::range(&file, AT + fits as u64..AT + LEN as u64).unwrap();
                 let moved = copier.copy(&mut source, &mut next).unwrap().moved();
                 assert_eq!(moved, (LEN - fits) as u64, "{what}");
@@ -117,7 +117,7 @@ fn what_fits_is_no_error() {
     }
 }
 
-/// A connection that stays open, on which nothing more comes for now: no call is made that would wait for it.
+/// The connection stays open and nothing more comes. A call that waits for more would hang.
 #[test]
 fn a_source_that_says_where_it_ends_is_not_asked_for_more() {
     for len in [1000, LEN] {
@@ -134,7 +134,7 @@ fn a_source_that_says_where_it_ends_is_not_asked_for_more() {
     }
 }
 
-/// What `copy` and `read_from` leave, which keep nothing.
+/// `copy` and `read_from` keep nothing, so their error has the residue.
 #[test]
 fn the_byte_too_many_is_in_the_residue() {
     let _leaks = fds::no_leaks();
@@ -157,7 +157,7 @@ fn the_byte_too_many_is_in_the_residue() {
     assert_only(&file, &data[..100]);
 }
 
-/// Taken in part, the rest of it would be lost.
+/// The part of a message that is not taken is lost.
 #[test]
 fn a_message_is_taken_whole() {
     for fits in [0, 1, 50, 100, 130] {
@@ -178,9 +178,9 @@ fn a_message_is_taken_whole() {
     }
 }
 
-/// By `write`, through std's buffer, and with what that holds back when a copy begins.
+/// `write`, also through std's buffer, and with what the buffer holds when a copy begins.
 #[test]
-fn writes_keep_to_it_too() {
+fn writes_keep_to_the_range() {
     let _leaks = fds::no_leaks();
     let file = full();
     let mut range = FileAt::range(&file, AT..AT + 10).unwrap();
@@ -203,7 +203,7 @@ fn writes_keep_to_it_too() {
     assert_only(&file, &[&[7; 1000], &data::bytes(3, LEN)[..99_000]].concat());
 }
 
-/// Eight servers, each of which sends more than it was asked for.
+/// Each of eight servers sends more than it was asked for.
 #[test]
 fn parts_of_a_download_keep_out_of_each_other() {
     const PARTS: usize = 8;
@@ -215,7 +215,7 @@ fn parts_of_a_download_keep_out_of_each_other() {
             let (mut client, mut server) = sockets::tcp_v4();
             let (from, file) = (number * LEN, &file);
             let rest = &data[from..];
-            // It hears no more of its reset than that.
+            // Nor does it mind the reset that follows.
             scope.spawn(move || drop(client.write_all(rest)));
             scope.spawn(move || {
                 let mut part = FileAt::range(file, from as u64..(from + LEN) as u64).unwrap();
@@ -231,7 +231,7 @@ fn parts_of_a_download_keep_out_of_each_other() {
     assert_same(&files::contents(&file), &data);
 }
 
-/// The source ends behind the file's range, which a part of the same file is: no byte of it is meant twice.
+/// The source range is longer than the sink range of the same file, and does not touch it.
 #[test]
 fn a_range_is_copied_to_another_of_one_file() {
     let _leaks = fds::no_leaks();
@@ -245,7 +245,7 @@ fn a_range_is_copied_to_another_of_one_file() {
 }
 
 #[test]
-fn holes_end_at_its_end() {
+fn holes_end_at_the_end_of_the_range() {
     let _leaks = fds::no_leaks();
     let mut source = files::empty();
     source.set_len(LEN as u64).unwrap();
@@ -257,9 +257,9 @@ fn holes_end_at_its_end() {
     assert_eq!(file.metadata().unwrap().len(), AT + 200_000);
 }
 
-/// The Nth call that moves bytes fails, for every N, and others are short.
+/// The Nth call that moves bytes fails, for every N; the others are short.
 #[test]
-fn after_an_error_it_still_ends_where_it_did() {
+fn after_an_error_the_range_still_ends_where_it_did() {
     for errno in [Errno::NOSPC, Errno::INVAL, Errno::INTR, Errno::AGAIN] {
         for from in [From::File, From::Unix, From::Pipe] {
             for nth in 0.. {
@@ -285,7 +285,7 @@ fn after_an_error_it_still_ends_where_it_did() {
                 let (mut moved, mut outcome) = (0, copier.copy(&mut source, &mut sink));
                 was_met |= recorder.calls().iter().any(|record| record.result.is_err());
                 drop((fault, recorder));
-                // The fault first, and then the end of the range.
+                // The first error is the fault, the second the end of the range.
                 for _ in 0..2 {
                     let error = outcome.unwrap_err();
                     moved += error.moved();
@@ -309,7 +309,7 @@ fn after_an_error_it_still_ends_where_it_did() {
 // ---- As a source --------------------------------------------------------------------------------
 
 #[test]
-fn it_ends_where_the_range_does() {
+fn a_source_ends_where_its_range_does() {
     for to in [To::File, To::Tcp4, To::Unix, To::Pipe, To::Plain] {
         for sharing in [PageSharing::Never, PageSharing::Sockets, PageSharing::Always] {
             for len in [0, 1, 1000, LEN] {
@@ -329,7 +329,7 @@ fn it_ends_where_the_range_does() {
 }
 
 #[test]
-fn every_kind_of_range() {
+fn bounds_are_those_of_the_range() {
     let _leaks = fds::no_leaks();
     let file = full();
     let bounds = |range: io::Result<FileAt<&File>>| {
@@ -347,7 +347,7 @@ fn every_kind_of_range() {
     let backwards = FileAt::range(&file, 5..3).unwrap_err();
     assert_eq!(backwards.kind(), ErrorKind::InvalidInput);
 
-    // Behind its end there is nothing, and no room.
+    // Behind its end a range has neither bytes nor room.
     let mut range = FileAt::range(&file, 3..5).unwrap();
     range.set_offset(7);
     assert_eq!((range.read(&mut [0; 9]).unwrap(), range.write(&[0; 9]).unwrap()), (0, 0));

@@ -1,4 +1,4 @@
-//! On file systems that can share extents, a copy of a file shares them.
+//! A copy shares the file's extents on file systems that can.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -14,7 +14,7 @@ use zc_testkit::skip::or_skip;
 
 const LEN: usize = 48 << 20;
 
-/// Free space in bytes, as of what is on the disk.
+/// Free space in bytes, after a sync.
 fn free(mount: &Mount) -> u64 {
     let root = File::open(mount.root()).unwrap();
     rustix::fs::syncfs(&root).unwrap();
@@ -57,7 +57,7 @@ fn shares_on(mount: &Mount, adaptive: bool) {
         report.moved_by(Mechanism::CopyFileRange)
     );
 
-    // Shared they are, one file they are not.
+    // The files share extents, and a write to one does not change the other.
     source.read_exact_at(&mut [0], 0).unwrap();
     let mut writer = File::options().write(true).open(mount.path("source")).unwrap();
     writer.write_all(&[0xaa; 4096]).unwrap();
@@ -76,7 +76,7 @@ fn btrfs_shares_extents() {
     shares(Mount::btrfs);
 }
 
-/// What cannot share copies all the same: FIEMAP shows that the test above can tell.
+/// A file system that cannot share copies the bytes. FIEMAP shows that `shares` can tell the difference.
 #[test]
 fn ext4_shares_nothing() {
     let _leaks = fds::no_leaks();
@@ -92,7 +92,7 @@ fn ext4_shares_nothing() {
     assert_joined(&sent, &[("the copy", &contents(&copy))]);
 }
 
-/// A file of more than 4 GiB, nearly all of it a hole, in one copy.
+/// Copies a file of more than 4 GiB, nearly all of it a hole, in one copy.
 fn huge(mount: Result<Mount, String>) {
     let Some(mount) = or_skip(mount) else { return };
     let len = (5 << 30) + 4321;
@@ -124,13 +124,13 @@ fn huge(mount: Result<Mount, String>) {
 }
 
 #[test]
-fn more_than_four_gibibytes_on_xfs() {
+fn xfs_copies_more_than_four_gibibytes() {
     let _leaks = fds::no_leaks();
     huge(Mount::xfs(320));
 }
 
 #[test]
-fn more_than_four_gibibytes_on_btrfs() {
+fn btrfs_copies_more_than_four_gibibytes() {
     let _leaks = fds::no_leaks();
     huge(Mount::btrfs(320));
 }

@@ -1,5 +1,5 @@
-//! Users of one file, each with its own layers, options and mix of reads and copies: whatever they are, every
-//! byte of the file goes to one of them, once.
+//! Users of one file, each with its own layers, options and mix of reads and copies. Every byte of the file goes to
+//! one of them, once.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -15,9 +15,9 @@ use zc_testkit::{fds, files};
 /// What a user does next.
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    /// Reads once, at most so many bytes.
+    /// One read of at most this many bytes.
     Read(usize),
-    /// Copies at most so many bytes, in that wrapping.
+    /// A copy of at most this many bytes, through this layer.
     Copy(u64, Wrap),
 }
 
@@ -26,11 +26,11 @@ enum Wrap {
     Bare,
     Progress,
     Opaque,
-    /// Above the limit: nothing is read ahead that others would miss.
+    /// Around the limit: it reads nothing ahead that others would miss.
     Buffer(usize),
 }
 
-/// One of them: how its copier goes about it, and what it does.
+/// A user: its copier's options, and what it does.
 #[derive(Clone, Debug)]
 struct User {
     adaptive: bool,
@@ -42,7 +42,7 @@ struct User {
 struct Case {
     count: u32,
     on_disk: bool,
-    /// All of them write to one open file.
+    /// All users copy into one open file.
     one_sink: bool,
     users: Vec<User>,
 }
@@ -73,7 +73,7 @@ fn holding(on_disk: bool, data: &[u8]) -> File {
     if on_disk { files::on_disk(data) } else { files::holding(data) }
 }
 
-/// Does what the user does, and returns what its reads brought.
+/// Does what the user does. Returns what its reads brought.
 fn work(user: &User, mut file: &File, mut sink: &File) -> Vec<u8> {
     let mut copier = Copier::new().adaptive(user.adaptive).pipe_size(user.pipe_size);
     let mut got = Vec::new();
@@ -130,7 +130,7 @@ fn run(case: &Case) {
     }
     assert_eq!(files::position(&source), data.len() as u64, "where the source stands");
     if case.one_sink {
-        // Nobody knows whose bytes are whose, and so not in which order they should be.
+        // The order of the users' bytes in the shared sink is not known.
         streams.extend(written);
         let shares = numbered_words::shares(case.count, &streams);
         assert_eq!((shares.total, shares.doubled), (data.len(), 0), "{shares:?}");

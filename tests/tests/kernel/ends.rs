@@ -1,5 +1,5 @@
-//! Ends that cannot do what is asked: opened the wrong way round, in append mode, without splice
-//! support, or no stream of bytes at all.
+//! Ends that cannot do what is asked: opened the wrong way round, in append mode, without splice, or no stream of
+//! bytes at all.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -20,14 +20,14 @@ const EISDIR: i32 = 21;
 const EINVAL: i32 = 22;
 const FAR: u64 = 1 << 40;
 
-/// The same file through a descriptor of its own, opened as `options` say.
+/// The same file, opened once more with `options`.
 fn reopened(file: &File, options: &OpenOptions) -> File {
     use std::os::fd::AsRawFd;
     options.open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap()
 }
 
 #[test]
-fn destination_opened_read_only() {
+fn a_sink_opened_read_only_fails_with_its_error() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 300_000);
     for adaptive in [true, false] {
@@ -50,7 +50,7 @@ fn destination_opened_read_only() {
             feeder.finish().unwrap();
         }
     }
-    // From a file; the plain call hands the residue over.
+    // From a file. `copy` hands the residue over.
     let source = files::on_disk(&sent);
     let kept = files::on_disk(b"as it was");
     let mut file = reopened(&kept, OpenOptions::new().read(true));
@@ -65,7 +65,7 @@ fn destination_opened_read_only() {
 }
 
 #[test]
-fn source_opened_write_only() {
+fn a_source_opened_write_only_fails_with_its_error() {
     let _leaks = fds::no_leaks();
     let kept = files::on_disk(&bytes(0, 100_000));
     let wrong = reopened(&kept, OpenOptions::new().write(true));
@@ -88,10 +88,10 @@ fn source_opened_write_only() {
     assert_eq!(peer.read_to_end(&mut arrived).unwrap(), 0);
 }
 
-/// splice to a file in append mode answers EINVAL, and only when the socket has been drained into the pipe. It
-/// is asked once.
+/// splice to a file in append mode answers EINVAL once the socket has been drained into the pipe. The copier asks
+/// once.
 #[test]
-fn destination_in_append_mode() {
+fn a_sink_in_append_mode_is_written_at_its_end() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 3 << 20);
     for kind in Stream::SOCKETS {
@@ -134,7 +134,7 @@ fn destination_in_append_mode() {
 }
 
 #[test]
-fn destination_turned_to_append_mode() {
+fn a_sink_turned_to_append_mode_is_written_at_its_end() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
     for kind in Stream::SOCKETS {
@@ -168,10 +168,9 @@ fn destination_turned_to_append_mode() {
     }
 }
 
-/// Devices go to read/write at once. A file of procfs looks regular, and refuses when the socket
-/// has been drained.
+/// Devices go to read/write at once. A file of procfs looks regular, and refuses once the socket has been drained.
 #[test]
-fn destination_without_splice_support() {
+fn a_sink_without_splice_is_written() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
     for path in ["/dev/zero", "/dev/full", "/dev/random"] {
@@ -203,7 +202,7 @@ fn destination_without_splice_support() {
 }
 
 #[test]
-fn directory_as_a_source() {
+fn a_directory_as_a_source_fails() {
     let _leaks = fds::no_leaks();
     let dir = tempfile::tempdir().unwrap();
     let directory = File::open(dir.path()).unwrap();
@@ -221,9 +220,9 @@ fn directory_as_a_source() {
     assert_eq!(to.metadata().unwrap().len(), 0);
 }
 
-/// A descriptor opened only as a place (O_PATH) can do nothing, and says so.
+/// A descriptor opened with O_PATH can move nothing, and the error says so.
 #[test]
-fn a_mere_place_as_source_and_destination() {
+fn a_descriptor_of_a_path_fails_as_source_and_sink() {
     let _leaks = fds::no_leaks();
     let dir = tempfile::tempdir().unwrap();
     let name = dir.path().join("file");
@@ -246,10 +245,10 @@ fn a_mere_place_as_source_and_destination() {
     assert_eq!(std::fs::read(&name).unwrap(), b"as it was");
 }
 
-/// A memory file sealed against growing refuses in mid-copy, with EPERM, which elsewhere means "not
-/// this call": read/write has the last word.
+/// A memory file sealed against growing refuses in mid-copy with EPERM. Elsewhere that means "not this call", so
+/// read/write decides.
 #[test]
-fn destination_sealed_against_growing() {
+fn a_sealed_memory_file_loses_nothing() {
     let _leaks = fds::no_leaks();
     let Ok(memory) = rustix::fs::memfd_create("zc", rustix::fs::MemfdFlags::ALLOW_SEALING) else {
         return skip("no memfd_create");
@@ -280,7 +279,7 @@ fn destination_sealed_against_growing() {
     feeder.finish().unwrap();
 }
 
-/// Both ends of a copy at one end of one connection: what comes in goes back out.
+/// Both ends of the copy are one end of one connection: what comes in goes back out.
 #[test]
 fn a_socket_into_itself_is_an_echo() {
     let _leaks = fds::no_leaks();

@@ -25,10 +25,10 @@ const EPIPE: i32 = 32;
 const ECONNRESET: i32 = 104;
 const FAR: u64 = 1 << 40;
 
-/// A source that is reset: what had arrived before is either in the file or was never given to us.
-/// (A reset discards what the kernel still held; that is TCP's own doing.)
+/// The source is reset. What had arrived before is in the file, or was never given to this process. (TCP discards at
+/// a reset what the kernel still held.)
 #[test]
-fn source_that_resets_in_mid_transfer() {
+fn a_reset_in_mid_transfer_loses_nothing_that_was_taken() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 8 << 20);
     for adaptive in [true, false] {
@@ -45,7 +45,7 @@ fn source_that_resets_in_mid_transfer() {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         assert_eq!(error.raw_os_error(), Some(ECONNRESET));
         assert!(matches!(error.syscall(), Some("read" | "splice")), "{error}");
-        // A file takes all it is given, so nothing stays in flight.
+        // A file takes all that it is given, so nothing stays in flight.
         assert_eq!(copier.in_flight(), 0);
         assert_eq!((error.moved(), position(&file)), (FAR - source.limit(), error.moved()));
         let moved = usize::try_from(error.moved()).unwrap();
@@ -54,9 +54,9 @@ fn source_that_resets_in_mid_transfer() {
     }
 }
 
-/// A reset that comes before anything was read.
+/// The reset comes before anything was read.
 #[test]
-fn source_that_resets_at_once() {
+fn a_reset_at_once_is_the_copy_s_error() {
     let _leaks = fds::no_leaks();
     for adaptive in [true, false] {
         let (client, mut server) = sockets::tcp_v4();
@@ -67,10 +67,10 @@ fn source_that_resets_at_once() {
     }
 }
 
-/// A sink that goes away in mid-transfer, by reset or by plain close with bytes unread (which is a
-/// reset, too): what it took is a prefix, and what it did not is handed back.
+/// The sink goes away in mid-transfer, by a reset or by a plain close with bytes unread, which is a reset, too. The
+/// peer has a prefix, and what was not delivered is handed back.
 #[test]
-fn sink_that_goes_away_in_mid_transfer() {
+fn a_sink_that_goes_away_hands_back_what_it_did_not_take() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 16 << 20);
     for adaptive in [true, false] {
@@ -113,9 +113,9 @@ fn sink_that_goes_away_in_mid_transfer() {
     }
 }
 
-/// The same from a file, by sendfile: the file's offset says what was sent or is handed back.
+/// From a file, by sendfile: the file's offset says what was sent or is handed back.
 #[test]
-fn sink_that_goes_away_under_sendfile() {
+fn a_sink_that_goes_away_under_sendfile_leaves_the_offset_right() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 16 << 20);
     for to in Stream::SOCKETS {
@@ -132,7 +132,7 @@ fn sink_that_goes_away_under_sendfile() {
         let error = zc_std::copy(&mut limited, &mut sink).unwrap_err();
         let error = CopyError::from_io(&error).unwrap();
         assert!(matches!(error.raw_os_error(), Some(EPIPE | ECONNRESET)), "{error}");
-        // What had been claimed and not been sent is written.
+        // What was claimed and not sent is handed back.
         assert!(matches!(error.syscall(), Some("sendfile" | "write")), "{error}");
         let (moved, residue) = (usize::try_from(error.moved()).unwrap(), error.residue());
         assert!(sent[moved..].starts_with(residue));
@@ -142,9 +142,9 @@ fn sink_that_goes_away_under_sendfile() {
     }
 }
 
-/// Rust ignores SIGPIPE, so a closed sink is `BrokenPipe`, whichever call meets it.
+/// Rust ignores SIGPIPE, so every call into a closed sink fails with `BrokenPipe`.
 #[test]
-fn sink_that_is_closed_already() {
+fn a_sink_that_is_closed_already_is_a_broken_pipe() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 100_000);
     for adaptive in [true, false] {
@@ -182,11 +182,11 @@ fn sink_that_is_closed_already() {
     }
 }
 
-/// What is read and written to a socket goes by send(2), which raises no SIGPIPE: a program that has
-/// asked for its default action, which is to die, gets `BrokenPipe` like any other.
+/// send(2) writes to sockets, and raises no SIGPIPE. So a program that has asked for the default action, which is to
+/// die, gets `BrokenPipe`, too.
 #[test]
-fn sink_that_is_closed_under_sigpipe() {
-    const TEST: &str = "sink_that_is_closed_under_sigpipe";
+fn a_closed_socket_raises_no_sigpipe() {
+    const TEST: &str = "a_closed_socket_raises_no_sigpipe";
     child::run(TEST, "into sockets", || {
         let _leaks = fds::no_leaks();
         raw::default_action(libc::SIGPIPE).unwrap();
@@ -208,11 +208,11 @@ fn sink_that_is_closed_under_sigpipe() {
                 assert_eq!((error.syscall(), error.moved()), (Some("write"), 0));
                 assert_joined(&sent, &[("residue", error.residue()), ("rest", rest)]);
             };
-            // From memory, where nothing is taken that is not delivered.
+            // From memory: no byte is taken that is not delivered.
             let mut source = &sent[..];
             let error = zc_std::copy(&mut source, &mut closed()).unwrap_err();
             fails(CopyError::from_io(&error).unwrap(), source);
-            // By the short way of small copies, by the long one, and from what can only be read.
+            // Through the fast path of small copies, the ordinary way, and from a source that can only be read.
             for limit in [5_000, FAR] {
                 let file = files::on_disk(&sent);
                 let error = zc_std::copy(&mut (&file).take(limit), &mut closed()).unwrap_err();
@@ -223,7 +223,7 @@ fn sink_that_is_closed_under_sigpipe() {
             }
         }
     });
-    // The signal is there: write(2) into a pipe has no way to be spared it.
+    // Proof that the signal is raised: write(2) into a pipe cannot avoid it.
     child::run_until_killed_with(TEST, "into a pipe", &[], libc::SIGPIPE, || {
         raw::default_action(libc::SIGPIPE).unwrap();
         let (reader, mut writer) = std::io::pipe().unwrap();
@@ -232,9 +232,9 @@ fn sink_that_is_closed_under_sigpipe() {
     });
 }
 
-/// A peer that ends its sending direction has said all; the other direction still works.
+/// A half-close: the peer has sent everything, and the other direction still works.
 #[test]
-fn half_close() {
+fn a_half_close_leaves_the_other_direction_open() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
     for kind in Stream::SOCKETS {
@@ -263,10 +263,10 @@ fn half_close() {
     }
 }
 
-/// A sink whose peer stops reading, with SO_SNDTIMEO set: `WouldBlock` each time it expires, and on
-/// once the peer reads again.
+/// The sink's peer stops reading, and SO_SNDTIMEO is set. Each expiry is `WouldBlock`, and the copy goes on once the
+/// peer reads.
 #[test]
-fn peer_that_stops_reading() {
+fn a_peer_that_stops_reading_is_would_block_each_time() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 24 << 20);
     for (to, from_file) in [(Stream::Tcp, false), (Stream::Unix, false), (Stream::Tcp, true)] {
@@ -309,9 +309,9 @@ fn peer_that_stops_reading() {
     }
 }
 
-/// SO_RCVTIMEO expires before each piece; the same copier goes on every time.
+/// SO_RCVTIMEO expires before each piece, and the same copier goes on each time.
 #[test]
-fn source_that_keeps_silent_again_and_again() {
+fn a_source_that_keeps_silent_is_would_block_each_time() {
     let _leaks = fds::no_leaks();
     const PIECES: usize = 12;
     for kind in Stream::SOCKETS {
@@ -325,7 +325,7 @@ fn source_that_keeps_silent_again_and_again() {
             let mut copier = Copier::new().adaptive(adaptive);
             let mut moved = 0;
             for (i, part) in sent.chunks(piece).enumerate() {
-                // Silence at first; the piece that follows arrives within the next timeouts.
+                // The peer is silent at first. The piece that follows arrives within the next timeouts.
                 while moved < (i * piece) as u64 || i == 0 {
                     let error = copier.copy(&mut source, &mut file).unwrap_err();
                     assert_eq!(error.kind(), ErrorKind::WouldBlock);
@@ -350,7 +350,7 @@ fn source_that_keeps_silent_again_and_again() {
     }
 }
 
-/// A reset that comes while bytes are in flight: delivered first, then the error.
+/// The reset comes while bytes are in flight. They are delivered first; then the copy fails.
 #[test]
 fn bytes_in_flight_survive_the_reset_of_their_source() {
     let _leaks = fds::no_leaks();

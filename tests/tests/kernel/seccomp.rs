@@ -1,7 +1,6 @@
-//! Sandboxes that deny the zero-copy calls: each one alone and all together, with EPERM (docker's
-//! way), with ENOSYS (systemd's) and with EACCES (that of some others). The copy completes by the
-//! next mechanism; but for EACCES at a socket, which may be the socket's own error, told only once: then
-//! it fails, and loses nothing.
+//! Sandboxes that deny the zero-copy calls, each one alone and all together: with EPERM (docker), with ENOSYS
+//! (systemd), and with EACCES (others). The copy completes by the next mechanism. EACCES at a socket is the
+//! exception: it may be the socket's own error, told only once. Then the copy fails, and loses nothing.
 
 use std::io::{Read, Seek, Write};
 
@@ -14,10 +13,10 @@ use zc_testkit::files::{self, contents};
 use zc_testkit::streams::Stream;
 use zc_testkit::{child, raw};
 
-/// How a call may be denied, so that it is understood everywhere.
+/// Errors of denied calls that are refusals everywhere.
 const WAYS: [(&str, i32); 2] = [("EPERM", libc::EPERM), ("ENOSYS", libc::ENOSYS)];
 
-/// A way that is understood where no socket takes part.
+/// One that is a refusal where no socket takes part.
 const EACCES: (&str, i32) = ("EACCES", libc::EACCES);
 
 const LEN: usize = 1 << 20;
@@ -30,8 +29,7 @@ fn copy(source: &mut dyn ReadSource, sink: &mut dyn WriteSink) -> Report {
     report
 }
 
-/// Every cell of the chain's table that a denied call could matter to. Returns, per copy, what it is
-/// called and its report.
+/// Makes every copy of the chain table that a denied call could matter to. Returns the name and the report of each.
 fn every_copy() -> Vec<(&'static str, Report)> {
     let sent = bytes(0, LEN);
     let wanted = &sent[..LEN - 1];
@@ -92,8 +90,8 @@ fn every_copy_without_a_socket() -> Vec<(&'static str, Report)> {
 
 const SPLICE: &[&str] = &["socket to file", "socket to socket", "pipe to file"];
 
-/// Denies `call`, and asserts that the copies in `affected` note it as the refusal of `mechanism`,
-/// and move nothing by it.
+/// Denies `call`. Asserts that the copies in `affected` report it as the refusal of `mechanism`, and move nothing by
+/// it.
 fn denied(call: libc::c_long, errno: i32, mechanism: Mechanism, affected: &[&str]) {
     let _leaks = fds::no_leaks();
     raw::deny(&[call], errno).unwrap();
@@ -108,10 +106,12 @@ fn denied(call: libc::c_long, errno: i32, mechanism: Mechanism, affected: &[&str
 }
 
 #[test]
-fn one_call_denied() {
+fn one_denied_call_is_done_by_the_next_mechanism() {
     for (name, errno) in WAYS {
         let case = |call: &str| format!("{call} {name}");
-        let run = |call: &str, body: &dyn Fn()| child::run("one_call_denied", &case(call), body);
+        let run = |call: &str, body: &dyn Fn()| {
+            child::run("one_denied_call_is_done_by_the_next_mechanism", &case(call), body);
+        };
         run("splice", &|| denied(libc::SYS_splice, errno, Mechanism::Splice, SPLICE));
         run("copy_file_range", &|| {
             let affected = ["file to file"];
@@ -120,8 +120,8 @@ fn one_call_denied() {
         run("sendfile", &|| {
             denied(libc::SYS_sendfile, errno, Mechanism::Sendfile, &["file to socket"]);
         });
-        // Without a pipe of our own; a copy from a pipe needs none. (std's own pipe is made before
-        // the filter is there, which is why this one is not in `denied`.)
+        // Without a pipe of the engine's own; a copy from a pipe needs none. (std makes its pipe before the filter is
+        // installed, so this one is not in `denied`.)
         run("pipe2", &|| {
             let _leaks = fds::no_leaks();
             raw::deny(&[libc::SYS_pipe2], errno).unwrap();
@@ -142,9 +142,9 @@ fn one_call_denied() {
 }
 
 #[test]
-fn every_call_denied() {
+fn all_denied_calls_are_done_by_read_and_write() {
     for (name, errno) in WAYS {
-        child::run("every_call_denied", name, || {
+        child::run("all_denied_calls_are_done_by_read_and_write", name, || {
             let _leaks = fds::no_leaks();
             let calls = [libc::SYS_splice, libc::SYS_copy_file_range, libc::SYS_sendfile];
             raw::deny(&calls, errno).unwrap();
@@ -157,11 +157,11 @@ fn every_call_denied() {
 }
 
 #[test]
-fn calls_denied_as_if_by_the_files() {
+fn eacces_at_a_socket_fails_and_loses_nothing() {
     let (name, errno) = EACCES;
-    child::run("calls_denied_as_if_by_the_files", name, || {
+    child::run("eacces_at_a_socket_fails_and_loses_nothing", name, || {
         let _leaks = fds::no_leaks();
-        // The filter stays on this thread alone; `alone` copies something afterwards.
+        // The filter stays on this thread. `alone` copies something afterwards.
         let denied = || {
             let calls = [libc::SYS_splice, libc::SYS_copy_file_range, libc::SYS_sendfile];
             raw::deny(&calls, errno).unwrap();
@@ -169,13 +169,13 @@ fn calls_denied_as_if_by_the_files() {
                 let by_hand = report.moved_by(Mechanism::ReadWrite);
                 assert_eq!(by_hand, LEN as u64 - 1, "{copy}: {report:?}");
             }
-            // A file that may not be sent: the call is named, and the file stays where it stands.
+            // A file that may not be sent: the error names the call, and the file's offset stays.
             let (mut file, (mut to, _peer)) =
                 (files::on_disk(&bytes(0, LEN)), Stream::Tcp.sockets());
             let error = Copier::new().copy(&mut file, &mut to).unwrap_err();
             assert_eq!((error.syscall(), error.raw_os_error()), (Some("sendfile"), Some(errno)));
             assert_eq!((error.moved(), file.stream_position().unwrap()), (0, 0));
-            // A socket that may not be spliced: what was sent is still to be read.
+            // A socket that may not be spliced: what was sent can still be read.
             let (mut ours, mut theirs) = Stream::Tcp.sockets();
             theirs.write_all(b"unread").unwrap();
             drop(theirs);
@@ -191,10 +191,9 @@ fn calls_denied_as_if_by_the_files() {
     });
 }
 
-/// What is known to be a socket is read by recv and written by send, which may be denied where read
-/// and write are not.
+/// recv reads from sockets and send writes to them. A sandbox may deny these and allow read and write.
 #[test]
-fn calls_for_sockets_denied() {
+fn denied_calls_for_sockets_are_done_by_read_and_write() {
     let denied = |calls: &[libc::c_long], errno| {
         let _leaks = fds::no_leaks();
         for kind in Stream::SOCKETS {
@@ -221,7 +220,9 @@ fn calls_for_sockets_denied() {
     for (name, errno) in WAYS {
         let case = |call: &str| format!("{call} {name}");
         let run = |call: &str, calls: &[libc::c_long]| {
-            child::run("calls_for_sockets_denied", &case(call), || denied(calls, errno));
+            child::run("denied_calls_for_sockets_are_done_by_read_and_write", &case(call), || {
+                denied(calls, errno);
+            });
         };
         run("recv", &[libc::SYS_recvfrom]);
         run("send", &[libc::SYS_sendto]);
@@ -229,18 +230,18 @@ fn calls_for_sockets_denied() {
     }
 }
 
-/// Even what only asks (statx, fstat, fcntl, poll) may be denied.
+/// Also calls that only ask (statx, fstat, fcntl, poll) may be denied.
 #[test]
-fn calls_that_ask_denied() {
+fn denied_calls_that_ask_change_no_byte() {
     for (name, errno) in WAYS.into_iter().chain([EACCES]) {
-        child::run("calls_that_ask_denied", name, || {
+        child::run("denied_calls_that_ask_change_no_byte", name, || {
             let _leaks = fds::no_leaks();
             let sent = bytes(0, LEN);
             let (mut ours, theirs) = Stream::Tcp.sockets();
             let feeder = Feeder::until_refused(theirs, sent.clone());
             let (mut file, mut copied) = (files::on_disk(b""), files::on_disk(b""));
             let denied = std::thread::scope(|scope| {
-                // The filter stays on this thread alone; `alone` has descriptors to list afterwards.
+                // The filter stays on this thread. `alone` lists descriptors afterwards.
                 let thread = scope.spawn(|| {
                     let calls = [libc::SYS_statx, libc::SYS_fstat, libc::SYS_fcntl, libc::SYS_poll];
                     raw::deny(&calls, errno).unwrap();

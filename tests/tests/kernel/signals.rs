@@ -1,4 +1,4 @@
-//! A copy under a storm of signals whose handler does not restart calls.
+//! Copies under a storm of signals whose handler does not restart calls.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -15,12 +15,12 @@ use zc_testkit::streams::Stream;
 
 const EINTR: i32 = 4;
 
-/// What is sent, piece by piece with a pause after each, so that the copy waits and is interrupted.
+/// What is sent, piece by piece with pauses, so that the copy waits and is interrupted.
 const PIECES: usize = 40;
 const PIECE: usize = 50_000;
 
-/// Copies under a storm, from a peer that dawdles, and asserts that calls were interrupted and that
-/// nobody could tell.
+/// Makes a copy under a storm, from a peer that sends slowly. Asserts that calls were interrupted, and that the copy
+/// shows nothing of it.
 fn storm(kind: Stream, adaptive: bool, sink: &mut dyn WriteSink) -> (Report, Vec<u8>) {
     let sent = bytes(0, PIECES * PIECE);
     let (ours, mut theirs) = kind.sockets();
@@ -28,7 +28,7 @@ fn storm(kind: Stream, adaptive: bool, sink: &mut dyn WriteSink) -> (Report, Vec
     let feeder = std::thread::spawn(move || {
         for piece in bytes.chunks(PIECE) {
             theirs.write_all(piece).unwrap();
-            // Until the copying thread has been struck some more: it waits for us by then.
+            // Waits until the copying thread has had some more signals: it waits for this peer by then.
             let before = Storm::strikes();
             while Storm::strikes() < before + 5 {
                 std::thread::yield_now();
@@ -49,7 +49,7 @@ fn storm(kind: Stream, adaptive: bool, sink: &mut dyn WriteSink) -> (Report, Vec
 }
 
 #[test]
-fn socket_to_file_under_a_storm() {
+fn socket_to_file_loses_nothing_under_a_storm() {
     let _leaks = fds::no_leaks();
     for kind in Stream::SOCKETS {
         for adaptive in [true, false] {
@@ -61,7 +61,7 @@ fn socket_to_file_under_a_storm() {
 }
 
 #[test]
-fn socket_to_socket_under_a_storm() {
+fn socket_to_socket_loses_nothing_under_a_storm() {
     let _leaks = fds::no_leaks();
     for kind in Stream::SOCKETS {
         for adaptive in [true, false] {
@@ -74,10 +74,10 @@ fn socket_to_socket_under_a_storm() {
     }
 }
 
-/// A sink that is full most of the time, so that the calls on its side are interrupted too, some of
-/// them after having moved a part.
+/// The sink is full most of the time, so that calls on its side are interrupted, too, some of them after having moved
+/// a part.
 #[test]
-fn file_to_slow_socket_under_a_storm() {
+fn file_to_slow_socket_loses_nothing_under_a_storm() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 4 << 20);
     let mut file = tempfile::tempfile().unwrap();
@@ -102,7 +102,7 @@ fn file_to_slow_socket_under_a_storm() {
         let storm = Storm::every(Duration::from_micros(200)).unwrap();
         let report = Copier::new().copy(&mut file, &mut to).unwrap();
         drop(to);
-        // The reader dawdles by the storm's clock.
+        // The reader reads at the pace of the signals.
         assert_joined(&sent, &[("what arrived", &reader.join().unwrap())]);
         drop(storm);
         assert_eq!(report.moved(), sent.len() as u64);
@@ -113,7 +113,7 @@ fn file_to_slow_socket_under_a_storm() {
 }
 
 #[test]
-fn file_to_file_and_pipe_under_a_storm() {
+fn file_to_file_and_pipe_lose_nothing_under_a_storm() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 24 << 20);
     let mut file = tempfile::tempfile().unwrap();

@@ -1,7 +1,6 @@
-//! Destinations that run out of room: full disks, quotas, RLIMIT_FSIZE, /dev/full.
+//! Sinks that run out of room: full disks, quotas, RLIMIT_FSIZE, /dev/full.
 //!
-//! All that was taken from the source is in the file or handed back, and the copy goes on once there
-//! is room again.
+//! All that was taken from the source is in the file or handed back. The copy goes on once there is room again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -26,10 +25,10 @@ const EFBIG: i32 = 27;
 const UPLOAD: usize = 4 << 20;
 /// What the disk has room for.
 const ROOM: u64 = 1 << 20;
-/// A limit that is never reached, to count by.
+/// A limit that is never reached: what is left of it tells how much was taken.
 const FAR: u64 = 1 << 40;
 
-/// How a full destination shows itself.
+/// The error of a full sink.
 #[derive(Clone, Copy)]
 struct Full {
     kind: ErrorKind,
@@ -47,8 +46,8 @@ fn assert_full(error: &CopyError, full: Full) {
     assert!(call.is_some_and(|call| calls.contains(&call)), "{call:?}");
 }
 
-/// A copier fills the destination, fails again for as long as it is full, and completes the copy
-/// when `make_room` has been called.
+/// A copier fills the sink and fails again for as long as it is full. It completes the copy once `make_room` has been
+/// called.
 fn resumes(path: &Path, kind: Stream, adaptive: bool, full: Full, make_room: impl FnOnce()) {
     let sent = bytes(0, UPLOAD);
     let (ours, theirs) = kind.sockets();
@@ -80,8 +79,8 @@ fn resumes(path: &Path, kind: Stream, adaptive: bool, full: Full, make_room: imp
     eprintln!("{kind:?}, adaptive {adaptive}: {in_flight} in flight while full, lost 0");
 }
 
-/// The plain copy hands the residue over: file, residue and what is left in the socket are all that
-/// was sent.
+/// `copy` hands the residue over. The file, the residue and what is left in the socket are together all that was
+/// sent.
 fn hands_over(path: &Path, kind: Stream, full: Full) {
     let sent = bytes(0, UPLOAD);
     let (ours, theirs) = kind.sockets();
@@ -112,7 +111,7 @@ fn hands_over(path: &Path, kind: Stream, full: Full) {
     );
 }
 
-/// From a file there is nothing in flight, unless it was read: the source's offset tells the same.
+/// From a file nothing is in flight unless it was read. The source's offset says the same.
 fn from_a_file(path: &Path, full: Full, make_room: impl FnOnce()) {
     let sent = bytes(0, UPLOAD);
     let mut source = tempfile::tempfile().unwrap();
@@ -134,7 +133,7 @@ fn from_a_file(path: &Path, full: Full, make_room: impl FnOnce()) {
     assert_joined(&sent, &[("the file", &contents(&file))]);
 }
 
-/// Takes up the whole disk but [`ROOM`].
+/// Fills the disk, but for [`ROOM`].
 fn ballast(mount: &Mount) -> impl Fn() + use<> {
     let (path, root) = (mount.path("ballast"), mount.root());
     let mut file = File::create(&path).unwrap();
@@ -168,13 +167,13 @@ fn full_disk(mount: Result<Mount, String>) {
 }
 
 #[test]
-fn full_tmpfs() {
+fn a_full_tmpfs_loses_nothing() {
     let _leaks = fds::no_leaks();
     full_disk(Mount::tmpfs(8 << 10));
 }
 
 #[test]
-fn full_tmpfs_of_one_mebibyte_under_an_upload_of_four() {
+fn an_upload_larger_than_its_tmpfs_loses_nothing() {
     let _leaks = fds::no_leaks();
     for kind in Stream::SOCKETS {
         let Some(mount) = or_skip(Mount::tmpfs(1 << 10)) else { return };
@@ -182,10 +181,10 @@ fn full_tmpfs_of_one_mebibyte_under_an_upload_of_four() {
     }
 }
 
-/// Before Linux 5.18, sendfile and splice from a hole of a file in tmpfs make its pages, and so a source
-/// can run out of room. A read makes none.
+/// Before Linux 5.18 sendfile and splice allocate the pages of a hole on tmpfs, so that a source can run out of room.
+/// A read allocates none.
 #[test]
-fn sparse_file_in_a_tmpfs_that_could_not_hold_it() {
+fn a_sparse_file_leaves_a_small_tmpfs() {
     let _leaks = fds::no_leaks();
     let mut failed = Vec::new();
     for adaptive in [true, false] {
@@ -197,7 +196,7 @@ fn sparse_file_in_a_tmpfs_that_could_not_hold_it() {
             source.set_len(UPLOAD as u64).unwrap();
             let mut taker = to.open();
 
-            // So that a pipe, too, gets pages.
+            // Room for the pages of a pipe.
             let mut copier = Copier::new().adaptive(adaptive).page_sharing(PageSharing::Always);
             let outcome = copier.copy(&mut &source, &mut taker.sink);
 
@@ -224,13 +223,13 @@ fn sparse_file_in_a_tmpfs_that_could_not_hold_it() {
 }
 
 #[test]
-fn full_ext4() {
+fn a_full_ext4_loses_nothing() {
     let _leaks = fds::no_leaks();
     full_disk(Mount::ext4(16));
 }
 
 #[test]
-fn full_overlay_upper_is_a_full_disk_like_any() {
+fn a_full_overlay_is_a_full_disk() {
     let _leaks = fds::no_leaks();
     // An overlay of its own on a small tmpfs.
     let Some(disk) = or_skip(Mount::tmpfs(1 << 10)) else { return };
@@ -251,9 +250,9 @@ fn full_overlay_upper_is_a_full_disk_like_any() {
     }
 }
 
-/// This kernel may know no ext4 quota; a btrfs quota group answers EDQUOT all the same.
+/// A kernel may lack ext4 quotas. A quota group of btrfs answers EDQUOT, too.
 #[test]
-fn disk_quota() {
+fn a_disk_quota_that_is_used_up_loses_nothing() {
     let _leaks = fds::no_leaks();
     let Some(mount) = or_skip(Mount::btrfs(256)) else { return };
     let (root, home) = (mount.root().display().to_string(), mount.path("home"));
@@ -267,7 +266,7 @@ fn disk_quota() {
     let upload = home.join("upload");
     let clear = || {
         let _ = fs::remove_file(&upload);
-        // The group learns of freed space when the transaction is committed.
+        // The group counts freed space once the transaction is committed.
         run("btrfs", &["filesystem", "sync", &root]).unwrap();
         limit("1M").unwrap();
     };
@@ -282,7 +281,7 @@ fn disk_quota() {
 }
 
 #[test]
-fn dev_full() {
+fn dev_full_loses_nothing() {
     let _leaks = fds::no_leaks();
     for kind in Stream::SOCKETS {
         for adaptive in [true, false] {
@@ -305,10 +304,10 @@ fn dev_full() {
     }
 }
 
-/// The limit is the process's: each case in a process of its own.
+/// The limit is the process's, so each case runs in a process of its own.
 #[test]
-fn file_size_limit() {
-    const TEST: &str = "file_size_limit";
+fn a_file_size_limit_loses_nothing() {
+    const TEST: &str = "a_file_size_limit_loses_nothing";
     let limited = || {
         raw::ignore(libc::SIGXFSZ).unwrap();
         limits::set_soft(Resource::Fsize, Some(ROOM))
@@ -335,7 +334,7 @@ fn file_size_limit() {
     child::run(TEST, "from a file", || {
         let _leaks = fds::no_leaks();
         let dir = tempfile::tempdir().unwrap();
-        // The source must be made before the limit is.
+        // The source has to be made before the limit is set.
         let source = dir.path().join("source");
         let sent = bytes(0, UPLOAD);
         fs::write(&source, &sent).unwrap();
@@ -355,17 +354,16 @@ fn file_size_limit() {
     });
 }
 
-/// With the signal's default action the process dies of it, as with any other way of writing; what
-/// it had delivered is in the file.
+/// With the signal's default action the process dies, as by any other write. What it had delivered is in the file.
 #[test]
-fn file_size_limit_with_the_signal_at_its_default() {
+fn a_file_size_limit_kills_by_its_signal() {
     let dir = tempfile::tempdir().unwrap();
     for kind in Stream::SOCKETS {
         let path = dir.path().join(format!("upload-{kind:?}"));
         let variable = "ZC_TEST_UPLOAD";
-        // Read by the child alone, whose own `dir` is another one.
+        // Only the child reads it; its own `dir` is another one.
         let target = std::env::var_os(variable);
-        let test = "file_size_limit_with_the_signal_at_its_default";
+        let test = "a_file_size_limit_kills_by_its_signal";
         let killed = child::run_until_killed_with(
             test,
             &format!("{kind:?}"),
