@@ -14,15 +14,15 @@ use zc_testkit::streams::{Plain, Stream, nonblocking, until_waiting};
 use zc_testkit::{fds, files, sockets};
 
 const EINTR: i32 = 4;
-/// ENOTSUPP, which is not for user space and gets there all the same.
+/// ENOTSUPP is the kernel's own and not for user space. Some calls answer it all the same.
 const ENOTSUPP: i32 = 524;
 
 const CALLS: [&[Syscall]; 3] =
     [&[Syscall::CopyFileRange], &[Syscall::Sendfile], &[Syscall::CopyFileRange, Syscall::Sendfile]];
 
-/// Between regular files no errno of copy_file_range or sendfile that has moved nothing is the end.
+/// Between regular files no errno of copy_file_range or sendfile is final if the call has moved nothing.
 #[test]
-fn between_files_none_is_final() {
+fn between_files_no_errno_is_final() {
     apart(|| {
         let data = data::bytes(1, 200_000);
         let errnos = (1..=133).chain([ENOTSUPP]).filter(|&errno| errno != EINTR);
@@ -33,7 +33,7 @@ fn between_files_none_is_final() {
                 let (from, to) = (files::on_disk(&data), files::on_disk(b""));
                 let _hook = hook::replace(move |call| {
                     let fails = calls.contains(&call.syscall)
-                        // With only sendfile failing it has to be reached first.
+                        // Where sendfile alone is to fail, copy_file_range fails, too, so that sendfile is reached.
                         || call.syscall == Syscall::CopyFileRange && !adaptive;
                     if fails { Action::Fail(errno) } else { Action::Proceed }
                 });
@@ -46,8 +46,8 @@ fn between_files_none_is_final() {
     });
 }
 
-/// Errors that a socket keeps until somebody asks, and then forgets: of TCP's timers, of ICMP, of a
-/// transport layer in the kernel.
+/// Errors that a socket keeps until it is asked, and then forgets: of TCP's timers, of ICMP, of a transport layer in
+/// the kernel.
 const PENDING: [i32; 16] = [
     libc::ETIMEDOUT,
     libc::ECONNRESET,
@@ -67,13 +67,13 @@ const PENDING: [i32; 16] = [
     libc::ENOTCONN,
 ];
 
-/// Each of them at once, and some after so many calls that have moved bytes.
+/// Each of them at once, and some after this many calls that have moved bytes.
 fn when() -> Vec<(i32, u32)> {
     let later = pairs(&[libc::ETIMEDOUT, libc::EHOSTUNREACH, libc::EIO], &[1, 3]);
     PENDING.into_iter().map(|errno| (errno, 0)).chain(later).collect()
 }
 
-/// Where a copy from a socket goes, and so by what.
+/// Where a copy from a socket goes, which decides its mechanism.
 #[derive(Clone, Copy, Debug)]
 enum To {
     File,
@@ -103,9 +103,9 @@ impl To {
     }
 }
 
-/// An error of the source, told once, is the copy's; a socket that has told it has ended.
+/// An error that the source tells once is the copy's error. A socket that has told it has ended.
 #[test]
-fn a_pending_error_of_the_source() {
+fn a_pending_error_of_the_source_is_the_copy_s() {
     apart(|| {
         let modes = pairs(&[true, false], &[true, false]);
         let cells = pairs(&pairs(&Stream::SOCKETS, &SINKS), &modes);
@@ -124,7 +124,7 @@ fn a_pending_error_of_the_source() {
                     calls += 1;
                     match calls {
                         _ if calls <= after => Action::Limit(20_000),
-                        // A copy that goes on with another call must not find the end there.
+                        // A copy that goes on with another call would take this for the end.
                         _ if told == 0 => {
                             told = 1;
                             Action::Fail(errno)
@@ -182,9 +182,9 @@ impl From {
     }
 }
 
-/// An error of the sink, told once, is the copy's: it does not go on as if nothing had been.
+/// An error that the sink tells once is the copy's error; the copy does not go on as if there had been none.
 #[test]
-fn a_pending_error_of_the_sink() {
+fn a_pending_error_of_the_sink_is_the_copy_s() {
     apart(|| {
         let modes = pairs(&[true, false], &[true, false]);
         let cells = pairs(&pairs(&SOURCES, &Stream::SOCKETS), &modes);
@@ -228,9 +228,9 @@ fn a_pending_error_of_the_sink() {
     });
 }
 
-/// Peers that do reset the connection: at once, with bytes still to be read, and in the middle.
+/// Peers that reset the connection: at once, and with bytes still to be read.
 #[test]
-fn a_real_reset_of_the_source() {
+fn a_real_reset_of_the_source_is_the_copy_s_error() {
     apart(|| {
         let modes = pairs(&[true, false], &[true, false]);
         each(pairs(&SINKS, &modes), |&(sink, (adaptive, nonblock))| {
@@ -258,7 +258,7 @@ fn a_real_reset_of_the_source() {
 }
 
 #[test]
-fn a_real_reset_of_the_sink() {
+fn a_real_reset_of_the_sink_is_the_copy_s_error() {
     apart(|| {
         let modes = pairs(&[true, false], &[true, false]);
         each(pairs(&SOURCES, &modes), |&(source, (adaptive, nonblock))| {
@@ -283,7 +283,7 @@ fn a_real_reset_of_the_sink() {
     });
 }
 
-/// What a call does refuse, of sockets too: the copy goes on by another one, and says so.
+/// What a call refuses, of sockets too, is done by another one, and the report says so.
 #[test]
 fn what_a_call_cannot_do_is_done_by_another() {
     apart(|| {

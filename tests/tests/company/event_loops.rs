@@ -24,7 +24,7 @@ const LOOPS: [(Told, Threads); 4] = [
     (Told::ByEdge, Threads::Many),
 ];
 
-/// A way to write: bursts of many sizes, with pauses.
+/// Writes bursts of many sizes, with pauses.
 fn write_by_bursts(to: OwnedFd, data: &[u8]) {
     let (mut to, mut at) = (Plain(to), 0);
     for size in [1, 100_000, 3, 5000, 200_000, 64_000].into_iter().cycle() {
@@ -38,7 +38,7 @@ fn write_by_bursts(to: OwnedFd, data: &[u8]) {
     }
 }
 
-/// A way to read: a little, then much, with pauses, so that the sink is full now and then.
+/// Reads a little, then much, with pauses, so that the sink is full now and then.
 fn read_slowly(from: &OwnedFd) -> Vec<u8> {
     let (mut got, mut buf) = (Vec::new(), vec![0; 100_000]);
     for size in [1, 20_000, 100_000, 4096].into_iter().cycle() {
@@ -72,9 +72,9 @@ fn pass(
     })
 }
 
-/// Every pair of streams, with a sender and a receiver that keep each other waiting.
+/// Every pair of streams. The sender and the receiver keep each other waiting.
 #[test]
-fn between_streams() {
+fn streams_are_copied_to_streams() {
     apart(|| {
         let data = data::bytes(1, LEN);
         let cells = pairs(&pairs(&Stream::ALL, &Stream::ALL), &pairs(&LOOPS, &[true, false]));
@@ -89,9 +89,9 @@ fn between_streams() {
     });
 }
 
-/// From a file, whose pages are lent or not.
+/// From a file, whose pages are shared with the sink or not.
 #[test]
-fn out_of_files() {
+fn files_are_copied_to_streams() {
     apart(|| {
         let data = data::bytes(2, LEN);
         let sharings = [PageSharing::Sockets, PageSharing::Never, PageSharing::Always];
@@ -118,7 +118,7 @@ fn out_of_files() {
 
 /// Into a file, and into the null device.
 #[test]
-fn into_files() {
+fn streams_are_copied_to_files() {
     apart(|| {
         let data = data::bytes(3, LEN);
         each(pairs(&pairs(&Stream::ALL, &LOOPS), &[true, false]), |&((stream, how), adaptive)| {
@@ -146,9 +146,9 @@ fn into_files() {
     });
 }
 
-/// One side in blocking mode, the other in non-blocking mode: each waits in its own way.
+/// One side is in blocking mode and the other is not. Each waits in its own way.
 #[test]
-fn with_one_side_that_blocks() {
+fn one_side_may_block() {
     apart(|| {
         let data = data::bytes(4, LEN);
         let cells =
@@ -166,9 +166,9 @@ fn with_one_side_that_blocks() {
     });
 }
 
-/// A proxy in one thread: both directions of a connection, each a copier over the same two descriptors.
+/// A proxy in one thread: a copier for each direction of a connection, over the same two descriptors.
 #[test]
-fn both_directions() {
+fn one_thread_copies_both_directions() {
     apart(|| {
         let requests = data::bytes(5, 300_000);
         let answers = data::bytes(6, 400_000);

@@ -32,9 +32,9 @@ fn one_copy(len: usize) {
     assert_same(&got, &sent);
 }
 
-/// Whatever the parent's other threads are doing in the pool of pipes at that moment, the child copies.
+/// The child copies while other threads of the parent use the pool of pipes at the moment of the fork.
 #[test]
-fn while_other_threads_copy() {
+fn a_child_copies_while_other_threads_copy() {
     apart(|| {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -42,7 +42,7 @@ fn while_other_threads_copy() {
                 let stop = &stop;
                 scope.spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
-                        // Most of what a copy does is none of the pool's business.
+                        // Most threads only look at the pool: the work of a copy is mostly elsewhere.
                         if thread == 0 {
                             one_copy(100);
                         } else {
@@ -61,9 +61,9 @@ fn while_other_threads_copy() {
     });
 }
 
-/// Parent and child have the idle pipes of the pool at the same time, and each its own bytes.
+/// Parent and child both have the pool's idle pipes, and use their own ones.
 #[test]
-fn while_pipes_are_idle() {
+fn a_child_takes_no_idle_pipe_of_its_parent() {
     apart(|| {
         for _ in 0..20 {
             one_copy(60_000);
@@ -81,10 +81,10 @@ enum Held {
     InMemory,
 }
 
-/// What is in flight at a fork is the parent's: the child's copy says so, moves nothing and takes nothing,
-/// and the parent delivers it.
+/// What is in flight at a fork is the parent's. The child's copy fails with an error that says so and moves nothing,
+/// and the parent delivers the bytes.
 #[test]
-fn with_bytes_in_flight() {
+fn bytes_in_flight_stay_the_parent_s() {
     apart(|| {
         let cells = pairs(&pairs(&Stream::ALL, &Stream::ALL), &[Held::InAPipe, Held::InMemory]);
         each(cells, |&((source, sink), held)| {
@@ -107,7 +107,7 @@ fn with_bytes_in_flight() {
             }
             let in_flight = copier.in_flight();
             if in_flight == 0 {
-                // From pipe to pipe nothing need ever be, and then there is nothing to give to anybody.
+                // From pipe to pipe no byte need ever be in flight; then the child has nothing to refuse.
                 drop((source, sink));
                 let _ = feeder.finish();
                 return;
@@ -119,9 +119,9 @@ fn with_bytes_in_flight() {
                     let said = error.to_string().to_lowercase();
                     assert!(said.contains("fork"), "it says: {error}");
                 }
-                // Whatever that gives, the parent must still have all of it.
+                // Whatever this returns in the child, the parent still has all of it.
                 copier.take_residue();
-                // Another copy is none of the parent's.
+                // A new copy in the child has nothing to do with the parent's.
                 one_copy(60_000);
             });
             let outcome = child.finish();
@@ -138,9 +138,9 @@ fn with_bytes_in_flight() {
     });
 }
 
-/// A copier with nothing in flight is as good in the child as in the parent.
+/// A copier with nothing in flight works in the child as in the parent.
 #[test]
-fn with_nothing_in_flight() {
+fn with_nothing_in_flight_a_child_goes_on() {
     apart(|| {
         each([true, false], |&adaptive| {
             let _leaks = fds::no_leaks();
@@ -165,10 +165,9 @@ fn with_nothing_in_flight() {
     });
 }
 
-/// The mode of a descriptor belongs to all who have the open file: nobody else must find it changed, not
-/// for a moment.
+/// All processes with the open file share the descriptor's mode. None of them may find it changed, even for a moment.
 #[test]
-fn the_mode_of_an_inherited_descriptor() {
+fn the_mode_of_an_inherited_descriptor_stays() {
     apart(|| {
         let modes = pairs(&[true, false], &[true, false]);
         let cells = pairs(&pairs(&Stream::ALL, &Stream::ALL), &modes);
@@ -208,9 +207,9 @@ fn the_mode_of_an_inherited_descriptor() {
     });
 }
 
-/// Nor by the tool, whose standard streams are its parent's.
+/// Nor does the tool change the mode of its standard streams, which are its parent's.
 #[test]
-fn the_mode_of_a_tools_standard_streams() {
+fn the_mode_of_a_tool_s_standard_streams_stays() {
     apart_with_the_tool(|| {
         let modes = pairs(&[true, false], &[true, false]);
         each(pairs(&[Stream::Unix, Stream::Pipe], &modes), |&(stream, (from_waits, to_waits))| {

@@ -14,7 +14,7 @@ use zc_testkit::each_cell::{each, pairs};
 use zc_testkit::streams::nonblocking;
 use zc_testkit::{fds, files, sockets, tool};
 
-/// What keeps message boundaries.
+/// The sockets that keep message boundaries.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Seqpacket,
@@ -25,7 +25,7 @@ enum Kind {
 const KINDS: [Kind; 3] = [Kind::Seqpacket, Kind::UnixDatagram, Kind::Udp];
 
 impl Kind {
-    /// A sender and a receiver that has all of its messages at once, and does not wait for more.
+    /// A sender, and a receiver that has all of its messages at once and does not wait for more.
     fn open(self) -> (OwnedFd, OwnedFd) {
         let (to, from): (OwnedFd, OwnedFd) = match self {
             Kind::Seqpacket => {
@@ -43,14 +43,14 @@ impl Kind {
                 (to.into(), from.into())
             }
         };
-        // Room for all that a test sends, on either side.
+        // Room for all that a test sends, in both directions.
         rustix::net::sockopt::set_socket_send_buffer_size_force(&to, 1 << 20).unwrap();
         rustix::net::sockopt::set_socket_recv_buffer_size_force(&from, 1 << 20).unwrap();
         (to, nonblocking(from))
     }
 }
 
-/// The types that can be made of any descriptor, and say that it is a stream.
+/// Types that any descriptor can be made into, and that claim to be streams.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum As {
     File,
@@ -84,7 +84,7 @@ impl As {
     }
 }
 
-/// How the copies are made: by their options, and where pipes are small because a user has too many.
+/// How the copies are made: by options, and with the small pipes of a user who has too many.
 #[derive(Clone, Copy, Debug)]
 enum How {
     Default,
@@ -114,7 +114,7 @@ impl How {
     }
 }
 
-/// Three messages that are longer than a small pipe and shorter than what one read takes.
+/// Three messages, longer than a small pipe and shorter than one read.
 fn messages() -> Vec<Vec<u8>> {
     [60_000, 59_999, 60_000]
         .into_iter()
@@ -129,7 +129,7 @@ fn send(to: &OwnedFd, messages: &[Vec<u8>]) {
     }
 }
 
-/// Copies what there is; there is no end, since a datagram socket has none.
+/// Copies what there is. A datagram socket has no end.
 fn copy(
     copier: &mut Copier,
     source: &mut dyn ReadSource,
@@ -140,9 +140,9 @@ fn copy(
     (copier.report().clone(), error)
 }
 
-/// Not a byte of a message is lost on the way into a stream, and nothing is spliced.
+/// No byte of a message is lost on the way into a stream, and none is spliced.
 #[test]
-fn from_messages_into_streams() {
+fn messages_arrive_whole_in_streams() {
     apart(|| {
         let cells = pairs(&pairs(&KINDS, &TYPES), &HOWS);
         each(cells, |&((kind, made), how)| {
@@ -175,9 +175,9 @@ fn from_messages_into_streams() {
     });
 }
 
-/// From message socket to message socket each arrives as it was sent.
+/// From message socket to message socket each message arrives as it was sent.
 #[test]
-fn from_messages_into_messages() {
+fn messages_stay_messages() {
     apart(|| {
         let cells = pairs(&pairs(&KINDS, &KINDS), &pairs(&TYPES, &HOWS));
         each(cells, |&((one, other), (made, how))| {
@@ -198,10 +198,10 @@ fn from_messages_into_messages() {
     });
 }
 
-/// What comes from a stream or a file is written, not spliced, into a message socket: a message a write,
-/// which is as much as one read has brought.
+/// From a stream or a file into a message socket bytes are written, not spliced. Each write is a message, of what one
+/// read has brought.
 #[test]
-fn from_streams_into_messages() {
+fn bytes_of_a_stream_are_written_as_messages() {
     apart(|| {
         let cells = pairs(&pairs(&KINDS, &TYPES), &HOWS);
         each(cells, |&((kind, made), how)| {
@@ -232,9 +232,9 @@ fn from_streams_into_messages() {
     });
 }
 
-/// To know it takes one question, and no further one for each message.
+/// The engine asks once whether a socket keeps messages, and not again for each of them.
 #[test]
-fn one_question_a_plan() {
+fn a_socket_is_asked_once_a_plan() {
     apart(|| {
         each(pairs(&KINDS, &TYPES), |&(kind, made)| {
             let _leaks = fds::no_leaks();
@@ -253,16 +253,16 @@ fn one_question_a_plan() {
     });
 }
 
-/// By the tool, which takes its standard input for what it is.
+/// The tool looks at what its standard input is.
 #[test]
-fn by_the_tool() {
+fn the_tool_keeps_messages_whole() {
     apart_with_the_tool(|| {
         each([Kind::Seqpacket, Kind::UnixDatagram], |&kind| {
             let _leaks = fds::no_leaks();
             let (to, from) = kind.open();
             let sent = messages();
             send(&to, &sent);
-            // An empty message, or the end of a connection, is read as the end.
+            // An empty message is read as the end, and so is the end of a connection.
             if kind == Kind::UnixDatagram {
                 assert_eq!(rustix::net::send(&to, &[], rustix::net::SendFlags::empty()), Ok(0));
             }

@@ -34,7 +34,7 @@ const SINKS: [To; 6] = [
 ];
 
 impl To {
-    /// The end to write to, and the other one, if someone has to read from it.
+    /// The end to write to, and the other one if it has to be read.
     fn open(self) -> (OwnedFd, Option<OwnedFd>) {
         match self {
             To::Stream(stream) => {
@@ -47,7 +47,7 @@ impl To {
     }
 }
 
-/// How many bytes went by each of the calls.
+/// How many bytes moved, and how many of them were spliced or discarded.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
     spliced: u64,
@@ -57,14 +57,14 @@ struct Sum {
 impl Sum {
     fn add(&mut self, copier: &Copier) {
         let report = copier.report();
-        // From TCP to the null device bytes are discarded.
+        // Bytes from TCP to the null device are discarded.
         self.spliced += report.moved_by(Mechanism::Splice) + report.moved_by(Mechanism::Discard);
         self.moved += report.moved();
     }
 }
 
-/// Copies all from `source`, and reads what comes out in an event loop, in fits and starts: the sink is full
-/// again and again, and then empty again and again.
+/// Copies all of `source` and reads what comes out, both in one event loop. The sink is full again and again, and
+/// then empty again.
 fn in_fits_and_starts(
     copier: &mut Copier,
     source: &mut Fd<OwnedFd>,
@@ -103,8 +103,7 @@ fn nonblocking_off(fd: &OwnedFd) {
     rustix::io::ioctl_fionbio(fd, false).unwrap();
 }
 
-/// Only the first pieces, before a copy knows its ends, and what is read to get past a moment without
-/// bytes, may go another way.
+/// Bytes may go another way only at the beginning, before a copy knows its ends, and past a moment without bytes.
 #[track_caller]
 fn assert_spliced(sum: Sum) {
     assert!(sum.spliced >= sum.moved / 10 * 9, "only {} of {} spliced", sum.spliced, sum.moved);
@@ -112,7 +111,7 @@ fn assert_spliced(sum: Sum) {
 
 /// A source that is idle again and again, and a sink that is full again and again.
 #[test]
-fn between_streams_in_nonblocking_mode() {
+fn an_idle_source_or_a_full_sink_is_still_spliced() {
     apart(|| {
         let data = data::bytes(1, LEN);
         each(pairs(&Stream::ALL, &SINKS), |&(stream, to)| {
@@ -142,10 +141,9 @@ fn between_streams_in_nonblocking_mode() {
     });
 }
 
-/// One moment without bytes, which is over by the time that anybody looks again: the rest of the same
-/// copy is spliced as before.
+/// One moment without bytes, over by the next call. The rest of the same copy is spliced as before.
 #[test]
-fn one_idle_moment() {
+fn one_idle_moment_is_still_spliced() {
     apart(|| {
         let data = data::bytes(2, LEN);
         let cells = pairs(&pairs(&Stream::ALL, &SINKS), &[true, false]);
@@ -164,7 +162,7 @@ fn one_idle_moment() {
                         got
                     })
                 });
-                // The third call that takes from the source: by then it is one.
+                // The third call that takes from the source: by then it is a splice or a discard.
                 let mut taken = 0;
                 let _idle = hook::replace(move |call| {
                     let takes = matches!(call.syscall, Syscall::Splice | Syscall::Discard)
@@ -182,7 +180,7 @@ fn one_idle_moment() {
                     match outcome {
                         Ok(_) => break,
                         Err(error) => {
-                            // Who is to blame for a hook's answer is not the question here.
+                            // The hook's answer blames either side; this test does not care which.
                             match error.waits_for() {
                                 Some(Side::Source) => wait_for(source.get_ref(), PollFlags::IN),
                                 Some(Side::Sink) => wait_for(sink.get_ref(), PollFlags::OUT),
@@ -204,9 +202,9 @@ fn one_idle_moment() {
     });
 }
 
-/// With its pages to be shared a file is spliced into a pipe, however often that is full.
+/// A file whose pages may be shared is spliced into a pipe, however often the pipe is full.
 #[test]
-fn a_file_into_a_pipe_that_is_often_full() {
+fn a_file_is_spliced_into_a_pipe_that_is_often_full() {
     apart(|| {
         let data = data::bytes(3, LEN);
         let cells = pairs(&pairs(&Stream::PIPES, &[false, true]), &[true, false]);

@@ -16,21 +16,21 @@ use zc_testkit::streams::{Plain, Stream, narrow, nonblocking};
 use zc_testkit::{fds, files, tool};
 
 const LEN: usize = (1 << 20) + 1001;
-/// Where the files stand at the beginning.
+/// The offset of every file at the beginning.
 const START: u64 = 12_345;
 
-/// A file of zeros up to where it stands.
+/// A file of zeros up to `START`, where it stands.
 fn begun() -> File {
     let mut file = files::on_disk(&[0; START as usize]);
     file.seek(SeekFrom::Start(START)).unwrap();
     file
 }
 
-/// Streams, or a file if there is none.
+/// The streams, and `None` for a file.
 const ENDS: [Option<Stream>; 5] =
     [Some(Stream::Tcp), Some(Stream::Unix), Some(Stream::Pipe), Some(Stream::Fifo), None];
 
-/// An end that yields `data`, from `START` on if it is a file.
+/// A source that yields `data`; a file yields it from `START` on.
 fn source(from: Option<Stream>, data: &[u8]) -> (Fd<File>, Option<Feeder>) {
     match from {
         Some(stream) => {
@@ -47,7 +47,7 @@ fn source(from: Option<Stream>, data: &[u8]) -> (Fd<File>, Option<Feeder>) {
 }
 
 #[test]
-fn after_a_copy_into_a_file() {
+fn a_copy_into_a_file_ends_where_its_bytes_do() {
     apart(|| {
         each(pairs(&ENDS, &[true, false]), |&(from, adaptive)| {
             for limit in [u64::MAX, 100, 70_000, 600_000] {
@@ -72,9 +72,9 @@ fn after_a_copy_into_a_file() {
     });
 }
 
-/// Every byte that is counted is in the file, and the file stands behind it; then there is room again.
+/// Every byte that is counted is in the file, and the offset is behind it. Once there is room the copy completes.
 #[test]
-fn after_a_full_disk() {
+fn a_full_disk_leaves_the_offset_behind_the_last_byte() {
     apart(|| {
         let Some(disk) = or_skip(Mount::tmpfs(1024)) else { return };
         each(pairs(&ENDS, &[true, false]), |&(from, adaptive)| {
@@ -115,9 +115,9 @@ fn after_a_full_disk() {
     });
 }
 
-/// A source that has nothing now leaves the file behind what has come.
+/// The source has nothing now. The file's offset is behind what has come.
 #[test]
-fn half_way_into_a_file() {
+fn half_way_into_a_file_the_offset_is_behind_what_came() {
     apart(|| {
         each(pairs(&Stream::ALL, &[true, false]), |&(stream, adaptive)| {
             let _leaks = fds::no_leaks();
@@ -143,9 +143,9 @@ fn half_way_into_a_file() {
     });
 }
 
-/// A sink that takes no more leaves the file behind what was taken from it.
+/// The sink takes no more. The file's offset is behind what was taken from it.
 #[test]
-fn half_way_out_of_a_file() {
+fn half_way_out_of_a_file_the_offset_is_behind_what_was_taken() {
     apart(|| {
         each(pairs(&Stream::ALL, &[true, false]), |&(stream, adaptive)| {
             let _leaks = fds::no_leaks();
@@ -176,9 +176,9 @@ fn half_way_out_of_a_file() {
     });
 }
 
-/// A peer that goes away: what was taken from the file is what was delivered and what is in flight.
+/// The peer goes away. What was taken from the file is what was delivered and what is in flight.
 #[test]
-fn after_a_peer_has_gone() {
+fn a_peer_that_has_gone_leaves_the_offset_right() {
     apart(|| {
         each(pairs(&Stream::ALL, &[true, false]), |&(stream, adaptive)| {
             let _leaks = fds::no_leaks();
@@ -201,9 +201,9 @@ fn after_a_peer_has_gone() {
     });
 }
 
-/// Whatever call of a copy fails, or moves less than it was asked to.
+/// Each call of a copy in turn fails, or moves less than it was asked to.
 #[test]
-fn after_every_call_that_fails_or_falls_short() {
+fn every_call_that_fails_or_falls_short_leaves_the_offsets_right() {
     apart(|| {
         let faults = [Action::Fail(28), Action::Fail(5), Action::Fail(11), Action::Limit(1)];
         each(pairs(&ENDS, &[true, false]), |&(from, adaptive)| {
@@ -248,12 +248,12 @@ fn after_every_call_that_fails_or_falls_short() {
     });
 }
 
-/// A copy that is killed gives nothing back. How far its offsets stand beyond what it wrote is what others lose by
-/// it: a MiB at most, where the file system shares no blocks.
+/// A copy that is killed gives no claim back. Others lose what lies between its last write and its offsets: a MiB at
+/// most, where the file system shares no blocks.
 #[test]
-fn after_a_copy_that_was_killed() {
+fn a_copy_that_was_killed_leaves_little_behind_its_offset() {
     const MOST: u64 = 1 << 20;
-    // Not zeros: the tool would leave holes.
+    // No zeros: the tool would leave holes.
     let all = vec![b'a'; 96 << 20];
     apart_with_the_tool(|| {
         let ends = [files::empty as fn() -> File, || files::on_disk(b"")];

@@ -11,18 +11,18 @@ use zc_testkit::limits::set_soft;
 use zc_testkit::raw;
 use zc_testkit::{cli, fds, files};
 
-/// How a file is written to at its end.
+/// How the copy writes to the end of the file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     /// Another open file, in append mode.
     Append,
-    /// Another open file, which stands there.
+    /// Another open file, whose offset is the file's end.
     Standing,
 }
 
 const ENDS: [End; 2] = [End::Append, End::Standing];
 
-/// A copy that chases its own tail comes to an end all the same: files must not get longer than this.
+/// Files may get no longer than this, so that a copy that chases its own tail ends.
 const MOST: u64 = 2 << 20;
 
 fn bounded() {
@@ -43,8 +43,8 @@ impl End {
     }
 }
 
-/// Copies `source`, which begins with all of the file, into the end of the file: right is what was there
-/// at the beginning, and `after`, once; or a refusal before the first byte.
+/// Copies `source`, which begins with all of the file, to the end of the file. The file gets `want` once, as of the
+/// beginning, or the copy is refused before the first byte.
 #[track_caller]
 fn check(
     mut source: impl ReadSource,
@@ -76,12 +76,12 @@ fn file_of(len: usize) -> (tempfile::NamedTempFile, Vec<u8>) {
     (name, data)
 }
 
-/// From a page's part to more than one read takes.
+/// From less than a page to more than one read takes.
 const LENS: [usize; 6] = [77, 1000, 65_536, 65_537, 200_000, 600_000];
 
-/// The file is the first half of a chain, so it is read, and its end is where it was at the beginning.
+/// The file is the first half of a chain, so it is read, and ends where it ended at the beginning.
 #[test]
-fn at_the_head_of_a_chain() {
+fn a_file_at_the_head_of_a_chain_ends() {
     apart(|| {
         bounded();
         each(pairs(&pairs(&LENS, &ENDS), &[true, false]), |&((len, end), adaptive)| {
@@ -97,7 +97,7 @@ fn at_the_head_of_a_chain() {
             let meter = Progress::new(open(), |_| {});
             check(BufReader::new(meter).chain(&b"!"[..]), end, adaptive, &name, &want);
 
-            // Twice: the second half has the length that it has when the copy gets there, or began.
+            // The file up to its length.
             let (name, data) = file_of(len);
             let open = || File::open(name.path()).unwrap();
             let head = open().take(len as u64).chain(&b"!"[..]);
@@ -106,9 +106,9 @@ fn at_the_head_of_a_chain() {
     });
 }
 
-/// Deeper in: two chains, a limit outside.
+/// The file in a chain in a chain, with a limit around both.
 #[test]
-fn at_the_head_of_chains() {
+fn a_file_at_the_head_of_chains_ends() {
     apart(|| {
         bounded();
         each(pairs(&pairs(&LENS, &ENDS), &[true, false]), |&((len, end), adaptive)| {
@@ -125,7 +125,7 @@ fn at_the_head_of_chains() {
 
 /// At the tail of a chain, and by itself.
 #[test]
-fn by_itself_and_at_the_tail_of_a_chain() {
+fn a_file_alone_and_at_the_tail_of_a_chain_ends() {
     apart(|| {
         bounded();
         each(pairs(&pairs(&LENS, &ENDS), &[true, false]), |&((len, end), adaptive)| {
@@ -139,7 +139,7 @@ fn by_itself_and_at_the_tail_of_a_chain() {
 
             let (name, data) = file_of(len);
             let file = File::open(name.path()).unwrap();
-            // Whether what is written first counts as the file's, who can say; that it ends counts.
+            // Whether the byte written before counts as the file's is left open. The copy has to end.
             let mut to = end.open(&name);
             let mut source = (&b"!"[..]).chain(file);
             let outcome = Copier::new().adaptive(adaptive).copy(&mut source, &mut to);
@@ -150,9 +150,9 @@ fn by_itself_and_at_the_tail_of_a_chain() {
     });
 }
 
-/// Under a limit that the file does not reach: small ones are copied without a look at the two ends.
+/// Under a limit; small files are copied without a look at the two ends.
 #[test]
-fn under_a_limit() {
+fn a_file_under_a_limit_ends() {
     apart(|| {
         bounded();
         let limits = [10, 65_536, 100_000, 1 << 30];
@@ -164,7 +164,7 @@ fn under_a_limit() {
             let want = &data[..data.len().min(usize::try_from(limit).unwrap())];
             check((&file).take(limit), end, adaptive, &name, want);
 
-            // By the plain copy, which has a shorter way for small ones.
+            // `copy`, which has a fast path for small ones.
             let (name, data) = file_of(len);
             let file = File::open(name.path()).unwrap();
             let mut to = end.open(&name);
@@ -181,9 +181,9 @@ fn under_a_limit() {
     });
 }
 
-/// One open file as both ends, in append mode: refused, or done right.
+/// One open file is both ends, in append mode: the copy is refused, or right.
 #[test]
-fn by_one_open_file() {
+fn one_open_file_ends_or_is_refused() {
     apart(|| {
         bounded();
         each(pairs(&LENS, &[true, false]), |&(len, adaptive)| {
@@ -212,9 +212,9 @@ fn by_one_open_file() {
     });
 }
 
-/// What is in flight is delivered first, and then the file is as long as it is.
+/// What is in flight is delivered first, and is then part of the file.
 #[test]
-fn with_bytes_in_flight() {
+fn bytes_in_flight_end() {
     apart(|| {
         bounded();
         each(pairs(&LENS, &ENDS), |&(len, end)| {
@@ -232,9 +232,9 @@ fn with_bytes_in_flight() {
     });
 }
 
-/// By the tool, as in a shell's `zc cp - - < file >> file`: done right, or refused.
+/// The tool, as in a shell's `zc cp - - < file >> file`: the copy is refused, or right.
 #[test]
-fn by_the_tool() {
+fn the_tool_ends_or_refuses() {
     apart_with_the_tool(|| {
         bounded();
         each(pairs(&LENS, &["cp - -", "cp - - --limit 40K"]), |&(len, arguments)| {

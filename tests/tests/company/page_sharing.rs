@@ -9,13 +9,13 @@ use zc_testkit::each_cell::{each, pairs};
 use zc_testkit::streams::{Plain, Stream, fill, nonblocking, until_waiting};
 use zc_testkit::{fds, files};
 
-/// How much fits between a sender that has sent all and a receiver that has not read any of it.
+/// This much fits between a sender that has sent all and a receiver that has read nothing.
 const LEN: usize = 48 << 10;
 
 const OLD: u8 = b'o';
 const NEW: u8 = b'N';
 
-/// Has the kernel lend the pages of `file` to a stream: sendfile to a socket, splice to a pipe.
+/// Has the kernel share the pages of `file` with a stream: sendfile into a socket, splice into a pipe.
 fn lend(file: &File, stream: Stream, to: &OwnedFd) {
     let (mut offset, mut left) = (0, LEN);
     while left > 0 {
@@ -37,7 +37,7 @@ fn never(adaptive: bool) -> Copier {
     Copier::new().adaptive(adaptive).page_sharing(PageSharing::Never)
 }
 
-/// What is left of the old bytes at the far end, after the sender's file has been written over.
+/// Returns what arrives, after the sender's file has been overwritten.
 #[track_caller]
 fn assert_old(file: &File, from: OwnedFd) {
     file.write_all_at(&vec![NEW; LEN], 0).unwrap();
@@ -47,7 +47,7 @@ fn assert_old(file: &File, from: OwnedFd) {
     assert_eq!((got.len(), new), (LEN, 0), "(bytes, those changed after they were delivered)");
 }
 
-/// The sender of a stream may have lent its pages, and not be done with them.
+/// The sender of a stream may have lent its pages, and may still write to them.
 #[test]
 fn what_a_sender_lent_is_not_lent_on() {
     apart(|| {
@@ -69,7 +69,7 @@ fn what_a_sender_lent_is_not_lent_on() {
     });
 }
 
-/// Nor what a pipe of the copier's own took before it was told to share nothing.
+/// The same for what a copier's pipe took before the copier was told to share nothing.
 #[test]
 fn what_is_in_flight_is_not_lent_on() {
     apart(|| {
@@ -81,7 +81,7 @@ fn what_is_in_flight_is_not_lent_on() {
             lend(&file, source, &to);
             until_waiting(&from, LEN);
             drop(to);
-            // A socket that is full takes nothing; what was taken for it is in flight.
+            // A full socket takes nothing, so that what was taken for it is in flight.
             let (full, _peer) = Stream::Unix.open();
             fill(&full);
             let mut full = Fd::new(nonblocking(full)).unwrap();
@@ -98,9 +98,9 @@ fn what_is_in_flight_is_not_lent_on() {
     });
 }
 
-/// A file's own pages, of which the sender is the copy itself.
+/// A file's own pages: here the copy itself is the sender.
 #[test]
-fn a_files_pages_are_copied() {
+fn a_file_s_pages_are_copied() {
     apart(|| {
         each(pairs(&Stream::ALL, &[true, false]), |&(sink, adaptive)| {
             let _leaks = fds::no_leaks();
@@ -116,9 +116,9 @@ fn a_files_pages_are_copied() {
     });
 }
 
-/// Into a file the file system copies, so that splice shares nothing there, and stays.
+/// Into a file the file system copies the bytes. So splice shares nothing, and stays in use.
 #[test]
-fn into_files_it_is_still_spliced() {
+fn bytes_are_still_spliced_into_files() {
     apart(|| {
         each(Stream::ALL, |&source| {
             let _leaks = fds::no_leaks();

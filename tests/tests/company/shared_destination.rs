@@ -17,10 +17,10 @@ use zc_testkit::wait::{this_thread, until_it_sleeps};
 use zc_testkit::woven::{assert_woven, thread_of};
 use zc_testkit::{cli, fds, files, tool};
 
-/// What each of the writers writes, in bytes; several pipes' full, and not a whole number of pages.
+/// How many bytes each writer writes: several pipes' full, and not a whole number of pages.
 const LEN: usize = 500_001;
 
-/// The writer that writes by write(2), in pieces of so many bytes.
+/// The writer that uses write(2), in pieces of this many bytes.
 const PLAIN: u8 = 4;
 const PIECE: usize = 1000;
 
@@ -40,7 +40,7 @@ const ALL: [From; 5] = [
 ];
 
 impl From {
-    /// The end to copy from, and who writes to the other one.
+    /// The end to copy from, and the thread that writes to the other end.
     fn open(self, data: Vec<u8>) -> (OwnedFd, Option<Feeder>) {
         match self {
             From::File => (files::on_disk(&data).into(), None),
@@ -71,7 +71,7 @@ fn check(file: &File, writers: &[u8]) {
     assert_eq!(files::position(file), all.len() as u64, "the offset at the end");
 }
 
-/// Three threads copy into one `&File`, by `Copier`, while a fourth writes.
+/// Three threads copy into one `&File` with a `Copier`, while a fourth writes to it.
 fn by_threads(file: &File, from: From, nonblock: bool, adaptive: bool) {
     let _leaks = fds::no_leaks();
     // A small pipe makes for many calls.
@@ -96,9 +96,9 @@ fn by_threads(file: &File, from: From, nonblock: bool, adaptive: bool) {
     check(file, &[1, 2, 3, PLAIN]);
 }
 
-/// Uploads into one file, which others append to meanwhile.
+/// Uploads into one file, to which others append meanwhile.
 #[test]
-fn threads_with_one_file() {
+fn threads_with_one_file_lose_nothing() {
     apart(|| {
         let modes = pairs(&[false, true], &[false, true]);
         each(pairs(&ALL, &modes), |&(from, (nonblock, adaptive))| {
@@ -107,10 +107,10 @@ fn threads_with_one_file() {
     });
 }
 
-/// A server that stores two uploads at a time in one file. They have arrived before it begins, so that both
-/// processors are busy with nothing else, and the pipes are small, for many calls.
+/// A server stores two uploads at a time in one file. They have arrived before it begins and the pipes are small, so
+/// that both processors make many calls and wait for nothing.
 #[test]
-fn uploads_that_have_arrived() {
+fn uploads_that_have_arrived_lose_nothing() {
     apart(|| {
         const MOST: usize = 1 << 20;
         each(pairs(&Stream::SOCKETS, &[1, 2, 3, 4, 5, 6]), |&(stream, _round)| {
@@ -145,9 +145,9 @@ fn uploads_that_have_arrived() {
     });
 }
 
-/// The same into a file in append mode, where the kernel finds each write its place.
+/// The same into a file in append mode, where the kernel finds the place of each write.
 #[test]
-fn threads_that_append() {
+fn threads_that_append_lose_nothing() {
     apart(|| {
         each(pairs(&ALL, &[false, true]), |&(from, adaptive)| {
             let name = tempfile::NamedTempFile::new().unwrap();
@@ -158,9 +158,9 @@ fn threads_that_append() {
     });
 }
 
-/// By every way in: `copy`, `read_from`, through wrappers, and with a limit.
+/// Each way to copy: `copy`, `read_from`, through wrappers, and with a limit.
 #[test]
-fn threads_by_each_of_the_faces() {
+fn threads_lose_nothing_by_any_way_to_copy() {
     apart(|| {
         each(ALL, |&from| {
             let _leaks = fds::no_leaks();
@@ -202,10 +202,10 @@ fn threads_by_each_of_the_faces() {
     });
 }
 
-/// Several `zc cp - -` and a thread that writes, all with one open file that they have inherited. All begin
-/// at once: with streams, when each of the tools waits for its first byte.
+/// Several `zc cp - -` and a thread that writes share one open file that they inherited. All begin at once; with
+/// streams each tool then waits for its first byte.
 #[test]
-fn processes_that_inherit_one_file() {
+fn processes_that_inherit_one_file_lose_nothing() {
     apart_with_the_tool(|| {
         each(ALL, |&from| {
             let _leaks = fds::no_leaks();
@@ -238,11 +238,11 @@ fn processes_that_inherit_one_file() {
     });
 }
 
-/// As in a shell's script: `( … | zc cp - - & … & cat … & wait ) > out`.
+/// A shell script: `( … | zc cp - - & … & cat … & wait ) > out`.
 #[test]
-fn processes_of_a_shell() {
+fn processes_of_a_shell_lose_nothing() {
     apart_with_the_tool(|| {
-        // Enough for all of them to be at work at once; the tools wait for their first byte by then.
+        // Long enough for all of them to be at work at once. The tools wait for their first byte by then.
         const LEN: usize = 2_000_001;
         let dir = cli::scratch();
         let inputs = [1, 2, 3].map(|writer| {
@@ -250,7 +250,7 @@ fn processes_of_a_shell() {
             std::fs::write(&path, thread_of(writer, LEN)).unwrap();
             path.display().to_string()
         });
-        // The last one reads a pipe: from file to file cat uses copy_file_range (coreutils 9.1) or sendfile (busybox)
+        // The last cat reads a pipe. From file to file cat uses copy_file_range (coreutils 9.1) or sendfile (busybox)
         // on the shared offset, and writes over what printf wrote.
         let script = "( { sleep 0.5; cat $1; } | $ZC cp - - & { sleep 0.5; cat $2; } | $ZC cp - - & \
                         cat $3 | cat & \
@@ -260,7 +260,7 @@ fn processes_of_a_shell() {
         let arguments = inputs.each_ref().map(String::as_str);
         tool::shell(script, &arguments, file.try_clone().unwrap());
 
-        // What printf wrote has its top bit set, and is no writer's.
+        // Only what printf wrote has its top bit set.
         let all = files::contents(&file);
         assert_eq!(files::position(&file), all.len() as u64, "the offset at the end");
         let (lines, copied): (Vec<u8>, Vec<u8>) = all.iter().partition(|&&byte| byte >= 0x80);
@@ -269,9 +269,9 @@ fn processes_of_a_shell() {
     });
 }
 
-/// A copy whose source says nothing has not made up its mind where its bytes go.
+/// A copy whose source says nothing has not decided yet where its bytes go.
 #[test]
-fn what_is_written_while_a_copy_waits() {
+fn what_is_written_while_a_copy_waits_stays() {
     apart(|| {
         each(pairs(&Stream::ALL, &[true, false]), |&(stream, adaptive)| {
             let _leaks = fds::no_leaks();
@@ -289,7 +289,7 @@ fn what_is_written_while_a_copy_waits() {
                     until_it_sleeps(&task);
                     (&file).write_all(meanwhile.as_bytes()).unwrap();
                     rustix::io::write(&to, said.as_bytes()).unwrap();
-                    // Unless some of it is lost, which shows at the end.
+                    // They are not all there yet, or some are lost, which shows at the end.
                     for _ in 0..1000 {
                         if files::position(&file) < all {
                             thread::sleep(Duration::from_millis(1));
@@ -306,9 +306,9 @@ fn what_is_written_while_a_copy_waits() {
     });
 }
 
-/// The same by the tool: the line of a script that went missing every time.
+/// The tool, with the line of a script that once went missing every time.
 #[test]
-fn what_is_written_while_the_tool_waits() {
+fn what_is_written_while_the_tool_waits_stays() {
     apart_with_the_tool(|| {
         each(Stream::ALL, |&stream| {
             let _leaks = fds::no_leaks();
@@ -326,9 +326,9 @@ fn what_is_written_while_the_tool_waits() {
     });
 }
 
-/// Between any two calls of a copy there may be a write by someone else.
+/// Another user writes between any two calls of a copy.
 #[test]
-fn a_write_before_every_call() {
+fn a_write_before_every_call_stays() {
     apart(|| {
         each(pairs(&ALL, &[true, false]), |&(from, adaptive)| {
             let _leaks = fds::no_leaks();
@@ -356,10 +356,10 @@ fn a_write_before_every_call() {
     });
 }
 
-/// Two copies into one file, one of which fails half-way: the other one's bytes are all there, and so are
-/// those that the failed one says it has delivered.
+/// Two copies go into one file, and one of them fails half-way. All bytes of the other are there, and all that the
+/// failed one says it has delivered.
 #[test]
-fn another_copy_that_fails() {
+fn a_copy_that_fails_costs_the_other_nothing() {
     apart(|| {
         each(pairs(&ALL, &[true, false]), |&(from, adaptive)| {
             let _leaks = fds::no_leaks();
@@ -394,7 +394,7 @@ fn another_copy_that_fails() {
                 joined(whole);
                 joined(failing)
             });
-            // A range that was given up while others wrote behind it is a gap, of zeros.
+            // A range that was given up while others wrote behind it is a gap of zeros.
             let all = files::contents(&file);
             let written: Vec<u8> = all.iter().copied().filter(|&byte| byte != 0).collect();
             assert_woven(&written, &[(1, delivered), (2, LEN)]);
@@ -402,9 +402,10 @@ fn another_copy_that_fails() {
     });
 }
 
-/// Where others have written behind a range whose splice has failed, it is filled: they would have a gap before theirs.
+/// Others have written behind a range whose splice fails. The range is filled by a write, or else would be a gap in
+/// front of their bytes.
 #[test]
-fn a_write_behind_a_range_that_cannot_be_spliced() {
+fn a_write_behind_a_range_that_cannot_be_spliced_follows_no_gap() {
     apart(|| {
         each(pairs(&Stream::ALL, &[true, false]), |&(from, adaptive)| {
             let _leaks = fds::no_leaks();
@@ -434,7 +435,7 @@ fn a_write_behind_a_range_that_cannot_be_spliced() {
                     assert_eq!(error.raw_os_error(), Some(28), "{error}");
                     error.moved()
                 },
-                // What is read and written meets no splice.
+                // Bytes that are read and written meet no splice.
                 |report| report.moved(),
             );
             let all = files::contents(&file);

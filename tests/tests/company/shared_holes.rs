@@ -14,14 +14,14 @@ use zc_testkit::each_cell::{each, joined};
 use zc_testkit::numbered_words::{LEN, Shares, shares, words};
 use zc_testkit::{fds, files, raw};
 
-/// How many words the file would have without holes: a quarter of a MiB and a bit.
+/// The file's words, if it had no holes: a quarter of a MiB and a bit.
 const COUNT: u32 = (1 << 15) + 77;
 
 /// A piece of data, and the hole after it, in words: whole pages.
 const PIECE: u32 = 4096 / LEN as u32;
 const HOLE: u32 = 2 * 4096 / LEN as u32;
 
-/// The words of a file with holes, and how many of them there are.
+/// The words of a file with holes, and how many there are.
 fn with_holes() -> (File, Vec<u8>, u32) {
     let mut all = words(COUNT);
     let mut there = 0;
@@ -43,7 +43,7 @@ fn with_holes() -> (File, Vec<u8>, u32) {
 fn assert_shared_out(all: &[u8], there: u32, streams: &[Vec<u8>]) {
     let Shares { total, doubled, disorder, .. } = shares(COUNT, streams);
     assert_eq!((total, doubled, disorder), (all.len(), 0, 0));
-    // Sorted, all bytes of the streams are those of the file: a word that was cut is there in two halves.
+    // Sorted, the bytes of all streams are those of the file. A word that was cut is there in two halves.
     let count = |bytes: &mut dyn Iterator<Item = &u8>| {
         bytes.fold([0_u64; 256], |mut count, &byte| {
             count[byte as usize] += 1;
@@ -53,9 +53,9 @@ fn assert_shared_out(all: &[u8], there: u32, streams: &[Vec<u8>]) {
     assert!(there > 0 && count(&mut all.iter()) == count(&mut streams.iter().flatten()));
 }
 
-/// Two copies and a read(2) loop share the file; the copies' own sinks have the holes that they got.
+/// Two copies and a read(2) loop share the file. Each copy's sink has the holes that the copy got.
 #[test]
-fn readers_of_one_file() {
+fn readers_of_one_file_share_its_holes() {
     apart(|| {
         each([true, false], |&adaptive| {
             let _leaks = fds::no_leaks();
@@ -95,9 +95,9 @@ fn readers_of_one_file() {
     });
 }
 
-/// Between any two calls of a copy there may be a read by someone else.
+/// Another user reads between any two calls of a copy.
 #[test]
-fn a_read_before_every_call_of_a_sparse_copy() {
+fn a_read_before_every_call_of_a_sparse_copy_gets_its_bytes() {
     apart(|| {
         each([(true, 24), (false, 24), (true, 5000), (true, 70_000)], |&(adaptive, size)| {
             let _leaks = fds::no_leaks();
@@ -122,10 +122,10 @@ fn a_read_before_every_call_of_a_sparse_copy() {
     });
 }
 
-/// Two copies and a write(2) loop fill one file, which has old data in it: no hole falls on what others have
-/// written, none cuts it off, and no old byte is left.
+/// Two copies and a write(2) loop fill one file, which has old data in it. No hole hides or cuts off what others have
+/// written, and no old byte is left.
 #[test]
-fn writers_of_one_file() {
+fn writers_of_one_file_keep_their_bytes() {
     apart(|| {
         each([0, 1 << 18], |&old| {
             let _leaks = fds::no_leaks();
@@ -159,7 +159,7 @@ fn writers_of_one_file() {
             let got = files::contents(&sink);
             assert_eq!(got.len(), 2 * all.len() + lines * line.len());
             assert_eq!(files::position(&sink), got.len() as u64);
-            // Words and lines were written side by side, and all are whole.
+            // Words and lines were written side by side, and all of them are whole.
             let (mut xs, mut at, mut seen) = (0, 0, 0_u64);
             while at < got.len() {
                 match got[at] {
@@ -173,9 +173,9 @@ fn writers_of_one_file() {
     });
 }
 
-/// Between any two calls of a copy there may be a write by someone else.
+/// Another user writes between any two calls of a copy.
 #[test]
-fn a_write_before_every_call_of_a_sparse_copy() {
+fn a_write_before_every_call_of_a_sparse_copy_stays() {
     apart(|| {
         each([0, 3 << 18], |&old| {
             let _leaks = fds::no_leaks();
@@ -203,7 +203,7 @@ fn a_write_before_every_call_of_a_sparse_copy() {
     });
 }
 
-/// To close a file drops the locks that the process has on it, whichever descriptor they were taken through.
+/// To close a file drops the locks that the process has on it, also those taken through other descriptors.
 #[test]
 fn locks_stay() {
     apart(|| {
@@ -222,8 +222,8 @@ fn locks_stay() {
         // Without a lock, the holes are kept.
         rustix::fs::fcntl_lock(&file, FlockOperation::Unlock).unwrap();
         assert!(!locked());
-        // (Of another file: to send a hole of a file on tmpfs fills it with pages, which count as data there before
-        // Linux 5.12.)
+        // (Of another file: before Linux 5.12 sending a hole of a file on tmpfs fills it with pages, which then count
+        // as data.)
         let (file, ..) = with_holes();
         rustix::fs::fcntl_lock(&file, FlockOperation::LockExclusive).unwrap();
         rustix::fs::fcntl_lock(&file, FlockOperation::Unlock).unwrap();

@@ -14,7 +14,7 @@ use zc_testkit::numbered_words::{self, assert_shared, words};
 use zc_testkit::streams::{Plain, Stream, narrow, nonblocking};
 use zc_testkit::{fds, files, tool};
 
-/// How many words the file has: 1 MiB and a bit.
+/// The file's words: 1 MiB and a bit.
 const COUNT: u32 = (1 << 17) + 77;
 const LEN: u64 = COUNT as u64 * numbered_words::LEN as u64;
 
@@ -64,7 +64,7 @@ impl Got {
     }
 }
 
-/// Reads as everybody else does.
+/// A read(2) loop.
 fn read_by_hand(mut file: &File) -> Vec<u8> {
     let (mut all, mut buf) = (Vec::new(), [0; 3000]);
     loop {
@@ -105,15 +105,15 @@ fn cells() -> Vec<Cell> {
     cells
 }
 
-/// Three copies and one read(2) loop share a file between them.
+/// Three copies and one read(2) loop share a file.
 #[test]
-fn threads_with_one_file() {
+fn threads_with_one_file_read_each_byte_once() {
     apart(|| {
         let data = words(COUNT);
         each(cells(), |&Cell { to, nonblock, adaptive, sharing }| {
             let _leaks = fds::no_leaks();
             let file = files::on_disk(&data);
-            // All at once: the file is a short one.
+            // All begin at once: the file is a short one.
             let start = Barrier::new(4);
             let streams = thread::scope(|scope| {
                 let (file, start) = (&file, &start);
@@ -146,9 +146,9 @@ fn threads_with_one_file() {
     });
 }
 
-/// Three `zc cp - -` that have inherited one open file, and a read(2) loop beside them.
+/// Three `zc cp - -` that have inherited one open file, and a read(2) loop.
 #[test]
-fn processes_that_inherit_one_file() {
+fn processes_that_inherit_one_file_read_each_byte_once() {
     apart_with_the_tool(|| {
         let data = words(COUNT);
         each(ALL, |&to| {
@@ -168,9 +168,9 @@ fn processes_that_inherit_one_file() {
     });
 }
 
-/// Between any two calls of a copy there may be a read by someone else.
+/// Another user reads between any two calls of a copy.
 #[test]
-fn a_read_before_every_call() {
+fn a_read_before_every_call_gets_its_bytes() {
     apart(|| {
         let data = words(COUNT);
         each(cells(), |&Cell { to, nonblock, adaptive, sharing }| {
@@ -198,9 +198,9 @@ fn a_read_before_every_call() {
     });
 }
 
-/// A reader that skips on while the copy waits for its sink: the copy goes on behind it, not where it was.
+/// A reader skips on while the copy waits for its sink. The copy goes on behind what was skipped, not where it was.
 #[test]
-fn a_seek_while_the_sink_stalls() {
+fn a_seek_while_the_sink_stalls_is_kept_to() {
     apart(|| {
         let data = words(COUNT);
         each(pairs(&Stream::ALL, &[true, false]), |&(stream, adaptive)| {

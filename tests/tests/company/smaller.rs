@@ -19,16 +19,16 @@ use zc_testkit::streams::{Plain, Stream};
 use zc_testkit::wait::is_ready;
 use zc_testkit::{fds, files, raw, sockets};
 
-/// Why there is no pipe to be had.
+/// Why no pipe can be had.
 #[derive(Clone, Copy, Debug)]
 enum Scarce {
-    /// Past the user's budget a new one has a page.
+    /// A new pipe past the user's budget has one page.
     Small,
     /// No descriptor.
     None,
 }
 
-/// Where no pipe can be had a copy reads, and does not ask again for each piece.
+/// Where no pipe can be had a copy reads. It does not ask again for each piece.
 #[test]
 fn pipes_that_are_refused_are_not_asked_for_again_and_again() {
     apart(|| {
@@ -49,7 +49,7 @@ fn pipes_that_are_refused_are_not_asked_for_again_and_again() {
                 (Syscall::Pipe, Scarce::None) => Action::Fail(libc::EMFILE),
                 (Syscall::SetPipeSize, _) => Action::Fail(libc::EPERM),
                 (Syscall::GetPipeSize, _) => Action::Return(4096),
-                // So many pieces at least.
+                // At least this many pieces.
                 (Syscall::Read, _) if call.from == Some(fd) => Action::Limit(64 << 10),
                 _ => Action::Proceed,
             });
@@ -70,9 +70,9 @@ fn pipes_that_are_refused_are_not_asked_for_again_and_again() {
     });
 }
 
-/// MPTCP copies every byte into a pipe, for which to let go of them there costs more than to read them.
+/// MPTCP copies every byte into a pipe. To drop the bytes there costs more than to read them.
 #[test]
-fn mptcp_into_the_null_device() {
+fn mptcp_into_the_null_device_is_read() {
     apart(|| {
         let _leaks = fds::no_leaks();
         let Some((to, from)) = sockets::mptcp() else { return skip("no MPTCP in this kernel") };
@@ -86,7 +86,7 @@ fn mptcp_into_the_null_device() {
     });
 }
 
-/// Kernels 4.1 to 6.4 hold back the end of what sendfile is asked for beyond the end of the file.
+/// Linux 4.1 to 6.4 holds back the end of what sendfile is asked for beyond the end of the file.
 #[test]
 fn sendfile_is_asked_for_no_more_than_there_is() {
     apart(|| {
@@ -126,7 +126,7 @@ fn sendfile_is_asked_for_no_more_than_there_is() {
     });
 }
 
-/// A file that is shared, or grows, or gets shorter: it is not asked for more than it holds then.
+/// A file that is shared, or grows, or gets shorter: sendfile is asked for no more than the file holds at that time.
 #[test]
 fn sendfile_is_asked_for_no_more_than_there_is_by_then() {
     apart(|| {
@@ -138,7 +138,7 @@ fn sendfile_is_asked_for_no_more_than_there_is_by_then() {
             let collector = Collector::start(Plain(from));
             let same = file.try_clone().unwrap();
             let recorder = hook::record();
-            // Another reader of the open file takes half of what is left, before the second call.
+            // Another reader of the open file takes half of what is left before the second call.
             let mut sends = 0;
             let guard = hook::replace(move |call| {
                 sends += u32::from(call.syscall == Syscall::Sendfile);
@@ -161,12 +161,12 @@ fn sendfile_is_asked_for_no_more_than_there_is_by_then() {
     });
 }
 
-/// With recv denied, a copy by splice meets urgent data: it goes on by another call or ends, but tells
-/// nobody to wait for what is there.
+/// recv is denied, and a copy by splice meets urgent data. The copy goes on by another call or ends. It never waits
+/// for bytes that are there.
 #[test]
-fn recv_denied_beside_urgent_data() {
+fn denied_recv_beside_urgent_data_does_not_hang() {
     apart(|| {
-        // As much as an unread connection takes on older kernels, on both sides together.
+        // As much as an unread connection takes on older kernels, for each side of the urgent byte.
         const SIDE: usize = 30_000;
         for (errno, adaptive) in pairs(&[libc::EPERM, libc::ENOSYS, libc::EACCES], &[true, false]) {
             for nonblock in [true, false] {
@@ -180,7 +180,7 @@ fn recv_denied_beside_urgent_data() {
                 let file = files::on_disk(b"");
                 let ended = AtomicBool::new(false);
                 let outcome = std::thread::scope(|scope| {
-                    // Only then: of a stream that has ended splice says so beside urgent data, too.
+                    // The client leaves only then: of a stream that has ended splice says so beside urgent data, too.
                     let (all, ended, file) = (data.len() as u64, &ended, &file);
                     scope.spawn(move || {
                         while files::position(file) < all && !ended.load(Ordering::Relaxed) {
@@ -200,7 +200,7 @@ fn recv_denied_beside_urgent_data() {
                 let cell = format!("errno {errno}, adaptive {adaptive}, nonblocking {nonblock}");
                 match outcome {
                     Ok(()) => assert_same(&got, &data),
-                    // It may give up; what it has delivered is right.
+                    // The copy may give up; what it has delivered is right.
                     Err(kind) => {
                         assert_ne!(kind, ErrorKind::WouldBlock, "{cell}: told to wait, in vain");
                         assert_same(&got, &data[..got.len()]);
@@ -211,14 +211,14 @@ fn recv_denied_beside_urgent_data() {
     });
 }
 
-/// Waits until more than `n` bytes have come, the urgent one among them.
+/// Waits until `n` bytes have come, with the urgent one.
 fn until_waiting_beyond(from: impl AsFd, n: usize) {
     while rustix::io::ioctl_fionread(&from).unwrap() < n as u64 {
         std::thread::yield_now();
     }
 }
 
-/// Copies in an event loop; `WouldBlock` if that is told to wait for what is there.
+/// Copies in an event loop. `WouldBlock` if the copy waits for bytes that are there.
 fn bounded_copy(
     server: &std::net::TcpStream,
     file: &File,

@@ -36,7 +36,7 @@ impl Stalled {
         for socket in [&writer, &sink] {
             narrow(socket);
         }
-        // What TCP's receivers take by themselves would be megabytes.
+        // TCP's receivers take megabytes by default.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&reader, 16 << 10);
         Stalled {
             copier: Copier::new().adaptive(adaptive),
@@ -49,7 +49,7 @@ impl Stalled {
         }
     }
 
-    /// Feeds it, `piece` bytes at a time, until it waits for its sink and the source is full, too; or, with
+    /// Feeds the copy, `piece` bytes at a time, until it waits for its sink and the source is full, too; or, with
     /// `once`, until it first waits for its sink.
     fn stall(&mut self, data: &[u8], piece: usize, once: bool) {
         let mut idle = 0;
@@ -69,7 +69,7 @@ impl Stalled {
         }
     }
 
-    /// Everything gets there after all.
+    /// Lets the receiver read: every byte arrives.
     fn resume(self, data: &[u8]) {
         let Stalled { mut copier, mut source, mut sink, writer, reader, written, moved } = self;
         let collector = Collector::start(Plain(reader));
@@ -84,7 +84,7 @@ impl Stalled {
     }
 }
 
-/// Copies with nothing in their way, and says how much of it went by splice.
+/// Copies with a sink that has room. Returns how many bytes were spliced, and how many moved.
 fn healthy(from: Stream, to: Stream, adaptive: bool) -> (u64, u64) {
     let ((writer, source), (sink, reader)) = (from.open(), to.open());
     let data = data::bytes(9, 8 << 20);
@@ -98,7 +98,7 @@ fn healthy(from: Stream, to: Stream, adaptive: bool) -> (u64, u64) {
     (report.moved_by(Mechanism::Splice), report.moved())
 }
 
-/// More stalled copies than there are pipes, and a healthy one still gets one.
+/// There are more stalled copies than pipes, and a healthy one still gets a pipe.
 #[test]
 fn stalled_copies_leave_pipes_to_healthy_ones() {
     apart(|| {
@@ -113,30 +113,30 @@ fn stalled_copies_leave_pipes_to_healthy_ones() {
             let (spliced, moved) = healthy(Stream::Tcp, Stream::Tcp, adaptive);
             assert!(spliced >= moved / 10 * 9, "{lent} pipes lent: {spliced} of {moved} spliced");
             assert_eq!(pool::in_use(), lent, "after a healthy copy");
-            // Some of them, since TCP takes its time to recover from a window of nothing.
+            // Two are enough: TCP takes its time to recover from a window of 0.
             stalled.into_iter().take(2).for_each(|copy| copy.resume(&data));
         });
     });
 }
 
-/// How many bytes the pipes of this process that are not in `but` can hold: what the kernel charges a user
-/// for.
+/// How many bytes the pipes of this process can hold, without those in `but`. The kernel charges a user for this
+/// much.
 fn pipes_hold(but: &BTreeSet<String>) -> usize {
     let mut seen = but.clone();
     let sizes = fds::census().into_iter().filter_map(|(fd, what)| {
         let new = what.starts_with("pipe:") && seen.insert(what);
-        // SAFETY: it was open a moment ago, and nobody else closes anything here.
+        // SAFETY: the census saw it open, and no other thread closes anything here.
         new.then(|| fcntl_getpipe_size(unsafe { BorrowedFd::borrow_raw(fd) }).unwrap())
     });
     sizes.sum()
 }
 
-/// What a stopped copy holds, memory and pipes, is at most twice what it has in flight, or 4 KiB.
+/// A stalled copy holds, in memory and pipes, at most twice what it has in flight, or 4 KiB.
 #[test]
 fn a_stalled_copy_holds_little() {
     apart(|| {
         const COPIES: usize = 12;
-        // What a thread keeps for all its copies.
+        // What a thread keeps for all of its copies.
         const OF_THE_THREAD: usize = 512 << 10;
         let ends = pairs(&Stream::ALL, &Stream::ALL);
         let pieces = [(700, true), (64 << 10, true), (64 << 10, false)];
@@ -149,7 +149,7 @@ fn a_stalled_copy_holds_little() {
             let before = heap::in_use();
             for copy in &mut copies {
                 copy.stall(&data, piece, true);
-                // Once more: what was in flight is delivered as far as it goes.
+                // One more call, so that what is in flight is delivered as far as it goes.
                 let error = copy.copier.copy(&mut copy.source, &mut copy.sink).unwrap_err();
                 copy.moved += error.moved();
             }
@@ -170,7 +170,7 @@ fn a_stalled_copy_holds_little() {
     });
 }
 
-/// Nor does one that waits for its source hold anything.
+/// A copy that waits for its source holds nothing.
 #[test]
 fn a_copy_without_bytes_in_flight_holds_nothing() {
     apart(|| {
@@ -204,8 +204,8 @@ fn a_copy_without_bytes_in_flight_holds_nothing() {
     });
 }
 
-/// Nor does one while a read tells why a splice has found nothing, or while what that read has brought waits for a
-/// sink: both may be for long.
+/// A read tells why a splice has found nothing, and what that read has brought waits for a sink. Neither holds a
+/// pipe: both may take long.
 #[test]
 fn a_read_in_front_of_urgent_data_holds_nothing() {
     apart(|| {
@@ -218,12 +218,12 @@ fn a_read_in_front_of_urgent_data_holds_nothing() {
             assert_eq!(send(&client, b"!", SendFlags::OOB), Ok(1));
             client.write_all(b"and more").unwrap();
             let all = data.len() + 8;
-            // What is behind the urgent byte is not counted.
+            // The bytes behind the urgent one are not counted.
             while rustix::io::ioctl_fionread(&server).unwrap() < data.len() as u64 {
                 std::thread::yield_now();
             }
             let file = files::empty();
-            // Not to its end: of a stream that has ended splice says so, urgent data or not.
+            // Not to the stream's end: of a stream that has ended splice says so beside urgent data, too.
             let mut source = (&server).take(all as u64);
             let held = Rc::new(Cell::new(0));
             let seen = Rc::clone(&held);
@@ -254,7 +254,7 @@ fn a_read_in_front_of_urgent_data_holds_nothing() {
     });
 }
 
-/// A stalled copy in blocking mode, and a healthy one beside it.
+/// Stalled copies in blocking mode, and a healthy one beside them.
 #[test]
 fn blocked_copies_leave_pipes_to_healthy_ones() {
     apart(|| {
@@ -278,7 +278,7 @@ fn blocked_copies_leave_pipes_to_healthy_ones() {
                         assert_eq!(report.unwrap().moved(), 400_000);
                     });
                 }
-                // Each has begun to deliver, and stalls.
+                // Each copy has begun to deliver, and stalls.
                 for (into, _, _) in &peers {
                     while !is_ready(into, rustix::event::PollFlags::IN) {
                         std::thread::yield_now();
@@ -293,7 +293,7 @@ fn blocked_copies_leave_pipes_to_healthy_ones() {
                     got.len()
                 });
                 assert_eq!(drained.sum::<usize>(), 40 * 400_000);
-                // A wait takes what comes by a read, and a slow machine waits often: some 64 KiB each time.
+                // A copy reads what comes after a wait, some 64 KiB, and a slow machine waits often.
                 assert!(spliced >= moved / 2, "{spliced} of {moved} spliced");
             });
         });

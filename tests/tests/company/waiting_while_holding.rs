@@ -18,11 +18,11 @@ use zc_testkit::tool;
 use zc_testkit::wait::{this_thread, until_it_sleeps};
 use zc_testkit::{cli, fds, files};
 
-/// A guard against hangs: what is asked for takes a moment, or as long as somebody's peer says nothing.
+/// A guard against hangs: `meanwhile` takes a moment, or hangs for as long as the copy waits.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Copies on a thread, until it waits in a call; then `meanwhile` has to get on before `release` ends the
-/// wait. What the copy moved.
+/// Copies on a thread until the copy waits in a call. `meanwhile` has to end before `release` ends the wait. Returns
+/// what the copy moved.
 fn while_it_waits(
     copy: impl FnOnce() -> u64 + Send,
     meanwhile: impl FnOnce() -> Result<(), String> + Send + 'static,
@@ -46,7 +46,7 @@ fn while_it_waits(
     moved
 }
 
-/// The same beside a `zc cp - -`.
+/// The same with a `zc cp - -`.
 fn while_the_tool_waits(
     (from, to): (impl Into<OwnedFd>, impl Into<OwnedFd>),
     meanwhile: impl FnOnce() -> Result<(), String> + Send + 'static,
@@ -62,7 +62,7 @@ fn while_the_tool_waits(
     outcome.unwrap();
 }
 
-/// Runs `work`, and says whether it got on without anybody's help.
+/// Runs `work` on a thread. An error if `work` does not end by itself.
 fn in_time(
     work: impl FnOnce() -> Result<(), String> + Send + 'static,
 ) -> (JoinHandle<()>, Result<(), String>) {
@@ -74,7 +74,7 @@ fn in_time(
     (done, outcome.recv_timeout(PATIENCE).unwrap_or(stuck))
 }
 
-/// Freezes a file system and thaws it, writing to it before and after, as a snapshot does.
+/// Writes to a file system, freezes it, thaws it and writes again, as a snapshot does.
 fn snapshot(root: &Path) -> Result<(), String> {
     let path = root.join("other");
     std::fs::write(&path, "before").map_err(|error| error.to_string())?;
@@ -102,9 +102,9 @@ fn file_on(disk: &Mount) -> (File, PathBuf) {
     (options.read(true).write(true).create(true).truncate(true).open(path).unwrap(), disk.root())
 }
 
-/// A file system can be frozen, and written to, while a copy to it waits for its source.
+/// A file system can be frozen and written to while a copy into it waits for its source.
 #[test]
-fn the_destinations_file_system() {
+fn a_waiting_copy_leaves_the_sink_s_file_system_free() {
     apart(|| {
         let Some(disk) = disk() else { return };
         for said in ["", "some "] {
@@ -137,7 +137,7 @@ fn the_destinations_file_system() {
 }
 
 #[test]
-fn the_file_system_of_a_tools_output() {
+fn a_waiting_tool_leaves_the_sink_s_file_system_free() {
     apart_with_the_tool(|| {
         let Some(disk) = disk() else { return };
         each(Stream::ALL, |&stream| {
@@ -157,9 +157,9 @@ fn the_file_system_of_a_tools_output() {
     });
 }
 
-/// The source's too, while a copy waits for its sink; and so can its offset be moved.
+/// The same for the source's file system while the copy waits for its sink; and the source's offset can be moved.
 #[test]
-fn the_sources_file_and_file_system() {
+fn a_waiting_copy_leaves_the_source_s_file_and_file_system_free() {
     apart(|| {
         let Some(disk) = disk() else { return };
         each(pairs(&Stream::ALL, &[true, false]), |&(stream, adaptive)| {
@@ -176,7 +176,7 @@ fn the_sources_file_and_file_system() {
                     Copier::new().adaptive(adaptive).copy(&mut &file, &mut sink).unwrap().moved()
                 },
                 move || {
-                    // Past what is being copied, so that nobody has to share it.
+                    // Past what is being copied: no byte of it is shared.
                     same.seek(std::io::SeekFrom::End(0)).map_err(|error| error.to_string())?;
                     let n = same.read(&mut [0; 10]).map_err(|error| error.to_string())?;
                     assert_eq!(n, 0);
@@ -189,7 +189,7 @@ fn the_sources_file_and_file_system() {
     });
 }
 
-/// Reads all that comes, on a thread that ends with it.
+/// Reads all that comes, on a thread of its own.
 fn drain(from: OwnedFd) -> Option<JoinHandle<()>> {
     Some(thread::spawn(move || {
         let mut buf = vec![0; 1 << 16];
@@ -197,8 +197,7 @@ fn drain(from: OwnedFd) -> Option<JoinHandle<()>> {
     }))
 }
 
-/// Whoever else has the source's pipe: a writer that does not want to wait, a reader that does not either,
-/// and a look at how much there is in it.
+/// Other users of the source's pipe: a writer and a reader that do not wait, and a look at how much the pipe holds.
 fn use_the_pipe(writer: impl AsFd, reader: impl AsFd) -> Result<(), String> {
     let moved = |outcome| match outcome {
         Ok(_) | Err(Errno::AGAIN) => Ok(()),
@@ -210,9 +209,9 @@ fn use_the_pipe(writer: impl AsFd, reader: impl AsFd) -> Result<(), String> {
     moved(rustix::io::write(&writer, b"more"))
 }
 
-/// The writer of a pipe goes on while the copy from it waits for a socket, and so does another reader.
+/// The writer of a pipe goes on while the copy from the pipe waits for a socket, and so does another reader.
 #[test]
-fn the_sources_pipe() {
+fn a_waiting_copy_leaves_the_source_s_pipe_free() {
     apart(|| {
         let cells = pairs(&pairs(&Stream::PIPES, &Stream::ALL), &[true, false]);
         each(cells, |&((stream, sink), adaptive)| {
@@ -241,7 +240,7 @@ fn the_sources_pipe() {
 }
 
 #[test]
-fn the_pipe_that_a_tool_reads() {
+fn a_waiting_tool_leaves_the_source_s_pipe_free() {
     apart_with_the_tool(|| {
         each(pairs(&Stream::PIPES, &Stream::ALL), |&(stream, sink)| {
             let (writer, reader) = stream.open();
@@ -263,7 +262,7 @@ fn the_pipe_that_a_tool_reads() {
     });
 }
 
-/// What others have of a pipe: open files of their own, in non-blocking mode. The copy's stay in blocking mode.
+/// Other open files of a pipe, in non-blocking mode. The copy's stay in blocking mode.
 fn others(writer: &OwnedFd, reader: &OwnedFd) -> (OwnedFd, OwnedFd) {
     (nonblocking(again(writer, "w")), nonblocking(again(reader, "r")))
 }
@@ -275,9 +274,9 @@ fn again(end: &OwnedFd, mode: &str) -> OwnedFd {
     options.read(mode == "r").write(mode == "w").open(path).unwrap().into()
 }
 
-/// The reader of a pipe gets what is in it while the copy into it waits for its source.
+/// The reader of a pipe gets what is in it while the copy into the pipe waits for its source.
 #[test]
-fn the_sinks_pipe() {
+fn a_waiting_copy_leaves_the_sink_s_pipe_free() {
     apart(|| {
         let cells = pairs(&pairs(&Stream::ALL, &Stream::PIPES), &[true, false]);
         each(cells, |&((source, stream), adaptive)| {

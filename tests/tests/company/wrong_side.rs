@@ -17,14 +17,14 @@ use zc_testkit::streams::{Plain, Stream, fill, nonblocking, until_waiting, waiti
 use zc_testkit::wait::is_ready;
 use zc_testkit::{fds, files, tool};
 
-/// Every source and every sink, adaptive and not.
+/// Every source with every sink, adaptive and not.
 fn cells() -> Vec<((Stream, Stream), bool)> {
     pairs(&pairs(&Stream::ALL, &Stream::ALL), &[true, false])
 }
 
-/// Fills a socket until poll(2) says that there is no room, which is not yet true: a quarter of a Unix
-/// socket's buffer, a third of a TCP socket's. How much that took; `None` if there was room until there
-/// was none.
+/// Fills a socket until poll(2) says that there is no room. That is not yet true: a quarter of a Unix socket's buffer
+/// is left, and a third of a TCP socket's. Returns how many bytes went in; `None` if poll saw room until a write
+/// failed.
 fn fill_in_part(to: &impl std::os::fd::AsFd) -> Option<usize> {
     let mut filled = 0;
     while is_ready(to, PollFlags::OUT) {
@@ -33,9 +33,9 @@ fn fill_in_part(to: &impl std::os::fd::AsFd) -> Option<usize> {
     Some(filled)
 }
 
-/// With nothing to read it is the source that a copy waits for, whatever the sink is like.
+/// Without a byte to read a copy waits for the source, whether the sink has room or not.
 #[test]
-fn nothing_to_read() {
+fn with_nothing_to_read_the_source_is_waited_for() {
     apart(|| {
         each(cells(), |&((source, sink), adaptive)| {
             for full in ["not at all", "in part", "to the brim"] {
@@ -65,9 +65,9 @@ fn nothing_to_read() {
     });
 }
 
-/// With bytes to read and a sink that takes none, it is the sink.
+/// With bytes to read and a full sink a copy waits for the sink.
 #[test]
-fn no_room_at_all() {
+fn with_no_room_the_sink_is_waited_for() {
     apart(|| {
         each(cells(), |&((source, sink), adaptive)| {
             let _leaks = fds::no_leaks();
@@ -96,10 +96,10 @@ fn no_room_at_all() {
     });
 }
 
-/// A socket of which poll(2) says that it has no room takes bytes all the same: they must get there, since
-/// the peer may be waiting for the last of them before it reads.
+/// A socket of which poll(2) says that it has no room still takes bytes. The copy has to deliver them: the peer may
+/// wait for the last of them before it reads.
 #[test]
-fn room_that_poll_does_not_show() {
+fn room_that_poll_does_not_show_is_used() {
     apart(|| {
         let cells = pairs(&pairs(&Stream::ALL, &Stream::SOCKETS), &[true, false]);
         each(cells, |&((source, sink), adaptive)| {
@@ -121,10 +121,10 @@ fn room_that_poll_does_not_show() {
     });
 }
 
-/// The peer wants a whole message before it reads, and the event loop of `Copier`'s documentation brings
-/// it: in pieces, with pauses.
+/// The peer reads nothing before a whole message has come. The event loop of `Copier`'s documentation brings it, in
+/// pieces with pauses.
 #[test]
-fn a_peer_that_wants_it_all() {
+fn a_peer_that_wants_it_all_gets_it_all() {
     apart(|| {
         each(cells(), |&((source, sink), adaptive)| {
             if !sink.is_socket() {
@@ -132,10 +132,10 @@ fn a_peer_that_wants_it_all() {
             }
             let _leaks = fds::no_leaks();
             let ((to, from), (out, into)) = (source.open(), sink.open());
-            // Half of what a Unix socket takes by default, and twice what it shows; and what fits into the window of a
-            // TCP connection that nothing has been read from (Linux 5.10 takes 76,992 bytes in pieces of 4000).
+            // Unix: half of what a socket takes by default, and twice what poll shows. TCP: what fits into the window
+            // of a connection that was never read from (Linux 5.10 takes 76,992 bytes in pieces of 4000).
             let data = data::bytes(2, if sink == Stream::Tcp { 60_004 } else { 80_004 });
-            // The stream ends when the peer has seen it all, and not before.
+            // The stream ends once the peer has seen all of it.
             let end = to.try_clone().unwrap();
             thread::scope(|scope| {
                 let (data, into) = (&data, &into);
@@ -166,9 +166,9 @@ fn a_peer_that_wants_it_all() {
     });
 }
 
-/// By the tool, with ends that it has inherited in non-blocking mode.
+/// The tool, with inherited ends in non-blocking mode.
 #[test]
-fn a_peer_of_the_tool_that_wants_it_all() {
+fn a_peer_of_the_tool_that_wants_it_all_gets_it_all() {
     apart_with_the_tool(|| {
         each(pairs(&Stream::ALL, &Stream::SOCKETS), |&(source, sink)| {
             let _leaks = fds::no_leaks();
@@ -193,9 +193,9 @@ fn a_peer_of_the_tool_that_wants_it_all() {
     });
 }
 
-/// A timeout is the side's whose it is: of sockets in blocking mode.
+/// In blocking mode a timeout is the error of the side that it is set on.
 #[test]
-fn timeouts() {
+fn a_timeout_is_the_side_s_that_has_it() {
     apart(|| {
         let soon = Some(Duration::from_millis(20));
         each(pairs(&Stream::SOCKETS, &[true, false]), |&(stream, adaptive)| {
@@ -228,10 +228,10 @@ fn timeouts() {
     });
 }
 
-/// A regular file is never "not ready": EAGAIN of a call from one, while the sink takes bytes, means that
-/// the call will not do (some file systems in user space).
+/// A regular file is never "not ready". EAGAIN of a call from one, while the sink takes bytes, means that the call
+/// will not do (some file systems in user space).
 #[test]
-fn a_file_that_says_not_now() {
+fn a_file_that_says_not_now_is_read() {
     apart(|| {
         let data = data::bytes(4, 1 << 20);
         let sinks = Stream::ALL.map(Some).into_iter().chain([None]);
@@ -271,9 +271,9 @@ fn a_file_that_says_not_now() {
     });
 }
 
-/// Nor is a file as a sink: EAGAIN of a call into one is not the source's.
+/// The same for a file as a sink: EAGAIN of a call into it does not blame the source.
 #[test]
-fn a_file_that_says_not_now_as_a_sink() {
+fn a_sink_file_that_says_not_now_is_written() {
     apart(|| {
         let data = data::bytes(5, 1 << 20);
         each(pairs(&Stream::ALL, &[true, false]), |&(stream, adaptive)| {

@@ -1,6 +1,6 @@
 //! The test kits for types of your own, tested against types that are wrong on purpose.
 
-/// The conformance kit passes what is right, and fails what is wrong with the right words.
+/// zc-std's kit passes types that are right, and fails others with the right words.
 mod of_std;
-/// The test kit for wrappers of tokio's streams.
+/// zc-tokio's kit, for wrappers of its streams, does the same.
 mod of_tokio;

@@ -1,4 +1,4 @@
-//! The conformance kit passes what is right, and fails what is wrong with the right words.
+//! zc-std's kit passes types that are right, and fails others with the right words.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, LineWriter, Read, Write};
@@ -14,7 +14,7 @@ use zc_std::{
 fn breaks(property: Property, outcome: Result<(), Failure>) {
     let failure = outcome.expect_err("the kit did not notice");
     assert_eq!(failure.property(), property, "{failure}");
-    // Whoever reads it needs to know where, and what to do.
+    // The author of the type needs to know where it is wrong.
     assert!(failure.to_string().contains("at byte"), "{failure}");
 }
 
@@ -22,7 +22,7 @@ mod good_sources {
     use super::*;
 
     #[test]
-    fn std_types() {
+    fn std_types_pass() {
         conformance::assert_source(|stream| stream);
         conformance::assert_source(Box::new);
         conformance::assert_source(BufReader::new);
@@ -34,7 +34,7 @@ mod good_sources {
     }
 
     #[test]
-    fn a_limit_around_a_buffer_and_a_buffer_around_a_limit() {
+    fn limits_and_buffers_pass_in_either_order() {
         conformance::assert_source(|stream| BufReader::with_capacity(300, stream).take(5000));
         conformance::assert_source(|stream| BufReader::with_capacity(300, stream.take(5000)));
         conformance::assert_source(|stream| {
@@ -44,7 +44,7 @@ mod good_sources {
     }
 
     #[test]
-    fn chains() {
+    fn chains_pass() {
         conformance::assert_source(|stream| (&b"head"[..]).chain(stream));
         conformance::assert_source(|stream| stream.chain(&b"tail"[..]));
         conformance::assert_source(|stream| {
@@ -60,7 +60,7 @@ mod good_sources {
     }
 
     #[test]
-    fn in_memory() {
+    fn types_in_memory_pass() {
         conformance::assert_source(|_| &b"all there is"[..]);
         conformance::assert_source(|_| io::Cursor::new(vec![7; 3000]));
         conformance::assert_source(|_| (0..=255).collect::<VecDeque<u8>>());
@@ -69,7 +69,7 @@ mod good_sources {
     }
 
     #[test]
-    fn ours() {
+    fn our_types_pass() {
         conformance::assert_source(Opaque);
         conformance::assert_source(|stream| Opaque(BufReader::new(stream)).take(100));
         conformance::assert_source(|stream| Fd::new(stream).unwrap());
@@ -77,7 +77,7 @@ mod good_sources {
     }
 
     #[test]
-    fn counts() {
+    fn right_counts_pass() {
         SourceKit::new(|stream| stream.take(1234)).count(|take| 1234 - take.limit()).assert();
         SourceKit::new(|stream| Metered::new(BufReader::with_capacity(50, stream)))
             .count(|metered| metered.bytes)
@@ -92,10 +92,10 @@ mod good_sources {
     }
 
     #[test]
-    fn states() {
+    fn right_states_pass() {
         use std::hash::{DefaultHasher, Hasher};
 
-        /// Hashes what is read, and lets nothing past.
+        /// Hashes all that is read, so no byte may bypass it.
         struct Hashed(UnixStream, DefaultHasher);
         impl Read for Hashed {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -118,14 +118,14 @@ mod good_sources {
         .assert();
     }
 
-    /// A source whose framing only `read` can know, but whose bodies the kernel may move.
+    /// Only `read` knows this source's framing, and the kernel may move the bodies.
     #[test]
-    fn one_that_is_opaque_at_times() {
+    fn a_source_that_is_opaque_at_times_passes() {
         conformance::assert_source(Framed::new);
     }
 
     #[test]
-    fn one_that_fails_where_its_limit_is() {
+    fn a_source_that_fails_at_its_limit_passes() {
         conformance::assert_source(|stream| NoMoreThan { inner: stream, left: 4444, states: true });
     }
 }
@@ -134,7 +134,7 @@ mod broken_sources {
     use super::*;
 
     #[test]
-    fn descriptor_forwarded_and_buffer_hidden() {
+    fn a_buffer_hidden_behind_its_descriptor_is_found() {
         struct HidesBuffer(BufReader<UnixStream>);
         impl Read for HidesBuffer {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -152,7 +152,7 @@ mod broken_sources {
     }
 
     #[test]
-    fn buffer_hidden_behind_the_source_it_wraps() {
+    fn a_buffer_hidden_behind_its_inner_source_is_found() {
         struct HidesBuffer(BufReader<UnixStream>);
         impl Read for HidesBuffer {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -168,7 +168,7 @@ mod broken_sources {
     }
 
     #[test]
-    fn everything_read_ahead_and_hidden() {
+    fn a_source_that_reads_everything_ahead_is_found() {
         struct ReadsAll(UnixStream, VecDeque<u8>);
         impl Read for ReadsAll {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -190,9 +190,9 @@ mod broken_sources {
         breaks(Property::Buffered, conformance::source(|s| ReadsAll(s, VecDeque::new())));
     }
 
-    /// `read` goes on with the next source when one has ended; what `upstream` names does not.
+    /// `read` goes on with the next source where one has ended; what `upstream` names does not.
     #[test]
-    fn further_sources_not_named() {
+    fn further_sources_that_are_not_named_are_found() {
         struct Several(VecDeque<Box<dyn ReadSource>>);
         impl Read for Several {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -250,29 +250,29 @@ mod broken_sources {
     }
 
     #[test]
-    fn limit_hidden() {
+    fn a_hidden_limit_is_found() {
         breaks(Property::Limit, conformance::source(limited(false, 1)));
         breaks(Property::Limit, conformance::source(limited(false, 0)));
     }
 
     #[test]
-    fn limit_that_does_not_fall() {
+    fn a_limit_that_does_not_fall_is_found() {
         breaks(Property::Limit, conformance::source(limited(true, 0)));
     }
 
     #[test]
-    fn limit_that_falls_twice() {
+    fn a_limit_that_falls_twice_is_found() {
         breaks(Property::Limit, conformance::source(limited(true, 2)));
     }
 
     #[test]
-    fn limit_that_is_right() {
+    fn a_limit_that_is_right_passes() {
         conformance::assert_source(limited(true, 1));
         SourceKit::new(limited(true, 1)).count(|limited| 1000 - limited.left).assert();
     }
 
     #[test]
-    fn limit_of_the_inner_source_dodged() {
+    fn an_inner_limit_that_is_dodged_is_found() {
         struct Dodges(io::Take<UnixStream>);
         impl Read for Dodges {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -288,7 +288,7 @@ mod broken_sources {
     }
 
     #[test]
-    fn taken_forwarded_to_the_inner_source() {
+    fn taken_that_is_forwarded_is_found() {
         struct Forwards(io::Take<UnixStream>);
         impl Read for Forwards {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -306,9 +306,9 @@ mod broken_sources {
         breaks(Property::Limit, conformance::source(|s| Forwards(s.take(1000))));
     }
 
-    /// A read of no bytes waits too, on a socket: at its limit this one would hang for ever.
+    /// A read of no bytes waits on a socket, too, so a `read` at this limit would hang.
     #[test]
-    fn limit_that_waits() {
+    fn a_limit_that_waits_is_found() {
         struct Waits(UnixStream, u64);
         impl Read for Waits {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -330,14 +330,14 @@ mod broken_sources {
     }
 
     #[test]
-    fn limit_that_hides_an_error() {
+    fn a_limit_that_hides_an_error_is_found() {
         let hides = |inner| NoMoreThan { inner, left: 4444, states: false };
         breaks(Property::End, conformance::source(hides));
     }
 
-    /// After its limit it takes the line end that follows, but only when read.
+    /// `read` at the limit takes the line end that follows; a copy does not.
     #[test]
-    fn input_left_standing() {
+    fn input_that_is_left_is_found() {
         struct Trailer {
             inner: UnixStream,
             left: u64,
@@ -367,7 +367,7 @@ mod broken_sources {
             }
         }
         let outcome = conformance::source(|inner| Trailer { inner, left: 1000, trailed: false });
-        // It takes the trailer in the end, but not where a copy would want it gone.
+        // The trailer is taken in the end, but not where the copy ends.
         breaks(Property::End, outcome);
     }
 
@@ -404,28 +404,28 @@ mod broken_sources {
     }
 
     #[test]
-    fn buffer_that_is_right() {
+    fn a_buffer_that_is_right_passes() {
         conformance::assert_source(buffer(|held, n| drop(held.drain(..n))));
     }
 
     #[test]
-    fn buffer_that_does_not_fall() {
+    fn a_buffer_that_does_not_fall_is_found() {
         breaks(Property::Buffered, conformance::source(buffer(|_, _| {})));
     }
 
     #[test]
-    fn buffer_that_falls_by_too_much() {
+    fn a_buffer_that_falls_by_too_much_is_found() {
         breaks(Property::Buffered, conformance::source(buffer(|held, _| held.clear())));
     }
 
     #[test]
-    fn buffer_that_falls_at_the_wrong_end() {
+    fn a_buffer_that_falls_at_the_wrong_end_is_found() {
         let wrong = buffer(|held, n| held.truncate(held.len() - n));
         breaks(Property::Buffered, conformance::source(wrong));
     }
 
     #[test]
-    fn bytes_changed_in_passing() {
+    fn bytes_changed_in_passing_are_found() {
         struct Inverts(UnixStream);
         impl Read for Inverts {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -443,7 +443,7 @@ mod broken_sources {
     }
 
     #[test]
-    fn bytes_not_counted() {
+    fn bytes_not_counted_are_found() {
         struct Forgets(Metered<UnixStream>);
         impl Read for Forgets {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -459,9 +459,9 @@ mod broken_sources {
         breaks(Property::Count, kit.check());
     }
 
-    /// A tee that copies what is read, and lets other bytes past it.
+    /// A tee that copies what is read, and lets the kernel move other bytes past it.
     #[test]
-    fn a_copy_kept_of_what_is_read_alone() {
+    fn a_tee_of_what_is_read_alone_is_found() {
         struct Tee(UnixStream, Vec<u8>);
         impl Read for Tee {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -484,7 +484,7 @@ mod broken_sources {
     }
 
     #[test]
-    fn would_block_taken_for_the_end() {
+    fn would_block_taken_for_the_end_is_found() {
         struct Gullible(UnixStream);
         impl Read for Gullible {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -498,9 +498,9 @@ mod broken_sources {
         breaks(Property::Errors, conformance::source(Gullible));
     }
 
-    /// Reads pairs of bytes, and forgets the first when the second is not there yet.
+    /// Reads pairs of bytes, and forgets the first if the second is not there yet.
     #[test]
-    fn bytes_lost_to_would_block() {
+    fn bytes_lost_to_would_block_are_found() {
         struct Pairs(UnixStream);
         impl Read for Pairs {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -517,7 +517,7 @@ mod broken_sources {
     }
 
     #[test]
-    fn an_empty_read_that_reads() {
+    fn an_empty_read_that_reads_is_found() {
         struct Eager(UnixStream);
         impl Read for Eager {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -533,7 +533,7 @@ mod broken_sources {
     }
 
     #[test]
-    fn an_end_that_is_none() {
+    fn an_end_that_is_none_is_found() {
         struct Restarts(VecDeque<u8>);
         impl Read for Restarts {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -549,12 +549,12 @@ mod broken_sources {
     }
 
     #[test]
-    fn a_source_without_end() {
+    fn a_source_without_end_is_found() {
         breaks(Property::End, conformance::source(|_| io::repeat(0)));
     }
 
     #[test]
-    fn a_panic() {
+    fn a_panic_is_reported() {
         let mut source = Some(());
         let outcome = conformance::source(|stream| {
             let first = source.take().is_some();
@@ -577,7 +577,7 @@ mod good_sinks {
     use super::*;
 
     #[test]
-    fn std_types() {
+    fn std_types_pass() {
         conformance::assert_sink(|stream| stream);
         conformance::assert_sink(Box::new);
         conformance::assert_sink(BufWriter::new);
@@ -590,7 +590,7 @@ mod good_sinks {
     }
 
     #[test]
-    fn ours() {
+    fn our_types_pass() {
         conformance::assert_sink(Opaque);
         conformance::assert_sink(|stream| BufWriter::with_capacity(100, Opaque(stream)));
         conformance::assert_sink(|stream| Fd::new(stream).unwrap());
@@ -598,20 +598,20 @@ mod good_sinks {
     }
 
     #[test]
-    fn counts() {
+    fn right_counts_pass() {
         SinkKit::new(|stream| Metered::new(BufWriter::with_capacity(200, stream)))
             .count(|metered| metered.bytes)
             .assert();
     }
 
-    /// It writes a line before anything else, from `flush` if need be.
+    /// Writes a line before anything else, in `flush` if need be.
     #[test]
-    fn one_with_a_header() {
+    fn a_sink_with_a_header_passes() {
         conformance::assert_sink(|inner| Header { inner, due: b"header\n", flushes: true });
     }
 
     #[test]
-    fn one_that_refuses_the_rest_and_says_so() {
+    fn a_sink_that_refuses_the_rest_and_says_so_passes() {
         for says in [Says::Opaque, Says::Limit] {
             conformance::assert_sink(|inner| Quota { inner, left: 4321, says });
         }
@@ -622,7 +622,7 @@ mod broken_sinks {
     use super::*;
 
     #[test]
-    fn buffer_hidden() {
+    fn a_hidden_buffer_is_found() {
         struct HidesBuffer(BufWriter<UnixStream>);
         impl Write for HidesBuffer {
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
@@ -643,7 +643,7 @@ mod broken_sinks {
     }
 
     #[test]
-    fn a_flush_that_does_not() {
+    fn a_flush_that_does_not_is_found() {
         struct Holds(BufWriter<UnixStream>);
         impl Write for Holds {
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
@@ -662,13 +662,13 @@ mod broken_sinks {
     }
 
     #[test]
-    fn header_overtaken() {
+    fn an_overtaken_header_is_found() {
         let header = |inner| Header { inner, due: b"header\n", flushes: false };
         breaks(Property::Order, conformance::sink(header));
     }
 
     #[test]
-    fn quota_dodged() {
+    fn a_quota_that_is_dodged_is_found() {
         breaks(
             Property::Limit,
             conformance::sink(|inner| Quota { inner, left: 4321, says: Says::Nothing }),
@@ -676,7 +676,7 @@ mod broken_sinks {
     }
 
     #[test]
-    fn bytes_changed_in_passing() {
+    fn bytes_changed_in_passing_are_found() {
         struct Inverts(UnixStream);
         impl Write for Inverts {
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
@@ -695,7 +695,7 @@ mod broken_sinks {
     }
 
     #[test]
-    fn bytes_not_counted() {
+    fn bytes_not_counted_are_found() {
         struct Forgets(Metered<UnixStream>);
         impl Write for Forgets {
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
@@ -715,7 +715,7 @@ mod broken_sinks {
     }
 
     #[test]
-    fn a_hash_of_what_is_written_alone() {
+    fn a_hash_of_what_is_written_alone_is_found() {
         use std::hash::{DefaultHasher, Hasher};
 
         struct Hashed(UnixStream, DefaultHasher, bool);
@@ -742,9 +742,9 @@ mod broken_sinks {
         breaks(Property::State, kit(false).check());
     }
 
-    /// It keeps what it was given even when it says that it could not take it.
+    /// Keeps the bytes of a `write` that fails with `WouldBlock`.
     #[test]
-    fn would_block_that_took_the_bytes() {
+    fn would_block_that_took_the_bytes_is_found() {
         struct Keeps(UnixStream, Vec<u8>);
         impl Write for Keeps {
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
@@ -765,7 +765,7 @@ mod broken_sinks {
     }
 
     #[test]
-    fn bytes_never_passed_on() {
+    fn bytes_never_passed_on_are_found() {
         struct Lossy(UnixStream, usize);
         impl Write for Lossy {
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
@@ -803,7 +803,7 @@ mod broken_sinks {
     }
 }
 
-/// Failures name the schedule and its last steps, the same ones in every run.
+/// A failure names the schedule and its last steps, the same ones in every run.
 #[test]
 fn failures_repeat() {
     let run = || conformance::source(|stream| Dodging(stream.take(1000))).unwrap_err().to_string();
@@ -824,7 +824,7 @@ fn failures_repeat() {
     }
 }
 
-/// Counts what passes, either way.
+/// Counts the bytes that pass, as a source or as a sink.
 struct Metered<T> {
     inner: T,
     bytes: u64,
@@ -873,11 +873,11 @@ impl<T: Sink> Sink for Metered<T> {
     }
 }
 
-/// Gives bytes on until there have been too many, which is an error.
+/// Fails once more than this many bytes have passed.
 struct NoMoreThan {
     inner: UnixStream,
     left: u64,
-    /// Whether it says that `read` has something to say at the limit.
+    /// Whether the source says that `read` has to be asked at the limit.
     states: bool,
 }
 
@@ -905,7 +905,7 @@ impl Source for NoMoreThan {
     }
 }
 
-/// Frames of one length byte and as many bytes, times seven; gives the bodies.
+/// Seven frames, each a length byte and as many bytes. Yields the bodies.
 struct Framed {
     inner: BufReader<UnixStream>,
     body: u64,
@@ -977,14 +977,14 @@ impl Sink for Header {
     }
 }
 
-/// Takes so many bytes and no more.
+/// Takes this many bytes and no more.
 struct Quota {
     inner: UnixStream,
     left: usize,
     says: Says,
 }
 
-/// What it says of that.
+/// What the sink says of its quota.
 #[derive(Clone, Copy)]
 enum Says {
     Opaque,
@@ -1019,9 +1019,9 @@ impl Sink for Quota {
     }
 }
 
-/// A type that learns at run time what its descriptor is.
+/// A type that learns only at run time what its descriptor is.
 #[test]
-fn a_descriptor_of_its_own() {
+fn a_descriptor_known_at_run_time_passes() {
     struct Own(UnixStream);
     impl std::os::fd::AsFd for Own {
         fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {

@@ -1,4 +1,5 @@
-//! The test kit for wrappers of tokio's streams: it passes what is right, and finds what is wrong with the rest.
+//! zc-tokio's kit, for wrappers of its streams, passes wrappers that are right, and finds the fault of each other
+//! one.
 
 use std::cell::Cell;
 use std::io;
@@ -15,7 +16,7 @@ use zc_tokio::{
     Downstream, Opaque, ReadReady, Registered, Rewind, Sink, Source, Upstream, WriteReady,
 };
 
-/// A wrapper, and what is wrong with it.
+/// A wrapper with the fault numbered `FAULT`.
 struct Wrapper<S, const FAULT: u8> {
     inner: S,
     bytes: u64,
@@ -26,7 +27,7 @@ struct Wrapper<S, const FAULT: u8> {
 }
 
 const NONE: u8 = 0;
-/// It does not count what goes past it.
+/// It does not count the bytes that the kernel moves.
 const UNCOUNTED: u8 = 1;
 /// It does not state its limit.
 const UNLIMITED: u8 = 2;
@@ -34,15 +35,15 @@ const UNLIMITED: u8 = 2;
 const READS_AHEAD: u8 = 3;
 /// Its descriptor is not found.
 const LOST: u8 = 4;
-/// It finds its descriptor, whichever it is asked for.
+/// It finds its descriptor, whichever descriptor it is asked for.
 const ANY: u8 = 5;
 /// It waits without a waker.
 const ASLEEP: u8 = 6;
-/// It is ready, with `WouldBlock`.
+/// It claims to be ready where a read is `WouldBlock`.
 const WOULD_BLOCK: u8 = 7;
-/// It changes bytes, and says "through".
+/// It changes bytes, and says that it passes them through.
 const CHANGES: u8 = 8;
-/// It holds bytes back, and does not ask to be flushed.
+/// It holds bytes back, and does not ask for a flush.
 const HOLDS_BACK: u8 = 9;
 /// It keeps a shutdown to itself.
 const STAYS_OPEN: u8 = 10;
@@ -234,7 +235,7 @@ fn good_sinks_pass() {
 fn is_found<const FAULT: u8>(source: Option<Property>, sink: Option<Property>) {
     if let Some(want) = source {
         let kit = SourceKit::new(wrap::<FAULT>);
-        // What it has read ahead it does not count.
+        // This wrapper does not count what it has read ahead.
         let kit = if FAULT == READS_AHEAD { kit } else { kit.count(|wrapper| wrapper.bytes) };
         let failure = kit.check().expect_err("something is wrong with it");
         assert_eq!(failure.property(), want, "source: {failure}");
@@ -248,24 +249,24 @@ fn is_found<const FAULT: u8>(source: Option<Property>, sink: Option<Property>) {
 }
 
 #[test]
-fn what_is_not_counted() {
+fn what_is_not_counted_is_found() {
     is_found::<UNCOUNTED>(Some(Property::Count), Some(Property::Count));
 }
 
 #[test]
-fn limits_and_buffers_that_are_not_shown() {
+fn limits_and_buffers_that_are_not_shown_are_found() {
     is_found::<UNLIMITED>(Some(Property::Limit), None);
     is_found::<READS_AHEAD>(Some(Property::Buffered), None);
     is_found::<HOLDS_BACK>(None, Some(Property::Buffered));
 }
 
 #[test]
-fn bytes_that_are_changed() {
+fn bytes_that_are_changed_are_found() {
     is_found::<CHANGES>(Some(Property::Order), Some(Property::Order));
 }
 
 #[test]
-fn readiness_that_is_lost() {
+fn readiness_that_is_lost_is_found() {
     is_found::<LOST>(Some(Property::Readiness), Some(Property::Readiness));
     is_found::<ANY>(Some(Property::Readiness), Some(Property::Readiness));
     is_found::<ASLEEP>(Some(Property::Readiness), Some(Property::Readiness));
@@ -273,12 +274,12 @@ fn readiness_that_is_lost() {
 }
 
 #[test]
-fn a_shutdown_that_goes_nowhere() {
+fn a_shutdown_that_goes_nowhere_is_found() {
     is_found::<STAYS_OPEN>(None, Some(Property::End));
 }
 
 #[test]
 #[should_panic(expected = "limit: bytes came past `read`")]
-fn it_says_what_to_do() {
+fn a_failure_says_what_to_do() {
     conformance::assert_source(wrap::<UNLIMITED>);
 }
