@@ -1,4 +1,4 @@
-//! `zc recv` and `zc send` with the programs that people have: curl, nc, socat, and each other.
+//! `zc recv` and `zc send` with the programs that people use: curl, nc, socat, and each other.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -23,7 +23,7 @@ fn feed(client: &mut Command, input: &Path) {
     assert!(status.unwrap().success());
 }
 
-/// Has `client`, given the receiver, send the file of that path to `zc recv`, over TCP and Unix.
+/// Has the programs that `client` makes for a receiver send a file to `zc recv`, over TCP and Unix.
 fn uploads(client: impl Fn(&Receiver, &Path)) {
     let dir = scratch();
     let (input, output) = (dir.path().join("input"), dir.path().join("output"));
@@ -39,7 +39,7 @@ fn uploads(client: impl Fn(&Receiver, &Path)) {
     }
 }
 
-/// There are several programs of that name, with options of their own.
+/// Several programs are called nc, with different options.
 fn have_nc(test: &str) -> bool {
     if !have("nc", test) {
         return false;
@@ -98,7 +98,7 @@ fn zc_uploads_over_ipv6() {
     assert!(fs::read(dir.path().join("output")).unwrap() == sent);
 }
 
-/// A port is enough, for all addresses there are.
+/// A port alone stands for all addresses.
 #[test]
 fn listens_on_all_addresses_of_a_port_alone() {
     let dir = scratch();
@@ -114,9 +114,8 @@ fn listens_on_all_addresses_of_a_port_alone() {
     }
 }
 
-/// curl does not end its side of the connection, since it waits for an answer; the limit ends the
-/// upload. Its request is cut down to the one header that it cannot do without, so that we know
-/// every byte of it.
+/// curl waits for an answer and does not end its side of the connection, so the limit ends the upload. Its request is
+/// cut down to the one header that curl cannot do without, so that every byte is known.
 #[test]
 fn takes_an_upload_from_curl_up_to_its_limit() {
     if !have("curl", "takes_an_upload_from_curl_up_to_its_limit") {
@@ -141,7 +140,7 @@ fn takes_an_upload_from_curl_up_to_its_limit() {
             Some(path) => curl.args(["--unix-socket", path, "http://localhost/x"]),
             None => curl.arg(format!("http://{}/x", receiver.address)),
         };
-        // It gets no answer, and says so.
+        // curl's status where it gets no answer.
         const EMPTY_REPLY: i32 = 52;
         let status = curl.arg("-T").arg(&input).stdout(Stdio::null()).status().unwrap();
         assert_eq!(status.code(), Some(EMPTY_REPLY), "{listen}");
@@ -177,8 +176,8 @@ fn send_once_it_listens(input: &Path, address: &str, server: &mut Running) {
     }
 }
 
-/// A port that was free a moment ago, and that the kernel gives to nobody of its own accord: such
-/// a port soon belongs to the connection of another test.
+/// A port that was free a moment ago, outside the range that the kernel picks from: a port from there might soon be
+/// the end of another test's connection.
 fn free_port() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
@@ -252,8 +251,7 @@ fn stops_at_a_limit_at_either_end() {
         for (limit, len) in [("0", 0), ("1", 1), ("1MiB", 1 << 20), ("1000kB", 1_000_000)] {
             let receiver = Receiver::start(&listen, &output, &["--limit", limit]);
             let address = receiver.address.clone();
-            // What becomes of the sender, half of whose bytes nobody reads, is another test's
-            // business.
+            // Whether the sender fails, half of whose bytes are never read, is for another test.
             let sender = run(&mut zc(["send", "-", &address]), &sent);
             receiver.finish().expect_success();
             assert!(fs::read(&output).unwrap() == sent[..len], "{listen} {limit}");

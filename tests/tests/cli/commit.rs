@@ -1,5 +1,5 @@
-//! A complete copy is put in place whatever the directory and the file system refuse, as cp does it; and if
-//! it cannot be, its bytes are kept.
+//! A complete copy is put in place whatever the directory and the file system refuse, as by cp. If that is
+//! impossible, its bytes are kept.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -23,7 +23,7 @@ const LEN: usize = 1_000_001;
 
 const RENAMES: [libc::c_long; 3] = [libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2];
 
-/// Runs `body` where `calls` fail with `errno`, for the programs that it starts too.
+/// Runs `body` where `calls` fail with `errno`, also in the programs that it starts.
 fn denied<T: Send>(calls: &[libc::c_long], errno: i32, body: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let denied = scope.spawn(move || {
@@ -34,8 +34,7 @@ fn denied<T: Send>(calls: &[libc::c_long], errno: i32, body: impl FnOnce() -> T 
     })
 }
 
-/// Copies with `zc cp`, over an old file and to a new name, and looks whether the bytes are there and nothing
-/// else is.
+/// Copies with `zc cp` over an old file and to a new name. Asserts that the bytes are there, and nothing else.
 #[track_caller]
 fn copies_into(dir: &Path) {
     let from = scratch();
@@ -93,9 +92,9 @@ fn writes_the_old_file_where_links_are_refused_too() {
     });
 }
 
-/// There files have a temporary name, and it is known from the start that they cannot get another.
+/// Files have a temporary name there, and `zc` knows from the start that they cannot get another.
 #[test]
-fn renames_refused_where_every_file_has_a_name() {
+fn writes_the_old_file_where_every_file_has_a_name() {
     let Some(mount) = or_skip(Mount::fuse(40)) else { return };
     copies_into(&mount.root());
     for errno in [libc::ENOSYS, libc::EXDEV] {
@@ -104,7 +103,7 @@ fn renames_refused_where_every_file_has_a_name() {
             fs::create_dir(&dir).unwrap();
             copies_into(&dir);
             receives_into(&dir);
-            // What fails leaves nothing that was not there.
+            // A failure leaves no file behind.
             fs::remove_file(dir.join("new")).unwrap();
             let before = names(&dir);
             run(zc(["cp", "-", "--expect", "2"]).arg(dir.join("new")), b"x")
@@ -114,7 +113,7 @@ fn renames_refused_where_every_file_has_a_name() {
     }
 }
 
-/// Where a file is mounted on the target, as for a container.
+/// A file is mounted on the target, as in a container.
 #[test]
 fn writes_a_file_that_is_mounted_on() {
     for zc in [r#"cp "$1/from" "$1/target""#, r#"cp - "$1/target" <"$1/from""#] {
@@ -154,7 +153,7 @@ fn receives_onto_what_is_mounted_on() {
     assert_eq!(names(dir.path()).len(), 2);
 }
 
-/// Others' files in a directory such as /tmp may be written, and neither removed nor renamed over.
+/// In a directory such as /tmp another user's file may be written, but neither removed nor renamed over.
 #[test]
 fn writes_anothers_file_in_a_sticky_directory() {
     if !is_root() {
@@ -173,16 +172,16 @@ fn writes_anothers_file_in_a_sticky_directory() {
 
     run(&mut nobody.zc(&["cp", "-", target.to_str().unwrap()]), &content).expect_success();
     assert!(fs::read(&target).unwrap() == content);
-    // A privileged user may, and does.
+    // Root may rename over it, and does.
     assert_eq!(fs::metadata(&target).unwrap().ino(), inode);
     run(zc(["cp", "-"]).arg(&target), b"root's").expect_success();
     assert_ne!(fs::metadata(&target).unwrap().ino(), inode);
     assert_eq!(names(&shared).len(), 1);
 }
 
-/// What may be written, in a directory that may not.
+/// The file may be written, and the directory may not.
 #[test]
-fn directory_of_another_user() {
+fn writes_the_old_file_in_another_user_s_directory() {
     let (nobody, dir) = (Nobody::new(), scratch());
     let locked = dir.path().join("locked");
     fs::create_dir(&locked).unwrap();
@@ -197,7 +196,7 @@ fn directory_of_another_user() {
     assert_eq!(names(&locked).len(), 1);
 }
 
-/// Names can be made in it, and neither changed nor removed.
+/// Names can be made in such a directory, but neither changed nor removed.
 #[test]
 fn writes_the_old_file_in_an_append_only_directory() {
     let Some(mount) = or_skip(Mount::ext4(24)) else { return };
@@ -221,7 +220,7 @@ fn kept(outcome: &Outcome) -> &Path {
     Path::new(path)
 }
 
-/// The name went to a directory while the upload was under way.
+/// The target became a directory during the upload.
 #[test]
 fn keeps_an_upload_that_cannot_have_its_name() {
     let dir = scratch();
@@ -237,7 +236,7 @@ fn keeps_an_upload_that_cannot_have_its_name() {
     assert_eq!(names(dir.path()).len(), 2);
 }
 
-/// The whole directory went: what is kept is kept elsewhere.
+/// The whole directory went, and the file is kept elsewhere.
 #[test]
 fn keeps_an_upload_whose_directory_is_gone() {
     let dir = scratch();
@@ -287,7 +286,7 @@ fn says_in_json_what_is_kept() {
     assert_eq!(fs::read(object["kept"].as_str().unwrap()).unwrap(), b"");
 }
 
-/// `--in-place` writes the file that is there, as cp does, and so all its names.
+/// `--in-place` writes the existing file, as cp does, and so all its names.
 #[test]
 fn writes_the_old_file_in_place_if_told_to() {
     let dir = scratch();
@@ -308,7 +307,7 @@ fn writes_the_old_file_in_place_if_told_to() {
     assert_eq!(names(dir.path()).len(), 4);
 }
 
-/// Whatever cp can do with a target, zc can, with the same bytes and status.
+/// A target that cp can write, zc can write, with the same bytes and status.
 #[test]
 fn does_what_cp_does() {
     if !have("cp", "does_what_cp_does") {

@@ -1,4 +1,4 @@
-//! Descriptors that `zc` was started with: by all their names, open or closed.
+//! Descriptors that `zc` inherits: by all their names, open or closed.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
@@ -24,7 +24,7 @@ fn sh(program: &Path, dir: &Path, script: &str, input: &[u8]) -> Outcome {
     run(command.current_dir(dir).args(["-c", script]).arg(program), input)
 }
 
-/// cat fails with 1, and so does everything that would have to read or write there. What was there stays.
+/// cat fails with 1, and so does each of these. The file stays as it was.
 #[test]
 fn a_closed_descriptor_is_an_error() {
     let nobody = Nobody::new();
@@ -45,7 +45,7 @@ fn a_closed_descriptor_is_an_error() {
         r#""$0" cp /dev/stdin precious <&-"#,
         r#""$0" cp /dev/fd/0 precious <&-"#,
         r#""$0" cp /dev/fd/3 precious"#,
-        // Open, but not for this.
+        // Open, but not in this direction.
         r#""$0" cp /dev/fd/3 precious 3>/dev/null"#,
         r#""$0" cp precious /dev/fd/3 3</dev/null"#,
         r#""$0" recv 127.0.0.1:0 - >&0"#,
@@ -69,13 +69,13 @@ fn a_closed_descriptor_is_an_error() {
             assert_eq!(names(dir.path()).len(), 2, "{script}");
         }
     }
-    // What is said goes where it can be read.
+    // A report that cannot go to standard output goes to standard error.
     let dir = scratch();
     fs::write(dir.path().join("precious"), "precious").unwrap();
     let outcome = sh(binary(), dir.path(), r#""$0" cp precious new --json >&-"#, b"");
     assert_eq!(outcome.code(), Some(0));
     assert!(outcome.line().starts_with('{'), "{outcome:?}");
-    // Those that are not needed need not be there.
+    // Streams that a copy does not use may be closed.
     for script in
         [r#""$0" cp precious new <&- >&-"#, r#""$0" cp precious - 2>&-"#, r#""$0" cp - new >&-"#]
     {
@@ -85,9 +85,9 @@ fn a_closed_descriptor_is_an_error() {
     }
 }
 
-/// Opened by whatever mode: Python and daemon(3) open it for both.
+/// In every mode: Python and daemon(3) open the null device for both directions.
 #[test]
-fn null_device_on_purpose() {
+fn takes_the_null_device_on_purpose() {
     for script in [
         r#""$0" cp file - >/dev/null"#,
         r#""$0" cp file - 1<>/dev/null"#,
@@ -125,9 +125,9 @@ fn spellings(number: u32, dir: &Path) -> Vec<String> {
     names
 }
 
-/// Written where it stands, and not replaced.
+/// The file is written where its offset is, and not replaced.
 #[test]
-fn written_where_they_stand() {
+fn writes_descriptors_where_they_stand() {
     let dir = scratch();
     let content = bytes(2, LEN);
     fs::write(dir.path().join("from"), &content).unwrap();
@@ -141,16 +141,16 @@ fn written_where_they_stand() {
             assert!(fs::read(dir.path().join("to")).unwrap() == want, "{name}");
         }
     }
-    // Appending is the descriptor's way, too.
+    // A descriptor in append mode appends.
     fs::write(dir.path().join("to"), "before").unwrap();
     sh(binary(), dir.path(), r#""$0" cp from /dev/fd/3 3>>to"#, b"").expect_success();
     assert!(fs::read(dir.path().join("to")).unwrap() == [&b"before"[..], &content].concat());
     assert_eq!(names(dir.path()).len(), 2 + 4);
 }
 
-/// Read from where it stands.
+/// The file is read from where its offset is.
 #[test]
-fn read_from_where_they_stand() {
+fn reads_descriptors_where_they_stand() {
     let dir = scratch();
     let content = bytes(3, LEN);
     for name in spellings(0, dir.path()) {
@@ -166,7 +166,7 @@ fn read_from_where_they_stand() {
     }
 }
 
-/// A socket cannot be opened by any name.
+/// A socket has no name by which it could be opened.
 #[test]
 fn names_of_descriptors_mean_sockets_too() {
     let content = bytes(4, LEN);
@@ -190,7 +190,7 @@ fn names_of_descriptors_mean_sockets_too() {
     }
 }
 
-/// JSON goes where the data does not.
+/// The JSON goes to standard error if the data goes to standard output.
 #[test]
 fn json_stays_clear_of_standard_output() {
     let dir = scratch();
@@ -201,7 +201,7 @@ fn json_stays_clear_of_standard_output() {
     }
 }
 
-/// cat says that its input file is its output file, before it has filled the disk.
+/// Like cat, `zc` says that the input file is the output file before it has filled the disk.
 #[test]
 fn refuses_a_descriptor_of_the_same_file() {
     let dir = scratch();
@@ -218,9 +218,9 @@ fn refuses_a_descriptor_of_the_same_file() {
     }
 }
 
-/// What another process has open, under no name any more.
+/// A file that another process has open, and that has lost its name.
 #[test]
-fn descriptors_of_other_processes() {
+fn takes_descriptors_of_other_processes() {
     let dir = scratch();
     let path = dir.path().join("file");
     for deleted in [false, true] {
@@ -239,11 +239,11 @@ fn descriptors_of_other_processes() {
     }
 }
 
-/// Files that are the kernel's ears.
+/// Files through which the kernel takes settings.
 #[test]
 fn writes_files_of_proc_and_sys_in_place() {
     let dir = scratch();
-    // A network of its own, whose settings affect nothing else.
+    // A network namespace of its own, so that the settings affect nothing else.
     let script = r#"exec unshare --net sh -c '
         mount -t sysfs none /sys && echo 1 >"$1/one" && echo 1281 >"$1/mtu" &&
         "$0" cp "$1/one" /proc/sys/net/ipv4/ip_forward && cat /proc/sys/net/ipv4/ip_forward &&

@@ -12,7 +12,7 @@ use zc_testkit::skip::or_skip;
 
 const LEN: usize = 3_000_000;
 
-/// Cuts the power after others have had the file system's journal written, as they do all the time.
+/// Cuts the power after other programs have had the file system's journal written.
 fn power_cut(mount: &Mount) {
     let other = File::create(mount.path("other")).unwrap();
     other.sync_all().unwrap();
@@ -20,7 +20,7 @@ fn power_cut(mount: &Mount) {
     mount.power_cut().unwrap();
 }
 
-/// The old file, or all of the new one.
+/// The old file is there, or all of the new one.
 #[test]
 fn replaced_files_survive_a_power_cut() {
     let journaling = [Mount::xfs(300), Mount::ext4(64)];
@@ -43,7 +43,7 @@ fn replaced_files_survive_a_power_cut() {
     }
 }
 
-/// With `--sync` a new file survives it too, and so does its name.
+/// With `--sync` a new file survives, and so does its name.
 #[test]
 fn new_files_survive_a_power_cut() {
     let journaling = [Mount::xfs(300), Mount::ext4(64)];
@@ -58,7 +58,7 @@ fn new_files_survive_a_power_cut() {
     }
 }
 
-/// Whether `zc cp - TO OPTIONS` waits for the disk: it does if it fails where the disk does.
+/// Whether `zc cp - TO OPTIONS` waits for the disk: it does if it fails where a sync fails.
 fn waits(to: &Path, options: &[&str]) -> bool {
     thread::scope(|scope| {
         let outcome = scope.spawn(move || {
@@ -82,13 +82,13 @@ fn waits_for_the_disk_as_asked() {
         let dir = scratch();
         fs::write(dir.path().join("old"), "what was there").unwrap();
         assert_eq!(waits(&dir.path().join("old"), options), old, "{options:?}");
-        // If the disk failed, the old file is intact, and the new one there to look at.
+        // The old file is intact if the disk failed, and the new one is kept.
         let now = fs::read(dir.path().join("old")).unwrap();
         assert_eq!(now, if old { &b"what was there"[..] } else { b"new" });
         assert_eq!(names(dir.path()).len(), if old { 2 } else { 1 });
         assert_eq!(waits(&dir.path().join("new"), options), new, "{options:?}");
     }
-    // What cannot be on a disk is no failure.
+    // A sink that has no disk is no failure.
     run(&mut zc(["cp", "--sync", "-", "/dev/null"]), b"x").expect_success();
     run(&mut zc(["cp", "--sync", "-", "-"]), b"x").expect_success();
 }

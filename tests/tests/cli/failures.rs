@@ -1,4 +1,4 @@
-//! What `zc` does when it can't: one line, a status other than 0, and nothing half-written.
+//! How `zc` fails: with one line, a status other than 0, and no half-written file.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -39,7 +39,7 @@ fn an_unwritable_directory_fails() {
     assert!(names(&locked).is_empty());
 }
 
-/// Renaming over a file takes no right to write to it, but the user did not mean that.
+/// A rename over a file takes no right to write to it, but a user who made it read-only wants it kept.
 #[test]
 fn a_read_only_target_is_not_replaced() {
     let (nobody, dir) = (Nobody::new(), scratch());
@@ -56,7 +56,7 @@ fn a_read_only_target_is_not_replaced() {
     assert_eq!(fs::read(&target).unwrap(), b"precious");
     assert_eq!(names(dir.path()).len(), 1);
 
-    // The same as a user who may.
+    // The same as an ordinary user who may write to the file.
     fs::set_permissions(&target, Permissions::from_mode(0o644)).unwrap();
     run(&mut nobody.zc(&["cp", "-", path]), b"x").expect_success();
     assert_eq!(fs::read(&target).unwrap(), b"x");
@@ -135,7 +135,7 @@ fn fails_without_a_listener() {
     let dir = scratch();
     let source = dir.path().join("source");
     fs::write(&source, "x").unwrap();
-    // Bound, so that nobody else gets the port, and not listening.
+    // Bound, so that no other test gets the port, and not listening.
     let bound = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&bound, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = SocketAddr::try_from(getsockname(&bound).unwrap()).unwrap().to_string();
@@ -149,7 +149,7 @@ fn fails_without_a_listener() {
     run(zc(["send"]).arg(&source).arg(&address), b"").expect_failure(1, &["(ECONNREFUSED)"]);
 }
 
-/// The bytes that a message says were moved.
+/// The number of bytes that a message says were moved.
 fn moved(line: &str) -> usize {
     let (_, after) = line.rsplit_once(", after ").expect("after so many bytes");
     after.split(' ').next().unwrap().parse().unwrap()
@@ -167,7 +167,7 @@ fn a_reset_of_the_client_keeps_the_old_file() {
             let receiver = Receiver::start("127.0.0.1:0", &target, expect);
             let mut client = TcpStream::connect(&receiver.address).unwrap();
             client.write_all(&bytes(1, LEN)).unwrap();
-            // Half-way, the target is as it was.
+            // Half-way the target is as it was.
             assert_eq!(fs::read_to_string(&target).ok().as_deref(), before);
             reset(client);
             let outcome = receiver.finish();
@@ -222,7 +222,7 @@ fn accept_and_leave(n: u64) -> (String, thread::JoinHandle<()>) {
 fn a_reset_of_the_receiver_fails_the_sender() {
     let dir = scratch();
     let source = dir.path().join("source");
-    // More than the buffers of a connection take, from a file and from a pipe.
+    // More than the buffers of a connection hold, from a file and from a pipe.
     fs::write(&source, bytes(3, 64 << 20)).unwrap();
     for from in [source.to_str().unwrap(), "-"] {
         let (address, server) = accept_and_leave(LEN as u64);
@@ -237,7 +237,7 @@ fn a_reset_of_the_receiver_fails_the_sender() {
 
 /// All bytes are in the socket's buffer, and all of them are lost.
 #[test]
-fn receiver_resets_after_the_last_byte() {
+fn a_reset_after_the_last_byte_fails_the_sender() {
     let (address, server) = accept_and_leave(1);
     let outcome = run(&mut zc(["send", "-", &address]), &bytes(4, 1000));
     server.join().unwrap();
@@ -263,7 +263,7 @@ fn a_unix_receiver_that_leaves_fails_the_sender() {
     assert!(line.contains("(EPIPE)") || line.contains("(ECONNRESET)"), "{line}");
 }
 
-/// Killed in the middle, by whatever signal, it leaves nothing.
+/// Each of these signals comes in the middle. No file is left.
 #[test]
 fn leaves_nothing_behind_when_killed() {
     let dir = scratch();
@@ -296,14 +296,13 @@ fn has_unnamed_files(dir: &Path) -> bool {
     rustix::fs::open(dir, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR).is_ok()
 }
 
-/// Where files can't be without a name, the one that they have for the time goes with the process.
+/// Where files need a name, the temporary one goes with the process.
 #[test]
-fn killed_with_a_temporary_name() {
-    const TEST: &str = "killed_with_a_temporary_name";
+fn leaves_no_temporary_name_when_killed() {
+    const TEST: &str = "leaves_no_temporary_name_when_killed";
     let Some(fuse) = or_skip(Mount::fuse(16)) else { return };
     let mount = fuse.root();
-    // No machine can be made to have what newer kernels have done away with, so this is no reason to
-    // fail where nothing may be skipped.
+    // No machine can be made to lack what newer kernels have. So this does not count as skipped.
     if has_unnamed_files(&mount) {
         return leave_out(&format!("{TEST}: FUSE has learned O_TMPFILE"));
     }
@@ -319,13 +318,13 @@ fn killed_with_a_temporary_name() {
         let [janitor] = receiver.children()[..] else { panic!("not one janitor") };
         let its_end = pidfd_open(janitor, PidfdFlags::empty()).unwrap();
         if signal == Signal::TERM {
-            // As a service manager does, all the processes of a service.
+            // As a service manager does, to all processes of a service.
             until_it_sleeps(&janitor.as_raw_nonzero().to_string());
             kill_process(janitor, signal).unwrap();
         }
         receiver.kill(signal);
         receiver.finish().expect_killed(signal);
-        // It takes its time.
+        // The janitor takes a moment.
         wait_for(its_end, PollFlags::IN);
         assert_eq!(names(&mount), before);
         assert_eq!(fs::read(&target).unwrap(), b"what was there");
@@ -345,12 +344,12 @@ fn killed_with_a_temporary_name() {
     assert_eq!((names(&mount), fs::read(&target).unwrap()), (before, b"new".into()));
 }
 
-/// A limit on the size of files stands in for the full disk that an ordinary user can't have.
+/// A limit on the size of files stands in for the full disk that an ordinary user cannot make.
 #[test]
 fn a_limit_on_file_size_leaves_no_file() {
     let dir = scratch();
     let target = dir.path().join("target");
-    // 1024 blocks of 512 bytes; without the signal, writing beyond them fails.
+    // 1024 blocks of 512 bytes. The signal is ignored, so writes beyond them fail.
     let script = r#"trap "" XFSZ; ulimit -f 1024; exec "$0" recv 127.0.0.1:0 "$1""#;
     let mut command = Command::new("sh");
     let receiver = Receiver::of(command.args(["-c", script]).arg(binary()).arg(&target));
@@ -363,10 +362,11 @@ fn a_limit_on_file_size_leaves_no_file() {
 }
 
 #[test]
-fn read_only_file_system() {
+fn a_read_only_file_system_fails() {
     let dir = scratch();
     let script = r#"mount -t tmpfs -o ro none "$1" && exec "$0" cp - "$1/target""#;
-    let Some(mut command) = in_mount_namespace("read_only_file_system", script, dir.path()) else {
+    let Some(mut command) = in_mount_namespace("a_read_only_file_system_fails", script, dir.path())
+    else {
         return;
     };
     run(&mut command, b"x").expect_failure(1, &["target: Read-only file system (EROFS)"]);
@@ -375,7 +375,7 @@ fn read_only_file_system() {
 #[test]
 fn a_full_disk_keeps_the_old_file() {
     let dir = scratch();
-    // Prints what is left behind.
+    // Prints the names that are left.
     let script = r#"mount -t tmpfs -o size=1m none "$1" || exit 9
         echo old >"$1/target"
         "$0" recv 127.0.0.1:0 "$1/target"; code=$?

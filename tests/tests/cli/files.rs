@@ -66,19 +66,19 @@ fn gives_a_copy_the_permissions_of_its_file() {
     fs::write(&from, "content").unwrap();
     fs::set_permissions(&from, Permissions::from_mode(0o775)).unwrap();
 
-    // A new file: those of the source, less the umask.
+    // A new file has the source's permissions, less the umask.
     let script = r#"umask 027; exec "$0" cp "$1" "$2""#;
     let mut command = Command::new("sh");
     command.args(["-c", script]).arg(binary()).arg(&from).arg(&to);
     run(&mut command, b"").expect_success();
     assert_eq!(mode(&to), 0o750);
 
-    // An old one: its own.
+    // An old file keeps its own.
     fs::set_permissions(&to, Permissions::from_mode(0o604)).unwrap();
     cp(&from, &to).expect_success();
     assert_eq!(mode(&to), 0o604);
 
-    // An upload: those that any program would give.
+    // An upload has those of any new file.
     fs::remove_file(&to).unwrap();
     let script = r#"umask 027; exec "$0" recv 127.0.0.1:0 "$1""#;
     let mut command = Command::new("sh");
@@ -88,7 +88,7 @@ fn gives_a_copy_the_permissions_of_its_file() {
     assert_eq!(mode(&to), 0o640);
 }
 
-/// The file behind the link is replaced, not the link.
+/// The file behind the link is replaced, and the link stays.
 #[test]
 fn replaces_the_file_behind_a_symbolic_link() {
     let dir = scratch();
@@ -109,18 +109,18 @@ fn replaces_the_file_behind_a_symbolic_link() {
 fn takes_names_of_any_bytes() {
     let dir = scratch();
     fs::write(dir.path().join("from"), "content").unwrap();
-    // As long as names can be, not UTF-8, and just a name.
+    // Names of the greatest length, not in UTF-8, and without a directory.
     let long = [b'x'; 255];
     for name in [&long[..], b"\xff\n", b"plain"] {
         let mut command = zc([OsStr::new("cp"), OsStr::new("from"), OsStr::from_bytes(name)]);
         run(command.current_dir(dir.path()), b"").expect_success();
         assert_eq!(fs::read(dir.path().join(OsStr::from_bytes(name))).unwrap(), b"content");
     }
-    // Errors are one line, whatever the name.
+    // An error is one line, also with a name of two.
     run(&mut zc(["cp", "from\nnowhere", "to"]), b"").expect_failure(1, &["from\\nnowhere"]);
 }
 
-/// A file that lies about its length.
+/// Files of procfs claim to be empty.
 #[test]
 fn copies_files_that_lie_about_their_length() {
     let dir = scratch();
@@ -166,7 +166,7 @@ fn copies_from_standard_input_and_to_standard_output() {
     assert!(outcome.stdout == content);
 }
 
-/// Standard output may be a file that somebody else writes to as well.
+/// Standard output may be a file that another process writes to as well.
 #[test]
 fn appends_to_standard_output() {
     let dir = scratch();
@@ -180,7 +180,7 @@ fn appends_to_standard_output() {
     assert!(fs::read(&to).unwrap() == [b"before", &content[..]].concat());
 }
 
-/// Whoever started us may have left standard input or output in non-blocking mode.
+/// The parent may have left standard input or output in non-blocking mode.
 #[test]
 fn waits_for_non_blocking_ends() {
     let content = bytes(5, LEN);
@@ -191,7 +191,7 @@ fn waits_for_non_blocking_ends() {
     let mut command = zc(["cp", "-", "-", "--expect", &LEN.to_string()]);
     command.stdin(OwnedFd::from(stdin)).stdout(OwnedFd::from(stdout)).stderr(Stdio::piped());
     let mut child = start(&mut command);
-    drop(command); // it has the other ends of both sockets
+    drop(command); // has the other ends of both sockets
     let mut received = Vec::new();
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -45,7 +45,7 @@ fn parse(text: &[u8]) -> Value {
     object
 }
 
-/// The object that a command printed on standard output, and nothing else.
+/// The one object that a command printed on standard output.
 #[track_caller]
 fn json(outcome: &Outcome) -> Value {
     assert_eq!(outcome.stderr, "");
@@ -67,7 +67,7 @@ fn mechanism<'a>(object: &'a Value, name: &str) -> &'a Value {
 fn keys_are_documented() {
     let help = String::from_utf8(run(&mut zc(["--help"]), b"").stdout).unwrap();
     for key in KEYS {
-        // Two of them share a line.
+        // "from" and "to" share a line.
         let line = if ["from", "to"].contains(&key) { "from, to" } else { key };
         let ends = ["  ", "\n"].map(|end| format!("\n    {line}{end}"));
         assert!(ends.iter().any(|line| help.contains(line)), "{key}");
@@ -75,7 +75,7 @@ fn keys_are_documented() {
 }
 
 #[test]
-fn json_of_an_upload() {
+fn json_tells_of_an_upload() {
     let dir = scratch();
     let target = dir.path().join("target");
     for listen in listens(dir.path()) {
@@ -101,7 +101,7 @@ fn json_of_an_upload() {
     }
 }
 
-/// The kernel does not copy between file systems of two kinds, and a long copy looks whether it does.
+/// The kernel does not copy between file systems of two kinds. A long copy tries whether it does.
 #[test]
 fn says_what_gave_way() {
     let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
@@ -121,7 +121,7 @@ fn says_what_gave_way() {
     let first = mechanism(&object, "copy_file_range");
     assert_eq!((&first["tried"], &first["moved"]), (&true.into(), &0.into()));
     let name = first["errno_name"].as_str().unwrap();
-    // Of what copy_file_range was tried with, what it did not move was read and written.
+    // The first piece, which copy_file_range refused, was read and written. splice moved the rest.
     assert!(mechanism(&object, "splice")["moved"].as_u64().unwrap() >= len as u64 - (64 << 10));
     assert_eq!(object["mechanism"], "splice");
     assert_eq!(mechanism(&object, "sendfile")["tried"], false);
@@ -163,7 +163,7 @@ fn failures_have_json_too() {
     let object = json(&run(zc(args).arg(&target), &bytes(3, 1000)));
     assert_eq!((&object["exit"], &object["moved"]), (&3.into(), &1000.into()));
 
-    // Whatever stopped the listener, this one says it on standard error: the other is for data.
+    // `--json` tells on standard error why the listener could not start: standard output is for data.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let outcome = run(&mut zc(["recv", &address, "-", "--json"]), b"");
@@ -221,7 +221,7 @@ fn help_documents_exit_statuses() {
 fn demo_compares_and_checks_uploads() {
     let dir = scratch();
     let path = dir.path().to_str().unwrap();
-    // No multiple of anything.
+    // Not a multiple of any block or buffer.
     let outcome = run(&mut zc(["demo", "--size", "9000001", "--json", "--dir", path]), b"");
     outcome.expect_success();
     let object: Value = serde_json::from_slice(&outcome.stdout).unwrap();
@@ -240,14 +240,14 @@ fn demo_compares_and_checks_uploads() {
         let (std, zc) = (calls(transport, "std"), calls(transport, "zc"));
         let by_64_kib = calls(transport, "loop");
         assert!((2 * 9_000_001 / 65_536..std).contains(&by_64_kib), "{by_64_kib} {std}");
-        // A read and a write of at most 8 KiB, again and again.
+        // Each read and each write moves 8 KiB at most.
         assert!(std >= 2 * 9_000_001 / 8192, "{std}");
         assert!((1..std).contains(&zc), "{zc} {std}");
     }
     assert!(names(dir.path()).is_empty());
 }
 
-/// What Go's line needs of a toolchain is that it builds; a receiver that copies is as good as Go's own.
+/// The demo needs a toolchain that builds. A receiver made of `cat` is as good as Go's own.
 #[test]
 fn demo_compares_with_go() {
     let dir = scratch();
@@ -261,7 +261,7 @@ fn demo_compares_with_go() {
     let mut toolchains = vec![toolchain.clone()];
     match Command::new("go").arg("version").output() {
         Ok(output) if output.status.success() => toolchains.push("go".into()),
-        // What is built there by Go itself is no part of the gate, which has no Go.
+        // Not a skip: the gate has no Go.
         _ => leave_out("Go's own toolchain is not in PATH"),
     }
     for go in &toolchains {
@@ -295,8 +295,8 @@ fn demo_compares_with_go() {
     assert_eq!(names(dir.path()), BTreeSet::from(["go".to_owned()]));
 }
 
-/// By another process: a child that this one forks meanwhile would have the file open for writing, and the kernel
-/// runs none that is.
+/// Another process writes it. A child that this process forks meanwhile would have the file open for writing, and
+/// then it cannot be run (ETXTBSY).
 fn write_program(path: &Path, script: &str) {
     let mut shell = Command::new("sh");
     shell.args(["-c", r#"cat > "$0" && chmod +x "$0""#]).arg(path);

@@ -54,14 +54,14 @@ fn passes_on_what_the_peer_answers() {
     outcome.expect_success();
     assert!(outcome.stdout == content);
 
-    // Dropped, and counted.
+    // Without `--reply` the answer is dropped, and counted.
     let outcome = send(&["--json"]);
     let object: serde_json::Value = serde_json::from_slice(&outcome.stdout).unwrap();
     assert_eq!((&object["moved"], &object["replied"]), (&LEN.into(), &LEN.into()));
     let outcome = send(&["--json", "--reply", "/dev/stdout"]);
     assert!(outcome.stdout == content && outcome.line().starts_with('{'));
 
-    // An answer that cannot be kept: the peer gets everything all the same.
+    // The answer cannot be kept. The peer still gets everything.
     send(&["--reply", "/dev/full"])
         .expect_failure(1, &["cannot write the answer to /dev/full: ", "(ENOSPC)"]);
     // A peer that goes before the end leaves no half of an answer.
@@ -82,7 +82,7 @@ fn passes_on_what_the_peer_answers() {
     assert_eq!(names(dir.path()).len(), 2);
 }
 
-/// An answer goes into a file that cannot be replaced as any other copy does, and nothing of the old one stays.
+/// A file that cannot be replaced is written in place, as by any other copy, and no old byte stays.
 #[test]
 fn writes_an_answer_into_a_file_that_cannot_be_replaced() {
     let (nobody, dir) = (Nobody::new(), scratch());
@@ -100,7 +100,7 @@ fn writes_an_answer_into_a_file_that_cannot_be_replaced() {
     assert_eq!(fs::read(&reply).unwrap(), b"answer");
 }
 
-/// socat, in place of an echo server, and nc, which returns it all.
+/// socat is the echo server, and nc sends its whole input back.
 #[test]
 fn reads_the_answers_of_socat() {
     if !have("socat", "reads_the_answers_of_socat") {
@@ -127,7 +127,7 @@ fn wait_for(socket: &Path, server: &mut Running) {
     }
 }
 
-/// HTTP, by hand: the answer comes when the request is there.
+/// A minimal HTTP server: it answers once the request is there.
 #[test]
 fn reads_the_answer_of_an_http_server() {
     let (address, server) = serve(|mut stream| {
@@ -143,7 +143,7 @@ fn reads_the_answer_of_an_http_server() {
     assert_eq!(server.join().unwrap().as_bytes(), request);
 }
 
-/// A peer that never reads, and waits until it is told to go.
+/// A peer that never reads, and stays until its listener is dropped.
 fn deaf(buffer: usize) -> (String, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     sockopt::set_socket_recv_buffer_size(&listener, buffer).unwrap();
@@ -157,7 +157,7 @@ fn unacknowledged(outcome: &Outcome) -> u64 {
 }
 
 #[test]
-fn bytes_that_were_never_taken() {
+fn says_how_many_bytes_were_never_taken() {
     let len = 200_000;
     let (address, _listener) = deaf(1024);
     let args = ["send", "-", &address, "--linger", "0.5"];
@@ -172,9 +172,9 @@ fn bytes_that_were_never_taken() {
     assert_eq!(object["moved"], len);
 }
 
-/// The kernel at the other end has everything, but the peer does not end.
+/// The kernel at the other end has every byte, but the peer does not end.
 #[test]
-fn peer_that_does_not_end() {
+fn fails_if_the_peer_does_not_end() {
     let (address, _listener) = deaf(1 << 20);
     run(&mut zc(["send", "-", &address, "--linger", "0.2"]), b"small").expect_failure(
         1,
@@ -182,9 +182,9 @@ fn peer_that_does_not_end() {
     );
 }
 
-/// It ends its side before it has read everything, as some servers do, and then reads on.
+/// The peer ends its side before it has read everything, as some servers do, and then reads on.
 #[test]
-fn peer_that_ends_first() {
+fn sends_on_to_a_peer_that_ends_first() {
     let (address, server) = serve(|mut stream| {
         stream.shutdown(Shutdown::Write).unwrap();
         thread::sleep(Duration::from_millis(200));
@@ -197,9 +197,9 @@ fn peer_that_ends_first() {
     assert!(server.join().unwrap() == content);
 }
 
-/// It ends its side, and then resets the connection over what it has not read.
+/// The peer ends its side, and then resets the connection over what it has not read.
 #[test]
-fn peer_that_ends_and_resets() {
+fn fails_if_the_peer_ends_and_resets() {
     let (address, listener) = deaf(1024);
     let server = thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
@@ -207,7 +207,7 @@ fn peer_that_ends_and_resets() {
         thread::sleep(Duration::from_millis(300));
         reset(stream);
     });
-    // As much as fits into the buffers of our end.
+    // As much as the buffers at this end hold.
     let outcome = run(&mut zc(["send", "-", &address]), &bytes(5, 100_000));
     server.join().unwrap();
     assert_eq!(outcome.code(), Some(1), "{outcome:?}");
@@ -228,13 +228,13 @@ fn gives_up_on_an_idle_receiver() {
             object["error"].as_str().unwrap().contains("not a byte moved within --timeout 0.3")
         );
     }
-    // All is sent, and then it does not go on.
+    // All is sent, and the peer neither reads nor ends.
     let (address, _listener) = deaf(1024);
     let outcome = run(&mut zc(["send", "-", &address, "--timeout", "0.3"]), &bytes(6, 200_000));
     outcome.expect_failure(1, &[" bytes are unacknowledged after --timeout 0.3"]);
 }
 
-/// A sender that vanished does not hold half a file for ever, and one that is slow is not cut off.
+/// A sender that vanished does not hold half a file for ever. A slow one is not cut off.
 #[test]
 fn gives_up_on_an_idle_sender_and_not_on_a_slow_one() {
     let dir = scratch();
@@ -244,7 +244,7 @@ fn gives_up_on_an_idle_sender_and_not_on_a_slow_one() {
         let options = ["--timeout", "1.5", "--coalesce", coalesce];
         let receiver = Receiver::start(listen, &target, &options);
         let mut client = TcpStream::connect(&receiver.address).unwrap();
-        // Longer than the timeout altogether.
+        // Together longer than the timeout.
         for _ in 0..10 {
             client.write_all(b"x").unwrap();
             thread::sleep(Duration::from_millis(200));
@@ -253,7 +253,7 @@ fn gives_up_on_an_idle_sender_and_not_on_a_slow_one() {
         outcome.expect_failure(1, &["not a byte moved within --timeout 1.5, after 10 bytes"]);
         assert_eq!(fs::read(&target).unwrap(), b"what was there");
         assert_eq!(names(dir.path()).len(), 1);
-        // And it is told so, should it come back.
+        // The connection is reset, so that a sender that comes back hears of it.
         assert!(client.read(&mut [0]).is_err());
     }
     let listen = format!("unix:{}", dir.path().join("socket").display());
@@ -263,7 +263,7 @@ fn gives_up_on_an_idle_sender_and_not_on_a_slow_one() {
     receiver.finish().expect_failure(1, &["--timeout 0.2, after 4 bytes"]);
 }
 
-/// The state of a connection's timer, as ss(8) shows it.
+/// The connection's timer, as ss(8) shows it.
 fn timers(port: &str) -> String {
     let output =
         Command::new("ss").args(["-Htno", "sport", &format!("= :{port}")]).output().unwrap();
@@ -292,11 +292,11 @@ fn asks_silent_peers_whether_they_are_there() {
     receiver.finish().expect_success();
 }
 
-/// The network is gone in the middle of an upload: neither end hears anything any more.
+/// The network goes in the middle of an upload, and neither end hears of the other any more.
 #[test]
 fn notices_a_peer_that_vanishes() {
     let dir = scratch();
-    // With a network of its own, in which the loopback interface can be taken down.
+    // A network namespace of its own, whose loopback interface can be taken down.
     let script = r#"exec unshare --net sh -c '
         cd "$1" && ip link set lo up && mkfifo pipe || exit 9
         "$0" recv 127.0.0.1:7000 target --timeout 1 2>recv & receiver=$!
@@ -323,7 +323,7 @@ fn notices_a_peer_that_vanishes() {
     assert!(!dir.path().join("target").exists());
 }
 
-/// The receiver could not keep the file: over TCP the sender does not take that for a success.
+/// The receiver could not keep the file. Over TCP the sender does not report a success.
 #[test]
 fn hears_that_it_was_not_kept() {
     let dir = scratch();
@@ -335,10 +335,10 @@ fn hears_that_it_was_not_kept() {
     assert_eq!(receiver.finish().code(), Some(1));
 }
 
-/// No connection, and no answer that says so.
+/// Neither a connection nor a refusal.
 #[test]
-fn connection_that_is_not_made() {
-    // A queue of one that is full does not answer, and does not refuse either.
+fn gives_up_on_a_connection_that_is_not_made() {
+    // A full queue neither answers nor refuses.
     let (address, _listener) = deaf(1024);
     let queue: Vec<TcpStream> = (0..400)
         .map_while(|_| {
@@ -347,7 +347,9 @@ fn connection_that_is_not_made() {
         })
         .collect();
     if queue.len() == 400 {
-        return zc_testkit::skip::skip("connection_that_is_not_made: the queue has no end");
+        return zc_testkit::skip::skip(
+            "gives_up_on_a_connection_that_is_not_made: the queue has no end",
+        );
     }
     run(&mut zc(["send", "-", &address, "--timeout", "0.3"]), b"")
         .expect_failure(1, &[&format!("cannot connect to {address}: ")]);

@@ -1,5 +1,4 @@
-//! A file that takes the place of another gives no user access that the old one did not give, and keeps what
-//! may be kept.
+//! A file that takes another's place gives no user access that the old one did not give, and keeps what may be kept.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -16,7 +15,7 @@ use zc_testkit::skip::{or_skip, skip};
 const ACL: &str = "system.posix_acl_access";
 const DEFAULT_ACL: &str = "system.posix_acl_default";
 
-/// A list with an entry for user 1: tags and permissions as in `linux/posix_acl.h`.
+/// An access control list with an entry for user 1: tags and permissions as in `linux/posix_acl.h`.
 fn acl(owner: u16, user: u16, group: u16, mask: u16, other: u16) -> Vec<u8> {
     const ANYBODY: u32 = u32::MAX;
     let entries =
@@ -40,7 +39,7 @@ fn get(path: &Path, name: &str) -> Option<Vec<u8>> {
     Some(value)
 }
 
-/// Every attribute of a file.
+/// Every extended attribute of a file.
 fn attributes(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut list = vec![0; 4096];
     let len = listxattr(path, &mut list[..]).unwrap();
@@ -62,12 +61,12 @@ fn make(path: &Path, uid: u32, gid: u32, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// An ext4 of one's own, with lists and attributes, and root to make use of it.
+/// An ext4 of the test's own, with lists and attributes, if this is root.
 fn ext4() -> Option<Mount> {
     or_skip(Mount::ext4(24))
 }
 
-/// Replaces the file, and asserts that it is a new one.
+/// Replaces the file. Asserts that a new one has its place.
 fn replace(path: &Path) {
     let inode = fs::metadata(path).unwrap().ino();
     run(zc(["cp", "-"]).arg(path), b"new").expect_success();
@@ -75,7 +74,7 @@ fn replace(path: &Path) {
     assert_ne!(fs::metadata(path).unwrap().ino(), inode, "it was written in place");
 }
 
-/// With a list, the group's bits of the mode are the list's mask.
+/// With a list, the group bits of the mode are the list's mask.
 #[test]
 fn keeps_the_access_control_list() {
     let Some(mount) = ext4() else { return };
@@ -93,9 +92,9 @@ fn keeps_the_access_control_list() {
     assert_eq!((access(&path), attributes(&path)), before);
 }
 
-/// Where the list cannot be kept, the group has what its entry said, not the mask.
+/// Where the list cannot be kept, the group gets what its entry said, not the mask.
 #[test]
-fn access_control_list_refused() {
+fn gives_the_group_no_more_where_the_list_is_refused() {
     let Some(mount) = ext4() else { return };
     let path = mount.path("file");
     make(&path, 0, 60, 0o640);
@@ -104,9 +103,9 @@ fn access_control_list_refused() {
     assert_eq!((access(&path), get(&path, ACL)), ((0, 60, 0o640), None));
 }
 
-/// A list that the directory gives to all its new files is none of the old file's.
+/// A list that the directory gives to all its new files is not the old file's.
 #[test]
-fn list_of_the_directory() {
+fn replaces_a_file_without_the_directory_s_list() {
     let Some(mount) = ext4() else { return };
     let dir = mount.path("dir");
     fs::create_dir(&dir).unwrap();
@@ -117,7 +116,7 @@ fn list_of_the_directory() {
     assert_eq!((access(&path), get(&path, ACL)), ((0, 60, 0o664), None));
     denied(libc::SYS_fremovexattr, || replace(&path));
     assert_eq!(access(&path), (0, 60, 0o604));
-    // A new file gets it, as with cp.
+    // A new file gets it, as from cp.
     run(zc(["cp", "-"]).arg(dir.join("new")), b"").expect_success();
     assert!(get(&dir.join("new"), ACL).is_some());
 }
@@ -134,7 +133,7 @@ fn keeps_extended_attributes() {
     replace(&path);
     assert_eq!((access(&path), attributes(&path)), before);
 
-    // It would vouch for bytes that it has not seen: so does every write.
+    // A capability vouches for bytes. It goes, as it does at every write.
     let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     set(&path, "security.capability", &capability);
     fs::set_permissions(&path, Permissions::from_mode(0o6755)).unwrap();
@@ -143,7 +142,7 @@ fn keeps_extended_attributes() {
     assert_eq!(access(&path).2, 0o755);
 }
 
-/// Runs `body` where a call fails with EPERM, for the programs that it starts too.
+/// Runs `body` where a call fails with EPERM, also in the programs that it starts.
 fn denied(call: libc::c_long, body: impl FnOnce() + Send) {
     denied_all(&[call], body);
 }
@@ -157,7 +156,7 @@ fn denied_all(calls: &[libc::c_long], body: impl FnOnce() + Send) {
     });
 }
 
-/// CIFS and FUSE may refuse to change modes, and the copy is none the worse for it.
+/// CIFS and FUSE may refuse to change modes. The copy succeeds without.
 #[test]
 fn copies_where_a_mode_is_refused() {
     if !is_root() {
@@ -172,7 +171,7 @@ fn copies_where_a_mode_is_refused() {
         denied(libc::SYS_fchmod, || replace(&path));
         assert_eq!(access(&path), (0, gid, new), "{old:o}");
     }
-    // In such a directory new files have its group, whatever the user's.
+    // In a directory with the setgid bit new files have its group, not the user's.
     chown(dir.path(), None, Some(60)).unwrap();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o2755)).unwrap();
     for (gid, old, new) in [(0, 0o640, 0o600), (60, 0o640, 0o640)] {
@@ -182,9 +181,9 @@ fn copies_where_a_mode_is_refused() {
     }
 }
 
-/// Neither modes nor lists can be changed: a list's mask is not a permission of the group's.
+/// Neither modes nor lists can be changed. A list's mask is not taken for the group's permissions.
 #[test]
-fn mode_and_list_refused() {
+fn gives_the_group_no_more_where_mode_and_list_are_refused() {
     let Some(mount) = ext4() else { return };
     let path = mount.path("file");
     make(&path, 0, 0, 0o640);
@@ -193,11 +192,13 @@ fn mode_and_list_refused() {
     assert_eq!((access(&path), get(&path, ACL)), ((0, 0, 0o640), None));
 }
 
-/// Without privileges neither a foreign owner nor a foreign group can be kept.
+/// Without privileges another user's ownership and group cannot be kept.
 #[test]
-fn as_an_ordinary_user() {
+fn gives_no_more_access_as_an_ordinary_user() {
     if !is_root() {
-        return skip("as_an_ordinary_user: takes root, to have files of other users");
+        return skip(
+            "gives_no_more_access_as_an_ordinary_user: takes root, to have files of other users",
+        );
     }
     let (nobody, dir) = (Nobody::new(), scratch());
     let ours = dir.path().join("ours");
@@ -206,12 +207,12 @@ fn as_an_ordinary_user() {
     let path = ours.join("file");
     const ID: u32 = Nobody::ID;
     let cases = [
-        // Its own.
+        // The user's own file.
         ((ID, ID, 0o640), (ID, ID, 0o640)),
         // The group is kept where the owner is not.
         ((1, ID, 0o660), (ID, ID, 0o660)),
-        // Neither is: the new group gets no more than everybody had, and everybody no more than the old
-        // group, whose members are among them now.
+        // Neither is kept. The new group gets no more than all users had; all users get no more than the old group,
+        // whose members are among them now.
         ((1, 60, 0o646), (ID, ID, 0o644)),
         ((1, 60, 0o602), (ID, ID, 0o600)),
         ((ID, 60, 0o640), (ID, ID, 0o600)),
@@ -224,11 +225,11 @@ fn as_an_ordinary_user() {
     }
 }
 
-/// Where both cannot be had, each is tried.
+/// Where owner and group cannot both be kept, each is tried.
 #[test]
-fn group_kept_where_the_owner_is_not() {
+fn keeps_the_group_where_the_owner_is_not_kept() {
     if !is_root() {
-        return skip("group_kept_where_the_owner_is_not: takes root");
+        return skip("keeps_the_group_where_the_owner_is_not_kept: takes root");
     }
     let dir = scratch();
     let ours = dir.path().join("ours");

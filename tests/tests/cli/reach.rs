@@ -14,7 +14,7 @@ use zc_testkit::data::bytes;
 
 const LEN: usize = 3_000_001;
 
-/// Waits until `there` says so; a test that hangs here has failed.
+/// Waits for the condition `there`. A hang here is a failure.
 fn until(what: &str, mut there: impl FnMut() -> bool) {
     for _ in 0..3000 {
         if there() {
@@ -58,7 +58,7 @@ fn keeps_taking_connections() {
         receiver.kill(Signal::TERM);
         let outcome = receiver.finish();
         outcome.expect_killed(Signal::TERM);
-        // A line for each.
+        // A line for each upload.
         let lines = outcome.stderr.lines().filter(|line| line.contains("into/0000"));
         assert!(lines.count() >= 20, "{}", outcome.stderr);
         assert_eq!(fs::read(into.join("000007")).unwrap(), b"what was there");
@@ -66,7 +66,7 @@ fn keeps_taking_connections() {
     }
 }
 
-/// One that fails is said, leaves nothing, and the next is served.
+/// An upload that fails is named and leaves no file, and the next one is taken.
 #[test]
 fn keeps_open_after_failures() {
     let dir = scratch();
@@ -104,7 +104,7 @@ fn keeps_open_after_failures() {
     }
 }
 
-/// pv | gzip | zc send, and zc recv | gzip -d, as people do.
+/// pv | gzip | zc send, and zc recv | gzip -d.
 #[test]
 fn works_in_pipelines() {
     if !["pv", "gzip", "jq"].iter().all(|program| have(program, "works_in_pipelines")) {
@@ -149,7 +149,7 @@ fn says_how_far_it_is() {
     run(zc(["cp", "-", "-q", "--progress"]).arg(&to), b"").expect_failure(2, &["--progress"]);
 }
 
-/// A server of one's own, with one window in it, which ends with the test.
+/// A tmux server of the test's own, with one window, which ends with the test.
 struct Tmux<'a>(&'a Path);
 
 impl Tmux<'_> {
@@ -174,7 +174,7 @@ impl Drop for Tmux<'_> {
     }
 }
 
-/// A peer that takes its time keeps the sender waiting, and the user is told why.
+/// A slow peer keeps the sender waiting, and the sender says so.
 #[test]
 fn says_what_it_waits_for() {
     if !have("tmux", "says_what_it_waits_for") {
@@ -216,7 +216,7 @@ fn draws_a_bar_on_a_terminal() {
     let mut feed = File::options().write(true).open(&fifo).unwrap();
     feed.write_all(&content[..LEN / 2]).unwrap();
     thread::sleep(Duration::from_millis(300));
-    // Whatever comes next draws the bar anew.
+    // The bar is drawn anew with the next bytes.
     feed.write_all(&content[LEN / 2..LEN / 2 + 1]).unwrap();
     until("name, percent and ETA", || {
         let screen = tmux.screen();
@@ -246,9 +246,9 @@ fn prints_help() {
         outcome.expect_success();
         let text = String::from_utf8(outcome.stdout).unwrap();
         assert!(text.contains(part), "{args:?}: {text}");
-        // What is not for people is not shown.
+        // Internal commands are not listed.
         assert!(!text.contains("janitor") && !text.contains("man-pages"), "{text}");
-        // It was asked for, and could not be printed.
+        // Help that was asked for and cannot be printed is a failure.
         let mut sh = Command::new("sh");
         sh.args(["-c", r#"exec "$0" "$@" >&-"#]).arg(binary()).args(args);
         run(&mut sh, b"").expect_failure(1, &["cannot write -: Bad file descriptor (EBADF)"]);
@@ -257,7 +257,7 @@ fn prints_help() {
     }
 }
 
-/// The shells take what is printed for them.
+/// The shells accept the completions.
 #[test]
 fn prints_completions_that_shells_take() {
     let dir = scratch();
@@ -274,7 +274,7 @@ fn prints_completions_that_shells_take() {
     }
     if have("bash", "prints_completions_that_shells_take") {
         let (path, _) = script("bash");
-        // What bash would offer after "zc recv --k".
+        // What bash offers after "zc recv --k".
         let complete = r#"source "$1"; COMP_WORDS=(zc recv --k); COMP_CWORD=2; _zc zc --k recv
             echo "${COMPREPLY[@]}""#;
         let offered = run(Command::new("bash").args(["-c", complete, "bash"]).arg(&path), b"");
@@ -284,7 +284,7 @@ fn prints_completions_that_shells_take() {
 }
 
 #[test]
-fn manual_pages() {
+fn prints_manual_pages() {
     let dir = scratch();
     run(zc(["man-pages"]).arg(dir.path()), b"").expect_success();
     let pages =

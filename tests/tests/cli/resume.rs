@@ -1,4 +1,4 @@
-//! `--resume`: a file that is half there becomes whole, and nothing of it moves twice.
+//! `--resume`: a file that is half there becomes whole, and no byte of it moves twice.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,7 +14,7 @@ use zc_testkit::sockets::reset;
 
 const LEN: usize = 3_000_001;
 
-/// The lengths that may be there already.
+/// How much may be there already.
 const HALVES: [usize; 5] = [0, 1, 4096, LEN - 1, LEN];
 
 fn resumed(outcome: &[u8]) -> (u64, u64) {
@@ -38,7 +38,7 @@ fn resumes_a_copy() {
             assert!(fs::read(&to).unwrap() == content, "{half}");
         }
     }
-    // Where there is nothing yet, and where there is too much.
+    // Without a file, and with one that is too long.
     fs::remove_file(&to).unwrap();
     run(zc(["cp", "--resume"]).args([&from, &to]), b"").expect_success();
     fs::write(&to, [&content[..], b"x"].concat()).unwrap();
@@ -73,9 +73,9 @@ fn resumes_an_upload() {
     }
 }
 
-/// A connection that breaks off leaves what came, and the next one adds the rest.
+/// A connection that breaks off leaves what came. The next one adds the rest.
 #[test]
-fn after_a_broken_connection() {
+fn resumes_after_a_broken_connection() {
     let dir = scratch();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     let content = bytes(3, LEN);
@@ -101,9 +101,9 @@ fn after_a_broken_connection() {
     assert!(fs::read(&to).unwrap() == content);
 }
 
-/// A sender that knows nothing of resuming would add the whole file to the half.
+/// A sender that knows nothing of `--resume` would add the whole file to the half.
 #[test]
-fn at_one_end_only() {
+fn refuses_to_resume_at_one_end_only() {
     let dir = scratch();
     let to = dir.path().join("to");
     for content in [&b"0123456789012345678901234567890"[..], b"5\nnot the offset", b"", b"x"] {
@@ -114,7 +114,7 @@ fn at_one_end_only() {
         receiver.finish().expect_failure(1, &["cannot resume after 4 bytes"]);
         assert_eq!(fs::read(&to).unwrap(), b"half");
     }
-    // And the other way round: the peer does not say how much it has.
+    // The other way round: the peer does not say how much it has.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let args = ["send", "--resume", "--timeout", "0.3", "-", &address];
@@ -127,7 +127,7 @@ fn at_one_end_only() {
     server.join().unwrap();
 }
 
-/// Without zc at the other end: a shell and nc will do.
+/// A shell and nc at the other end.
 #[test]
 fn resumes_with_a_shell_and_nc() {
     if !have("nc", "resumes_with_a_shell_and_nc") {

@@ -1,4 +1,4 @@
-//! Holes stay holes, wherever they are, and the bytes stay the same.
+//! Holes stay holes, on every file system that has them, and the bytes stay the same.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use zc_testkit::sparse::{LAYOUTS, blocks, make};
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// Copies every layout in every way in which holes can be kept.
+/// Copies every layout in every way that keeps holes.
 fn copies(dir: &Path, what: &str) {
     let (from, to) = (dir.join("from"), dir.join("to"));
     for (len, data) in LAYOUTS {
@@ -29,7 +29,7 @@ fn copies(dir: &Path, what: &str) {
             run(zc(["cp", "--expect", &len.to_string()]).args(options).args([&from, &to]), b"")
                 .expect_success();
             assert!(fs::read(&to).unwrap() == content, "{what} {len} {data:?} {options:?}");
-            // A cluster or an extent's tail more than the original has.
+            // The copy may have one cluster or part of an extent more than the original.
             let (most, now) = (blocks(&from) + there + 2 * 128, blocks(&to));
             assert!(now <= most, "{what} {len} {data:?} {options:?}: {now} blocks");
         }
@@ -44,7 +44,7 @@ fn keeps_holes() {
 }
 
 #[test]
-fn holes_on_other_file_systems() {
+fn keeps_holes_on_other_file_systems() {
     let mounts = [Mount::tmpfs(100 * KIB), Mount::ext4(100), Mount::xfs(300), Mount::btrfs(300)];
     for mount in mounts.into_iter().filter_map(or_skip) {
         copies(&mount.root(), mount.kind());
@@ -53,7 +53,7 @@ fn holes_on_other_file_systems() {
 
 /// FUSE may not know where the holes are.
 #[test]
-fn file_system_without_holes() {
+fn copies_on_a_file_system_without_holes() {
     let Some(mount) = or_skip(Mount::fuse(100)) else { return };
     let (from, to) = (mount.path("from"), mount.path("to"));
     make(&from, (20 * MIB, &[(MIB, MIB)]));
@@ -77,16 +77,16 @@ fn counts_holes_in_limits_and_reports() {
         assert!(holes <= end as u64 && (end < 60 * MIB as usize || holes > 60 * MIB), "{holes}");
         assert!(fs::read(&to).unwrap() == content[..end], "{limit}");
     }
-    // A hole is what was expected, too; more is not.
+    // `--expect` counts holes, too, and 65 MiB are more than there are.
     run(zc(["cp", "--expect", "65M"]).args([&from, &to]), b"")
         .expect_failure(3, &["expected, after 67108864 bytes"]);
-    // To what is no file, zeros go.
+    // A sink that is no file gets zeros.
     let outcome = run(zc(["cp"]).arg(&from).arg("-"), b"");
     outcome.expect_success();
     assert!(outcome.stdout == content);
 }
 
-/// Files that the shell has opened are files, too; one that is appended to gets zeros.
+/// Also files that the shell has opened have their holes kept. One that is appended to gets zeros.
 #[test]
 fn keeps_holes_of_files_that_the_shell_opened() {
     let dir = scratch();

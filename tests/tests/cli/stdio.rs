@@ -1,4 +1,4 @@
-//! What `zc` does with its standard streams, whatever they are.
+//! Standard streams that are closed, full, moved, or cannot be written.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
@@ -9,7 +9,7 @@ use zc_testkit::cli::{Receiver, names, scratch, zc};
 use zc_testkit::data::bytes;
 use zc_testkit::running::start;
 
-/// A message that nobody can read is no reason to fail, or to fail with another status.
+/// A message that cannot be written is no failure, and changes no status.
 #[test]
 fn exits_as_documented_where_standard_error_cannot_be_written() {
     let dir = scratch();
@@ -41,7 +41,7 @@ fn receives_where_standard_error_cannot_be_written() {
     let listen = format!("unix:{}", socket.display());
     let mut command = zc(["recv", &listen, "to"]);
     let mut receiver = start(command.current_dir(dir.path()).stderr(full));
-    // It cannot say that it listens: ask until it does.
+    // It cannot say that it listens, so the client tries until it does.
     let mut client = loop {
         match UnixStream::connect(&socket) {
             Ok(client) => break client,
@@ -55,7 +55,8 @@ fn receives_where_standard_error_cannot_be_written() {
     assert_eq!(fs::read(&to).unwrap(), data);
 }
 
-/// Standard input is read from where it stands, and others may have moved it beyond the end: then there is nothing to read.
+/// Standard input is read from its offset. Another process may have moved that beyond the end; then there is nothing
+/// to read.
 #[test]
 fn reads_standard_input_where_it_stands() {
     let dir = scratch();
@@ -75,7 +76,7 @@ fn reads_standard_input_where_it_stands() {
     }
 }
 
-/// By any of its names standard output is what the shell made of it: in the middle of a file, say.
+/// By each of its names standard output is written where the shell has it: in the middle of a file, for one.
 #[test]
 fn writes_standard_output_where_it_stands() {
     let dir = scratch();
@@ -96,9 +97,9 @@ fn writes_standard_output_where_it_stands() {
     assert_eq!(names(dir.path()).len(), 2);
 }
 
-/// A second receiver at the same path fails, and the first one does not hear of it.
+/// A second receiver at the same path fails, and the first one goes on.
 #[test]
-fn a_rival_receiver_disturbs_nobody() {
+fn a_rival_receiver_leaves_the_first_alone() {
     let dir = scratch();
     let data = bytes(4, 100_000);
     let (socket, to) = (dir.path().join("socket"), dir.path().join("to"));

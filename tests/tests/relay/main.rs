@@ -1,6 +1,6 @@
 //! `zc relay`.
 
-/// Programs of others through `zc relay`: what they measure and complain of, they do of it.
+/// Other projects' programs through `zc relay`: what they measure, and the errors that they report.
 mod programs;
 /// What `zc relay` does with its connections.
 mod tool;

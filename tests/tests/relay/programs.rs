@@ -1,4 +1,4 @@
-//! Programs of others through `zc relay`: what they measure and complain of, they do of it.
+//! Other projects' programs through `zc relay`: what they measure, and the errors that they report.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -21,7 +21,7 @@ fn sum(lines: &[Value], field: &str) -> u64 {
     lines.iter().map(|line| line[field].as_u64().unwrap()).sum()
 }
 
-/// None of them was ended by us, or by an error.
+/// Asserts that every connection was ended by its peers, and by no error.
 fn ended_by_their_peers(lines: &[Value]) {
     for line in lines {
         assert!(matches!(line["end"].as_str(), Some("closed" | "reset")), "{line}");
@@ -29,9 +29,9 @@ fn ended_by_their_peers(lines: &[Value]) {
 }
 
 #[test]
-fn iperf3_both_ways() {
+fn iperf3_measures_both_ways() {
     const BYTES: u64 = 200_000_000;
-    if !have("iperf3", "iperf3_both_ways") {
+    if !have("iperf3", "iperf3_measures_both_ways") {
         return;
     }
     for reverse in [false, true] {
@@ -48,7 +48,7 @@ fn iperf3_both_ways() {
         assert_eq!((outcome.code(), &report["error"]), (Some(0), &Value::Null), "{report}");
         let received = report["end"]["sum_received"]["bytes"].as_u64().unwrap();
         assert!(received > 0, "{report}");
-        // One to say what is to be done, two to do it.
+        // One connection for control, and two for the data.
         let lines = relay.lines(3);
         ended_by_their_peers(&lines);
         let (up, down) = (sum(&lines, "up"), sum(&lines, "down"));
@@ -59,8 +59,10 @@ fn iperf3_both_ways() {
 }
 
 #[test]
-fn wrk_and_nginx() {
-    if !have("wrk", "wrk_and_nginx") || !have("nginx", "wrk_and_nginx") {
+fn wrk_finds_no_error_before_nginx() {
+    if !have("wrk", "wrk_finds_no_error_before_nginx")
+        || !have("nginx", "wrk_finds_no_error_before_nginx")
+    {
         return;
     }
     let (dir, port) = (scratch(), free_port());
@@ -92,15 +94,17 @@ fn wrk_and_nginx() {
         for trouble in ["Socket errors", "Non-2xx", " 0 requests in"] {
             assert!(!report.contains(trouble), "{report}");
         }
-        if have("curl", "wrk_and_nginx") {
+        if have("curl", "wrk_finds_no_error_before_nginx") {
             assert!(run(Command::new("curl").args(["-s", &url]), b"").stdout == body);
         }
     }
 }
 
 #[test]
-fn redis_benchmark() {
-    if !have("redis-server", "redis_benchmark") || !have("redis-benchmark", "redis_benchmark") {
+fn redis_benchmark_finds_no_error() {
+    if !have("redis-server", "redis_benchmark_finds_no_error")
+        || !have("redis-benchmark", "redis_benchmark_finds_no_error")
+    {
         return;
     }
     const REQUESTS: u64 = 20_000;
@@ -125,20 +129,20 @@ fn redis_benchmark() {
     assert!(sum(&lines, "up") >= REQUESTS * VALUE && sum(&lines, "down") >= REQUESTS * VALUE);
 }
 
-/// A client of PostgreSQL's goes without reading the last answers: its connections end with a reset now and then.
+/// PostgreSQL's clients leave without reading the last answers, so their connections end with a reset now and then.
 #[test]
-fn pgbench() {
+fn pgbench_finds_no_error() {
     let Some(bin) = postgresql() else {
-        skip("pgbench: postgresql is not installed");
+        skip("pgbench_finds_no_error: postgresql is not installed");
         return;
     };
-    if !have("pgbench", "pgbench") {
+    if !have("pgbench", "pgbench_finds_no_error") {
         return;
     }
     const CLIENTS: usize = 4;
     let (dir, port) = (scratch(), free_port());
     let data = dir.path().join("data");
-    // It refuses to run as root.
+    // The server refuses to run as root.
     let as_user = |command: &mut Command| {
         if is_root() {
             command.uid(Nobody::ID).gid(Nobody::ID);
@@ -172,7 +176,7 @@ fn pgbench() {
     ended_by_their_peers(&relay.lines(1 + CLIENTS));
 }
 
-/// Takes what comes, and answers with as much, on a thread for each connection.
+/// Sends every byte back, on a thread for each connection.
 fn echo(server: TcpListener) {
     thread::spawn(move || {
         for connection in server.incoming() {
@@ -201,7 +205,7 @@ fn churns(connections: usize) {
         client.read_to_end(&mut answer).unwrap();
         assert!(answer == question, "connection {seed}");
     };
-    // The runtime's own descriptors, and the first of its pipes.
+    // Makes the runtime's own descriptors, and the first pipes.
     ask(0);
     relay.line();
     let before = relay.descriptors();
@@ -218,7 +222,7 @@ fn churns(connections: usize) {
     ended_by_their_peers(&lines);
     let carried: usize = (0..connections).map(|seed| 1 + seed % 30_000).sum();
     assert_eq!((sum(&lines, "up"), sum(&lines, "down")), (carried as u64, carried as u64));
-    // Idle pipes are kept for the next.
+    // Idle pipes are kept for later copies.
     let kept = 2 * zc_std::pool::MAX_IDLE;
     let after = relay.descriptors();
     assert!(after <= before + kept, "{before} descriptors before, {after} after");
@@ -236,12 +240,12 @@ fn a_hundred_thousand_connections_leave_nothing() {
     churns(100_000);
 }
 
-/// What each holds, both of its descriptors and what the tool remembers of it.
+/// What each connection holds: descriptors, and the tool's memory.
 #[test]
-fn ten_thousand_idle_connections() {
+fn ten_thousand_idle_connections_hold_little() {
     const MOST: u64 = 10_000;
     const EACH: u64 = 6 << 10;
-    // Two here for each, and two in the relay; and some more.
+    // Two descriptors here for each connection, two in the relay, and some more.
     let (limit, need) = (getrlimit(Resource::Nofile), 2 * MOST + 500);
     let maximum = limit.maximum.map(|maximum| maximum.max(need));
     let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(need), maximum });
@@ -249,10 +253,10 @@ fn ten_thousand_idle_connections() {
     if raised.is_err() {
         setrlimit(Resource::Nofile, Rlimit { current: Some(has), ..limit }).unwrap();
     }
-    // Where it cannot be raised so far, almost as many.
+    // If the limit cannot be raised so far, almost as many as it allows.
     let idle = has.saturating_sub(500).min(2 * MOST) / 2;
     if idle < 1000 {
-        skip(&format!("ten_thousand_idle_connections: no more than {has} descriptors"));
+        skip(&format!("ten_thousand_idle_connections_hold_little: no more than {has} descriptors"));
         return;
     }
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -273,7 +277,7 @@ fn ten_thousand_idle_connections() {
     assert_eq!(relay.descriptors() as u64 - descriptors, 2 * idle);
     println!("{idle} connections, {} bytes each", grown / idle);
     assert!(grown <= EACH * idle, "{} bytes a connection", grown / idle);
-    // They are all still there.
+    // All connections still work.
     for (client, connection) in first.iter_mut().chain(&mut all).step_by(1000) {
         client.write_all(b"still").unwrap();
         connection.read_exact(&mut [0; 5]).unwrap();

@@ -1,4 +1,4 @@
-//! `zc relay`.
+//! What `zc relay` does with its connections.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -47,7 +47,7 @@ fn ended(relay: &mut Relay, up: usize, down: usize) {
 }
 
 #[test]
-fn between_tcp_and_unix_in_every_way() {
+fn tcp_and_unix_are_relayed_in_every_way() {
     let (question, answer, dir) = (bytes(1, LEN), bytes(2, LEN / 2), scratch());
     let path = |name: &str| format!("unix:{}", dir.path().join(name).display());
     let (listen, target) = (path("listen"), path("target"));
@@ -86,7 +86,7 @@ fn between_tcp_and_unix_in_every_way() {
     assert!(!dir.path().join("listen").exists(), "its socket is left behind");
 }
 
-/// To the other peer a connection that was reset looks complete, unless resets are passed on.
+/// Without `--pass-resets` a connection that was reset looks complete to the other peer.
 #[test]
 fn resets_are_passed_on_if_asked_for() {
     for (options, is_reset) in [(&[][..], false), (&["--pass-resets"], true)] {
@@ -111,14 +111,14 @@ fn resets_are_passed_on_if_asked_for() {
 }
 
 #[test]
-fn it_drains_when_told_to_stop() {
+fn a_relay_drains_when_told_to_stop() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = server.local_addr().unwrap().to_string();
     let mut relay = Relay::start("127.0.0.1:0", &target, &["--drain", "60"]);
     let client = relay.connect();
     let connection = server.accept().unwrap().0;
     relay.signal(Signal::TERM);
-    // No one new is let in, and the one that is there ends as it would have.
+    // No new client is let in, and the connection that is there ends as it would have.
     while TcpListener::bind(&relay.address).is_err() {
         thread::sleep(Duration::from_millis(5));
     }
@@ -156,7 +156,7 @@ fn connections_beyond_the_most_wait() {
 }
 
 #[test]
-fn it_says_how_a_connection_ended() {
+fn a_relay_says_how_a_connection_ended() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = server.local_addr().unwrap().to_string();
     let mut relay = Relay::start("127.0.0.1:0", &target, &["--idle-timeout", "0.2"]);
@@ -181,9 +181,9 @@ fn it_says_how_a_connection_ended() {
     assert_eq!((line["end"].as_str(), &line["mechanism"]), (Some("connect"), &Value::Null));
 }
 
-/// It pauses, says so once, and goes on when there are descriptors again.
+/// The relay pauses, says so once, and goes on when there are descriptors again.
 #[test]
-fn it_outlives_a_lack_of_descriptors() {
+fn a_relay_outlives_a_lack_of_descriptors() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = server.local_addr().unwrap().to_string();
     let mut command = zc(["relay", "--json", "127.0.0.1:0", &target]);
@@ -222,8 +222,8 @@ fn it_outlives_a_lack_of_descriptors() {
 
 /// nc ends its side after its input, and prints what still comes.
 #[test]
-fn nc_half_closes() {
-    if !have("nc", "nc_half_closes") {
+fn nc_half_closes_and_gets_its_answer() {
+    if !have("nc", "nc_half_closes_and_gets_its_answer") {
         return;
     }
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -242,8 +242,8 @@ fn nc_half_closes() {
 }
 
 #[test]
-fn curl_at_a_limited_rate() {
-    if !have("curl", "curl_at_a_limited_rate") {
+fn curl_gets_everything_at_a_limited_rate() {
+    if !have("curl", "curl_gets_everything_at_a_limited_rate") {
         return;
     }
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
