@@ -1,5 +1,5 @@
-//! `Copier::coalesce`: small pieces from a TCP source are moved together, nothing waits that should
-//! not, and the socket is left as it was.
+//! `Copier::coalesce`: small pieces from a TCP source are moved together. Nothing else is waited for, and the socket
+//! is left as it was.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -13,13 +13,12 @@ use zc_testkit::data::{assert_same, bytes};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::{fds, files, raw, serial::serial, sockets};
 
-/// Longer than any pause of the machine: a delay that is waited for in vain shows as a test that
-/// hangs, not as one that fails by a millisecond.
+/// Longer than any pause of the machine: a delay that is waited for in vain hangs the test.
 const LONG: Duration = Duration::from_secs(3600);
 
 const PIECE: usize = 256;
 
-/// A connection whose sender's every write is a segment of its own.
+/// A connection whose sender's writes are a segment each.
 fn chatty() -> (TcpStream, TcpStream) {
     let (client, stream) = sockets::tcp_v4();
     client.set_nodelay(true).unwrap();
@@ -36,7 +35,7 @@ fn small_pieces_are_moved_together() {
     let feeder = Feeder::run(move || {
         let mut client = client;
         client.write_all(&sent[..PIECE])?;
-        // Lest a sender that is ahead fills the queue, and nothing is worth waiting for.
+        // A sender that ran ahead would fill the queue, and nothing would be worth a wait.
         gone.recv().ok();
         sent[PIECE..].chunks(PIECE).try_for_each(|piece| client.write_all(piece))
     });
@@ -56,7 +55,7 @@ fn small_pieces_are_moved_together() {
     let moving = |record: &&hook::Record| record.moved() > 0;
     let takes = recorder.calls().iter().filter(moving).count();
     assert!(takes < data.len() / PIECE / 4, "{takes} calls for {} pieces", data.len() / PIECE);
-    // Set for a poll, and set back: two each time.
+    // The option is set for each poll, and set back.
     let (sets, polls) = (recorder.calls_to(Syscall::SetSockOpt), recorder.calls_to(Syscall::Poll));
     assert!(!polls.is_empty(), "nothing was waited for");
     assert_eq!(sets.len(), 2 * polls.len());
@@ -69,13 +68,13 @@ fn small_pieces_are_moved_together() {
 }
 
 #[test]
-fn nobody_waits_for_bytes_past_the_limit() {
+fn bytes_past_the_limit_are_not_waited_for() {
     let _serial = serial();
     let (mut client, stream) = chatty();
     let data = bytes(2, 3 * PIECE);
     client.write_all(&data).unwrap();
 
-    // The sender stays, and stays silent: a wait for more than the limit would not end.
+    // The sender stays and is silent, so that a wait for more than the limit would not end.
     let mut file = tempfile::tempfile().unwrap();
     let mut limited = (&stream).take(2 * PIECE as u64 + 10);
     let report = Copier::new().coalesce(LONG).copy(&mut limited, &mut file).unwrap();
@@ -103,7 +102,7 @@ fn the_limit_is_waited_for_whole() {
     let mut file = tempfile::tempfile().unwrap();
     let mut copier = Copier::new().coalesce(LONG);
     let mut limited = (&stream).take(4 * PIECE as u64);
-    // Let the sender go on only when the first piece has been taken and the copy waits for more.
+    // The sender goes on once the first piece has been taken and the copy waits for more.
     let hook = hook::replace(move |call| {
         if call.syscall == Syscall::Poll {
             go.send(()).ok();
@@ -164,8 +163,8 @@ fn bytes_wait_no_longer_than_they_may() {
     let sent = data.clone();
     let feeder = Feeder::run(move || {
         client.write_all(&sent[..PIECE])?;
-        // Only when the first piece has come out at the far end does the second one go in: a copy
-        // that waited for a batch would never come to an end.
+        // The second piece goes in once the first has come out at the far end. A copy that waited for both would not
+        // end.
         arrived.recv().ok();
         client.write_all(&sent[PIECE..])
     });
@@ -241,7 +240,7 @@ fn without_the_option_nothing_is_set() {
     assert_eq!(recorder.calls_to(Syscall::GetSockOpt), []);
 }
 
-/// What is set back is what its owner last set, not what it was when the copy began.
+/// The option gets back what its owner set last, not what it was when the copy began.
 #[test]
 fn an_option_that_its_owner_sets_meanwhile_stays() {
     let leaks = fds::no_leaks();
@@ -252,7 +251,7 @@ fn an_option_that_its_owner_sets_meanwhile_stays() {
     let feeder = Feeder::run(move || {
         for piece in sent.chunks(PIECE) {
             client.write_all(piece)?;
-            // Until it has been moved.
+            // Waits until the piece before has been moved.
             let _ = turns.recv();
         }
         Ok(())
@@ -282,7 +281,7 @@ fn an_option_that_its_owner_sets_meanwhile_stays() {
 
 /// A sender that fills the queue by itself is never waited for.
 #[test]
-fn nobody_waits_after_a_good_piece() {
+fn a_sender_of_good_pieces_is_not_waited_for() {
     const GOOD: usize = 32 * 1024;
     let _serial = serial();
     for (len, waits) in [(GOOD, 0), (GOOD - 1, 1)] {
@@ -297,7 +296,7 @@ fn nobody_waits_after_a_good_piece() {
         let recorder = hook::record();
         let mut reads = 0;
         let mut client = Some(client);
-        // The sender is silent, and leaves when the copy has turned to wait, in whatever way.
+        // The sender is silent. It leaves once the copy waits, by poll or by a read.
         let _end = hook::replace(move |call| {
             reads += u32::from(call.syscall == Syscall::Read);
             if reads == 2 || call.syscall == Syscall::Poll {
@@ -328,7 +327,7 @@ fn every_link_of_a_chain_is_waited_for() {
     let recorder = hook::record();
     let (from_a, from_b) = (Some(a.as_raw_fd()), Some(b.as_raw_fd()));
     let (mut first, mut second, mut reads) = (Some(first), Some(second), 0);
-    // Each sender leaves when the copy waits for more of it, be it in a read.
+    // Each sender leaves once the copy waits for more of it, by poll or by a read.
     let _end = hook::replace(move |call| {
         let reads_b = call.syscall == Syscall::Read && call.from == from_b;
         reads += u32::from(reads_b);
@@ -353,10 +352,10 @@ fn every_link_of_a_chain_is_waited_for() {
     assert_eq!((raw::low_water(&a).unwrap(), raw::low_water(&b).unwrap()), (1, 7));
 }
 
-/// Signals that come more often than the delay is long do not start the wait over each time.
+/// Signals that come more often than the delay is long do not start the wait anew.
 #[test]
 fn signals_do_not_prolong_the_wait() {
-    /// Far more signals than can come in one delay. With the wait started over by each, all of them do.
+    /// Far more signals than fit into one delay. If each started the wait anew, all of them would be sent.
     const MANY: usize = 1000;
     let _serial = serial();
     let (mut client, stream) = chatty();
@@ -364,7 +363,7 @@ fn signals_do_not_prolong_the_wait() {
 
     let recorder = hook::record();
     let (mut client, mut reads, mut polls) = (Some(client), 0, 0);
-    // The sender is silent until the wait is over, or has gone on for too long.
+    // The sender is silent until the wait is over, or has had too many signals.
     let _end = hook::replace(move |call| {
         reads += u32::from(call.syscall == Syscall::Read);
         polls += usize::from(call.syscall == Syscall::Poll);
@@ -386,7 +385,7 @@ fn signals_do_not_prolong_the_wait() {
     assert_eq!(raw::low_water(&stream).unwrap(), 1);
 }
 
-/// A batch is many segments, each of which would take a slot of a pipe: it is read, however large.
+/// A batch is many segments, and each would take a slot of a pipe. So batches of every size are read.
 #[test]
 fn what_has_gathered_is_read() {
     const SMALL: usize = 4096;
@@ -395,7 +394,7 @@ fn what_has_gathered_is_read() {
     let data = bytes(13, 40 * (16 + 1) * SMALL);
     let (mut client, mut unsent) = (Some(client), data.clone().into_iter());
     let fd = stream.try_clone().unwrap();
-    // A piece for each read that would find nothing, and sixteen for each wait.
+    // One piece for each read that would find nothing, and sixteen for each wait.
     let _sender = hook::replace(move |call| {
         let pieces = match call.syscall {
             Syscall::Poll => 16,

@@ -1,5 +1,5 @@
-//! Drivers of a transfer: by poll(2), by epoll(7) both level- and edge-triggered, on one thread or many,
-//! gone after every step, and two transfers at a time.
+//! Drivers of a transfer: by poll(2), by epoll(7) with level and with edge triggers, on one thread or many, gone
+//! after every step, and with two transfers at a time.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -23,7 +23,7 @@ use zc_testkit::{fds, pipes, sockets};
 assert_impl_all!(Transfer: Send);
 assert_impl_all!(Copier: Send);
 
-/// Waits for one side of a transfer, and panics if that was told of nothing.
+/// Waits until one side is ready, and panics if that takes too long.
 trait Wait {
     fn new(from: &impl AsFd, to: &impl AsFd) -> Self;
     fn wait(&self, from: &impl AsFd, to: &impl AsFd, side: Side);
@@ -43,7 +43,7 @@ impl Wait for ByPoll {
     }
 }
 
-/// Both sides in one epoll instance; waits until it is told of the side in question.
+/// Both sides are in one epoll instance. Waits until that reports the side in question.
 struct ByEpoll<const EDGE: bool>(OwnedFd);
 
 impl<const EDGE: bool> Wait for ByEpoll<EDGE> {
@@ -56,7 +56,7 @@ impl<const EDGE: bool> Wait for ByEpoll<EDGE> {
         ByEpoll(instance)
     }
     fn wait(&self, from: &impl AsFd, to: &impl AsFd, side: Side) {
-        // By level only the side that is waited for may be asked about: the other is ready all the time.
+        // Level-triggered, the other side would be reported all the time.
         if !EDGE {
             let [reads, writes] = match side {
                 Side::Source => [EventFlags::IN, EventFlags::empty()],
@@ -83,14 +83,14 @@ impl<const EDGE: bool> Wait for ByEpoll<EDGE> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Driver {
     Stays,
-    /// The transfer goes on with another thread's, there and then.
+    /// Each step is made on another thread.
     OnOtherThreads,
-    /// Nothing but the transfer is left; the next one resumes it.
+    /// The driver goes, and the next one resumes the transfer.
     Goes,
 }
 
-/// Moves bytes that come in bursts, each of them when all of the one before has come out, with the client
-/// at the line all the while: a wait for something that has been there already would never end.
+/// Moves bytes that come in bursts, each once the one before has come out. The client stays connected, so that a wait
+/// for something that is there already would never end.
 ///
 /// Returns after how many steps bytes were in flight.
 fn relay<W: Wait, R, T>(
@@ -153,7 +153,7 @@ where
         });
         assert_eq!(transfer.in_flight(), 0);
     }
-    // And then it ends.
+    // The client leaves, and the copy ends.
     drop(client);
     let next = loop {
         match run(&mut transfer, &mut &from, &mut &to, usize::MAX).next {
@@ -184,33 +184,33 @@ fn relays<W: Wait>(driver: Driver) {
 }
 
 #[test]
-fn by_poll() {
+fn poll_drives_a_transfer() {
     relays::<ByPoll>(Driver::Stays);
 }
 
 #[test]
-fn by_epoll_level_triggered() {
+fn level_triggered_epoll_drives_a_transfer() {
     relays::<ByEpoll<false>>(Driver::Stays);
 }
 
-/// The driver waits only where a step says that it wants to read or write.
+/// Edge-triggered, the driver waits only where a step says that it wants to read or write.
 #[test]
-fn by_epoll_edge_triggered() {
+fn edge_triggered_epoll_drives_a_transfer() {
     relays::<ByEpoll<true>>(Driver::Stays);
 }
 
 #[test]
-fn on_another_thread_at_every_step() {
+fn each_step_may_be_on_another_thread() {
     relays::<ByEpoll<true>>(Driver::OnOtherThreads);
 }
 
 #[test]
-fn dropped_and_resumed_at_every_step() {
+fn each_step_may_have_a_new_driver() {
     relays::<ByEpoll<true>>(Driver::Goes);
 }
 
-/// A step that says that the source has no more, or the sink no room, is taken at its word: the driver waits
-/// for news at once, and does not ask again to find out.
+/// A step says that the source has no more, or the sink no room. The driver then waits at once, and does not ask
+/// again to find out.
 #[test]
 fn what_is_drained_or_full_need_not_be_asked_again() {
     let _leaks = fds::no_leaks();
@@ -226,7 +226,7 @@ fn what_is_drained_or_full_need_not_be_asked_again() {
     thread::scope(|scope| {
         let feeder = scope.spawn(|| {
             client.write_all(&data).unwrap();
-            client // at the line until all has arrived
+            client // stays connected until all has arrived
         });
         let reader = scope.spawn(|| {
             let mut got = vec![0; data.len()];
@@ -260,13 +260,13 @@ struct Direction<'a> {
     transfer: Transfer,
     from: &'a UnixStream,
     to: &'a UnixStream,
-    /// What it waits for.
+    /// The side that it waits for.
     side: Option<Side>,
     ended: bool,
 }
 
 impl Direction<'_> {
-    /// Moves what can be moved without waiting, and passes an end on.
+    /// Moves what can be moved without waiting, and passes the end on.
     fn go(&mut self) {
         while !self.ended {
             let step = step(&mut self.transfer, &mut &*self.from, &mut &*self.to, u64::MAX);
@@ -286,9 +286,9 @@ impl Direction<'_> {
     }
 }
 
-/// A proxy: a client that sends while it is being sent to, and hears the end of each direction by itself.
+/// A proxy. The client sends while it receives, and hears the end of each direction by itself.
 #[test]
-fn two_of_them_are_a_two_way_relay() {
+fn two_transfers_are_a_two_way_relay() {
     for adaptive in [true, false] {
         let _leaks = fds::no_leaks();
         let (client, near) = sockets::tight(sockets::unix());

@@ -1,5 +1,4 @@
-//! Copies that know how long their source is to be: one that is shorter or longer is an error, and nothing is
-//! lost by it.
+//! Copies with an announced length: a source that is shorter or longer is an error, and no byte of it is lost.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
@@ -22,7 +21,7 @@ enum From {
     File,
     Memory,
     Buffered(Stream),
-    /// In a `Take` of more than there is.
+    /// In a `Take` whose limit is beyond the end.
     Limited(Stream),
     Opaque(Stream),
     Metered(Stream),
@@ -46,7 +45,7 @@ const FROM: [From; 13] = [
 ];
 
 impl From {
-    /// A source of `data`, which ends after it.
+    /// A source of `data` and no more, and what feeds it.
     fn open(self, data: &[u8]) -> (Box<dyn ReadSource>, Option<Feeder>) {
         let fed = |stream: Stream| {
             let (to, from) = stream.open();
@@ -87,7 +86,7 @@ impl From {
     }
 }
 
-/// Where they go to.
+/// Where the bytes go.
 #[derive(Clone, Copy, Debug)]
 enum To {
     File,
@@ -155,11 +154,10 @@ type Copy = fn(&mut dyn ReadSource, &mut dyn WriteSink, u64) -> io::Result<u64>;
 const EXACT: Copy = |source, sink, n| copy_exact(source, sink, n).map(|()| n);
 const AT_MOST: Copy = |source, sink, n| copy_limited(source, sink, n);
 
-/// One that goes the fast path, and one that is planned.
+/// Lengths of the fast path, and one of a planned copy.
 const LENGTHS: [usize; 3] = [1, 5000, 300_000];
 
-/// What a copy of at most `n` of `len` bytes says, and what is at the sink, in the residue, and left in the
-/// source.
+/// What a copy of at most `n` of `len` bytes says, and what is then in the sink, in the residue and in the source.
 struct Done {
     said: io::Result<u64>,
     sink: Vec<u8>,
@@ -189,7 +187,7 @@ fn copy_error(error: &io::Error) -> &CopyError {
 }
 
 #[test]
-fn all_that_was_announced() {
+fn all_that_was_announced_is_copied() {
     let _leaks = fds::no_leaks();
     each(pairs(&FROM, &TO), |&cell| {
         for len in LENGTHS {
@@ -204,9 +202,9 @@ fn all_that_was_announced() {
     });
 }
 
-/// Half an upload is no upload.
+/// Half an upload is an error.
 #[test]
-fn fewer_bytes_than_were_announced() {
+fn fewer_bytes_than_were_announced_are_an_error() {
     let _leaks = fds::no_leaks();
     each(pairs(&FROM, &TO), |&cell| {
         for (len, n) in LENGTHS.iter().flat_map(|&len| [(len, len + 1), (len, 10 * len)]) {
@@ -228,9 +226,9 @@ fn fewer_bytes_than_were_announced() {
     });
 }
 
-/// What comes after the announced bytes is the next message's, or too much.
+/// What comes after the announced bytes belongs to the next message, or is too much.
 #[test]
-fn more_bytes_than_were_announced() {
+fn more_bytes_than_were_announced_stay_or_are_an_error() {
     let _leaks = fds::no_leaks();
     each(pairs(&FROM, &TO), |&cell| {
         for (n, more) in LENGTHS.iter().flat_map(|&n| [(n, 1), (n, 100_000)]) {
@@ -255,7 +253,7 @@ fn more_bytes_than_were_announced() {
 }
 
 #[test]
-fn nothing_was_announced() {
+fn nothing_announced_is_nothing_copied() {
     let _leaks = fds::no_leaks();
     each(pairs(&FROM, &TO), |&cell| {
         for copy in [EXACT, AT_MOST] {
@@ -270,9 +268,9 @@ fn nothing_was_announced() {
     });
 }
 
-/// A `Take` around the source falls by what was taken, which for too much is the residue, too.
+/// A `Take` around the source falls by what was taken, the residue included.
 #[test]
-fn the_limits_of_takes() {
+fn a_take_falls_by_what_was_taken() {
     let _leaks = fds::no_leaks();
     each(Stream::ALL, |&stream| {
         let open = || {
@@ -293,7 +291,7 @@ fn the_limits_of_takes() {
         let residue = copy_error(&error).residue().len() as u64;
         assert_eq!((limited.limit(), residue), (4000 - residue, 2000));
 
-        // A smaller limit than the announced length ends the source.
+        // A limit below the announced length ends the source.
         let mut limited = open().take(10);
         let error = copy_exact(&mut limited, &mut Vec::new(), 1000).unwrap_err();
         assert_eq!((error.kind(), limited.limit()), (ErrorKind::UnexpectedEof, 0));
@@ -302,10 +300,10 @@ fn the_limits_of_takes() {
     });
 }
 
-/// A source in non-blocking mode that has no more yet has not ended: the error is a wait, and the rest can be
-/// had.
+/// A source in non-blocking mode has no more yet. It has not ended: the error is `WouldBlock`, and the copy can go
+/// on.
 #[test]
-fn a_source_that_has_no_more_yet() {
+fn a_source_that_has_no_more_yet_would_block() {
     let _leaks = fds::no_leaks();
     each(pairs(&Stream::ALL, &[EXACT, AT_MOST]), |&(stream, copy)| {
         let data = data::bytes(5, 9000);
@@ -328,9 +326,9 @@ fn a_source_that_has_no_more_yet() {
     });
 }
 
-/// Whether there is more cannot be told yet: the copy has done all of its bytes, and asks again.
+/// Whether the source has more is not known yet. The copy has moved all of its bytes, and has to be asked again.
 #[test]
-fn a_source_that_may_have_more() {
+fn a_source_that_may_have_more_would_block() {
     let _leaks = fds::no_leaks();
     each(Stream::ALL, |&stream| {
         let (mut to, from) = stream.open();
@@ -353,9 +351,9 @@ fn a_source_that_may_have_more() {
     });
 }
 
-/// What was taken and has no room at the sink is the residue.
+/// What was taken and not delivered is the residue.
 #[test]
-fn a_sink_without_room() {
+fn a_sink_without_room_leaves_a_residue() {
     let _leaks = fds::no_leaks();
     each(pairs(&pairs(&FROM, &Stream::ALL), &[EXACT, AT_MOST]), |&((from, to), copy)| {
         let data = data::bytes(6, 300_000);
@@ -381,9 +379,9 @@ fn a_sink_without_room() {
     });
 }
 
-/// The error of a source that fails while it is asked for more is told as such.
+/// An error of the source while it is asked for more is the copy's error.
 #[test]
-fn a_source_that_fails_when_asked_for_more() {
+fn a_source_that_fails_when_asked_for_more_fails_the_copy() {
     struct Fails<'a>(&'a [u8]);
     impl Read for Fails<'_> {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -401,7 +399,7 @@ fn a_source_that_fails_when_asked_for_more() {
     assert_eq!((error.kind(), &out[..]), (ErrorKind::ConnectionReset, &b"all of it"[..]));
     let copy = copy_error(&error);
     assert_eq!((copy.moved(), copy.side(), copy.syscall()), (9, Some(Side::Source), Some("read")));
-    // One that has been interrupted is asked again.
+    // An interrupted read is made again.
     struct Interrupted<'a>(&'a [u8], bool);
     impl Read for Interrupted<'_> {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -414,9 +412,9 @@ fn a_source_that_fails_when_asked_for_more() {
     copy_exact(&mut Interrupted(b"all", false), &mut Vec::new(), 3).unwrap();
 }
 
-/// The descriptor behind a source stands where the announced bytes end.
+/// The offset of a source file is where the announced bytes end.
 #[test]
-fn where_a_file_stands() {
+fn a_file_s_offset_is_where_the_bytes_end() {
     let _leaks = fds::no_leaks();
     for len in [1000_usize, 300_000] {
         let source = files::on_disk(&data::bytes(7, 2 * len));
@@ -430,9 +428,9 @@ fn where_a_file_stands() {
     }
 }
 
-/// The README's ten lines and the upload server store no half upload as a whole one.
+/// The README's ten lines and the upload server use `copy_exact`, so neither stores half an upload as a whole one.
 #[test]
-fn what_the_examples_use() {
+fn the_examples_copy_by_an_exact_length() {
     let readme = include_str!("../../../README.md");
     let server = include_str!("../../../crates/zc-std/examples/upload_server.rs");
     for example in [readme, server] {

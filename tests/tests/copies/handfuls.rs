@@ -1,4 +1,4 @@
-//! Handfuls: a bulk sender over TCP is waited for until enough has come, nothing waits that should not, and the
+//! Handfuls: the engine waits for a bulk sender over TCP until enough has come. Nothing else is waited for, and the
 //! socket is left as it was.
 
 use std::cell::{Cell, RefCell};
@@ -25,23 +25,23 @@ use zc_testkit::{fds, files, raw, sockets};
 
 use super::sink_limits::Quota;
 
-/// What a bulk sender gives at a time, and how often it has to.
+/// What a bulk sender gives at a time, and how many times it takes to prove one.
 const RICH: usize = 16 * 1024;
 const PROOF: usize = 8;
 
 /// The smallest handful.
 const LEAST: usize = 2 * RICH;
 
-/// What is asked for where a handful is to have room to grow, in bytes; the kernel makes twice as much of it.
+/// The receive buffer, in bytes, in which a handful has room to grow; the kernel doubles this.
 const ROOM: usize = 200 * 1024;
 
-/// The far end of a connection, which sends while the copy at this end goes on.
+/// The far end of a connection. It sends while the copy at this end goes on.
 struct Peer {
     client: Option<TcpStream>,
     stream: TcpStream,
-    /// The copy's number for `stream`.
+    /// The copy's descriptor of `stream`.
     fd: RawFd,
-    /// The last byte first.
+    /// The bytes to send, last one first.
     unsent: Vec<u8>,
 }
 
@@ -65,14 +65,14 @@ impl Peer {
         usize::try_from(rustix::io::ioctl_fionread(&self.stream).unwrap()).unwrap()
     }
 
-    /// Sends so many bytes, or all that there are, and ends behind the last. When this returns they have arrived.
+    /// Sends `n` bytes, or all that are left, and hangs up after the last. They have arrived when this returns.
     fn send(&mut self, n: usize) {
         if self.client.is_none() {
             return;
         }
         let before = self.waiting();
         let sent = self.send_away(n);
-        // What lies behind an urgent byte is not counted.
+        // The bytes behind an urgent one are not counted.
         while self.waiting() < before + sent && !is_ready(&self.stream, PollFlags::PRI) {
             std::thread::yield_now();
         }
@@ -81,7 +81,7 @@ impl Peer {
         }
     }
 
-    /// Sends so many bytes, or all that there are, and says how many.
+    /// Sends `n` bytes, or all that are left. Returns how many.
     fn send_away(&mut self, n: usize) -> usize {
         let rest = self.unsent.len().saturating_sub(n);
         let piece: Vec<u8> = self.unsent.drain(rest..).rev().collect();
@@ -98,8 +98,8 @@ impl Peer {
         usize::try_from(raw::low_water(&self.stream).unwrap()).unwrap()
     }
 
-    /// Sends a piece whenever the copy would find nothing, and whatever `waits` does when it waits. The copy takes no
-    /// delay of the machine's for a pause.
+    /// Sends a piece whenever the copy would find nothing. `waits` acts when the copy waits. The clock is stopped, so
+    /// that no delay of the machine counts as a pause.
     fn serve(
         self,
         piece: impl FnMut() -> usize + 'static,
@@ -108,7 +108,7 @@ impl Peer {
         (self.serve_in_time(piece, waits), hook::stop_clock())
     }
 
-    /// The same with a clock that goes on.
+    /// The same with a running clock.
     fn serve_in_time(
         mut self,
         mut piece: impl FnMut() -> usize + 'static,
@@ -129,19 +129,19 @@ impl Peer {
     }
 }
 
-/// Whether a call takes bytes of what it is from.
+/// Whether a call takes bytes from its source.
 fn takes(call: &Call) -> bool {
     matches!(call.syscall, Syscall::Read | Syscall::Splice | Syscall::Discard)
 }
 
-/// As much as is waited for.
+/// Sends as much as the copy waits for.
 fn a_handful(peer: &mut Peer) -> Action {
     let mark = peer.mark();
     peer.send(mark);
     Action::Proceed
 }
 
-/// Copies all of `source` into a file, which then has all of `data` and no more, and says which calls that took.
+/// Copies all of `source` into a file, and asserts that this is `data`. Returns the calls.
 fn copied(source: impl Read + Source, data: &[u8]) -> Recorder {
     let (recorder, file) = (hook::record(), files::empty());
     assert_eq!((&file).read_from(source).unwrap(), data.len() as u64);
@@ -149,7 +149,8 @@ fn copied(source: impl Read + Source, data: &[u8]) -> Recorder {
     recorder
 }
 
-/// How often the mark was set or taken back, and how often the copy waited: of `stream` and nothing else.
+/// How often the mark (SO_RCVLOWAT) was set or set back, and how often the copy waited. Asserts that it was on
+/// `stream` each time.
 fn waits(recorder: &Recorder, stream: &TcpStream) -> (usize, usize) {
     let sets = recorder.calls_to(Syscall::SetSockOpt);
     assert!(sets.iter().all(|set| set.call.to == Some(stream.as_raw_fd())));
@@ -158,7 +159,7 @@ fn waits(recorder: &Recorder, stream: &TcpStream) -> (usize, usize) {
     (sets.len(), polls.len())
 }
 
-/// Where a handful goes, and how what has come there is found again.
+/// Sinks for a handful, each with the file to read it back from, if it has one.
 fn sinks() -> [(&'static str, Box<dyn WriteSink>, Option<File>); 3] {
     let file = files::empty();
     let null = File::options().write(true).open("/dev/null").unwrap();
@@ -196,13 +197,13 @@ fn a_bulk_sender_is_waited_for() {
         assert_eq!(report.calls(), recorder.calls().len() as u64, "{name}");
         let marks = marks.take();
         assert_eq!(waits(&recorder, &stream), (2 * marks.len(), marks.len()), "{name}");
-        // All that comes after the proof, and what asks for a plan.
+        // All but the proof, and the steps that plan.
         let waited: usize = marks.iter().sum();
         assert!(waited >= data.len() - (PROOF + 2) * RICH, "{name}: {waited} of {}", data.len());
         assert!(marks.iter().all(|mark| (LEAST..=buffer / 4).contains(mark)), "{name}: {marks:?}");
         assert!(recorder.calls_to(Syscall::Poll).iter().all(|poll| poll.result == Ok(1)), "{name}");
         assert_eq!(raw::low_water(&stream).unwrap(), 1);
-        // It has not been enlarged.
+        // The receive buffer is as large as before.
         assert_eq!(sockopt::socket_recv_buffer_size(&stream).unwrap(), buffer);
         if let Some(file) = file {
             assert_same(&files::contents(&file), &data);
@@ -211,7 +212,7 @@ fn a_bulk_sender_is_waited_for() {
     leaks.check();
 }
 
-/// The call that takes a handful finds the mark as its owner has it, and takes all of it.
+/// The call that takes a handful finds the mark as its owner has it, and takes the whole handful.
 #[test]
 fn each_wait_is_followed_by_one_call_that_takes_it_all() {
     let _leaks = fds::no_leaks();
@@ -249,7 +250,7 @@ fn each_wait_is_followed_by_one_call_that_takes_it_all() {
     assert!(!marks.is_empty() && marks.iter().all(|(took, mark)| took == mark), "{marks:?}");
 }
 
-/// A step of less is no bulk sender's, nor are a few of so much.
+/// Smaller steps show no bulk sender, and neither do a few rich ones.
 #[test]
 fn others_are_not_waited_for() {
     let _leaks = fds::no_leaks();
@@ -278,14 +279,14 @@ fn a_sender_that_pauses_is_not_waited_for() {
     assert_eq!(waits(&recorder, &stream), (0, 0));
 }
 
-/// A source that fills a hand unasked is not to be slowed down.
+/// A source that fills a hand unasked is not slowed down.
 #[test]
 fn full_hands_are_not_waited_for() {
     const FULL: usize = 512 * 1024;
     let _leaks = fds::no_leaks();
     let data = bytes(24, 40 * FULL);
     let (peer, stream) = Peer::of(&data);
-    // The two of a full hand and one that is not.
+    // Two full hands, and one that is not.
     let mut pieces = [FULL, FULL, RICH].into_iter().cycle();
     if sockopt::set_socket_recv_buffer_size_force(&stream, 8 * FULL).is_err() {
         return skip("a receive buffer of 4 MiB takes root");
@@ -296,9 +297,9 @@ fn full_hands_are_not_waited_for() {
     assert_same(&files::contents(&file), &data);
 }
 
-/// A sender may turn into one that fills hands by itself, which shows where it is not waited for.
+/// A sender may begin to fill hands by itself. That shows only where it is not waited for.
 #[test]
-fn it_has_to_prove_itself_again() {
+fn a_sender_has_to_prove_itself_again() {
     const HOLDS_FOR: usize = 256;
     let _leaks = fds::no_leaks();
     let data = bytes(25, 2 * (PROOF + 1) * RICH + (HOLDS_FOR + 2) * LEAST);
@@ -326,9 +327,9 @@ fn it_has_to_prove_itself_again() {
     assert_eq!(polls[HOLDS_FOR], polls[0] + PROOF);
 }
 
-/// Bytes that go on to others are not held back unasked.
+/// Bytes on the way to another host are not held back unasked.
 #[test]
-fn on_the_way_to_a_socket_it_takes_an_option() {
+fn on_the_way_to_a_socket_handfuls_take_an_option() {
     let _leaks = fds::no_leaks();
     for coalesces in [false, true] {
         let data = bytes(4, 4 << 20);
@@ -342,7 +343,7 @@ fn on_the_way_to_a_socket_it_takes_an_option() {
         let polls = Rc::new(Cell::new(0));
         let count = Rc::clone(&polls);
         let hook = peer.serve(
-            // More than small pieces, which gather and are read.
+            // Pieces that are not small: small ones gather and are read.
             || 3 * RICH,
             move |peer| {
                 count.set(count.get() + 1);
@@ -363,7 +364,7 @@ fn on_the_way_to_a_socket_it_takes_an_option() {
 }
 
 #[test]
-fn it_can_be_turned_off() {
+fn handfuls_can_be_turned_off() {
     let _leaks = fds::no_leaks();
     let data = bytes(5, 1 << 20);
     let mut without = Options::default();
@@ -378,7 +379,7 @@ fn it_can_be_turned_off() {
     }
 }
 
-/// Frames are two calls each, whatever has gone before.
+/// A frame is two calls, whatever the copies before were.
 #[test]
 fn frames_are_read_and_written() {
     let _leaks = fds::no_leaks();
@@ -399,10 +400,10 @@ fn frames_are_read_and_written() {
 }
 
 #[test]
-fn nobody_waits_for_bytes_past_the_limit() {
+fn bytes_past_the_limit_are_not_waited_for() {
     let _leaks = fds::no_leaks();
     const LEFT: usize = 1000;
-    // One whose last handful is less than others, and one whose rest is not worth a wait.
+    // A last handful that is smaller than others, and a rest that is not worth a wait.
     for rest in [LEAST + 5, LEAST - 5] {
         let buffer = sockopt::socket_recv_buffer_size(&Peer::of(&[0]).1).unwrap();
         let limit = (PROOF + 1) * RICH + 3 * (buffer / 4) + rest;
@@ -431,7 +432,7 @@ fn nobody_waits_for_bytes_past_the_limit() {
     }
 }
 
-/// A sink that takes so many bytes is waited for no longer than it would take to fill it.
+/// A sink with a limit: the copy waits for no more than the sink will take.
 #[test]
 fn no_more_than_fits_is_waited_for() {
     let _leaks = fds::no_leaks();
@@ -470,7 +471,7 @@ fn nothing_is_waited_for_twice() {
     let (peer, stream) = Peer::of(&data);
     let fd = stream.as_raw_fd();
     let _hook = peer.serve(|| RICH, a_handful);
-    // One that comes in time, one that does not.
+    // One wait is answered in time, the next is not.
     let mut answers = [true, false].into_iter().cycle();
     let _late = hook::replace(move |call| {
         let waits = call.syscall == Syscall::Poll && call.from == Some(fd);
@@ -494,7 +495,7 @@ fn nothing_is_waited_for_twice() {
     assert!(calls.iter().any(|it| it.call.syscall == Syscall::Poll));
 }
 
-/// What there is when the sender ends, is cut off or has something urgent to say is taken at once.
+/// The sender ends, is reset, or sends an urgent byte: what is there is taken at once.
 #[test]
 fn an_end_ends_the_wait() {
     let _leaks = fds::no_leaks();
@@ -562,7 +563,7 @@ fn urgent_data_ends_the_wait() {
     assert_eq!(raw::low_water(&stream).unwrap(), 1);
 }
 
-/// The owner's own timeout is as long as ever, and what it ends is what a read would.
+/// The owner's own timeout stays as long as it was, and ends what it would end in a read.
 #[test]
 fn a_timeout_of_the_socket_holds() {
     let _leaks = fds::no_leaks();
@@ -570,7 +571,7 @@ fn a_timeout_of_the_socket_holds() {
         let data = bytes(11, 1 << 20);
         let (mut peer, stream) = Peer::of(&data);
         stream.set_read_timeout(Some(timeout)).unwrap();
-        // As much as proves it, and then nothing.
+        // Enough for the proof, and then nothing.
         let enough = (PROOF + 1) * RICH + RICH / 2;
         peer.send(enough);
         let fd = peer.fd;
@@ -589,8 +590,7 @@ fn a_timeout_of_the_socket_holds() {
     }
 }
 
-/// Waits that run out end the waiting, for longer each time; and a sender that has become a bulk sender again is
-/// waited for again.
+/// Waits that run out end the waiting, each time for longer. A sender that proves itself again is waited for again.
 #[test]
 fn waits_that_run_out_end_the_waiting() {
     let _leaks = fds::no_leaks();
@@ -608,7 +608,7 @@ fn waits_that_run_out_end_the_waiting() {
         },
         move |peer| {
             count.set(count.get() + 1);
-            // A hand that is never full, nor half full.
+            // A hand that is never half full.
             if is_slow.get() { Action::Return(0) } else { a_handful(peer) }
         },
     );
@@ -627,7 +627,7 @@ fn waits_that_run_out_end_the_waiting() {
     assert_eq!(raw::low_water(&stream).unwrap(), 1);
 }
 
-/// Within one copy, too.
+/// The same within one copy.
 #[test]
 fn a_sender_that_picks_up_is_waited_for_again() {
     let _leaks = fds::no_leaks();
@@ -641,7 +641,7 @@ fn a_sender_that_picks_up_is_waited_for_again() {
         move |peer| {
             if vain > 0 {
                 vain -= 1;
-                // Less than a rich piece: it stops at once.
+                // Less than a rich piece ends the waiting at once.
                 peer.send(RICH / 2);
                 seen.borrow_mut().push(false);
                 return Action::Proceed;
@@ -654,7 +654,7 @@ fn a_sender_that_picks_up_is_waited_for_again() {
     let events = events.take();
     assert_eq!(events[..3], [false, false, true]);
     assert!(events[2..].iter().all(|came| *came));
-    // Between the first two waits, and the next two: four times as many pieces.
+    // Between two pairs of waits there are four times as many pieces.
     let calls = recorder.calls();
     let polls: Vec<_> = (0..calls.len())
         .filter(|&at| calls[at].call.syscall == Syscall::Poll && calls[at].call.from.is_some())
@@ -667,9 +667,9 @@ fn a_sender_that_picks_up_is_waited_for_again() {
     assert_eq!([pieces(0, 1), pieces(1, 2)], [33, 129]);
 }
 
-/// Where less comes than was waited for, a plain step goes next, and the next wait is for half as much.
+/// Where less comes than was waited for, the next step is a plain one, and the next wait is for half as much.
 #[test]
-fn it_waits_for_less_where_less_comes() {
+fn less_is_waited_for_where_less_comes() {
     let _leaks = fds::no_leaks();
     let data = bytes(14, 2 << 20);
     let (peer, stream) = Peer::of(&data);
@@ -698,12 +698,12 @@ fn it_waits_for_less_where_less_comes() {
     assert_eq!(taken.count(), 2, "one takes what has come, and one what comes next");
 }
 
-/// A mark that is not the kernel's own is its owner's, or another waiter's.
+/// A mark that the kernel did not set is its owner's, or another waiter's.
 #[test]
 fn a_mark_that_is_not_the_kernel_s_is_left_alone() {
     let _leaks = fds::no_leaks();
     let data = bytes(15, 1 << 20);
-    // Before the copy, and while it goes on.
+    // Set before the copy, and during it.
     for after in [0, 20 * RICH as u64] {
         let (peer, stream) = Peer::of(&data);
         let owner = stream.try_clone().unwrap();
@@ -729,7 +729,7 @@ fn a_mark_that_is_not_the_kernel_s_is_left_alone() {
     }
 }
 
-/// Whatever is answered in the kernel's place, the bytes come through, and the mark is taken back.
+/// Each call of a wait fails in turn. The bytes arrive, and the mark is set back.
 #[test]
 fn faults_change_nothing() {
     let _leaks = fds::no_leaks();
@@ -760,7 +760,7 @@ fn faults_change_nothing() {
     }
 }
 
-/// Where the mark cannot be taken back, nobody can help it; but it is not set again.
+/// A mark that cannot be set back stays as it is. The engine does not set it again.
 #[test]
 fn a_mark_that_cannot_be_taken_back_is_not_set_again() {
     let _leaks = fds::no_leaks();
@@ -779,7 +779,7 @@ fn a_mark_that_cannot_be_taken_back_is_not_set_again() {
     assert_eq!(waits(&recorder, &stream), (1 + 16, 1));
 }
 
-/// A hook that panics while the copy waits, and a callback that does.
+/// A hook that panics while the copy waits, and a callback that panics.
 #[test]
 fn a_panic_leaves_the_mark_as_it_was() {
     let leaks = fds::no_leaks();
@@ -822,7 +822,7 @@ fn a_socket_in_non_blocking_mode_is_not_waited_for() {
     assert_eq!(recorder.calls_to(Syscall::SetSockOpt), []);
 }
 
-/// A deadline and a least rate are kept, and a copy that has them is waited for all the same.
+/// A copy with a deadline and a minimum rate still waits for handfuls, and keeps both.
 #[test]
 fn patience_goes_on() {
     let _leaks = fds::no_leaks();
@@ -832,7 +832,7 @@ fn patience_goes_on() {
         || RICH,
         |peer| {
             match peer.mark() {
-                // A wait for anything at all.
+                // This wait is for a first byte.
                 1 if peer.waiting() == 0 => peer.send(RICH),
                 1 => {}
                 mark => peer.send(mark),
@@ -871,7 +871,7 @@ fn a_deadline_that_comes_meanwhile_is_kept() {
     assert_eq!(raw::low_water(&stream).unwrap(), 1);
 }
 
-/// Signals that interrupt the wait do not end it, nor the copy.
+/// A signal that interrupts the wait ends neither the wait nor the copy.
 #[test]
 fn signals_do_not_end_the_wait() {
     let _leaks = fds::no_leaks();
@@ -905,7 +905,7 @@ fn every_link_of_a_chain_is_a_source_of_its_own() {
     assert_eq!((raw::low_water(&a).unwrap(), raw::low_water(&b).unwrap()), (1, 1));
 }
 
-/// Each way of MPTCP has a queue of its own, and its mark is another matter.
+/// MPTCP has a queue for each path, and its mark has another meaning.
 #[test]
 fn mptcp_is_not_waited_for() {
     let _leaks = fds::no_leaks();
@@ -917,8 +917,8 @@ fn mptcp_is_not_waited_for() {
     assert_eq!(recorder.calls_to(Syscall::SetSockOpt), []);
 }
 
-/// Under TLS in the kernel, or another such protocol, what is in the queue are records. Where the kernel has none to set
-/// up, its answer to the question is made up.
+/// Under TLS in the kernel, or another such protocol, the queue has records. A kernel without one to set up is
+/// answered for.
 #[test]
 fn a_connection_that_carries_a_protocol_is_not_waited_for() {
     let carrying = [Action::Return(0), Action::Fail(libc::EINVAL), Action::Fail(libc::EPERM)];
@@ -930,7 +930,7 @@ fn a_connection_that_carries_a_protocol_is_not_waited_for() {
             let (peer, stream) = Peer::of(&data);
             let fd = peer.fd;
             let _hook = peer.serve(|| RICH, a_handful);
-            // Once it is proved, it asks for the timeout and then for the protocol.
+            // After the proof the copy asks for the timeout and then for the protocol.
             let (mut taken, mut asked) = (0, 0);
             let _answer = hook::replace(move |call| {
                 if call.from != Some(fd) {
@@ -950,7 +950,7 @@ fn a_connection_that_carries_a_protocol_is_not_waited_for() {
     }
 }
 
-/// What another user of the socket does while the copy waits for the first time.
+/// Lets another user act on the socket during the copy's first wait.
 fn meanwhile(mut does: impl FnMut(&mut Peer) + 'static) -> impl FnMut(&mut Peer) -> Action {
     let mut is_first = true;
     move |peer| {
@@ -962,7 +962,7 @@ fn meanwhile(mut does: impl FnMut(&mut Peer) + 'static) -> impl FnMut(&mut Peer)
     }
 }
 
-/// Another thread, which sleeps in what it does with the socket when this returns.
+/// A thread that acts on the socket. It sleeps in its call when this returns.
 fn another<T: Send + 'static>(
     stream: &TcpStream,
     does: impl FnOnce(TcpStream) -> T + Send + 'static,
@@ -977,8 +977,7 @@ fn another<T: Send + 'static>(
     thread
 }
 
-/// Another thread that reads the same socket in that moment, a little and more than is waited for: each byte is read
-/// once.
+/// Another thread reads from the same socket meanwhile, less than is waited for and more. Each byte is read once.
 #[test]
 fn another_thread_that_reads_meanwhile_has_its_bytes() {
     for asks in [100, 4 << 20] {
@@ -1015,7 +1014,7 @@ fn another_thread_that_reads_meanwhile_has_its_bytes() {
     }
 }
 
-/// Another thread that waits for the same socket hears of a single byte, too, as soon as the copy waits no longer.
+/// Another thread that polls the same socket hears of a single byte, as soon as the copy waits no longer.
 #[test]
 fn another_thread_that_polls_meanwhile_hears_of_one_byte() {
     let _leaks = fds::no_leaks();
@@ -1034,7 +1033,7 @@ fn another_thread_that_polls_meanwhile_hears_of_one_byte() {
     );
     let heard = Rc::new(Cell::new(false));
     let hears = Rc::clone(&heard);
-    // The byte is still there.
+    // The byte is still in the queue.
     let _joins = hook::replace(move |call| {
         if takes(call)
             && call.from == Some(fd)
@@ -1051,7 +1050,7 @@ fn another_thread_that_polls_meanwhile_hears_of_one_byte() {
     assert!(heard.get());
 }
 
-/// Another process that has the socket reads from it in that moment, and finds the mark as it was when that is over.
+/// Another process that shares the socket reads from it meanwhile. The mark is set back afterwards.
 #[test]
 fn another_process_that_reads_meanwhile_has_its_bytes() {
     const THEIRS: usize = 100;

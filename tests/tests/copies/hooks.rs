@@ -1,4 +1,4 @@
-//! The hook table: recorded, replaced, nested, per thread, and gone with its guard.
+//! The hook table: it records and replaces calls, nests, is per thread, and goes with its guard.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -18,7 +18,7 @@ use zc_testkit::{calls, fds, files, sockets};
 
 const LEN: usize = 30_000;
 
-/// `LEN` bytes into a file, with whatever hooks are there, spliced if they let it.
+/// An upload of `LEN` bytes into a file. They are spliced if the hooks allow it.
 struct Upload {
     data: Vec<u8>,
     server: UnixStream,
@@ -37,7 +37,7 @@ impl Upload {
         Copier::new().adaptive(false).copy(&mut &self.server, &mut self.file)
     }
 
-    /// It went well, whatever the hooks did.
+    /// Asserts that every byte arrived.
     fn check(mut self) -> Report {
         let report = self.run().unwrap();
         assert_eq!(report.moved(), LEN as u64);
@@ -135,7 +135,7 @@ fn fail_keeps_the_call_from_being_made() {
     assert_eq!(files::contents(&upload.file), b"");
     assert_eq!(files::position(&upload.file), 0);
 
-    // The disk has been emptied: the same copier goes on.
+    // The disk has room again, and the same copier goes on.
     drop(hook);
     let report = copier.copy(&mut &upload.server, &mut upload.file).unwrap();
     assert_eq!((report.moved(), copier.in_flight()), (LEN as u64, 0));
@@ -156,7 +156,7 @@ fn limit_lets_a_call_move_less_and_no_more() {
     assert_eq!(splices.len(), 2 * LEN.div_ceil(777) + 1);
 }
 
-/// A read of 0 bytes says that the source has ended, and does not wait for it to have any.
+/// A read of 0 bytes says that the source has ended, and does not wait for it.
 #[test]
 fn limit_0_ends_a_silent_socket() {
     let _leaks = fds::no_leaks();
@@ -303,7 +303,7 @@ fn threads_do_not_see_each_others_hooks() {
             recorder.calls()
         });
         let (hooked, free) = (hooked.join().unwrap(), free.join().unwrap());
-        // Each recorder has its own thread's 20 copies, and nobody else's.
+        // Each recorder has the 20 copies of its own thread, and no others.
         assert_eq!(calls::moved_by(&hooked, Syscall::Write), 20 * LEN as u64);
         assert_eq!(calls::moved_by(&hooked, Syscall::Splice), 0);
         assert_eq!(calls::moved_by(&free, Syscall::Splice), 2 * 20 * LEN as u64);
@@ -325,7 +325,7 @@ fn a_panic_takes_the_hook_away() {
     assert_eq!(Upload::new().check().mechanism(), Some(Mechanism::Splice));
 }
 
-/// It goes through the copy. Bytes in flight are in the copier still.
+/// The panic passes through the copy. The copier still has the bytes in flight.
 #[test]
 fn a_hook_that_panics_loses_no_bytes() {
     let _leaks = fds::no_leaks();
@@ -348,7 +348,7 @@ fn a_hook_that_panics_loses_no_bytes() {
     assert_same(&files::contents(&upload.file), &upload.data);
 }
 
-/// A guard kept in a thread-local is dropped as the thread ends, before the hooks or after them.
+/// A guard in a thread-local is dropped as the thread ends, before the hooks or after them.
 #[test]
 fn a_guard_may_end_with_its_thread() {
     thread_local! {
@@ -366,7 +366,7 @@ fn a_guard_may_end_with_its_thread() {
     }
 }
 
-/// A copy made by something that is dropped later than the hooks are.
+/// A destructor makes a copy after the thread's hooks are gone.
 #[test]
 fn a_thread_without_hooks_any_more_may_still_copy() {
     struct CopiesAtTheEnd;
@@ -408,12 +408,12 @@ fn a_hook_may_copy_and_is_not_asked_about_its_own_calls() {
 
     let asked = *asked.borrow();
     assert!(asked > 0);
-    // Its copies are recorded: one by the engine, and one for each time it was asked.
+    // The hook's own copies are recorded: one by the engine, and one for each call that the hook saw.
     let spliced = calls::moved_by(&recorder.calls(), Syscall::Splice);
     assert_eq!(spliced, 2 * (1 + asked) * LEN as u64);
 }
 
-/// A hook may install hooks; they count from the next call on.
+/// A hook may install hooks, which see the calls after this one.
 #[test]
 fn a_hook_may_install_another() {
     let _leaks = fds::no_leaks();

@@ -1,4 +1,4 @@
-//! Whoever watches a file being sent hears of it every few MiB, however much one call could send.
+//! A callback hears of a long copy every few MiB, however much one call could move.
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;

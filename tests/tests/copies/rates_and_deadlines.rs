@@ -1,5 +1,5 @@
-//! Sources that are slow on purpose, and those that are too slow: by a clock of the test's own, by counted bytes and
-//! steps, and never by the time that something took.
+//! Sources that are slow on purpose, and sources that are too slow. The tests have a clock of their own and count
+//! bytes and steps; they measure no time.
 
 use std::cell::Cell;
 use std::io::{BufReader, ErrorKind, Read, Write};
@@ -25,7 +25,7 @@ fn transfer() -> Transfer {
 
 // ---- Rates --------------------------------------------------------------------------------------
 
-/// Steps until the end by a clock that is set to each time the transfer names. Returns what each step took.
+/// Steps until the end. The clock is set to each time that the transfer names. Returns what each step took.
 fn run_by(now: &Cell<Instant>, mut step: impl FnMut() -> Step) -> Vec<u64> {
     let mut taken = Vec::new();
     loop {
@@ -56,7 +56,7 @@ fn a_paced_stream_is_spliced_in_small_portions() {
             100_000,
         );
         let (from, file) = (Fd::new(from).unwrap(), files::empty());
-        // Ahead of the engine's own clock, which is never to find that a time has come already.
+        // Ahead of the engine's own clock, so that the engine never finds a time come already.
         let begun = Instant::now() + LONG;
         let now = Cell::new(begun);
         let mut source = Paced::with_clock(from, Pace::new(RATE), || now.get()).take(LEN as u64);
@@ -69,7 +69,7 @@ fn a_paced_stream_is_spliced_in_small_portions() {
         );
         assert_eq!(taken.iter().sum::<u64>(), LEN as u64);
         assert_eq!(source.limit(), 0);
-        // Neither faster than the rate, but for the first burst, nor much slower.
+        // No faster than the rate, but for the first burst, and not much slower.
         let millis = (now.get() - begun).as_millis() as u64;
         let due = (LEN as u64 - RATE / 50) * 1000 / RATE;
         assert!((due - 21..due + 21).contains(&millis), "{millis} of {due}");
@@ -100,7 +100,7 @@ fn whatever_the_layers_no_step_takes_more_than_its_portion() {
         check(run_by(&now, || transfer.step(&mut source, &mut &out, u64::MAX)), 1000);
         assert_same(&files::contents(&out), &data[7..1007]);
     }
-    // What a buffer below has is paced, too, and what one above has is not: it has passed.
+    // A buffer below the rate is paced. One above it has passed already.
     let mut buffered = BufReader::with_capacity(500, &file);
     buffered.read_exact(&mut [0; 10]).unwrap();
     let mut transfer = transfer();
@@ -110,12 +110,12 @@ fn whatever_the_layers_no_step_takes_more_than_its_portion() {
     assert_same(&files::contents(&out), &data[10..1010]);
 }
 
-/// The engine looks at its own clock after the layer has: by then the time may have come that the layer names.
+/// The engine looks at its own clock later than the layer did. By then the time that the layer names may have come.
 #[test]
 fn a_time_that_has_come_meanwhile_lets_no_more_through() {
     let _leaks = fds::no_leaks();
     let file = files::holding(&data::bytes(6, LEN));
-    // Behind the engine's.
+    // Behind the engine's own clock.
     let behind = Instant::now().checked_sub(Duration::from_secs(5));
     let now = Cell::new(behind.expect("the machine has run for so long"));
     let mut source = Paced::with_clock(&file, Pace::new(1000).burst(100), || now.get());
@@ -126,7 +126,7 @@ fn a_time_that_has_come_meanwhile_lets_no_more_through() {
     }
 }
 
-/// By the blocking driver, and by its own `read`: all comes, and between the portions no pipe is held.
+/// By the blocking driver, and by the source's `read`: every byte comes, and no pipe is held between the portions.
 #[test]
 fn a_blocking_copy_sleeps_without_a_pipe() {
     let _leaks = fds::no_leaks();
@@ -167,7 +167,7 @@ fn a_paced_source_conforms() {
 
 // ---- Deadlines ----------------------------------------------------------------------------------
 
-/// A peer that has sent some and then says nothing, whatever the mode of its descriptor.
+/// A peer sends some bytes and then says nothing. The descriptor's mode makes no difference.
 #[test]
 fn a_deadline_ends_the_wait_for_a_silent_peer() {
     for stream in Stream::ALL {
@@ -226,7 +226,7 @@ fn a_deadline_ends_the_wait_for_a_full_sink_and_for_a_rate() {
     assert_eq!((error.kind(), error.moved()), (ErrorKind::TimedOut, out.len() as u64));
 }
 
-/// With a deadline in the future a copy waits by itself where it would have stopped with `WouldBlock`.
+/// With a deadline in the future a copy waits by itself where it would stop with `WouldBlock`.
 #[test]
 fn with_a_deadline_a_copy_waits_for_descriptors_in_non_blocking_mode() {
     for least in [false, true] {
@@ -272,7 +272,7 @@ fn a_source_that_gives_too_little_is_given_up_on() {
     assert!(error.to_string().contains("of 1048576 at least"), "{error}");
 }
 
-/// What is there already is never waited for, and no rate is asked of it, however slow the sink.
+/// Bytes that are there already are not waited for, and no rate is asked of them, however slow the sink is.
 #[test]
 fn a_source_that_is_there_is_fast_enough() {
     let _leaks = fds::no_leaks();
@@ -282,7 +282,7 @@ fn a_source_that_is_there_is_fast_enough() {
     let mut copier = Copier::new().min_rate(u64::MAX, LONG);
     let mut slow = zc_std::Progress::new(files::empty(), |_| thread::yield_now());
     assert_eq!(copier.copy(&mut server, &mut slow).unwrap().moved(), 50_000);
-    // Nor of files, which do not wait.
+    // Files do not wait, so no rate is asked of them.
     let mut source = files::holding(&[7; 50_000]);
     assert_eq!(copier.copy(&mut source, &mut slow).unwrap().moved(), 50_000);
 }

@@ -1,4 +1,4 @@
-//! The faults that come with `hook`: a disk that is full for whichever call, a call that fails, calls that fall short;
+//! The faults that come with `hook`: a disk that is full for every call, a call that fails, calls that fall short;
 //! and hooks that reach every thread.
 
 use std::ffi::OsStr;
@@ -16,11 +16,11 @@ use zc_testkit::{calls, child, fds, files, sockets};
 const LEN: usize = 150_000;
 const ROOM: u64 = 70_001;
 
-/// Every way into a file, with the call that it takes.
+/// The call of each way into a file.
 const WAYS: [Syscall; 4] =
     [Syscall::CopyFileRange, Syscall::Splice, Syscall::Write, Syscall::Sendfile];
 
-/// A source whose bytes reach a file by `way`; none by sendfile, which goes to sockets.
+/// A source whose bytes reach a file by `way`; `None` for sendfile, which moves to sockets.
 fn source(way: Syscall, data: &[u8]) -> Option<Box<dyn ReadSource>> {
     Some(match way {
         Syscall::CopyFileRange => Box::new(files::holding(data)),
@@ -62,7 +62,7 @@ fn a_full_disk_is_full_whichever_way_the_bytes_come() {
     }
 }
 
-/// A copy with room to spare meets nothing; one that just fits neither.
+/// A copy that fits meets no error, also if it just fits.
 #[test]
 fn a_disk_with_room_is_not_full() {
     let _leaks = fds::no_leaks();
@@ -72,7 +72,7 @@ fn a_disk_with_room_is_not_full() {
         let disk = hook::full_disk(&file, room).install();
         assert_eq!(zc_std::copy(&mut source, &mut &file).unwrap(), LEN as u64);
         assert_eq!(disk.hits(), 0);
-        // Another file is on another disk.
+        // Another file counts as on another disk.
         assert_eq!(zc_std::copy(&mut &b"elsewhere"[..], &mut files::empty()).unwrap(), 9);
     }
 }
@@ -149,7 +149,7 @@ fn every_thread_of_a_process_started_for_it_is_reached() {
                 count.fetch_add(record.moved() as u64, Ordering::Relaxed);
             }
         });
-        // What a hook itself copies bypasses them all; else this would never end.
+        // A hook's own copies bypass all hooks. Otherwise this would not end.
         let copies = everywhere.replace(|_| {
             zc_std::copy(&mut &b"x"[..], &mut File::create("/dev/null").unwrap()).unwrap();
             Action::Proceed

@@ -1,4 +1,4 @@
-//! What a copy that failed hands back: the bytes that it took and nobody got.
+//! What a copy that failed hands back: the bytes that were taken and not delivered.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -10,7 +10,7 @@ use zc_testkit::fds;
 const LEN: usize = 100_000;
 const ROOM: usize = 30_001;
 
-/// Takes [`ROOM`] bytes, in pieces, and then no more.
+/// Takes [`ROOM`] bytes, in pieces, and no more.
 #[derive(Default)]
 struct Full(Vec<u8>);
 
@@ -28,7 +28,7 @@ impl Write for Full {
     }
 }
 
-/// Checks what `error` says, and that the sink's bytes, the residue's and the source's are all.
+/// Asserts that the sink's bytes, the residue and what the source has left are all of `data`.
 fn adds_up(error: CopyError, sink: &Full, rest: &[u8], data: &[u8]) {
     assert_eq!((error.kind(), error.syscall()), (ErrorKind::StorageFull, Some("write")));
     assert_eq!((error.moved(), sink.0.len()), (ROOM as u64, ROOM));
@@ -40,7 +40,7 @@ fn adds_up(error: CopyError, sink: &Full, rest: &[u8], data: &[u8]) {
 }
 
 #[test]
-fn the_generic_copy_hands_it_over() {
+fn the_generic_copy_hands_the_residue_over() {
     let data = data::bytes(82, LEN);
     // Without a limit around the source, and with one.
     for limit in [u64::MAX, LEN as u64 - 10] {
@@ -52,15 +52,15 @@ fn the_generic_copy_hands_it_over() {
         let rest = source.into_inner().0;
         adds_up(error, &sink.0, rest, &data);
     }
-    // And moves everything where nothing fails.
+    // It moves everything where nothing fails.
     let mut out = Opaque(Vec::new());
     assert_eq!(generic::copy(&mut Opaque(&data[..]), &mut out).unwrap(), LEN as u64);
     assert_same(&out.0, &data);
 }
 
-/// The plain calls return an `io::Error`, which the copy's own error can be taken out of.
+/// The plain calls return an `io::Error`, which gives the copy's own error.
 #[test]
-fn an_io_error_has_it_by_value() {
+fn an_io_error_has_the_residue_by_value() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(83, LEN);
     let copy: fn(&mut Opaque<&[u8]>, &mut Opaque<Full>) -> io::Result<u64> =
@@ -74,7 +74,7 @@ fn an_io_error_has_it_by_value() {
         let error = error.downcast::<CopyError>().unwrap();
         adds_up(error, &sink.0, source.0, &data);
     }
-    // Errors from elsewhere stay what they are.
+    // Errors from elsewhere stay as they are.
     let other = io::Error::other("something else");
     assert!(CopyError::from_io(&other).is_none());
     assert_eq!(other.downcast::<CopyError>().unwrap_err().to_string(), "something else");

@@ -1,4 +1,4 @@
-//! A copy that has taken all that its limit allows is not over before all of it is delivered.
+//! A copy that has taken all that its limit allows goes on until all of it is delivered.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -19,7 +19,7 @@ fn content(file: &mut File) -> Vec<u8> {
     all
 }
 
-/// Makes every delivery a short one, by `write` or by the splice into `to`.
+/// Makes each delivery a short one, by `write` or by the splice into `to`.
 fn short_deliveries(to: i32) -> hook::Guard {
     hook::replace(move |call| match call.syscall {
         Syscall::Write => Action::Limit(30),
@@ -93,9 +93,9 @@ fn the_next_link_of_a_chain_comes_after_it() {
     assert_eq!(content(&mut file), [&pattern(100), &b"tail"[..]].concat());
 }
 
-/// Without a `Copier` a copy this small takes the short way, which ends nowhere else.
+/// Without a `Copier` a copy this small takes the fast path.
 #[test]
-fn the_short_way_loses_nothing_either() {
+fn the_fast_path_loses_nothing_either() {
     let _leaks = fds::no_leaks();
     use std::os::fd::AsRawFd;
     let (mut client, stream) = UnixStream::pair().unwrap();
@@ -103,7 +103,7 @@ fn the_short_way_loses_nothing_either() {
     let mut file = tempfile::tempfile().unwrap();
     let to = file.as_raw_fd();
 
-    // Short writes, and the rest by and by.
+    // Short writes.
     let mut limited = (&stream).take(100);
     let guard = short_deliveries(to);
     assert_eq!(file.read_from(&mut limited).unwrap(), 100);
@@ -120,7 +120,7 @@ fn the_short_way_loses_nothing_either() {
     drop(guard);
     assert_eq!(limited.limit(), 0);
 
-    // A write that fails at once, and one that fails when some have gone.
+    // A write that fails at once, and one that fails after a short one.
     for room in [0, 40] {
         let mut limited = (&stream).take(100);
         let mut left = room;
@@ -137,7 +137,7 @@ fn the_short_way_loses_nothing_either() {
         file.write_all(copy.residue()).unwrap();
     }
 
-    // The end, before the limit; and a source that fails.
+    // The end of input before the limit, and a source that fails.
     drop(client);
     let mut limited = (&stream).take(100);
     assert_eq!(file.read_from(&mut limited).unwrap(), 0);
@@ -150,10 +150,9 @@ fn the_short_way_loses_nothing_either() {
     assert_eq!(content(&mut file), pattern(400));
 }
 
-/// The layers hear of the bytes in the order that they always do, and all of them, also if one of them
-/// panics.
+/// The fast path tells the layers of the bytes in the usual order, and tells all of them, also if one panics.
 #[test]
-fn the_short_way_tells_every_layer() {
+fn the_fast_path_tells_every_layer() {
     let _leaks = fds::no_leaks();
     use std::cell::RefCell;
     use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -35,7 +35,7 @@ impl<W: Sink> Sink for Quota<W> {
 }
 
 #[test]
-fn every_mechanism_stops_at_it() {
+fn every_mechanism_stops_at_the_limit() {
     use PageSharing::{Always, Sockets};
     let table = [
         (From::File, To::File, Sockets, Mechanism::CopyFileRange),
@@ -60,7 +60,7 @@ fn every_mechanism_stops_at_it() {
             assert_eq!((error.kind(), error.side()), (ErrorKind::WriteZero, Some(Side::Sink)));
             assert_eq!((error.moved(), sink.left), (quota, 0), "{what}");
             assert_eq!(copier.report().moved_by(mechanism), quota, "{what}");
-            // What is written by its own `write` is taken before that has said no.
+            // A sink's own `write` gets its bytes before it has refused one.
             assert!(copier.in_flight() == 1 || to == To::Plain, "{what}");
             let mut all = taker.finish().unwrap_or(giver.data[..quota as usize].to_vec());
             assert_eq!(all.len() as u64, quota, "{what}");
@@ -72,7 +72,7 @@ fn every_mechanism_stops_at_it() {
     }
 }
 
-/// The least of several, below and above a buffer that is flushed first.
+/// The smallest limit applies, below and above a buffer that is flushed first.
 #[test]
 fn the_smallest_limit_on_the_way_applies() {
     for (outer, inner) in [(500, 100_000), (100_000, 500), (1000, 1000)] {
@@ -94,7 +94,7 @@ fn the_smallest_limit_on_the_way_applies() {
     }
 }
 
-/// What lies in a layer's buffer of the source is seen to be too much, and stays there.
+/// Bytes in a layer's buffer of the source are seen to be too many, and stay there.
 #[test]
 fn buffered_bytes_stay_where_they_are() {
     let _leaks = fds::no_leaks();
@@ -106,7 +106,7 @@ fn buffered_bytes_stay_where_they_are() {
     assert_eq!((error.kind(), error.moved()), (ErrorKind::WriteZero, 60));
     assert_eq!((source, copier.in_flight()), (&data[60..], 0));
 
-    // The next sink has more room, and one after it for all.
+    // The next sink has room for a part of the rest, and the one after it for all.
     sink.left = 25;
     copier.resume(&mut source, &mut sink).unwrap_err();
     sink.left = 15;
@@ -114,9 +114,9 @@ fn buffered_bytes_stay_where_they_are() {
     assert_same(&files::contents(&to), &data);
 }
 
-/// In flight from before, in memory or in a pipe, and more than fits.
+/// Bytes in flight from before, in memory or in a pipe, are more than fits.
 #[test]
-fn what_is_in_flight_keeps_to_it() {
+fn what_is_in_flight_keeps_to_the_limit() {
     for from in [From::File, From::Unix, From::Plain] {
         let _leaks = fds::no_leaks();
         let mut giver = from.open(data::bytes(4, LEN));

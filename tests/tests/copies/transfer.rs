@@ -24,10 +24,10 @@ use zc_testkit::{calls, fds, files, pipes, sockets};
 
 // ---- A relay, and drivers that come and go ----------------------------------------------------------
 
-/// A relay whose driver is dropped after every few steps, whatever they said and whatever is in
-/// flight, and replaced by a new one.
+/// A relay whose driver is dropped after every few steps, at any of their answers and with anything in flight, and
+/// replaced by a new one.
 ///
-/// Returns how many were dropped with bytes in flight.
+/// Returns how many drivers were dropped with bytes in flight.
 fn relay<W, R, T, C>(
     (client, from): (W, R),
     (to, server): (T, C),
@@ -57,7 +57,7 @@ where
         delivered += stopped.delivered;
         assert_eq!(taken, delivered + transfer.in_flight() as u64);
         in_flight_at_drop += usize::from(transfer.in_flight() > 0);
-        // A driver that waits for the wrong end, or for one that is ready already, spins.
+        // A driver that waits for the wrong side, or for one that is ready already, spins.
         fruitless_waits =
             if stopped.taken + stopped.delivered > 0 { 0 } else { fruitless_waits + 1 };
         assert!(fruitless_waits < 100, "waiting in vain: {stopped:?}");
@@ -129,9 +129,9 @@ fn relays_unix_to_unix() {
     }
 }
 
-/// Nobody may spin here either.
+/// Drivers do not spin between pipes either.
 #[test]
-fn relays_pipes() {
+fn relays_pipe_to_pipe() {
     let _leaks = fds::no_leaks();
     for adaptive in [true, false] {
         let (reader, writer) = pipes::pipe();
@@ -143,16 +143,16 @@ fn relays_pipes() {
     }
 }
 
-/// Ends whose bytes go by every way there is.
+/// Ends for each mechanism.
 fn pairs() -> impl Iterator<Item = (From, To)> {
     const SOURCES: [From; 4] = [From::File, From::Tcp4, From::Unix, From::Pipe];
     const SINKS: [To; 4] = [To::File, To::Tcp4, To::Unix, To::Pipe];
     SOURCES.into_iter().flat_map(|from| SINKS.into_iter().map(move |to| (from, to)))
 }
 
-// ---- One step at a time, nobody else about ----------------------------------------------------------
+// ---- One step at a time, and no other thread -----------------------------------------------------
 
-/// A source with a lot in it, a sink that takes little, and a transfer stopped between the two.
+/// A source with many bytes, a sink that takes few, and a transfer stopped between the two.
 struct Stuck {
     data: Vec<u8>,
     delivered: u64,
@@ -163,7 +163,7 @@ struct Stuck {
 }
 
 impl Stuck {
-    /// Moves until the sink is full. With `adaptive`, in pieces small enough to be read and written.
+    /// Moves until the sink is full. With `adaptive` in pieces small enough to be read and written.
     fn new(transfer: &mut Transfer, adaptive: bool) -> Stuck {
         let (client, from) = sockets::unix();
         let (to, server) = sockets::tight(sockets::unix());
@@ -183,7 +183,7 @@ impl Stuck {
             }
         }
         assert!(!is_ready(&stuck.to, PollFlags::OUT), "the sink is full");
-        // More, which nobody has seen yet.
+        // More bytes, which the transfer has not seen yet.
         stuck.feed(u64::MAX, 500);
         stuck
     }
@@ -194,7 +194,7 @@ impl Stuck {
         self.data.extend_from_slice(&more[..n]);
     }
 
-    /// What has come out at the far end and was not read yet.
+    /// What has come out at the far end since the last call.
     fn hear(&self) -> Vec<u8> {
         let mut got = Vec::new();
         match (&self.server).read_to_end(&mut got) {
@@ -203,7 +203,7 @@ impl Stuck {
         }
     }
 
-    /// Lets the client hang up, and moves the rest by one new driver after another.
+    /// Lets the client hang up, and moves the rest with one new driver after another.
     fn finish(self, transfer: &mut Transfer, mut got: Vec<u8>) {
         self.client.shutdown(std::net::Shutdown::Write).unwrap();
         let mut delivered = 0;
@@ -223,7 +223,7 @@ impl Stuck {
     }
 }
 
-/// The driver that met the full sink is gone. What it left in the pipe, the next one delivers.
+/// The driver that met the full sink is gone. The next one delivers what that driver left in the pipe.
 #[test]
 fn a_new_driver_goes_on_after_want_write_with_bytes_in_the_pipe() {
     let _leaks = fds::no_leaks();
@@ -239,7 +239,7 @@ fn a_new_driver_goes_on_after_want_write_with_bytes_in_the_pipe() {
     assert_eq!((pool::in_use(), pool::idle()), (0, 1), "the pipe went back empty");
 }
 
-/// The same with a pipe for so much more that it is given back meanwhile.
+/// The same with a pipe that is given back meanwhile, since it is far larger than its bytes.
 #[test]
 fn a_new_driver_goes_on_after_want_write_with_bytes_out_of_the_pipe() {
     let _leaks = fds::no_leaks();
@@ -262,7 +262,7 @@ fn a_new_driver_goes_on_after_want_write_with_bytes_in_memory() {
     stuck.finish(&mut transfer, Vec::new());
 }
 
-/// Asking again while the sink is full moves nothing and takes nothing.
+/// Steps while the sink is full move nothing and take nothing.
 #[test]
 fn a_step_with_bytes_in_flight_takes_no_more() {
     let _leaks = fds::no_leaks();
@@ -295,7 +295,7 @@ fn the_residue_can_be_taken_out() {
         assert_eq!(pool::in_use(), 0);
         assert!(transfer.take_residue().is_empty());
 
-        // What was delivered, what was in flight, what was not taken: all of it, in order.
+        // What was delivered, what was in flight and what was not taken are all of the bytes, in order.
         let mut got = Vec::new();
         while (got.len() as u64) < stuck.delivered {
             got.extend(stuck.hear());
@@ -329,7 +329,7 @@ fn a_transfer_dropped_with_bytes_in_its_pipe_does_not_give_it_back() {
     assert_eq!((pool::in_use(), pool::idle()), (0, 0), "the next copy would begin with its bytes");
 }
 
-/// A new pair of ends: what was in flight for the old one goes first.
+/// A new pair of ends: what was in flight for the old pair goes first.
 #[test]
 fn a_restart_keeps_what_is_in_flight() {
     let _leaks = fds::no_leaks();
@@ -382,7 +382,7 @@ fn a_source_that_fails_says_so_and_nothing_is_in_flight() {
     for adaptive in [true, false] {
         let mut transfer = transfer(adaptive);
         let (client, from) = sockets::tcp_v4();
-        // Closing with unread input resets the connection.
+        // To close with unread input resets the connection.
         (&from).write_all(b"never read").unwrap();
         wait_for(&client, PollFlags::IN);
         drop(client);
@@ -448,7 +448,7 @@ fn a_limit_is_never_passed_and_zero_makes_no_call() {
     }
 }
 
-/// No more bytes than its driver has a budget for, whatever way they go; and none for a budget of none.
+/// No step moves more bytes than its budget, by any mechanism, and a budget of 0 moves none.
 #[test]
 fn a_budget_is_never_passed() {
     for (from, to) in pairs() {
@@ -483,7 +483,7 @@ fn a_budget_is_never_passed() {
     }
 }
 
-/// Where it ends is not for a budget to say.
+/// The budget does not decide where the source ends.
 #[test]
 fn a_budget_does_not_end_a_copy_of_a_file_into_itself() {
     for adaptive in [true, false] {
@@ -510,7 +510,7 @@ fn a_budget_does_not_end_a_copy_of_a_file_into_itself() {
     }
 }
 
-/// sendfile to a socket that is full.
+/// sendfile into a full socket.
 #[test]
 fn a_file_to_a_full_socket_waits_for_the_sink() {
     let _leaks = fds::no_leaks();
@@ -551,7 +551,7 @@ fn hear_some(server: &TcpStream, got: &mut Vec<u8>) {
     got.extend_from_slice(&some[..n]);
 }
 
-/// Ends that are no descriptors: their own `read`, `write` and `flush` are the driver's to call.
+/// Ends without descriptors: the driver calls their `read`, `write` and `flush`.
 #[test]
 fn plain_readers_and_writers_are_moved_too() {
     let _leaks = fds::no_leaks();
@@ -575,8 +575,8 @@ fn plain_readers_and_writers_are_moved_too() {
     assert_eq!(transfer.report().moved(), 90_000);
 }
 
-/// What a sink holds back goes out before what goes past it: also what its owner has written to it since
-/// the last step that did not ask for another.
+/// What a sink holds back goes out before what the kernel moves past it, also what its owner has written to it since
+/// the last step.
 #[test]
 fn a_sink_that_holds_back_is_flushed_after_every_return() {
     let _leaks = fds::no_leaks();
@@ -605,7 +605,7 @@ fn a_sink_that_holds_back_is_flushed_after_every_return() {
     }
 }
 
-/// A rate limit is a time, and nothing is asked of anything until then.
+/// A rate limit gives a time, and no call is made until then.
 #[test]
 fn a_time_to_wait_for_is_named_and_no_call_is_made_before() {
     struct Later<'a>(&'a UnixStream, Instant);
@@ -632,7 +632,7 @@ fn a_time_to_wait_for_is_named_and_no_call_is_made_before() {
     assert_same(&files::contents(&file), b"patience");
 }
 
-/// A regular file is always ready for poll(2), and its disk is not.
+/// For poll(2) a regular file is always ready, and yet a step with one may block.
 #[test]
 fn an_end_that_can_block_is_named() {
     let _leaks = fds::no_leaks();
@@ -661,7 +661,7 @@ fn an_end_that_can_block_is_named() {
     server.read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// For a driver that has one side of a step made elsewhere: no step does both, unless one call does.
+/// For a driver that makes one side of a step elsewhere: no step moves on both sides, unless one call does.
 #[test]
 fn half_a_step_takes_or_delivers() {
     for (from, to) in pairs() {
@@ -690,7 +690,7 @@ fn half_a_step_takes_or_delivers() {
     }
 }
 
-/// A hook that makes reading the transfer's own pipe fail delays the residue; it does not lose it.
+/// Where the transfer's own pipe cannot be read the residue comes later, and is not lost.
 #[test]
 fn the_residue_survives_a_failing_read_of_the_pipe() {
     let _leaks = fds::no_leaks();
@@ -733,8 +733,8 @@ fn options_take_effect_with_the_next_copy() {
     }
 }
 
-/// The sink was full when splice said so, and has room by the time the transfer asks which end it was. To wait
-/// for the source, which has had its bytes all along, would be to wait for news that never come (EPOLLET).
+/// The sink was full when splice said so. It has room by the time the transfer asks which side that was. The source
+/// has had its bytes all along, so a wait for it would not end (EPOLLET).
 #[test]
 fn the_end_that_was_not_ready_may_be_by_now() {
     let _leaks = fds::no_leaks();
@@ -761,7 +761,7 @@ fn the_end_that_was_not_ready_may_be_by_now() {
     drop(once);
     assert_same(&got.borrow(), before);
 
-    // It did not stop before there was nothing to read.
+    // The driver stopped only when there was nothing to read.
     assert!(matches!(stopped.next, Next::WantRead { .. }), "{stopped:?}");
     assert_eq!((stopped.taken, stopped.delivered), (rest.len() as u64, rest.len() as u64));
     drop((sink, writer));

@@ -1,4 +1,4 @@
-//! Who waits for what: signals, ends in non-blocking mode, timeouts, limits.
+//! What a copy waits for: signals, ends in non-blocking mode, timeouts, limits.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -17,7 +17,7 @@ use zc_testkit::signals::Interruptible;
 use zc_testkit::wait::wait_for;
 use zc_testkit::{calls, fds, files, pipes, sockets};
 
-/// Long enough that it never comes, unless something waits for what it should not wait for.
+/// Never reached, unless a copy waits for what it should not wait for.
 const NEVER: Option<Duration> = Some(Duration::from_secs(20));
 
 /// A timeout that is meant to expire.
@@ -34,7 +34,7 @@ fn copier(adaptive: bool) -> Copier {
 
 // ---- Signals ------------------------------------------------------------------------------------
 
-/// EINTR, twice before every call that is let through.
+/// EINTR comes twice before each call that is let through.
 #[test]
 fn interrupted_calls_are_made_again() {
     for from in [From::File, From::Tcp4, From::Unix, From::Pipe, From::Plain] {
@@ -67,14 +67,14 @@ fn interrupted_calls_are_made_again() {
     }
 }
 
-/// Real ones, while a copy waits for its source.
+/// Real signals, while a copy waits for its source.
 #[test]
 fn signals_do_not_end_a_copy() {
     fn check<W: Write + Send>((mut client, mut server): (W, impl ReadSource)) {
         for adaptive in [true, false] {
             let (data, mut file) = (data::bytes(60, 20_000), files::empty());
             let copying = Interruptible::this_thread();
-            // A scope, because this thread has to be there for as long as it is interrupted.
+            // A scope, because the thread that is interrupted has to exist until the last signal.
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     for piece in data.chunks(5_000) {
@@ -104,7 +104,7 @@ fn signals_do_not_end_a_copy() {
     check((writer, reader));
 }
 
-/// The same from types that are nothing but `Read` and `Write`.
+/// The same with types that are nothing but `Read` and `Write`.
 #[test]
 fn interrupted_readers_and_writers_are_called_again() {
     struct Jumpy<T>(T, bool);
@@ -138,9 +138,9 @@ fn interrupted_readers_and_writers_are_called_again() {
 
 // ---- Limits -------------------------------------------------------------------------------------
 
-/// The peer stays silent and connected; whoever asks once more than needed waits for it.
+/// The peer stays silent and connected. A copy that asks once more than needed waits for it.
 #[test]
-fn a_limit_that_is_reached_waits_for_nobody() {
+fn a_limit_that_is_reached_ends_the_wait() {
     fn check<S: Write, R: AsRawFd>(mut client: S, server: &R)
     where
         for<'a> &'a R: ReadSource,
@@ -213,7 +213,7 @@ fn a_limit_of_zero_makes_no_call() {
 
 // ---- A source that has nothing yet ------------------------------------------------------------------
 
-/// Three helpings, and an empty plate between them: each copy tells its own count.
+/// Three pieces with nothing between them. Each copy tells its own count.
 fn helpings<W: Write, R: ReadSource>(mut client: W, mut server: R, to: To, adaptive: bool) {
     let data = data::bytes(55, 90_000);
     let mut taker = to.open();
@@ -222,7 +222,7 @@ fn helpings<W: Write, R: ReadSource>(mut client: W, mut server: R, to: To, adapt
     let mut left = 1_000_000;
     for helping in data.chunks(30_000) {
         client.write_all(helping).unwrap();
-        // In one go; but loopback may be slower than a timeout.
+        // The piece comes in one go, but loopback may be slower than a timeout.
         let mut moved = 0;
         for _ in 0..1000 {
             let error = copier.copy(&mut limited, &mut taker.sink).unwrap_err();
@@ -244,7 +244,7 @@ fn helpings<W: Write, R: ReadSource>(mut client: W, mut server: R, to: To, adapt
         let error = copier.copy(&mut limited, &mut taker.sink).unwrap_err();
         assert_eq!((error.kind(), error.moved()), (io::ErrorKind::WouldBlock, 0));
     }
-    // And the plain copy says the same by way of io::Error.
+    // `copy` says the same with an `io::Error`.
     let error = zc_std::copy(&mut limited, &mut taker.sink).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     assert_eq!(
@@ -273,7 +273,7 @@ fn a_nonblocking_source_would_block_and_goes_on_later() {
     }
 }
 
-/// Between pipes whose two ends differ in mode, each end keeps its own.
+/// Two pipes in different modes: each end waits by its own mode.
 #[test]
 fn a_nonblocking_source_would_block_before_a_blocking_pipe() {
     for adaptive in [true, false] {
@@ -287,8 +287,8 @@ fn a_nonblocking_source_would_block_before_a_blocking_pipe() {
 
 // ---- A sink that takes no more ------------------------------------------------------------------
 
-/// A sink that is never read is filled until it would block; what was taken and did not go in is
-/// delivered first when there is room, even if the source has no more.
+/// A sink that is never read is filled until it would block. What was taken and not delivered goes first once there
+/// is room, even if the source has no more.
 fn filled<R: Read + AsFd, W: WriteSink + AsFd>(
     from: From,
     (reader, mut sink): (R, W),
@@ -304,8 +304,8 @@ fn filled<R: Read + AsFd, W: WriteSink + AsFd>(
     let (moved, in_flight) = (error.moved(), copier.in_flight() as u64);
     assert!(moved > 0, "{from:?}: it took nothing");
     assert_eq!(1_900_000 - limited.limit(), moved + in_flight, "{from:?}: conservation");
-    // Nothing changes for asking again, but for what goes into the last page of a full pipe: a splice wants a
-    // slot of its own, and a write of what is in flight fills up the page (pipe_write, Linux 2.6.11).
+    // Another call changes nothing, but for the last page of a full pipe: a splice takes a slot of its own. A write
+    // of what is in flight fills the page up (pipe_write, Linux 2.6.11).
     let mut more = 0;
     while more < 4096 {
         let error = copier.copy(&mut limited, &mut sink).unwrap_err();
@@ -320,7 +320,7 @@ fn filled<R: Read + AsFd, W: WriteSink + AsFd>(
     assert!(more < 4096, "{from:?}: {more}");
     let moved = moved + more;
 
-    // Room for it. First what is in flight, from a source that has no more to give …
+    // Once there is room, first what is in flight, from a source that has no more …
     let (in_flight, mut got) = (copier.in_flight() as u64, Vec::new());
     let mut reader = nonblocking(reader);
     hear(&mut reader, &mut got);
@@ -357,8 +357,8 @@ fn filled<R: Read + AsFd, W: WriteSink + AsFd>(
     assert_same(&giver.rest(), &giver.data[1_900_000..]);
 }
 
-/// Whoever waits for the end that the error names, and for nothing else, never waits in vain, nor has a
-/// round with nothing to show for it.
+/// The error names the side to wait for. A driver that waits for that side alone never waits in vain, and moves
+/// something each time.
 #[test]
 fn the_end_to_wait_for_is_named() {
     fn relayed<C, S, W, R>((client, source): (C, S), (sink, mut reader): (W, R), adaptive: bool)
@@ -383,14 +383,14 @@ fn the_end_to_wait_for_is_named() {
                 Err(error) => error,
             };
             let got_on = error.moved() > 0 || limited.limit() < left;
-            // Neither may be ready, and then one is waited for after the other.
+            // Neither side may be ready; then each is waited for in turn.
             assert!(got_on || waited_for != error.waits_for(), "waited in vain before {error:?}");
             waited_for = error.waits_for();
             left = limited.limit();
             moved += error.moved();
             match error.waits_for() {
                 Some(Side::Source) => {
-                    // More, as far as there is room; or the end.
+                    // The client writes as much as there is room for, or ends.
                     match client.as_mut().map(|client| client.write(unsent)) {
                         Some(Ok(0)) => client = None,
                         Some(Ok(n)) => unsent = &unsent[n..],
@@ -402,7 +402,7 @@ fn the_end_to_wait_for_is_named() {
                     let mut some = [0; 150_000];
                     let n = reader.read(&mut some).unwrap();
                     got.extend_from_slice(&some[..n]);
-                    // It may take more than one for a socket to have room again.
+                    // A socket may need more than one read to have room again.
                     hear(&mut reader, &mut got);
                     wait_for(&sink, PollFlags::OUT);
                 }
@@ -435,7 +435,7 @@ fn the_end_to_wait_for_is_named() {
     }
 }
 
-/// What has arrived by now.
+/// Reads what has arrived by now.
 fn hear(reader: &mut impl Read, got: &mut Vec<u8>) {
     match reader.read_to_end(got) {
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => panic!("{error}"),
@@ -482,7 +482,7 @@ fn a_send_timeout_keeps_its_meaning() {
     }
 }
 
-/// The plain copy has no tomorrow: what was in flight is in its error.
+/// `copy` is not resumed, so its error has what was in flight.
 #[test]
 fn the_plain_copy_hands_over_what_was_in_flight() {
     for from in FILLING {
@@ -524,8 +524,8 @@ fn a_receive_timeout_keeps_its_meaning() {
 
 // ---- Ends that differ in mode -------------------------------------------------------------------
 
-/// A source that waits, and a sink in non-blocking mode: the kernel would take the sink's mode for
-/// the whole call's, and a copy that believes it spins while the source is silent.
+/// The source is in blocking mode, the sink is not. The kernel takes the sink's mode for the whole call. A copy that
+/// does the same spins while the source is silent.
 fn copied_while_the_source_pauses<R: ReadSource>(
     client: impl Write + Send + 'static,
     mut source: R,
@@ -564,7 +564,7 @@ fn a_source_that_waits_does_not_spin_before_a_nonblocking_pipe() {
     copied_while_the_source_pauses(writer, reader);
 }
 
-/// A sink that waits takes everything, from a source in non-blocking mode that always has more.
+/// A sink in blocking mode takes everything, from a source in non-blocking mode that always has more.
 #[test]
 fn a_sink_that_waits_is_waited_for() {
     for adaptive in [true, false] {
