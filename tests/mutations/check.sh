@@ -1,8 +1,8 @@
 #!/bin/sh
-# The mutation check: breaks the engine in each of the ways described by the patches beside this
-# file, one at a time, in a scratch copy, and runs the fault explorer over it. Each must be caught. What
-# takes other company than an explorer is (a forked child, another user of the same file) names in its
-# first line the test binary that must catch it, and which of its tests.
+# The mutation check. Each patch beside this file breaks the engine in one way. They are applied one at a time, in a
+# scratch copy, and the fault explorer runs over it. Each has to be caught. A patch that the explorer cannot catch (it
+# takes a forked child, or another user of the same file) names in its first line the test binary and the test that
+# has to catch it.
 #
 #     tests/mutations/check.sh [NAME…]
 set -u
@@ -14,12 +14,12 @@ log="$CARGO_TARGET_DIR/log"
 
 [ $# -gt 0 ] || set -- $(cd "$here" && ls ./*.patch | sed 's|^\./||; s|\.patch$||')
 
-# One check at a time: another would build its broken engine over this one's.
+# One check at a time: another one would build its broken engine over this one's.
 mkdir -p "$CARGO_TARGET_DIR"
 exec 9>"$CARGO_TARGET_DIR/lock"
 flock 9
 
-# However this ends, it takes what it has started with it, and the broken tree.
+# However this ends, what it has started ends with it, and the broken tree goes.
 child=
 stop() {
     [ -z "$child" ] || { kill "$child" && wait "$child"; } 2>/dev/null
@@ -37,9 +37,9 @@ mkdir "$scratch"
     | xargs -0 cp --parents -t "$scratch")
 cd "$scratch" || exit 1
 
-# watched COMMAND…: runs it in the scratch copy. A shell runs no trap while it waits for a command in the
-# foreground. timeout(1) passes on the signals that it gets to all that the command has started, and gets
-# one if this script is killed by one that cannot be trapped.
+# watched COMMAND…: runs the command in the background, since a shell runs no trap while it waits for one in the
+# foreground. timeout(1) passes its signals on to all that the command has started. It gets one, too, if this script
+# is killed by SIGKILL.
 watched() {
     RUST_BACKTRACE=0 setpriv --pdeathsig TERM timeout --kill-after 10 600 "$@" >"$log" 2>&1 9>&- &
     child=$!
@@ -49,18 +49,19 @@ watched() {
     return "$ended"
 }
 
-# explore: builds what is in the scratch copy and runs a part of the long form over it (unoptimised: building takes longer than exploring).
+# explore: builds the scratch copy and runs a part of the long form over it (unoptimised: building takes longer than
+# exploring).
 explore() {
     watched cargo run --quiet -p zc-testkit --bin explore -- \
         --every 23 --pairs 9 --random 20 --stop 1
 }
 
-# company BINARY TESTS: runs some tests over what is in the scratch copy.
+# company BINARY TESTS: runs some tests over the scratch copy.
 company() {
     watched cargo test --quiet -p zc-testkit --test "$1" -- "$2"
 }
 
-# needs_explorer NAME…: whether one of them is for the explorer to catch.
+# needs_explorer NAME…: whether the explorer has to catch one of them.
 needs_explorer() {
     for name in "$@"; do
         grep -q "^test: " "$here/$name.patch" || return 0
@@ -90,7 +91,7 @@ for name in "$@"; do
         echo "$name: caught (by $(sed -n 's/^    \([a-z_0-9:]*\)$/\1/p' "$log" | head -1), test $test)"
     elif grep -q "scenarios failed" "$log"; then
         runs=$(grep -o "^[0-9]* schedules" "$log")
-        # Under a dirty pipe a copy may wait for ever: the explorer's watch ends it and says so.
+        # Under a dirty pipe a copy may hang. The explorer's watch ends it and says so.
         why=$(grep -o "^hangs" "$log" || grep -B1 "^the calls:" "$log" \
             | grep -v "^the calls:\|^--" | sed 's/[0-9][0-9]*/N/g' | cut -c1-90 \
             | sort | uniq -c | sort -rn | head -1 | sed 's/^ *[0-9]* //')

@@ -15,14 +15,14 @@ mod shared;
 
 use shared::Shared;
 
-/// Tries every order in which a thread is interrupted up to three times, which is more than most faults take.
+/// Tries every order with up to three preemptions. Most faults take fewer.
 fn model(test: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(test);
 }
 
-/// Waits until it is told to stop, as a copy does that has nothing else to do.
+/// Waits for the abort, like a copy that has nothing else to do.
 fn until_stopped(shared: &Shared) {
     loom::future::block_on(poll_fn(|cx| match shared.is_to_stop(cx) {
         true => Poll::Ready(()),
@@ -34,7 +34,7 @@ fn stops(shared: &Shared) -> bool {
     loom::future::block_on(poll_fn(|cx| Poll::Ready(shared.is_to_stop(cx))))
 }
 
-/// Loom finds a copy that sleeps on for ever: it calls that a deadlock.
+/// A copy that sleeps on for ever is a deadlock for loom.
 #[test]
 fn an_abort_is_never_slept_through() {
     model(|| {
@@ -58,13 +58,13 @@ fn two_aborts_stop_it_once_or_twice() {
         });
         until_stopped(&shared);
         aborting.join().unwrap();
-        // The second came after the stop, or it was one with the first.
+        // The second abort came after the stop, or was one with the first.
         let _ = stops(&shared);
         assert!(!stops(&shared));
     });
 }
 
-/// A copy goes from one task to another between two polls: the abort wakes the one that has it.
+/// A copy moves from one task to another between two polls. The abort wakes the task that has it.
 #[test]
 fn an_abort_wakes_the_task_that_polled_last() {
     model(|| {
@@ -79,7 +79,7 @@ fn an_abort_wakes_the_task_that_polled_last() {
     });
 }
 
-/// A meter shows no count that there never was, and none that falls.
+/// A meter shows only counts that there were, and never a smaller one.
 #[test]
 fn a_meter_only_rises() {
     model(|| {

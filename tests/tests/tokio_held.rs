@@ -1,5 +1,5 @@
-//! What a relay holds once a peer takes nothing, counted: memory, pipes and what is in them. And what a thousand
-//! such relays leave to one that goes on.
+//! What a relay holds once a peer takes nothing: memory, pipes and what is in them. And what a thousand such relays
+//! leave to a healthy one.
 
 use std::future::Future;
 use std::io::Write;
@@ -19,10 +19,10 @@ use zc_tokio::{AsyncSink, AsyncSource, Copier, Mechanism, Opaque, Options, Relay
 #[global_allocator]
 static HEAP: heap::Counted = heap::Counted;
 
-/// The rule: so many bytes, pipes counted.
+/// The most that a stalled connection may hold, in bytes, its pipes included.
 const HELD: usize = 64 * 1024;
 
-/// What an idle connection may hold besides.
+/// What an idle connection may hold on top.
 const IDLE: usize = 4 * 1024;
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -53,13 +53,13 @@ async fn poll_once<F: Future>(future: F) -> Option<F::Output> {
     .await
 }
 
-/// The pipes that are open, and how many bytes each can hold and has.
+/// The open pipes: the size of each, and how many bytes are in it.
 fn pipes() -> Vec<(RawFd, usize, u64)> {
     let is_pipe = |(_, target): &(RawFd, String)| target.starts_with("pipe:");
     let pipes = fds::census().into_iter().filter(is_pipe);
     pipes
         .map(|(fd, _)| {
-            // A duplicate, since a number alone cannot be asked.
+            // A duplicate: a bare number is no descriptor to ask.
             let file = OwnedFd::from(std::fs::File::open(format!("/proc/self/fd/{fd}")).unwrap());
             let size = rustix::pipe::fcntl_getpipe_size(&file).unwrap();
             (fd, size, rustix::io::ioctl_fionread(&file).unwrap())
@@ -67,15 +67,15 @@ fn pipes() -> Vec<(RawFd, usize, u64)> {
         .collect()
 }
 
-/// Writes into a peer until a copy from there has stalled, and returns how many bytes the copy holds by then:
-/// heap, and what is in pipes.
+/// Writes into a peer until a copy from there has stalled. Returns how many bytes the copy holds then: heap, and what
+/// is in pipes.
 async fn holds_when_stalled(
     copier: &mut Copier,
     source: &mut impl AsyncSource,
     sink: &mut impl AsyncSink,
     mut feed: impl FnMut(),
 ) -> usize {
-    // Every thread keeps a buffer for its next read, and the pool some pipes: not the connection's.
+    // Every thread keeps a buffer for its next read, and the pool keeps some pipes. They are not the connection's.
     let (warm, mut out) = (vec![7; 1000], Vec::with_capacity(1000));
     zc_tokio::copy(&mut Opaque(&warm[..]), &mut out).await.unwrap();
     pool::clear();
@@ -89,7 +89,7 @@ async fn holds_when_stalled(
         quiet = if copier.count() == last { quiet + 1 } else { 0 };
         last = copier.count();
     }
-    // None, where the sink was full before more was taken.
+    // Nothing is in flight if the sink was full before more was taken.
     assert!(copier.in_flight() <= HELD, "{copier:?}");
     pool::clear();
     let after = pipes();
@@ -97,7 +97,7 @@ async fn holds_when_stalled(
     heap::in_use().saturating_sub(before.0) + usize::try_from(in_pipes).unwrap()
 }
 
-/// What is written goes into `to` as far as it fits.
+/// Writes into `to` as much as fits.
 fn feeding(mut to: impl Write) -> impl FnMut() {
     let chunk = vec![7; 1 << 20];
     move || while to.write(&chunk).is_ok() {}
@@ -148,9 +148,9 @@ async fn stalls(case: u8, tight: bool, copier: &mut Copier) -> usize {
     }
 }
 
-/// A peer that takes a lot for long, and then nothing.
+/// The peer takes much for long, and then nothing.
 #[test]
-fn one_that_stalls_after_a_bulk_holds_as_much() {
+fn a_connection_that_stalls_after_a_bulk_holds_64_kib() {
     let _leaks = fds::no_leaks_with_tokio();
     for rounds in [1, 5, 20] {
         let held = run(async {
@@ -174,7 +174,7 @@ fn one_that_stalls_after_a_bulk_holds_as_much() {
     }
 }
 
-/// Whatever a poll has done, a pipe is held only with bytes in it.
+/// No poll leaves a pipe in use without bytes in it.
 #[test]
 fn no_empty_pipe_is_held_over_a_yield() {
     let _leaks = fds::no_leaks_with_tokio();
@@ -186,7 +186,7 @@ fn no_empty_pipe_is_held_over_a_yield() {
         let (mut a, mut b, mut copier) = (tcp(a), tcp(b), Copier::new());
         {
             let mut run = std::pin::pin!(copier.run(&mut a, &mut b));
-            // The future is not dropped: what it holds over a yield is what counts.
+            // The future is not dropped: what counts is what it holds over a yield.
             loop {
                 if let Some(moved) = poll_once(run.as_mut()).await {
                     assert_eq!(moved.unwrap(), data.len() as u64);
@@ -207,7 +207,7 @@ fn no_empty_pipe_is_held_over_a_yield() {
 
 const STALLED: usize = 1000;
 
-/// A thousand connections whose peers take nothing, and one in good health.
+/// A thousand connections whose peers take nothing, and a healthy one.
 fn a_healthy_one_beside_a_thousand(adaptive: bool) {
     run(async {
         let mut stalled = Vec::new();
@@ -229,7 +229,7 @@ fn a_healthy_one_beside_a_thousand(adaptive: bool) {
             let task = tokio::spawn(async move { relay.run(&mut a, &mut b).await.unwrap_err() });
             stalled.push((handle, task));
         }
-        // A runtime's thread polls some tasks at a time.
+        // A runtime's thread polls a few tasks at a time.
         while !stalled.iter().all(|(handle, _)| handle.counts().0 > 0) {
             tokio::task::yield_now().await;
         }
@@ -248,7 +248,7 @@ fn a_healthy_one_beside_a_thousand(adaptive: bool) {
         let (mut a, mut b, mut relay) = (tcp(a), tcp(b), Relay::new());
         let recorder = hook::record();
         let handle = relay.handle();
-        // The stalled ones go on being woken, too.
+        // The stalled connections are woken, too, again and again.
         let kicking = tokio::spawn(async move {
             loop {
                 for (client, server) in &clients {
@@ -311,7 +311,7 @@ fn apart_case(adaptive: bool, as_ordinary_user: bool) {
     drop(budget);
 }
 
-/// Makes pipes of a mebibyte until the kernel grants no more.
+/// Makes pipes of 1 MiB each until the kernel grants no more.
 fn use_up_pipes() -> Vec<(OwnedFd, OwnedFd)> {
     let mut all = Vec::new();
     loop {
@@ -326,21 +326,21 @@ fn use_up_pipes() -> Vec<(OwnedFd, OwnedFd)> {
 }
 
 #[test]
-fn a_thousand_stalled_ones_cost_a_healthy_one_no_pipe() {
+fn a_thousand_stalled_relays_leave_a_healthy_one_its_pipe() {
     apart(|| beside_a_thousand(true));
 }
 
 #[test]
-fn nor_do_they_if_they_splice_from_the_first_byte_on() {
+fn a_thousand_stalled_splices_leave_a_healthy_one_its_pipe() {
     apart(|| beside_a_thousand(false));
 }
 
 #[test]
-fn nor_where_pipes_are_nearly_used_up() {
+fn a_thousand_stalled_relays_near_the_budget_leave_a_pipe() {
     apart(|| apart_case(true, true));
 }
 
 #[test]
-fn nor_both() {
+fn a_thousand_stalled_splices_near_the_budget_leave_a_pipe() {
     apart(|| apart_case(false, true));
 }

@@ -1,4 +1,4 @@
-//! What tokio's own tests of `copy`, `copy_buf` and `copy_bidirectional` ask of these, asked of ours.
+//! What tokio's own tests ask of its `copy`, `copy_buf` and `copy_bidirectional`, asked of zc-tokio's.
 
 use std::io::ErrorKind;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ fn all_is_copied_and_counted() {
     });
 }
 
-/// Holds everything back until it is flushed.
+/// A writer that holds everything back until it is flushed.
 struct Hoard {
     bytes: Vec<u8>,
     writer: DuplexStream,
@@ -56,7 +56,7 @@ impl AsyncWrite for Hoard {
     }
 }
 
-/// A reader whose next bytes are those that the writer has been given last.
+/// A reader whose next bytes are what the writer was given last.
 #[test]
 fn a_proxy_is_flushed_when_its_reader_stalls() {
     kit::run(async {
@@ -95,7 +95,7 @@ fn copies_are_cooperative() {
             } } => {}
             () = tokio::task::yield_now() => {}
         }
-        // A single copy without an end, too.
+        // The same for a single copy without an end.
         let (mut endless, mut sink) = (tokio::io::repeat(1), tokio::io::sink());
         tokio::select! {
             biased;
@@ -147,7 +147,7 @@ async fn fill(stream: &mut TcpStream) -> usize {
     copied
 }
 
-/// Runs a test with the two ends given to the call either way around.
+/// Runs a test twice, with the two ends in either order.
 async fn both_ways<F: Future<Output = ()>>(
     test: impl Fn(JoinHandle<std::io::Result<(u64, u64)>>, TcpStream, TcpStream) -> F,
 ) {
@@ -160,7 +160,7 @@ async fn both_ways<F: Future<Output = ()>>(
 }
 
 #[test]
-fn a_basic_transfer() {
+fn both_ways_transfer() {
     kit::run(both_ways(|_relaying, mut a, mut b| async move {
         a.write_all(b"test").await.unwrap();
         let mut got = [0; 4];
@@ -170,7 +170,7 @@ fn a_basic_transfer() {
 }
 
 #[test]
-fn a_transfer_after_a_close() {
+fn a_half_close_leaves_the_other_way_open() {
     kit::run(both_ways(|relaying, mut a, mut b| async move {
         a.shutdown().await.unwrap();
         b.read_to_end(&mut Vec::new()).await.unwrap();
@@ -203,7 +203,7 @@ fn one_blocked_way_does_not_block_the_other() {
 }
 
 #[test]
-fn it_ends_at_once_on_an_error() {
+fn an_error_ends_a_relay_at_once() {
     kit::run(async {
         let payload = b"here, take this";
         let refuses = || {
@@ -213,7 +213,7 @@ fn it_ends_at_once_on_an_error() {
         let error = copy_bidirectional(&mut refuses(), &mut refuses()).await.unwrap_err();
         let error = zc_tokio::Error::from_io(&error).unwrap();
         assert_eq!(error.io_error().to_string(), "no thanks!");
-        // Nothing is lost even so.
+        // The bytes in flight are not lost.
         assert_eq!(error.residues().0, payload);
 
         let fails = || {

@@ -1,4 +1,4 @@
-//! Bytes of a bulk sender wait for more to come, and for nothing else.
+//! A relay waits until more bytes of a bulk sender have come, and for nothing else.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -20,7 +20,7 @@ fn options(delay: Duration) -> Options {
 }
 
 #[test]
-fn all_arrives_dropped_or_not() {
+fn every_byte_arrives_dropped_or_not() {
     for drops in [false, true] {
         kit::run(async move {
             let data = data::bytes(1, 6_000_000);
@@ -50,7 +50,7 @@ fn all_arrives_dropped_or_not() {
     }
 }
 
-/// The end of a bulk, fewer bytes than are waited for, comes all the same.
+/// The tail of a bulk, fewer bytes than are waited for, arrives all the same.
 #[test]
 fn a_tail_does_not_wait_for_ever() {
     kit::run(async {
@@ -84,13 +84,13 @@ fn a_tail_does_not_wait_for_ever() {
     });
 }
 
-/// What is too little to wake anyone waits for as long as was said, by the runtime's clock, and no longer.
+/// Too few bytes to wake the task wait for the delay, by the runtime's clock, and no longer.
 #[test]
 fn a_little_more_waits_for_the_delay() {
     const DELAY: Duration = Duration::from_millis(20);
     kit::run_paused(async {
         let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
-        // In a task of its own, which nothing else wakes.
+        // In a task of its own, which only its own timer and readiness wake.
         let relaying =
             tokio::spawn(
                 async move { Relay::with_options(options(DELAY)).run(&mut a, &mut b).await },
@@ -98,7 +98,7 @@ fn a_little_more_waits_for_the_delay() {
         let (mut got, mut longest) = (vec![0; 100_000], Duration::ZERO);
         for _ in 0..10 {
             client.write_all(&[1; 100_000]).await.unwrap();
-            // The relay has had it, and waits for more together.
+            // The relay has delivered this, and waits for more bytes together.
             server.read_exact(&mut got).await.unwrap();
             let begun = Instant::now();
             client.write_all(&[2; 1000]).await.unwrap();

@@ -9,7 +9,7 @@ use crate::relays::{Peer, talk};
 
 const LEN: usize = 2_000_000;
 
-/// Relays with a future that is made anew each time: after one poll, or after a few.
+/// Relays with a future that is dropped and made anew, after one poll or after a few.
 async fn relays<P: Peer, Q: Peer>(
     (a_peer, mut a): (P, impl AsyncStream),
     (b_peer, mut b): (Q, impl AsyncStream),
@@ -21,7 +21,7 @@ async fn relays<P: Peer, Q: Peer>(
     let b_talks = talk(b_peer, down.clone(), random.usize(1000..100_000));
     let mut relay = Relay::new();
     let counts = loop {
-        // Seed 0 drops it after every poll.
+        // Seed 0 drops the future after every poll.
         let polls = if seed == 0 { 1 } else { random.usize(1..4) };
         let mut run = std::pin::pin!(relay.run(&mut a, &mut b));
         let mut done = None;
@@ -42,7 +42,7 @@ async fn relays<P: Peer, Q: Peer>(
 }
 
 #[test]
-fn every_pair_dropped_after_every_poll_and_at_random() {
+fn every_pair_loses_nothing_dropped_after_every_poll_or_at_random() {
     for seed in 0..6 {
         kit::run(async { relays(kit::tcp(), kit::tcp(), seed).await });
         kit::run(async { relays(kit::tcp(), kit::unix(), seed).await });
@@ -51,9 +51,9 @@ fn every_pair_dropped_after_every_poll_and_at_random() {
     }
 }
 
-/// The same with calls that move less than they might, are interrupted, or refuse.
+/// The same with calls that are short, interrupted or refused.
 #[test]
-fn every_pair_with_calls_that_misbehave() {
+fn every_pair_loses_nothing_under_calls_that_misbehave() {
     for seed in 0..40 {
         kit::run(async {
             let mut random = fastrand::Rng::with_seed(seed);

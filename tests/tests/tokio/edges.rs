@@ -1,7 +1,7 @@
-//! Readiness is edge-triggered. An edge that comes between a call's "not now" and its telling tokio so must not
-//! be forgotten with it: no other comes.
+//! Readiness is edge-triggered. An edge may come after a call has answered "not now" and before tokio hears of that.
+//! The edge must not be cleared with it: no other one comes.
 //!
-//! Each test has the edge come right behind such an answer, for every kind of descriptor and every call.
+//! Each test makes the edge come right behind such an answer, for every kind of descriptor and every call.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -28,19 +28,19 @@ use crate::kit;
 
 const EAGAIN: i32 = 11;
 
-/// Runs a test with tokio's reactor on another thread, where it sees an edge at once.
+/// Runs a test with tokio's reactor on another thread, which sees an edge at once.
 fn run(test: impl Future<Output = ()>) {
     let _leaks = fds::no_leaks_with_tokio();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        // Dropped by the panic, so that peers on threads are not waited for.
+        // A panic drops it, so that no peer's thread is waited for.
         let test = std::pin::pin!(test);
         tokio::time::timeout(Duration::from_secs(20), test).await.expect("an edge was forgotten");
     });
 }
 
-/// Long enough for the reactor to have seen what has just happened.
+/// Long enough for the reactor to have seen the last edge.
 fn let_the_reactor_see() {
     std::thread::sleep(Duration::from_millis(30));
 }
@@ -50,13 +50,13 @@ enum Of {
     Tcp,
     Unix,
     Pipe,
-    /// A descriptor from elsewhere.
+    /// A descriptor that tokio has no type for.
     Fd,
 }
 
 const ALL: [Of; 4] = [Of::Tcp, Of::Unix, Of::Pipe, Of::Fd];
 
-/// One end of a copy, the descriptor of that end once more, its number, and the peer's.
+/// One end of a copy, a duplicate of its descriptor, the descriptor's number, and the peer.
 struct End<Ours: ?Sized, Peer: ?Sized> {
     ours: Box<Ours>,
     same: OwnedFd,
@@ -64,7 +64,7 @@ struct End<Ours: ?Sized, Peer: ?Sized> {
     peer: Box<Peer>,
 }
 
-/// Its descriptor once more, and its number.
+/// A duplicate of the descriptor, and its number.
 fn known(fd: &impl AsFd) -> (OwnedFd, RawFd) {
     (fd.as_fd().try_clone_to_owned().unwrap(), fd.as_fd().as_raw_fd())
 }
@@ -72,7 +72,7 @@ fn known(fd: &impl AsFd) -> (OwnedFd, RawFd) {
 fn elsewhere() -> (std::os::unix::net::UnixStream, Fd<OwnedFd>) {
     let (peer, ours) = sockets::unix();
     ours.set_nonblocking(true).unwrap();
-    // SAFETY: it keeps its descriptor open, and the same one, for as long as it lives.
+    // SAFETY: the stream keeps its descriptor open, and the same one, for as long as it lives.
     (peer, Fd::new(unsafe { AsyncFd::register(ours.into()) }.unwrap()).unwrap())
 }
 
@@ -116,9 +116,9 @@ fn sink(of: Of) -> End<dyn AsyncSink, dyn Reader> {
     }
 }
 
-/// A read or a splice has found no more, and bytes come before anyone is told.
+/// A read or a splice has found no more bytes. More come before tokio hears of that.
 #[test]
-fn of_a_source() {
+fn an_edge_of_a_source_is_kept() {
     const MESSAGES: usize = 3;
     const MORE: &[u8] = b"more, ";
     for (of, adaptive, is_timed) in ALL.into_iter().flat_map(|of| {
@@ -129,7 +129,7 @@ fn of_a_source() {
             let (mut to_peer, mut to) = kit::tcp();
             let mut options = Options::default();
             options.adaptive = adaptive;
-            // With it, a short read is taken for the last one.
+            // With a timeout, a short read is taken for the last one.
             options.idle_timeout = is_timed.then_some(Duration::from_secs(60));
             let mut copier = Copier::with_options(options);
             let len = 7 + MESSAGES * MORE.len();
@@ -165,11 +165,11 @@ fn of_a_source() {
     }
 }
 
-/// What a peer has been given.
+/// What a peer has received.
 type Got = Rc<RefCell<Vec<u8>>>;
 
-/// Drains the peer whenever a call has found the sink full, until there is room, before anyone is told. Nobody else
-/// reads: if an edge is forgotten, nothing goes on.
+/// Drains the peer whenever a call has found the sink full, before tokio hears of that, until there is room. No other
+/// thread reads: if an edge is forgotten, the copy hangs.
 fn drained(
     same: OwnedFd,
     number: RawFd,
@@ -186,7 +186,7 @@ fn drained(
         let is_full = || !is_ready(&same, PollFlags::OUT);
         while is_ready(&*peer, PollFlags::IN) || is_full() {
             if !is_ready(&*peer, PollFlags::IN) {
-                continue; // … until the kernel has heard that it has been read
+                continue; // … until the kernel has seen that its bytes are read
             }
             let mut chunk = vec![0; 1 << 20];
             let n = peer.read(&mut chunk).unwrap();
@@ -204,15 +204,15 @@ fn more_than_fits(of: Of) -> usize {
     if matches!(of, Of::Tcp) { 20_000_000 } else { 1_000_000 }
 }
 
-/// What is left in the buffers of a sink that is still open is all of the rest.
+/// The peer's bytes are in order. The rest is in the buffers of a sink that is still open.
 fn rest_of(got: &Got, data: &[u8]) {
     let got = got.borrow();
     assert_same(&got, &data[..got.len()]);
 }
 
-/// A write or a splice has found the sink full, and its peer drains it before anyone is told.
+/// A write or a splice has found the sink full. The peer drains it before tokio hears of that.
 #[test]
-fn of_a_sink() {
+fn an_edge_of_a_sink_is_kept() {
     for (of, adaptive) in ALL.into_iter().flat_map(|of| [(of, true), (of, false)]) {
         run(async move {
             let data = data::bytes(1, more_than_fits(of));
@@ -231,9 +231,9 @@ fn of_a_sink() {
     }
 }
 
-/// The same for what comes from a file, which the worker splices or writes.
+/// The same for bytes of a file, which the worker splices or writes.
 #[test]
-fn of_the_sink_of_a_download() {
+fn an_edge_of_the_sink_of_a_download_is_kept() {
     let sharings = [PageSharing::default(), PageSharing::Never];
     for (of, sharing) in ALL.into_iter().flat_map(|of| sharings.map(|sharing| (of, sharing))) {
         run(async move {
@@ -254,7 +254,7 @@ fn of_the_sink_of_a_download() {
     }
 }
 
-/// An end whose every method says "not now" once, and whose readiness comes before it has said so.
+/// An end whose every method says "not now" once, and whose readiness comes before that answer.
 struct Hasty {
     bytes: Vec<u8>,
     is_to_wait: bool,
@@ -326,14 +326,14 @@ impl AsyncWrite for Hasty {
 
 /// An end's own read, write, flush and shutdown.
 #[test]
-fn of_an_end_s_own_methods() {
+fn an_edge_of_an_end_s_own_methods_is_kept() {
     run(async {
         let mut source = Hasty::new(b"hello");
         let mut sink = Hasty::new(b"");
         assert_eq!(zc_tokio::copy(&mut source, &mut sink).await.unwrap(), 5);
         assert_eq!((sink.0.bytes.as_slice(), sink.0.is_flushed), (&b"hello"[..], true));
 
-        // A relay shuts it down besides.
+        // A relay also shuts the end down.
         let ((mut client, mut a), mut b) = (kit::tcp(), Hasty::new(b""));
         client.write_all(b"bye").unwrap();
         drop(client);
@@ -342,12 +342,13 @@ fn of_an_end_s_own_methods() {
     });
 }
 
-/// A socket that has something to tell, but no error, is asked for one; and is reset right behind its answer.
+/// A socket that has a message in its error queue, but no error. The copy asks it for an error, and the reset comes
+/// right behind the answer.
 #[test]
-fn of_a_socket_s_error() {
+fn an_edge_of_a_socket_s_error_is_kept() {
     run(async {
         let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
-        // What is sent to the server comes back as a message in the socket's error queue.
+        // What is sent to the server also comes back as a message in the socket's error queue.
         let what: libc::c_int = 1 << 1 | 1 << 4 | 1 << 9;
         // SAFETY: the kernel reads one int.
         let set = unsafe {

@@ -1,5 +1,5 @@
-//! Every type that the kernel is to bypass is bypassed, as the recorder sees it: calls of the kernel's from its
-//! descriptor, and to it.
+//! The kernel moves the bytes of every type that it can, as the recorder sees it: the calls are from the type's
+//! descriptor, or to it.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -21,7 +21,7 @@ use crate::kit;
 
 const LEN: usize = 2_000_000;
 
-/// How many bytes went by splice or sendfile from one descriptor, and to one.
+/// How many bytes were spliced or sent from one descriptor, and how many to another.
 fn passed(recorder: &Recorder, from: Option<RawFd>, to: Option<RawFd>) -> (usize, usize) {
     let all = [recorder.calls_to(Syscall::Splice), recorder.calls_to(Syscall::Sendfile)].concat();
     let sum = |is: &dyn Fn(&hook::Record) -> bool| {
@@ -30,22 +30,22 @@ fn passed(recorder: &Recorder, from: Option<RawFd>, to: Option<RawFd>) -> (usize
     (sum(&|call| call.call.from == from), sum(&|call| call.call.to == to))
 }
 
-/// Copies, and sees that most bytes bypassed both ends.
+/// Copies, and asserts that the kernel moved most bytes at both ends.
 async fn is_bypassed(
     what: &str,
     (source, from): (&mut dyn AsyncSource, Option<RawFd>),
     (sink, to): (&mut dyn AsyncSink, Option<RawFd>),
 ) {
     let recorder = hook::record();
-    // However slow the peers are, and small the pieces.
+    // However slow the peers and small the pieces are.
     let mut options = Options::default();
     options.adaptive = false;
     let moved = Copier::with_options(options).run(source, sink).await.unwrap();
     assert_eq!(moved, LEN as u64, "{what}");
     let (out, into) = passed(&recorder, from, to);
-    // What is not asked about, is made elsewhere or is no descriptor.
+    // `None`: not looked at, or moved on another thread, or no descriptor.
     assert!(from.is_none() || out > LEN / 2, "{what}: {out} bytes were spliced from there");
-    // What a sink that is full does not take is written, and a pipe is full soon.
+    // What a full sink does not take is written, and a pipe is soon full.
     assert!(to.is_none() || into > LEN / 8, "{what}: {into} bytes were spliced to there");
 }
 
@@ -135,7 +135,7 @@ fn the_kernel_bypasses_every_source() {
                 10 => {
                     let mut cat = cat();
                     let stdin: OwnedFd = cat.stdin.take().unwrap().into_owned_fd().unwrap();
-                    // A blocking thread feeds it.
+                    // A blocking thread feeds the child.
                     rustix::io::ioctl_fionbio(&stdin, false).unwrap();
                     let (data, _feeder) = fed(std::fs::File::from(stdin));
                     let mut stdout = cat.stdout.take().unwrap();
@@ -149,7 +149,7 @@ fn the_kernel_bypasses_every_source() {
                     let mut file = tempfile::tempfile().unwrap();
                     file.write_all(&data).unwrap();
                     std::io::Seek::rewind(&mut file).unwrap();
-                    // The file's half is made on another thread; the socket's is seen.
+                    // The file's half is made on another thread. The recorder sees the socket's.
                     let mut file = File::from_std(file);
                     is_bypassed("File", (&mut file, None), (sink, to_fd)).await;
                     data
@@ -248,7 +248,7 @@ fn the_kernel_bypasses_every_sink() {
                 }
                 7 => {
                     let named = tempfile::NamedTempFile::new().unwrap();
-                    // The file's half is made on another thread; the socket's is seen.
+                    // The file's half is made on another thread. The recorder sees the socket's.
                     let mut file = File::from_std(named.reopen().unwrap());
                     is_bypassed("File", (source, from_fd), (&mut file, None)).await;
                     collect(std::io::Cursor::new(std::fs::read(named.path()).unwrap()))
@@ -267,9 +267,9 @@ fn the_kernel_bypasses_every_sink() {
     }
 }
 
-/// A child that is slow to read and slow to write is waited for, dropped after every poll.
+/// A slow child: the copies wait for it, and are dropped after every poll.
 #[test]
-fn through_a_child_of_tokios() {
+fn bytes_pass_through_a_child_of_tokio_s() {
     kit::run(async {
         let mut cat = cat();
         let (mut stdin, mut stdout) = (cat.stdin.take().unwrap(), cat.stdout.take().unwrap());

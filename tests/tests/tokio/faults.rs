@@ -1,4 +1,4 @@
-//! What breaks in other relays.
+//! Cases that break other relays.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use zc_tokio::{Direction, Operation, Options, Relay, RelayEnd, Side};
 
 use crate::kit;
 
-/// tokio-splice2, Go and HAProxy with splice never deliver what comes after it.
+/// tokio-splice2, Go and HAProxy with splice never deliver what comes after an urgent byte.
 #[test]
 fn an_urgent_byte_holds_nothing_back() {
     for options in [Options::default(), with_a_timer()] {
@@ -19,7 +19,7 @@ fn an_urgent_byte_holds_nothing_back() {
     }
 }
 
-/// Options with which short reads are taken for the last ones, for a while.
+/// With a timeout short reads are taken for the last ones, for a while.
 fn with_a_timer() -> Options {
     let mut options = Options::default();
     options.idle_timeout = Some(Duration::from_secs(60));
@@ -40,7 +40,7 @@ fn gets_past_an_urgent_byte(options: Options) {
             (&server).read_exact(&mut got).unwrap();
             (got, server)
         });
-        // The client does not close: nothing but the bytes themselves wakes anyone.
+        // The client does not close: only the bytes themselves wake the relay.
         let (got, server) = tokio::select! {
             _ = relay.run(&mut a, &mut b) => panic!("no one has closed"),
             got = reading => got.unwrap(),
@@ -51,9 +51,9 @@ fn gets_past_an_urgent_byte(options: Options) {
     });
 }
 
-/// A short message with the urgent mark in it, and then silence: what a Telnet client sends (RFC 854).
+/// A short message with an urgent byte in it, and then silence, as a Telnet client sends it (RFC 854).
 #[test]
-fn nor_does_one_in_a_short_message() {
+fn an_urgent_byte_in_a_short_message_holds_nothing_back() {
     for options in [Options::default(), with_a_timer()] {
         gets_past_one_in_a_short_message(options);
     }
@@ -65,7 +65,7 @@ fn gets_past_one_in_a_short_message(options: Options) {
         let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
         let server = std::sync::Arc::new(server);
         let mut relay = Relay::with_options(options);
-        // By the second it is known for a sender of messages.
+        // From the second on the client is known for a sender of messages.
         for _ in 0..TIMES {
             client.write_all(b"be").unwrap();
             assert_eq!(send(&client, b"!", SendFlags::OOB), Ok(1));
@@ -87,7 +87,7 @@ fn gets_past_one_in_a_short_message(options: Options) {
     });
 }
 
-/// It hangs tokio-splice2.
+/// tokio-splice2 hangs.
 #[test]
 fn a_reset_while_idle_is_noticed() {
     kit::run(async {
@@ -103,7 +103,7 @@ fn a_reset_while_idle_is_noticed() {
     });
 }
 
-/// No one notices it, they say, but by waiting for the error itself.
+/// Only a wait for the error itself tells of such a reset.
 #[test]
 fn a_reset_while_the_sink_is_full_is_noticed() {
     kit::run(async {
@@ -120,7 +120,7 @@ fn a_reset_while_the_sink_is_full_is_noticed() {
         resetting.await.unwrap();
         assert!(error.is_disconnect(), "{error}");
         assert_eq!((error.end(), error.operation()), (Some(RelayEnd::A), Operation::Read));
-        // What was taken and not delivered is to be had; and it stays said.
+        // What was taken and not delivered can be had, and the error stays.
         assert_eq!(relay.run(&mut a, &mut b).await.unwrap_err().end(), Some(RelayEnd::A));
         let (counts, in_flight) = (relay.counts().0, relay.in_flight().0);
         let collector = Collector::start(server);
@@ -137,7 +137,7 @@ fn a_reset_while_the_sink_is_full_is_noticed() {
     });
 }
 
-/// A client that has said its last and hears the answer, resets, while the server says nothing.
+/// The client has half-closed and hears the answer. It resets while the server is silent.
 #[test]
 fn a_reset_of_a_half_closed_end_is_noticed() {
     kit::run(async {
@@ -156,7 +156,7 @@ fn a_reset_of_a_half_closed_end_is_noticed() {
     });
 }
 
-/// tokio-splice2 delivered 2,368,917 of 4,194,304 bytes and said Ok.
+/// tokio-splice2 delivered 2,368,917 of 4,194,304 bytes and returned `Ok`.
 #[test]
 fn a_target_length_is_met() {
     const LEN: usize = 4 << 20;
@@ -188,7 +188,7 @@ fn a_target_length_is_met() {
     }
 }
 
-/// The sink's peer is gone, and the source has nothing to say.
+/// The sink's peer is gone while the source is silent.
 #[test]
 fn a_copy_hears_of_its_sinks_reset() {
     kit::run(async {

@@ -39,7 +39,7 @@ fn an_upload_is_spliced() {
         assert!(report.moved_by(Mechanism::Splice) > LEN as u64 / 2, "{report:?}");
         drop(feeder);
         assert_same(&contents(&named), &data);
-        // The file goes on where the copy has left it.
+        // The file goes on where the copy has ended.
         file.write_all(b"trailer").await.unwrap();
         file.flush().await.unwrap();
         assert_eq!(&contents(&named)[LEN..], b"trailer");
@@ -47,13 +47,13 @@ fn an_upload_is_spliced() {
 }
 
 #[test]
-fn a_download() {
+fn a_download_is_spliced() {
     kit::run(async {
         let (data, (mut named, mut file)) = (data::bytes(2, LEN), empty());
         named.write_all(&data).unwrap();
         let (to_peer, mut to) = kit::tcp();
         let collector = Collector::start(to_peer);
-        // It has read ahead.
+        // The file has read ahead.
         let mut header = [0; 10];
         file.read_exact(&mut header).await.unwrap();
         let mut copier = Copier::new();
@@ -66,15 +66,15 @@ fn a_download() {
     });
 }
 
-/// Two parts of one file at once, each by an open file of its own, and a part of it back.
+/// Two parts of one file at once, each through an open file of its own, and a part of it back.
 #[test]
-fn ranges_of_one_file() {
+fn ranges_of_one_file_are_filled_and_sent() {
     kit::run(async {
         let (data, (named, _file)) = (data::bytes(7, LEN), empty());
         let middle = LEN as u64 / 2 + 1;
         let fill = async |range: Range<u64>| {
             let (client, mut from) = kit::tcp();
-            // The client has more to say than the part.
+            // The client sends more than the part.
             let feeder = Feeder::pieces(client, data[range.start as usize..].to_vec(), 1 << 20);
             let mut file = File::from_std(named.reopen().unwrap());
             file.seek(SeekFrom::Start(range.start)).await.unwrap();
@@ -97,9 +97,9 @@ fn ranges_of_one_file() {
     });
 }
 
-/// The worker makes the socket's half of a step, and nothing at the file but what settles it.
+/// The worker makes only the socket's half of a step, and the calls that settle the file.
 #[test]
-fn of_a_download_the_worker_makes_the_sockets_half() {
+fn the_worker_makes_the_socket_s_half_of_a_download() {
     kit::run(async {
         let (data, (mut named, mut file)) = (data::bytes(2, LEN), empty());
         named.write_all(&data).unwrap();
@@ -119,13 +119,13 @@ fn of_a_download_the_worker_makes_the_sockets_half() {
 }
 
 fn is_pipe(fd: i32) -> bool {
-    // One that has been closed since was no file of ours: that one is open.
+    // A descriptor that has been closed since is not the file's, which is still open.
     zc_testkit::fds::target(fd).is_none_or(|target| target.starts_with("pipe:"))
 }
 
-/// Pages are not lent where they must not be, small files are read, and a file that has no length.
+/// Files whose pages must not be lent, small files, and a file that claims to be empty.
 #[test]
-fn downloads_that_are_read() {
+fn some_downloads_are_read() {
     kit::run(async {
         let read_whole = async |mut file: File, want: &[u8], sharing| {
             let (to_peer, mut to) = kit::tcp();
@@ -150,7 +150,7 @@ fn downloads_that_are_read() {
     });
 }
 
-/// A peer that takes nothing is not sent more of a file than is held for it; and goes on.
+/// A peer that takes nothing: no more of the file is read than may be held. Then the copy goes on.
 #[test]
 fn a_stalled_download_holds_little() {
     kit::run(async {
@@ -196,9 +196,9 @@ fn an_upload_that_waits_for_its_client_holds_nothing() {
     });
 }
 
-/// Dropped while a thread of the pool writes, the next call waits for it first.
+/// The future is dropped while a thread of the pool writes. The next call waits for that write first.
 #[test]
-fn dropped_after_every_poll() {
+fn an_upload_dropped_after_every_poll_loses_nothing() {
     kit::run(async {
         let (data, (named, mut file)) = (data::bytes(3, LEN), empty());
         let (client, mut from) = kit::tcp();
@@ -231,7 +231,7 @@ fn dropped_after_every_poll() {
 }
 
 #[test]
-fn through_limits_and_buffers() {
+fn limits_and_buffers_are_kept() {
     kit::run(async {
         let (data, (named, file)) = (data::bytes(4, LEN), empty());
         let (mut client, from) = kit::tcp();
@@ -258,14 +258,14 @@ fn through_limits_and_buffers() {
 fn what_is_still_being_written_goes_first() {
     kit::run(async {
         let (named, mut file) = empty();
-        file.write_all(&[b'x'; 1_000_000]).await.unwrap(); // … on another thread, at this moment
+        file.write_all(&[b'x'; 1_000_000]).await.unwrap(); // … on another thread, still at work
         zc_tokio::copy(&mut &b"the end"[..], &mut file).await.unwrap();
         assert_eq!(&contents(&named)[1_000_000..], b"the end");
     });
 }
 
 #[test]
-fn appending_and_file_to_file() {
+fn files_are_appended_to_and_copied_to_files() {
     kit::run(async {
         let (data, (mut named, mut from)) = (data::bytes(5, LEN), empty());
         named.write_all(&data).unwrap();
@@ -302,14 +302,14 @@ fn holes_are_kept_if_asked_for() {
             let holes = copier.report().holes();
             assert!(keeps || holes == 0, "{holes} bytes of holes");
             let data: u64 = layout.1.iter().map(|(_, len)| len).sum();
-            // Where the file system tells of holes, in blocks of at most 64 KiB.
+            // If the file system tells of holes, in blocks of at most 64 KiB.
             let expected = if keeps && data == 0 && layout.0 > 65536 { layout.0 } else { 0 };
             assert!(holes >= expected, "{holes} bytes of holes, of {expected}");
         }
     });
 }
 
-/// A full disk: what was taken is not lost.
+/// A full disk: what was taken stays in flight.
 #[test]
 fn a_full_device_keeps_what_is_in_flight() {
     kit::run(async {
@@ -329,9 +329,9 @@ fn a_full_device_keeps_what_is_in_flight() {
     });
 }
 
-/// A FIFO that was opened as a file.
+/// A pipe that was made into a file.
 #[test]
-fn one_that_cannot_be_sought() {
+fn a_file_without_offsets_is_copied() {
     kit::run(async {
         let (reader, mut writer) = std::io::pipe().unwrap();
         writer.write_all(b"hello").unwrap();

@@ -1,4 +1,4 @@
-//! What a relay holds, for how long, and who may look and stop it.
+//! What a relay holds, for how long, and how other tasks see and stop it.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use zc_tokio::{Copier, Direction, Opaque, Operation, Options, Relay, pool};
 use crate::kit;
 
 #[test]
-fn idle_it_holds_nothing_but_its_ends() {
+fn an_idle_relay_holds_nothing_but_its_ends() {
     kit::run(async {
         let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
         let before = fds::census();
@@ -62,7 +62,7 @@ fn other_tasks_see_what_has_moved_and_stop_it() {
         assert_eq!((error.operation(), error.counts()), (Operation::Abort, (3, 6)));
         assert!(!error.is_disconnect() && !error.is_timeout());
 
-        // It has stopped once, and goes on.
+        // The relay has been stopped once, and goes on.
         drop((client, server));
         assert_eq!(relay.run(&mut a, &mut b).await.unwrap(), (3, 6));
     });
@@ -93,7 +93,7 @@ fn progress_adds_up() {
     });
 }
 
-/// One poll moves no more than a turn, and there is never more in flight than was allowed.
+/// One poll moves no more than a turn, and no more is in flight than the options allow.
 #[test]
 fn a_turn_and_the_most_in_flight_are_kept() {
     kit::run(async {
@@ -127,7 +127,7 @@ fn a_turn_and_the_most_in_flight_are_kept() {
     });
 }
 
-/// What one poll moves at the most, by every way that bytes can go.
+/// The most that one poll moves, by every mechanism.
 #[test]
 fn no_poll_moves_more_than_a_turn() {
     const TURN: u64 = 1 << 20;
@@ -176,7 +176,7 @@ fn no_poll_moves_more_than_a_turn() {
     }
 }
 
-/// A reader that works for a millisecond for each of its bytes, as one that decompresses may.
+/// A reader that works for a millisecond for each of its bytes, as decompression may.
 struct Works {
     left: usize,
     reads: usize,
@@ -204,8 +204,8 @@ fn thread_time() -> std::time::Duration {
     std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// A poll gives way when it has used up its thread's time, however little it has moved by then. (It is the thread's
-/// own time: what else the machine does makes no difference.)
+/// A poll gives way once it has used up its share of its thread's CPU time, however little it has moved. (Other load
+/// on the machine makes no difference.)
 #[test]
 fn a_poll_gives_way_in_time() {
     kit::run(async {
@@ -229,9 +229,9 @@ fn a_poll_gives_way_in_time() {
     });
 }
 
-/// Stalled, they hold little; and a pipe only as long as there are some to spare.
+/// Stalled relays hold little, and a pipe only as long as there are some to spare.
 #[test]
-fn a_hundred_stalled_relays() {
+fn a_hundred_stalled_relays_hold_little() {
     kit::run(async {
         let mut relays = Vec::new();
         for _ in 0..100 {
@@ -253,8 +253,8 @@ fn a_hundred_stalled_relays() {
     });
 }
 
-/// A message is one read, which says that nothing is behind it, and one write; an answer, too, although it would be
-/// worth splicing if more came with it.
+/// A message is one read, which shows that nothing is behind it, and one write. So is an answer, although it would be
+/// spliced if more came with it.
 #[test]
 fn a_message_takes_two_calls() {
     let mut timed = Options::default();
@@ -283,11 +283,11 @@ async fn takes_two_calls(options: Options) {
     }
     let (there, back) = relay.reports();
     let calls = there.calls() + back.calls();
-    // Now and then it looks, or a part of an answer comes by itself.
+    // Now and then the relay looks for more, or a part of an answer comes by itself.
     assert!((4 * TIMES..5 * TIMES).contains(&calls), "{calls} calls for {TIMES} requests");
 }
 
-/// A future that is spawned has to be `Send`, also over streams that no two tasks may share.
+/// A spawned future has to be `Send`, also over streams that are not `Sync`.
 #[test]
 fn relays_of_trait_objects_can_be_spawned() {
     trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
@@ -307,7 +307,7 @@ fn relays_of_trait_objects_can_be_spawned() {
     });
 }
 
-/// What an idle connection costs beside its descriptors: about 3 KiB, tokio's own share included.
+/// The memory of an idle connection: about 3 KiB, tokio's own share included.
 #[test]
 fn the_future_is_small() {
     kit::run(async {

@@ -7,18 +7,18 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use zc_testkit::{fds, sockets};
 
-/// Runs a test on one thread, alone in its process as far as descriptors go; and sees that none is left. A test
-/// that hangs fails.
+/// Runs a test on one thread. No other test of the process runs meanwhile, and no descriptor may be left. A test that
+/// hangs fails.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     run_on(&mut tokio::runtime::Builder::new_current_thread(), async {
-        // Dropped by the panic, so that peers on threads are not waited for.
+        // A panic drops it, so that no peer's thread is waited for.
         let test = std::pin::pin!(test);
         tokio::time::timeout(Duration::from_secs(30), test).await.expect("it hangs")
     })
 }
 
-/// The same with tokio's clock stopped: it goes on to the next timer once there is nothing else to do. Peers
-/// are tasks here, since those on threads are not waited for.
+/// The same with tokio's clock stopped. It goes on to the next timer when there is nothing else to do. Peers are
+/// tasks here, since the runtime does not wait for threads.
 pub(crate) fn run_paused<T>(test: impl Future<Output = T>) -> T {
     run_on(tokio::runtime::Builder::new_current_thread().start_paused(true), test)
 }
@@ -29,7 +29,7 @@ fn run_on<T>(builder: &mut tokio::runtime::Builder, test: impl Future<Output = T
     runtime.block_on(test)
 }
 
-/// Our end of a TCP connection, and the peer's, which blocks.
+/// One end of a TCP connection, and its peer, which blocks.
 pub(crate) fn tcp() -> (std::net::TcpStream, TcpStream) {
     let (theirs, ours) = sockets::tcp_v4();
     (theirs, ours_of(ours))
@@ -40,7 +40,7 @@ pub(crate) fn ours_of(stream: std::net::TcpStream) -> TcpStream {
     TcpStream::from_std(stream).expect("a runtime")
 }
 
-/// Our end of a Unix connection, and the peer's, which blocks.
+/// One end of a Unix connection, and its peer, which blocks.
 pub(crate) fn unix() -> (StdUnixStream, UnixStream) {
     let (theirs, ours) = sockets::unix();
     ours.set_nonblocking(true).expect("a socket");

@@ -67,7 +67,7 @@ fn buffers_are_gone_past() {
     });
 }
 
-/// What a writer holds back must not wait for a source that has nothing (tokio-rs/tokio#4001).
+/// What a writer holds back does not wait for a source that has nothing (tokio-rs/tokio#4001).
 #[test]
 fn what_is_held_back_is_flushed_while_the_source_stalls() {
     kit::run(async {
@@ -80,7 +80,7 @@ fn what_is_held_back_is_flushed_while_the_source_stalls() {
         };
         assert_eq!(got, b"held back, ");
 
-        // What an opaque source yields goes through the buffer.
+        // The bytes of an opaque source go through the buffer.
         let (mut theirs, ours) = tokio::io::duplex(64);
         let mut ours = Opaque(ours);
         theirs.write_all(b"some").await.unwrap();
@@ -93,7 +93,7 @@ fn what_is_held_back_is_flushed_while_the_source_stalls() {
     });
 }
 
-/// The next `n` bytes that a peer hears, and the peer.
+/// The next `n` bytes that a peer receives, and the peer.
 async fn hears(mut peer: std::net::TcpStream, n: usize) -> (Vec<u8>, std::net::TcpStream) {
     tokio::task::spawn_blocking(move || {
         let mut got = vec![0; n];
@@ -166,7 +166,7 @@ fn bytes_read_ahead_go_first() {
     });
 }
 
-/// A wrapper of a user's, which says "through" for all kinds of I/O.
+/// A user's wrapper, which says "through" for all kinds of I/O.
 struct Metered<S> {
     inner: S,
     taken: u64,
@@ -236,7 +236,7 @@ impl<S: tokio::io::AsyncWrite + Unpin> tokio::io::AsyncWrite for Metered<S> {
     }
 }
 
-/// Its descriptor is not found, for want of a way to wait for it.
+/// Its descriptor is not found: it does not say how to wait for it.
 struct Forgetful(UnixStream);
 
 impl<Io> Source<Io> for Forgetful
@@ -261,7 +261,7 @@ impl tokio::io::AsyncRead for Forgetful {
 }
 
 #[test]
-fn wrappers_of_ones_own_are_told_and_keep_the_speed() {
+fn a_user_s_wrappers_are_told_and_keep_the_speed() {
     kit::run(async {
         let data = data::bytes(5, LEN);
         let ((peer, from), (to_peer, to)) = (kit::tcp(), kit::tcp());
@@ -279,7 +279,7 @@ fn wrappers_of_ones_own_are_told_and_keep_the_speed() {
 }
 
 #[test]
-fn one_that_cannot_be_waited_for_is_read() {
+fn a_descriptor_that_cannot_be_waited_for_is_read() {
     kit::run(async {
         let data = data::bytes(6, LEN);
         let ((peer, from), (to_peer, mut to)) = (kit::unix(), kit::tcp());
@@ -293,7 +293,7 @@ fn one_that_cannot_be_waited_for_is_read() {
     });
 }
 
-/// Opaque at either side and both, dropped after every poll.
+/// `Opaque` on one side, on the other and on both, dropped after every poll.
 #[test]
 fn opaque_ends_lose_nothing_either() {
     kit::run(async {
@@ -329,7 +329,7 @@ fn opaque_ends_lose_nothing_either() {
 }
 
 #[test]
-fn trait_objects_and_boxes() {
+fn trait_objects_and_boxes_are_copied() {
     kit::run(async {
         let (mut ours, mut theirs) = tokio::io::duplex(64);
         let mut source: Box<dyn zc_tokio::AsyncSource + Send> = Box::new(&b"boxed"[..]);

@@ -1,4 +1,4 @@
-//! Every kind of source with every kind of sink, its future dropped after every poll, its calls misbehaving.
+//! Every kind of source with every kind of sink. The future is dropped after every poll, and its calls misbehave.
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -25,7 +25,7 @@ const SOURCES: [&str; 12] = [
 
 const SINKS: [&str; 8] = ["tcp", "unix", "half", "pipe", "fd", "buffered", "opaque", "file"];
 
-/// A source that yields `data`, and who feeds it.
+/// A source that yields `data`, and what feeds it.
 fn source(kind: &str, data: &[u8]) -> (Box<dyn AsyncSource>, Option<Feeder>) {
     let feed =
         |to: Box<dyn Write + Send>, data: &[u8]| Some(Feeder::pieces(to, data.to_vec(), 40_000));
@@ -71,7 +71,7 @@ fn source(kind: &str, data: &[u8]) -> (Box<dyn AsyncSource>, Option<Feeder>) {
     }
 }
 
-/// What a sink was given, once it is dropped.
+/// What a sink has received, once it is dropped.
 type Given = Box<dyn FnOnce() -> Vec<u8>>;
 
 fn sink(kind: &str) -> (Box<dyn AsyncSink>, Given) {
@@ -138,7 +138,7 @@ async fn copies(from: &str, to: &str, seed: u64) {
     };
     drop((hook, sink, source));
     if let Some(feeder) = feeder {
-        // It may have more to say than was wanted.
+        // The feeder may send more than is taken.
         let _ = feeder.finish();
     }
     assert_eq!((moved, copier.in_flight()), (LEN as u64, 0), "{from} to {to}");

@@ -1,4 +1,4 @@
-//! Copies of which nothing is kept.
+//! Copies into nowhere.
 
 use std::io::Write;
 
@@ -25,7 +25,7 @@ fn what_a_socket_has_is_counted_and_dropped() {
         let feeder = Feeder::pieces(client, data::bytes(1, LEN), 50_000);
         let moved = zc_tokio::copy(&mut from, &mut tokio::io::sink()).await.unwrap();
         assert_eq!(moved, LEN as u64);
-        // But for what has come before the copy asks what it is about.
+        // Only what came before the copy made its plan is read.
         assert!(discarded(&recorder) > LEN as u64 / 2, "{}", discarded(&recorder));
         assert!(recorder.calls_to(Syscall::Write).is_empty());
         feeder.finish().unwrap();
@@ -39,7 +39,8 @@ fn what_a_socket_has_is_counted_and_dropped() {
     });
 }
 
-/// And what its reader has read ahead goes first, as do bytes that a layer of the sink holds.
+/// No byte beyond the limit is dropped. What a reader has read ahead goes first, and so do bytes that a layer of the
+/// sink holds.
 #[test]
 fn no_byte_beyond_a_limit_is_dropped() {
     async fn check(mut from: impl AsyncSource, data: &[u8], into_layers: bool) -> Vec<u8> {
@@ -48,7 +49,7 @@ fn no_byte_beyond_a_limit_is_dropped() {
         let moved = if into_layers {
             let mut sink = BufWriter::new(tokio::io::sink());
             sink.write_all(b"held back").await.unwrap();
-            // What it held is no part of the copy.
+            // The bytes that the sink held are no part of the copy.
             zc_tokio::copy(&mut limited, &mut sink).await.unwrap()
         } else {
             zc_tokio::copy(&mut limited, &mut tokio::io::empty()).await.unwrap()
@@ -72,7 +73,7 @@ fn no_byte_beyond_a_limit_is_dropped() {
     }
 }
 
-/// A source that has nothing now is waited for, and its end is told.
+/// A copy waits for a source that has nothing now, and ends with it.
 #[test]
 fn a_source_that_waits_is_waited_for() {
     kit::run(async {

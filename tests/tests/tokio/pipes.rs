@@ -16,10 +16,10 @@ use crate::kit;
 const LEN: usize = 2_000_000;
 
 #[test]
-fn between_pipes_and_sockets() {
+fn pipes_and_sockets_copy_to_each_other() {
     kit::run(async {
         let data = data::bytes(1, LEN);
-        // A socket to a pipe, that pipe to another, and that one to a socket; all at once.
+        // A socket into a pipe, this pipe into another one, and that into a socket, all at once.
         let ((peer, mut socket), (to_peer, mut to)) = (kit::tcp(), kit::tcp());
         let feeder = Feeder::pieces(peer, data.clone(), 50_000);
         let collector = Collector::start(to_peer);
@@ -62,7 +62,7 @@ fn a_closed_pipe_is_a_disconnect() {
 }
 
 #[test]
-fn through_a_child() {
+fn bytes_pass_through_a_child() {
     kit::run(async {
         let data = data::bytes(2, LEN);
         let mut cat = std::process::Command::new("cat");
@@ -88,7 +88,7 @@ fn through_a_child() {
 }
 
 #[test]
-fn any_descriptor() {
+fn any_descriptor_may_be_registered() {
     kit::run(async {
         let data = data::bytes(3, LEN);
         let (theirs, ours) = zc_testkit::sockets::unix();

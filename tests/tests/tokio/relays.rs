@@ -13,7 +13,7 @@ use crate::kit;
 
 const LEN: usize = 3_000_000;
 
-/// A blocking peer, both halves of it.
+/// A blocking peer, with both halves of its connection.
 pub(crate) trait Peer: Read + Write + Send + 'static {
     fn again(&self) -> Self;
     fn shut(&self);
@@ -37,7 +37,7 @@ impl Peer for std::os::unix::net::UnixStream {
     }
 }
 
-/// A peer that writes and half-closes, on one thread, and reads to the end, on another.
+/// A peer that writes and half-closes on one thread, and reads to the end on another.
 pub(crate) fn talk<P: Peer>(peer: P, data: Vec<u8>, piece: usize) -> (Feeder, Collector) {
     let mut writer = peer.again();
     let feeder = Feeder::run(move || {
@@ -62,14 +62,14 @@ async fn relays<P: Peer, Q: Peer>(
     let counts = relay.run(&mut a, &mut b).await.unwrap();
     assert_eq!(counts, (up.len() as u64, down.len() as u64));
     assert_eq!((relay.counts(), relay.in_flight()), (counts, (0, 0)));
-    // Both were shut down: they end though nothing has been closed.
+    // Both ends were shut down: the peers see an end though nothing has been closed.
     assert_same(&b_talks.1.finish(), &up);
     assert_same(&a_talks.1.finish(), &down);
     relay
 }
 
 #[test]
-fn between_every_pair_of_streams() {
+fn every_pair_of_streams_is_relayed() {
     for piece in [700, 65_536, LEN] {
         kit::run(async { relays(kit::tcp(), kit::tcp(), piece).await });
         kit::run(async { relays(kit::tcp(), kit::unix(), piece).await });
@@ -88,7 +88,7 @@ fn large_pieces_are_spliced() {
 }
 
 #[test]
-fn the_plain_calls() {
+fn the_plain_calls_move_every_byte() {
     kit::run(async {
         let ((a_peer, mut a), (b_peer, mut b)) = (kit::tcp(), kit::unix());
         let (up, down) = (data::bytes(1, LEN), data::bytes(2, 10));
@@ -122,7 +122,7 @@ fn a_copy_does_not_shut_its_sink_down() {
     });
 }
 
-/// One end says all that it has to say, and hears the answer long after.
+/// One peer sends all that it has, and hears the answer long after.
 #[test]
 fn a_half_close_is_passed_on_and_the_other_way_goes_on() {
     kit::run(async {
@@ -168,7 +168,7 @@ fn halves_are_as_fast() {
     });
 }
 
-/// A task of another runtime thread may take it over between two polls.
+/// A task may move to another thread of the runtime between two polls.
 #[test]
 fn a_relay_can_be_spawned() {
     kit::run(async {
@@ -182,9 +182,9 @@ fn a_relay_can_be_spawned() {
     });
 }
 
-/// Many at a time on several threads, short ones and long ones; then every descriptor has been given back.
+/// Many relays at a time on several threads, short ones and long ones. Then no descriptor is left.
 #[test]
-fn churn() {
+fn many_short_relays_leave_no_descriptor() {
     use tokio::io::AsyncWriteExt;
 
     async fn one(number: usize) {

@@ -1,4 +1,4 @@
-//! A reset is passed on as one, and nothing that was delivered goes with it.
+//! A reset is passed on as one, and no delivered byte is lost by it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream as Peer;
@@ -17,16 +17,16 @@ fn passing_on() -> Options {
     options
 }
 
-/// All that a peer hears, and how it ends.
+/// All that a peer receives, and how that ends.
 fn hears(mut peer: Peer) -> (Vec<u8>, std::io::Result<usize>) {
     let mut got = Vec::new();
     let end = peer.read_to_end(&mut got);
     (got, end)
 }
 
-/// The server has read nothing when the client resets.
+/// The client resets when the server has read nothing.
 #[test]
-fn after_all_that_was_delivered() {
+fn a_reset_comes_after_all_that_was_delivered() {
     for (options, is_reset) in [(passing_on(), true), (Options::default(), false)] {
         kit::run(async move {
             let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
@@ -53,7 +53,7 @@ fn after_all_that_was_delivered() {
     }
 }
 
-/// A client that floods until nothing fits, and resets: its peer reads only then.
+/// The client floods until nothing fits, and resets. Its peer reads only then.
 async fn floods(relay: &mut Relay, drops: bool) {
     let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
     client.set_nonblocking(true).unwrap();
@@ -79,7 +79,7 @@ async fn floods(relay: &mut Relay, drops: bool) {
         }
     };
     assert_eq!(error.end(), Some(RelayEnd::A), "{error}");
-    // Also what was in flight by then has been delivered, and counted.
+    // What was in flight by then has been delivered and counted, too.
     assert_eq!((relay.in_flight(), error.counts()), ((0, 0), relay.counts()));
     drop((a, b));
     let (got, end) = hearing.await.unwrap();
@@ -91,15 +91,15 @@ async fn floods(relay: &mut Relay, drops: bool) {
 }
 
 #[test]
-fn after_what_was_in_flight() {
+fn a_reset_comes_after_what_was_in_flight() {
     for drops in [false, true] {
         kit::run(async move { floods(&mut Relay::with_options(passing_on()), drops).await });
     }
 }
 
-/// A peer that takes nothing puts it off for as long as a write may take, and no longer.
+/// A peer that takes nothing puts the reset off for as long as a write may take, and no longer.
 #[test]
-fn a_peer_that_is_stuck_puts_it_off_and_no_longer() {
+fn a_peer_that_is_stuck_puts_a_reset_off_for_a_while() {
     kit::run(async {
         let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
         let mut options = passing_on();
@@ -107,7 +107,7 @@ fn a_peer_that_is_stuck_puts_it_off_and_no_longer() {
         let mut relay = Relay::with_options(options);
         client.set_nonblocking(true).unwrap();
         let chunk = data::bytes(1, 1 << 20);
-        // The clock begins with the first poll that finds the sink full; so all is sent before there is any.
+        // The clock begins with the first poll that finds the sink full, so everything is sent before that.
         let mut sent = 0;
         while let Ok(n) = client.write(&chunk[sent % chunk.len()..]) {
             sent += n;
@@ -116,7 +116,7 @@ fn a_peer_that_is_stuck_puts_it_off_and_no_longer() {
         let error = relay.run(&mut a, &mut b).await.unwrap_err();
         assert!(error.is_disconnect() || error.is_timeout(), "{error}");
         if error.is_timeout() {
-            return; // The sink was full before the reset had come.
+            return; // The sink was full before the reset came.
         }
         let counts = relay.counts().0;
         drop((a, b));
@@ -127,9 +127,9 @@ fn a_peer_that_is_stuck_puts_it_off_and_no_longer() {
     });
 }
 
-/// From either end, through layers, and while the other way has ended already.
+/// From either end, through layers, and after the other way has ended.
 #[test]
-fn from_either_end() {
+fn a_reset_is_passed_on_from_either_end() {
     kit::run(async {
         let ((client, a), (mut server, mut b)) = (kit::tcp(), kit::tcp());
         client.shutdown(std::net::Shutdown::Write).unwrap();
@@ -174,7 +174,7 @@ fn after_a_restart_an_end_is_an_end() {
 }
 
 #[test]
-fn by_a_copy_to_its_sink_and_to_its_source() {
+fn a_copy_passes_a_reset_on_to_its_sink_and_its_source() {
     kit::run(async {
         let ((mut client, mut from), (server, mut to)) = (kit::tcp(), kit::tcp());
         let mut copier = Copier::with_options(passing_on());
@@ -203,7 +203,7 @@ fn by_a_copy_to_its_sink_and_to_its_source() {
     });
 }
 
-/// What is no TCP connection cannot be reset: it is reported, and nothing else.
+/// Only a TCP connection can be reset. On others the error is reported, and no more.
 #[test]
 fn a_unix_stream_ends_as_ever() {
     kit::run(async {
@@ -217,7 +217,7 @@ fn a_unix_stream_ends_as_ever() {
     });
 }
 
-/// The kernel tells a reset once, and what comes after that looks like an end. It is no end, by any run.
+/// The kernel tells of a reset once, and what follows looks like an end. No run takes it for one.
 #[test]
 fn a_reset_that_is_reported_stays_one() {
     for copies in [false, true] {
@@ -234,12 +234,12 @@ fn a_reset_that_is_reported_stays_one() {
                 assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
                 assert_eq!(error.end(), Some(RelayEnd::A), "{error}");
             }
-            // Nor has the other peer been told of an end.
+            // The other peer has not seen an end either.
             server.set_nonblocking(true).unwrap();
             assert_eq!((&server).read(&mut [0; 10]).unwrap(), 7);
             let heard = (&server).read(&mut [0; 10]);
             assert_eq!(heard.unwrap_err().kind(), ErrorKind::WouldBlock);
-            // With other ends it begins anew.
+            // With other ends the relay begins anew.
             let ((client, mut a), (_server, mut b)) = (kit::tcp(), kit::tcp());
             drop(client);
             copier.rebind();

@@ -1,4 +1,4 @@
-//! A user's sink that takes so many bytes and no more: a quota, the length of an upload.
+//! A sink with a limit: a quota, the length of an upload.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::RawFd;
@@ -68,7 +68,7 @@ impl<W: WriteReady> WriteReady for Quota<W> {
     }
 }
 
-/// Copies into so much of `sink`, and returns what was taken and did not fit.
+/// Copies into `sink` up to the quota. Returns what was taken and did not fit.
 async fn overfill(from: &mut impl AsyncSource, sink: &mut impl AsyncSink, quota: u64) -> Vec<u8> {
     let mut sink = Quota { inner: sink, left: quota };
     let mut copier = Copier::new();
@@ -90,7 +90,7 @@ async fn rest(from: &mut (impl AsyncSource + ?Sized)) -> Vec<u8> {
 }
 
 #[test]
-fn into_a_socket() {
+fn a_socket_gets_no_byte_more() {
     for quota in QUOTAS {
         kit::run(async {
             let data = data::bytes(1, LEN);
@@ -107,7 +107,7 @@ fn into_a_socket() {
 }
 
 #[test]
-fn into_a_file() {
+fn a_file_gets_no_byte_more() {
     for quota in QUOTAS {
         for held in [0, 100] {
             kit::run(async {
@@ -115,7 +115,7 @@ fn into_a_file() {
                 let (feeder, mut from) = fed(&data);
                 let named = tempfile::NamedTempFile::new().unwrap();
                 let file = File::from_std(named.reopen().unwrap());
-                // What it holds goes before, and counts.
+                // What the sink holds goes first, and counts.
                 let limited = Quota { inner: file, left: quota + held };
                 let mut buffer = BufWriter::new(limited);
                 buffer.write_all(&vec![9; held as usize]).await.unwrap();
@@ -135,7 +135,7 @@ fn into_a_file() {
     }
 }
 
-/// Holds bytes back, and writes them at once when it is flushed: no thread of the pool in between.
+/// Holds bytes back, and writes them at once when flushed, without a thread of the pool.
 struct HoldsBack {
     file: File,
     same: std::fs::File,
@@ -170,14 +170,14 @@ impl WriteReady for HoldsBack {
     fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
         self.file.write_ready(fd)
     }
-    /// tokio's file has done nothing yet: there is nothing to wait for, and the flush is in the copy's first step.
+    /// tokio's file has done nothing yet, so the flush is in the copy's first step.
     fn settle_sink(&mut self, _: &mut Context<'_>, _: &mut Settling) -> Poll<io::Result<bool>> {
         Poll::Ready(Ok(true))
     }
 }
 
-/// What a flush writes counts against the limit of the step that it belongs to. Nothing here waits for anything, so that
-/// one step flushes and takes bytes.
+/// What a flush writes counts against the limit of its step. No call waits here, so that one step flushes and takes
+/// bytes.
 #[test]
 fn a_limit_is_looked_at_after_a_flush() {
     for quota in QUOTAS {
@@ -200,7 +200,7 @@ fn a_limit_is_looked_at_after_a_flush() {
 }
 
 #[test]
-fn from_a_file() {
+fn a_file_gives_no_byte_more() {
     for quota in QUOTAS {
         kit::run(async {
             let data = data::bytes(3, LEN);
@@ -219,7 +219,7 @@ fn from_a_file() {
 }
 
 #[test]
-fn to_nowhere() {
+fn nowhere_gets_no_byte_more() {
     for quota in QUOTAS {
         kit::run(async {
             let data = data::bytes(4, LEN);
@@ -231,9 +231,9 @@ fn to_nowhere() {
     }
 }
 
-/// Memory, a reader's buffer, an end that is only read and written.
+/// From memory, from a reader's buffer, and from an end that is only read and written.
 #[test]
-fn by_other_ways() {
+fn other_ways_give_no_byte_more() {
     for quota in [0, 1, 99] {
         kit::run(async {
             let data = data::bytes(5, 100);

@@ -34,7 +34,7 @@ fn a_relay_that_idles_stops_and_goes_on() {
         assert_eq!((error.operation(), error.direction()), (Operation::IdleTimeout, None));
         assert!(error.is_timeout() && !error.is_disconnect());
 
-        // A byte either way begins it anew.
+        // A byte in either direction starts the timeout anew.
         let talking = async {
             for _ in 0..5 {
                 sleep(TIMEOUT * 2 / 3).await;
@@ -54,9 +54,9 @@ fn a_relay_that_idles_stops_and_goes_on() {
     });
 }
 
-/// Made anew after every poll, a relay must not begin its time anew.
+/// A relay that is made anew after every poll does not start its timeout anew.
 #[test]
-fn dropped_futures_do_not_put_it_off() {
+fn dropped_futures_do_not_put_a_timeout_off() {
     kit::run_paused(async {
         let ((_client, mut a), (_server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
         let mut relay =
@@ -81,7 +81,7 @@ fn a_half_closed_relay_has_a_time_of_its_own() {
         let mut relay =
             Relay::with_options(options(|options| options.half_close_timeout = Some(TIMEOUT)));
         let talking = async {
-            sleep(TIMEOUT * 10).await; // … whole, it may be idle
+            sleep(TIMEOUT * 10).await; // open in both directions, the relay may be idle
             client.shutdown().await.unwrap();
             sleep(TIMEOUT / 2).await;
             server.write_all(b"answer").await.unwrap();
@@ -105,7 +105,7 @@ fn an_end_that_takes_nothing_runs_out_of_time() {
         let sending = async {
             let chunk = vec![7; 1 << 20];
             let mut sent = 0;
-            // Until nothing fits for long.
+            // Until nothing more fits for long.
             while let Ok(n) = tokio::time::timeout(2 * TIMEOUT, client.write(&chunk)).await {
                 sent += n.unwrap();
             }
@@ -116,7 +116,7 @@ fn an_end_that_takes_nothing_runs_out_of_time() {
         assert_eq!((error.operation(), error.end()), (Operation::Write, Some(RelayEnd::B)));
         assert_eq!((error.direction(), error.side()), (Some(Direction::AToB), Some(Side::Sink)));
 
-        // It goes on where it was.
+        // The relay goes on where it was.
         drop(client);
         let receiving = async {
             let mut got = Vec::new();
@@ -130,7 +130,7 @@ fn an_end_that_takes_nothing_runs_out_of_time() {
 }
 
 #[test]
-fn a_copy_has_them_too() {
+fn a_copy_has_the_timeouts_too() {
     kit::run_paused(async {
         let ((_client, mut a), mut out) = (kit::tcp_tasks(), Vec::new());
         let mut copier =
@@ -140,8 +140,8 @@ fn a_copy_has_them_too() {
     });
 }
 
-/// With the default options there is no timer, and a runtime without any will do.
-/// With a timeout, a short read is taken for the last one; what lies behind urgent data is looked for a little later.
+/// With the default options there is no timer, and none is needed in the runtime. With a timeout a short read is
+/// taken for the last one, and what lies behind urgent data is looked for a little later.
 #[test]
 fn bytes_behind_urgent_data_wait_for_50_milliseconds() {
     const LOOK: Duration = Duration::from_millis(50);
@@ -163,7 +163,7 @@ fn bytes_behind_urgent_data_wait_for_50_milliseconds() {
     });
 }
 
-/// A reset is passed on once all has arrived; for a peer that takes nothing it waits for as long as a write may take,
+/// A reset is passed on once all has arrived. If the peer takes nothing, that waits for as long as a write may take,
 /// or for ten seconds.
 #[test]
 fn a_reset_is_put_off_for_so_long() {
@@ -217,7 +217,7 @@ fn drain_and_close_ends_both() {
             to_a.write_all(b"the end").await.unwrap();
             to_a.shutdown().await.unwrap();
         });
-        // The server has not closed, and is closed all the same.
+        // The server has not closed its end, and is shut down all the same.
         assert_eq!(outcome.0.unwrap(), (7, 13));
         let mut got = (String::new(), String::new());
         from_a.read_to_string(&mut got.0).await.unwrap();
@@ -226,7 +226,7 @@ fn drain_and_close_ends_both() {
     });
 }
 
-/// Lets ten bytes through a second.
+/// Lets ten bytes a second through.
 struct Paced<S> {
     inner: S,
     left: u64,
@@ -282,7 +282,7 @@ fn a_rate_limit_is_waited_for() {
     });
 }
 
-/// By the paused clock, which only waiting moves on.
+/// By the paused clock, which only waits move on.
 #[test]
 fn a_paced_stream_comes_in_small_portions() {
     kit::run_paused(async {
@@ -299,13 +299,13 @@ fn a_paced_stream_comes_in_small_portions() {
         drop(b);
         sent.await.unwrap().unwrap();
         assert_eq!(got.await.unwrap().unwrap(), [7; 300_000]);
-        // All but the first burst had to be waited for.
+        // Every byte but the first burst is waited for.
         let due = Duration::from_micros((300_000 - RATE / 50) * 1_000_000 / RATE);
         assert!(begun.elapsed() >= due - Duration::from_millis(21), "{:?}", begun.elapsed());
     });
 }
 
-/// Also read by others than a copy.
+/// The same where no copy reads it.
 #[test]
 fn a_paced_stream_waits_in_its_own_read() {
     kit::run_paused(async {
@@ -318,7 +318,7 @@ fn a_paced_stream_waits_in_its_own_read() {
     });
 }
 
-/// Each byte begins the other timeouts anew, so a peer can keep a copy for as long as it likes.
+/// Each byte starts the other timeouts anew, so a peer could keep a copy for as long as it likes.
 #[test]
 fn a_source_that_gives_too_little_is_given_up() {
     kit::run_paused(async {
@@ -340,7 +340,7 @@ fn a_source_that_gives_too_little_is_given_up() {
             let source = (Operation::Read, Some(Direction::AToB), Some(Side::Source));
             assert_eq!(end, source, "{error}");
             assert!(error.is_timeout() && !error.is_disconnect(), "{error}");
-            // Run again, it gives the source as much time again.
+            // Run again, the copy gives the source as much time again.
             assert!(begun.elapsed() >= TIMEOUT, "{:?}", begun.elapsed());
             assert!(begun.elapsed() < TIMEOUT + Duration::from_secs(2), "{:?}", begun.elapsed());
             let moved = error.counts().0;
@@ -377,7 +377,7 @@ fn a_source_that_gives_enough_is_not_given_up() {
     });
 }
 
-/// Only waiting for the source counts.
+/// Only waits for the source count.
 #[test]
 fn a_source_is_not_to_blame_for_a_slow_sink() {
     kit::run_paused(async {
@@ -406,7 +406,7 @@ fn a_source_is_not_to_blame_for_a_slow_sink() {
     });
 }
 
-/// Made anew after every poll, a copy must not begin its source's time anew.
+/// A copy that is made anew after every poll does not give its source more time.
 #[test]
 fn dropped_futures_do_not_put_off_a_slow_source() {
     kit::run_paused(async {
