@@ -1,14 +1,13 @@
 //! Random stacks of wrappers over random ends, against a model in memory.
 //!
-//! A source is a tree: leaves with known bytes, and layers that cut, join, buffer or just watch. What
-//! comes out of a tree is easily said without any of them ([`Node::stream`]). After a run of reads
-//! and copies, every layer is taken apart and must account for every byte: what a leaf no longer has
-//! has passed each layer above it (limits fell by just that, counters rose by just that), lies in
-//! a buffer, or came out.
+//! A source is a tree: leaves with known bytes, and layers that cut, join, buffer or watch. The model says what comes
+//! out of a tree ([`Node::stream`]). After a run of reads and copies every layer is taken apart and accounts for
+//! every byte. What a leaf no longer has has passed each layer above it (limits fell by that much, counters rose by
+//! that much), lies in a buffer, or came out.
 //!
-//! A sink may be a file that another thread writes to by the same open file. A source may not: how much of it
-//! another reader takes is decided by a race, and then no tree says what comes out. For that there are
-//! `company/shared_source.rs` and the soak.
+//! A sink may be a file that another thread writes to through the same open file. A source may not: a race decides
+//! how much another reader takes of it, and no model knows that. For that there are `company/shared_source.rs` and
+//! the soak.
 //!
 //! `PROPTEST_CASES=100000 cargo test -p zc-testkit --test model` looks harder.
 
@@ -36,7 +35,7 @@ use zc_std::{Copier, Opaque, Progress, ReadSource, Source, WriteSink};
 enum From {
     Memory,
     OpaqueMemory,
-    /// From this offset on.
+    /// A file, from this offset on.
     File(usize),
     Tcp {
         nonblocking: bool,
@@ -59,14 +58,14 @@ enum Node {
     Opaque(Box<Node>),
 }
 
-/// Where bytes go to.
+/// Where bytes go.
 #[derive(Clone, Copy, Debug)]
 enum To {
     Memory,
     File {
         append: bool,
     },
-    /// Another thread writes to the same open file all the while.
+    /// A file that another thread writes to through the same open file.
     SharedFile {
         append: bool,
     },
@@ -79,7 +78,7 @@ enum To {
     Pipe,
 }
 
-/// What lies above it, the innermost first.
+/// The layers above it, innermost first.
 #[derive(Clone, Copy, Debug)]
 enum Over {
     Buffer(usize),
@@ -92,7 +91,7 @@ enum Over {
 struct Destination {
     to: To,
     over: Vec<Over>,
-    /// Written before the copy, so that there is something in the buffers.
+    /// Written before the copy, so that the buffers hold something.
     prefix: usize,
 }
 
@@ -112,8 +111,8 @@ struct Case {
     pipe_size: usize,
 }
 
-/// Numbers below one of `bounds`, each as likely as the next. (A union of ranges would do as well, but
-/// its failures shrink badly.)
+/// Numbers below one of `bounds`, each bound as likely as the next. (A union of ranges would do, but its failures
+/// shrink badly.)
 fn below(bounds: &'static [usize]) -> impl Strategy<Value = usize> + Clone {
     (0..bounds.len(), 0..1_000_000_usize).prop_map(move |(i, part)| bounds[i] * part / 1_000_000)
 }
@@ -134,7 +133,7 @@ fn leaf() -> impl Strategy<Value = Node> {
     ];
     let piece = below(&[100, 9000, 1_000_000]);
     (from, lengths(), piece, any::<u8>()).prop_map(|(from, len, piece, salt)| {
-        // Tiny pieces of a large input would take all day.
+        // Tiny pieces of a large input would take too long.
         let piece = piece.max(1 + len / 50);
         Node::Leaf { from, len, piece, salt }
     })
@@ -196,12 +195,12 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 fn bytes(len: usize, salt: u8) -> Vec<u8> {
-    // A different byte at each place, for every two places that a bug might confuse.
+    // Bytes differ at every two places that a bug might confuse.
     let byte = |i: usize| (i ^ (i >> 8) ^ (i >> 16)) as u8 ^ (i as u8).rotate_left(3) ^ salt;
     (0..len).map(|i| byte(i) & !OTHERS).collect()
 }
 
-/// The bit that only the bytes of the other writer of a shared file have.
+/// A bit that only bytes of the other writer of a shared file have.
 const OTHERS: u8 = 0x80;
 
 impl Node {
@@ -221,7 +220,7 @@ impl Node {
         }
     }
 
-    /// The real thing.
+    /// The source that the model describes.
     fn build(&self) -> Stack {
         match self {
             &Node::Leaf { from, len, piece, salt } => Leaf::open(from, bytes(len, salt), piece),
@@ -314,7 +313,7 @@ impl Layer for Opaque<Stack> {
     }
 }
 
-/// A leaf, and who feeds it.
+/// A leaf, and what feeds it.
 struct Leaf<S> {
     source: S,
     feeder: Option<JoinHandle<()>>,
@@ -366,7 +365,7 @@ impl<S: Read> Read for Leaf<S> {
     }
 }
 
-/// As the source itself, and not a layer around it.
+/// The leaf is the source itself, and not a layer around it.
 impl<S: Source> Source for Leaf<S> {
     fn upstream(&mut self) -> zc_std::Upstream<'_> {
         self.source.upstream()
@@ -401,7 +400,7 @@ impl<S: ReadSource> Layer for Leaf<S> {
     }
 }
 
-/// Repeats until nothing comes, through `WouldBlock`.
+/// Repeats until nothing more comes, through `WouldBlock`.
 fn patiently(mut read: impl FnMut() -> io::Result<Vec<u8>>) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
@@ -417,7 +416,7 @@ fn patiently(mut read: impl FnMut() -> io::Result<Vec<u8>>) -> Vec<u8> {
 fn feed(mut far: impl Write + Send + 'static, bytes: Vec<u8>, piece: usize) -> JoinHandle<()> {
     thread::spawn(move || {
         for piece in bytes.chunks(piece) {
-            // Fails only if the test is over, and has failed.
+            // Fails only if the test has failed and is over.
             let _ = far.write_all(piece);
             thread::yield_now();
         }
@@ -447,9 +446,9 @@ struct Other {
 }
 
 impl Other {
-    /// It has begun when this returns.
+    /// The writer has begun when this returns.
     fn start(mut file: File) -> Other {
-        // A guard for the disk; a copy takes less time than that.
+        // A guard for the disk: a copy ends before so much is written.
         const PIECES: usize = 10_000;
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, begun) = (Arc::clone(&stop), Arc::new(Barrier::new(2)));
@@ -480,7 +479,7 @@ impl Other {
     }
 }
 
-/// A sink, and where to look for what went into it.
+/// A sink, and where its bytes can be looked at.
 enum Near {
     Memory,
     File(File),
@@ -565,7 +564,7 @@ fn stack_sink<'s>(
 // ---------------------------------------------------------------------------------------------
 // The run
 
-/// How many descriptors are open, but those of the pipes kept for later.
+/// How many descriptors are open, without those of idle pipes in the pool.
 fn descriptors() -> usize {
     let open = std::fs::read_dir("/proc/self/fd").unwrap().count();
     open - 2 * zc_std::pool::idle()
@@ -584,7 +583,7 @@ fn run(case: &Case) {
     write_patiently(&mut *sink, &prefix);
 
     let mut copier = Copier::new().adaptive(case.adaptive).pipe_size(case.pipe_size);
-    // What was read does not reach the sink; what was copied must, all of it.
+    // What was read does not reach the sink. What was copied does, all of it.
     let (mut at, mut copied) = (0, Vec::new());
     for act in &case.acts {
         match *act {
@@ -649,7 +648,7 @@ fn run(case: &Case) {
     assert_eq!(descriptors(), before, "a descriptor leaked");
 }
 
-/// Copies on until the end, through `WouldBlock`.
+/// Copies until the end, through `WouldBlock`.
 fn copy_patiently(
     copier: &mut Copier,
     source: &mut dyn ReadSource,
@@ -702,7 +701,7 @@ fn config() -> ProptestConfig {
     config
 }
 
-// One test only: it counts the descriptors of the whole process.
+// One test alone: it counts the descriptors of the whole process.
 proptest! {
     #![proptest_config(config())]
 

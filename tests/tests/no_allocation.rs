@@ -1,4 +1,4 @@
-//! Copies of a few bytes allocate nothing but the first on its thread.
+//! Copies of a few bytes allocate nothing, except for the first on its thread.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -33,7 +33,7 @@ fn small_copies_share_one_buffer_per_thread() {
         let (mut client, stream) = sockets::tcp_v4();
         client.write_all(&data).unwrap();
         let mut file = files::empty();
-        // A thread of its own has copied nothing yet.
+        // A new thread has copied nothing yet.
         let counts: Vec<_> = thread::scope(|scope| {
             let copies = scope.spawn(|| {
                 let one = |_| {
@@ -54,9 +54,9 @@ fn small_copies_share_one_buffer_per_thread() {
     }
 }
 
-/// Whichever way a thread's copies go, they share the buffer.
+/// Copies of every kind share their thread's buffer.
 #[test]
-fn whichever_way_they_go() {
+fn copies_of_every_kind_share_the_buffer() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(81, PIECE as usize * COPIES.len() * 2);
     let (mut client, stream) = sockets::tcp_v4();

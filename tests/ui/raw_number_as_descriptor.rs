@@ -1,4 +1,4 @@
-//! A number is not a descriptor that anybody owns.
+//! A number does not own a descriptor.
 
 use zc_std::PollFd;
 

@@ -10,14 +10,14 @@ use zc_testkit::fds;
 
 const BYTES: &[u8] = b"twelve bytes";
 
-/// A socket with `BYTES` in it, and more to come for as long as the first end is open.
+/// A socket with `BYTES` in it; more may come for as long as the first end is open.
 fn socket() -> (UnixStream, UnixStream) {
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(BYTES).unwrap();
     (client, stream)
 }
 
-/// Does `action` to the first call that `which` picks.
+/// Takes `action` on the first call that `which` picks.
 fn once(which: impl Fn(&Call) -> bool + 'static, action: Action) -> hook::Guard {
     let mut done = false;
     hook::replace(move |call| {
@@ -120,7 +120,7 @@ fn a_wait_is_named_after_the_call_that_would_have_waited() {
         assert_eq!((failed.syscall(), failed.raw_os_error()), (Some("splice"), Some(libc::EAGAIN)));
         assert_eq!(copier.in_flight(), 4096);
     }
-    // Begun anew, it knows of no splice between these ends, and writes.
+    // A new copy knows of no splice between these ends, so it writes.
     let failed = copier.copy(&mut (&stream).take(0), &mut &sink);
     assert_eq!(failed.unwrap().moved_by(zc_std::Mechanism::ReadWrite), 4096);
 }

@@ -1,5 +1,5 @@
-//! The fault explorer's short form: what runs with every `cargo test`. The long one is
-//! `cargo run --release -p zc-testkit --bin explore`.
+//! The fault explorer's short form, which runs with every `cargo test`. The long one is `cargo run --release -p
+//! zc-testkit --bin explore`.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -11,7 +11,7 @@ use zc_testkit::explorer::{
     SourceWrap, Tally, cells, decode, errno, explore, replay,
 };
 
-/// The census of descriptors and the pool of pipes are the process's: one test at a time.
+/// One test at a time: the census of descriptors and the pool of pipes are the process's.
 fn alone() -> MutexGuard<'static, ()> {
     zc_testkit::serial::serial()
 }
@@ -23,12 +23,12 @@ fn nothing_is_lost_under_any_single_fault_or_a_sample_of_more() {
     let (mut tally, mut failures) = (Tally::default(), Vec::new());
     let scenarios = cells();
     for (i, scenario) in scenarios.iter().enumerate() {
-        // What others do takes threads and forks: a share of that here, all of it in the long form.
+        // Other users take threads and forks. A share of these scenarios runs here, all of them in the long form.
         if scenario.shared && i % 12 != 0 {
             continue;
         }
         let effort = Effort {
-            // In every scenario a few random schedules; in some more than that.
+            // A few random schedules in every scenario, and more than that in some.
             singles: (i % 8 == 0).then_some(if i % 96 == 0 { Menu::Full } else { Menu::Brief }),
             pairs: (i % 193 == 0 && !scenario.is_bulk()).then_some(Menu::Brief),
             random: 8,
@@ -74,14 +74,14 @@ fn every_kind_of_end_meets_every_other() {
     }
 }
 
-/// Loses what a write did not take, if the write was short.
+/// Loses the rest of a short write.
 fn careless_copy(from: &mut UnixStream, to: &mut Vec<u8>) {
     let mut buf = [0; 4096];
     loop {
         let n = match zc_linux::fd::read(std::os::fd::AsFd::as_fd(from), &mut buf) {
             Ok(0) => return,
             Ok(n) => n,
-            // … and stops for good when interrupted by anything.
+            // … and stops for good at the first interruption.
             Err(_) => return,
         };
         to.write_all(&buf[..n]).unwrap();
@@ -102,7 +102,7 @@ fn a_program_that_ignores_errors_is_caught_with_the_shortest_schedule() {
         if out.len() == 10_000 { Ok(()) } else { Err(format!("{} bytes arrived", out.len())) }
     };
     let mut explorer = Explorer::new("careless", &mut subject);
-    // Short reads it can do.
+    // It copes with short reads.
     let points = [
         (0, Misbehaviour::Short(1)),
         (1, Misbehaviour::Short(4095)),
@@ -170,7 +170,7 @@ fn the_same_bytes_decode_to_the_same_run() {
 fn a_copy_that_nothing_disturbs_passes() {
     let _alone = alone();
     replay(&Scenario::of(SourceKind::Unix, SinkKind::File), &[]).unwrap();
-    // The real thing, once, outside the explorer's own ends.
+    // A copy between real ends, outside the explorer's own.
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(b"bytes").unwrap();
     drop(client);

@@ -1,5 +1,5 @@
-//! The async driver under faults, its short form: `cargo run --release -p zc-testkit --bin explore -- --driver
-//! tokio` is the long one.
+//! The async driver under faults: the short form. The long one is `cargo run --release -p zc-testkit --bin explore --
+//! --driver tokio`.
 
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ fn no_poll_and_no_drop_loses_a_byte() {
         };
         if let Err(failure) = tokio::explore(scenario, &effort, &mut tally) {
             failures.push(failure);
-            // A run that hangs takes its time.
+            // A run that hangs takes long.
             if failures.len() == 3 {
                 break;
             }

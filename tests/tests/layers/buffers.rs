@@ -14,7 +14,7 @@ use zc_testkit::{calls, fds, files, sockets};
 
 const LEN: usize = 120_000;
 
-/// A Unix stream that will yield `data`.
+/// A Unix stream that yields `data`.
 fn stream_of(data: &[u8]) -> (UnixStream, Feeder) {
     let (client, server) = sockets::unix();
     (server, Feeder::pieces(client, data.to_vec(), 40_000))
@@ -90,7 +90,7 @@ fn limits_count_buffered_bytes() {
         assert_same(&left, rest);
         feeder.finish().unwrap();
 
-        // BufReader<Take<…>>: filling the buffer has lowered the limit already.
+        // `BufReader<Take<…>>`: the limit fell when the buffer was filled.
         let (stream, feeder) = stream_of(&data);
         let mut file = files::empty();
         let mut reader = BufReader::new((&stream).take(limit));
@@ -110,7 +110,7 @@ fn buffers_behind_buffers_go_out_in_order() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(42, LEN);
     let (stream, feeder) = stream_of(&data);
-    // The inner one holds more than the outer one took from it.
+    // The inner buffer holds more than the outer one took from it.
     let mut inner = BufReader::with_capacity(5000, &stream);
     inner.fill_buf().unwrap();
     let mut outer = BufReader::with_capacity(300, inner.take(100_000));
@@ -128,7 +128,7 @@ fn buffers_behind_buffers_go_out_in_order() {
     feeder.finish().unwrap();
 }
 
-/// What is buffered stays buffered if it cannot be written, and goes out the next time.
+/// Buffered bytes that cannot be written stay in the buffer, and go out the next time.
 #[test]
 fn buffered_bytes_survive_a_failed_write() {
     let _leaks = fds::no_leaks();
@@ -158,7 +158,7 @@ fn buffered_bytes_survive_a_failed_write() {
     feeder.finish().unwrap();
 }
 
-/// In front of a file, and with the file's offset beyond what the reader has given out.
+/// A buffer over a file, whose offset is beyond what the reader has given out.
 #[test]
 fn a_buffered_file_goes_on_where_its_buffer_ends() {
     let _leaks = fds::no_leaks();
@@ -229,7 +229,7 @@ fn writers_in_writers_are_flushed_from_the_outside_in() {
     feeder.finish().unwrap();
 }
 
-/// Byte by byte from a source that can only be read, a buffering sink still buffers.
+/// A buffering sink still buffers the single bytes of a source that can only be read.
 #[test]
 fn a_buf_writer_buffers_what_can_only_be_read() {
     struct Dribble<'a>(&'a [u8]);
@@ -272,11 +272,11 @@ fn a_flush_that_fails_fails_the_copy_before_anything_is_taken() {
     feeder.finish().unwrap();
 }
 
-/// A source that is read for its frames' headers and spliced for their bodies: whatever the sink
-/// held back of a header goes out before the body that follows it.
+/// The headers of frames are read, and their bodies spliced. What the sink holds back of a header goes out before its
+/// body.
 #[test]
-fn a_source_that_changes_its_mind_keeps_its_order_through_a_buf_writer() {
-    /// Puts two bytes of its own before each `FRAME` bytes of the stream.
+fn a_source_read_and_spliced_by_turns_keeps_its_order_through_a_buf_writer() {
+    /// Puts two bytes of its own in front of each `FRAME` bytes of the stream.
     struct Framed<'a> {
         stream: &'a UnixStream,
         header: &'static [u8],

@@ -70,9 +70,9 @@ fn a_file_after_a_socket_takes_its_own_way() {
     assert_same(&files::contents(&file), &data);
 }
 
-/// A file may have grown since its end was seen: only the chain itself knows whether it is past it.
+/// A file may have grown since its end was seen. Only the chain knows whether it is past the file.
 #[test]
-fn a_file_or_a_pipe_before_anything_is_read() {
+fn a_file_or_a_pipe_that_is_not_the_last_link_is_read() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(83, 2 * LEN);
     let (stream, _feeder) = stream_of(&data[LEN..]);
@@ -91,9 +91,9 @@ fn a_file_or_a_pipe_before_anything_is_read() {
     assert_same(&files::contents(&file), &data);
 }
 
-/// The reason for the above, acted out: the first file grows between two copies.
+/// The reason for the test above: the first file grows between two copies.
 #[test]
-fn a_file_that_grows_behind_a_chain_is_not_gone_back_to() {
+fn a_file_that_grows_is_not_read_again_by_its_chain() {
     let _leaks = fds::no_leaks();
     let (first, mut file) = (files::holding(b"first, "), files::empty());
     let (mut client, stream) = sockets::unix();
@@ -133,9 +133,9 @@ fn a_chain_of_sockets_goes_on_after_would_block() {
     }
 }
 
-/// Around the chain, inside its links, at, before and after the seam.
+/// Around the chain and inside its links; at, before and after the seam.
 #[test]
-fn limits_around_and_inside_a_chain() {
+fn limits_around_and_inside_a_chain_fall_by_what_was_taken() {
     for limit in [0, 1, N - 1, N, N + 1, 2 * N - 1, 2 * N, 2 * N + 7] {
         for adaptive in [true, false] {
             let _leaks = fds::no_leaks();
@@ -151,7 +151,7 @@ fn limits_around_and_inside_a_chain() {
             assert_eq!(first.limit(), N + 5 - moved.min(N), "{limit}");
             assert_eq!(second.limit(), N + 9 - moved.saturating_sub(N), "{limit}");
             assert_same(&files::contents(&file), &data[..moved as usize]);
-            // What the limit left, the chain still gives.
+            // The chain still gives what the limit left.
             let (mut chain, mut rest) = (limited.into_inner(), Vec::new());
             chain.read_to_end(&mut rest).unwrap();
             assert_same(&rest, &data[moved as usize..]);
@@ -200,9 +200,9 @@ fn buffers_in_front_of_in_and_behind_links_go_out_in_order() {
     assert_same(&files::contents(&file), &data);
 }
 
-/// Each link and the chain are metered; what a `BufWriter` holds goes first.
+/// Each link and the chain have a meter. What a `BufWriter` holds goes first.
 #[test]
-fn progress_along_a_chain() {
+fn progress_along_a_chain_counts_every_byte_once() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(87, 2 * LEN);
     let ((a, _fa), (b, _fb)) = (stream_of(&data[..LEN]), stream_of(&data[LEN..]));
@@ -220,7 +220,7 @@ fn progress_along_a_chain() {
 }
 
 #[test]
-fn links_that_can_only_be_read_and_links_that_are_empty() {
+fn links_that_can_only_be_read_or_are_empty_are_copied() {
     for adaptive in [true, false] {
         let _leaks = fds::no_leaks();
         let data = data::bytes(88, LEN);

@@ -1,4 +1,4 @@
-//! A callback of one copy that makes another.
+//! A callback of one copy makes another.
 
 use std::io::{Read, Write};
 
@@ -6,9 +6,9 @@ use zc_std::{Copier, Progress};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{fds, files, sockets};
 
-/// The calls of the other copy are in its own report.
+/// The calls of the inner copy are in its own report.
 #[test]
-fn each_counts_its_own_calls() {
+fn each_copy_counts_its_own_calls() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(1, 1 << 20);
     let calls = |nested: bool| {

@@ -1,4 +1,4 @@
-//! A buffering sink is flushed whenever the kernel is about to go past it, and only then.
+//! A buffering sink is flushed whenever the kernel is about to move bytes past it, and only then.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
@@ -14,7 +14,7 @@ fn content(file: &mut File) -> String {
     all
 }
 
-/// Puts a header before each body of this many bytes. Headers can only be read; bodies are bypassed.
+/// Puts a header in front of each body of this many bytes. Headers can only be read; the kernel moves the bodies.
 struct Framed<S> {
     inner: S,
     bodies: u8,
@@ -52,7 +52,7 @@ impl<S: Source> Source for Framed<S> {
 }
 
 #[test]
-fn also_the_second_time() {
+fn every_body_flushes_the_header_before_it() {
     let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(b"aaaaabbbbbccccc").unwrap();
@@ -69,7 +69,7 @@ fn also_the_second_time() {
 }
 
 #[test]
-fn a_source_read_and_gone_past_by_turns_is_offloaded() {
+fn a_source_read_and_spliced_by_turns_is_offloaded() {
     let _leaks = fds::no_leaks();
     const BODY: usize = 100_000;
     let (mut client, stream) = UnixStream::pair().unwrap();
@@ -89,14 +89,14 @@ fn a_source_read_and_gone_past_by_turns_is_offloaded() {
 }
 
 #[test]
-fn a_source_read_by_turns_out_of_the_sinks_own_file() {
+fn a_source_read_by_turns_out_of_the_sink_s_file_ends() {
     let _leaks = fds::no_leaks();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&[b'a'; 50]).unwrap();
     let end = File::options().append(true).open(file.path()).unwrap();
     let from = file.reopen().unwrap();
 
-    // The headers are not the file's, and do not count against what it may give.
+    // The headers are not bytes of the file, and do not count against its length.
     let mut source = Framed { inner: &from, bodies: 9, body: 5, left: 0 };
     let report = Copier::new().adaptive(false).copy(&mut source, &mut &end).unwrap();
     assert_eq!(report.moved(), 9 * 6);
@@ -106,7 +106,7 @@ fn a_source_read_by_turns_out_of_the_sinks_own_file() {
     assert_eq!(content(file.as_file_mut()), "a".repeat(50) + &bodies.concat());
 }
 
-/// A sink that holds everything back, and whose first flush a signal interrupts.
+/// Holds everything back; a signal interrupts its first flush.
 struct Interrupted<'a> {
     held: Vec<u8>,
     file: &'a File,
@@ -132,7 +132,7 @@ impl Sink for Interrupted<'_> {
 }
 
 #[test]
-fn again_if_a_signal_interrupts_it() {
+fn an_interrupted_flush_is_made_again() {
     let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(b"second").unwrap();
@@ -144,7 +144,7 @@ fn again_if_a_signal_interrupts_it() {
     assert_eq!(content(&mut file), "first, second");
 }
 
-/// A writer to whom a flush means something.
+/// A writer that counts its flushes.
 #[derive(Debug, Default)]
 struct Flushed(u32, Vec<u8>);
 
@@ -159,7 +159,7 @@ impl Write for Flushed {
 }
 
 #[test]
-fn not_where_nothing_goes_past() {
+fn nothing_is_flushed_where_all_is_written() {
     let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(b"second").unwrap();

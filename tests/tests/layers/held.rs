@@ -1,4 +1,4 @@
-//! Bytes that a layer holds, and the limits and descriptors that they must not be confused with.
+//! Bytes that a layer holds, and the limits and descriptors that have nothing to do with them.
 
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::os::fd::AsRawFd;
@@ -8,7 +8,7 @@ use zc_std::hook::{self, Syscall};
 use zc_std::{Copier, Opaque, PageSharing, ReadSource, Source, Upstream, WriteSink};
 use zc_testkit::fds;
 
-/// A stream that will give `bytes` and end.
+/// A stream that yields `bytes` and ends.
 fn stream(bytes: &[u8]) -> UnixStream {
     let (mut far, near) = UnixStream::pair().unwrap();
     far.write_all(bytes).unwrap();
@@ -29,8 +29,8 @@ fn copied(source: &mut dyn ReadSource, adaptive: bool) -> Vec<u8> {
     got
 }
 
-/// A `BufReader` over a `Take` holds bytes that have passed the limit, which now says 0. They are
-/// still the next to go.
+/// A `BufReader` over a `Take` holds bytes that have passed the limit, which is now 0. These bytes are the next to
+/// go.
 #[test]
 fn a_buffer_outlives_the_limit_below_it() {
     let _leaks = fds::no_leaks();
@@ -47,9 +47,9 @@ fn a_buffer_outlives_the_limit_below_it() {
     }
 }
 
-/// The same, with bytes below the limit left over, and a limit above the buffer as well.
+/// The same with bytes left below the limit, and with a limit around the buffer.
 #[test]
-fn limits_on_both_sides_of_a_buffer() {
+fn limits_on_both_sides_of_a_buffer_are_kept() {
     let _leaks = fds::no_leaks();
     let data = bytes(5000);
     for adaptive in [true, false] {
@@ -64,7 +64,7 @@ fn limits_on_both_sides_of_a_buffer() {
     }
 }
 
-/// Where only `read` knows, too.
+/// The same where only `read` knows the bytes.
 #[test]
 fn a_buffer_outlives_the_limit_below_it_over_an_opaque_source() {
     let _leaks = fds::no_leaks();
@@ -75,7 +75,7 @@ fn a_buffer_outlives_the_limit_below_it_over_an_opaque_source() {
     assert!(copied(&mut source, true) == data[..3000]);
 }
 
-/// In a chain, where the limit that says 0 is that of one link.
+/// The same in a chain, where the limit of 0 is that of one link.
 #[test]
 fn a_buffer_outlives_the_limit_below_it_in_a_chain() {
     let _leaks = fds::no_leaks();
@@ -88,8 +88,7 @@ fn a_buffer_outlives_the_limit_below_it_in_a_chain() {
     assert_eq!(&got[3000..], b"second");
 }
 
-/// One length byte, then so many hundred bytes: only `read` can tell where the bodies are, but the
-/// kernel may move them.
+/// One length byte, and that many hundred bytes. Only `read` knows where the bodies are; the kernel may move them.
 struct Framed<S> {
     inner: S,
     body: u64,
@@ -106,7 +105,7 @@ impl<S: Read> Read for Framed<S> {
             self.body = u64::from(length[0]) * 100;
         }
         self.reads += 1;
-        // Gives a little of each body away, so that there is something for a sink to hold back.
+        // `read` gives away a little of each body, so that the sink has something to hold back.
         let room = buf.len().min(10);
         let n = self.inner.read(&mut buf[..room])?;
         self.body -= n as u64;
@@ -126,8 +125,8 @@ impl<S: Source> Source for Framed<S> {
     }
 }
 
-/// A source that is opaque now and then writes to the sink's buffer then, and goes past it
-/// otherwise. What is in the buffer must not be overtaken.
+/// The bytes of a source that is opaque at times go into the sink's buffer then. Later bytes, which the kernel moves,
+/// must not overtake them.
 #[test]
 fn a_source_that_is_opaque_at_times_keeps_its_order_through_a_buffering_sink() {
     let _leaks = fds::no_leaks();
@@ -154,8 +153,8 @@ fn a_source_that_is_opaque_at_times_keeps_its_order_through_a_buffering_sink() {
     }
 }
 
-/// Stretches of several sources, one after the other: the descriptor changes in the middle of a copy,
-/// and with it its kind, and the limit rises.
+/// Stretches of several sources, one after the other. The descriptor changes in mid-copy, and with it the kind, and
+/// the limit rises.
 struct Stretches(Vec<(Box<dyn ReadSource>, u64)>);
 
 impl Read for Stretches {
@@ -185,7 +184,7 @@ impl Source for Stretches {
 }
 
 #[test]
-fn a_source_that_changes_descriptors_in_the_middle() {
+fn a_source_that_changes_descriptors_loses_nothing() {
     let _leaks = fds::no_leaks();
     let data = bytes(60_000);
     let file = |bytes: &[u8]| {
@@ -207,7 +206,7 @@ fn a_source_that_changes_descriptors_in_the_middle() {
         let mut source = Stretches(stretches.into_iter().rev().collect());
         assert!(copied(&mut source, adaptive) == want);
 
-        // And into a socket, where the files would be sent and not copied.
+        // Into a socket, where files are sent and not copied.
         let stretches: [(Box<dyn ReadSource>, u64); 3] = [
             (Box::new(stream(&data)), 20_000),
             (Box::new(file(&data)), 30_000),
@@ -228,8 +227,8 @@ fn a_source_that_changes_descriptors_in_the_middle() {
     }
 }
 
-/// Each descriptor gets its own plan: a file after a socket must not be spliced like one, which would
-/// lend its pages though told not to.
+/// Each descriptor has a plan of its own. A file after a socket must not be spliced like the socket: that would lend
+/// its pages.
 #[test]
 fn a_source_that_changes_descriptors_lends_no_pages_unasked() {
     let _leaks = fds::no_leaks();
@@ -249,7 +248,7 @@ fn a_source_that_changes_descriptors_lends_no_pages_unasked() {
         copier.copy(&mut source, &mut near).unwrap();
 
         let splices = recorder.calls_to(Syscall::Splice);
-        // What comes from a socket may be pages of a file, too, if never means never.
+        // Bytes from a socket may be pages of a file, too, so they are not lent either with `Never`.
         assert_eq!(splices.is_empty(), sharing == PageSharing::Never, "{splices:?}");
         assert!(splices.iter().all(|splice| splice.call.from != descriptor), "{splices:?}");
         assert!(recorder.calls_to(Syscall::Sendfile).is_empty());

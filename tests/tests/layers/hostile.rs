@@ -1,7 +1,7 @@
-//! Types that break their contract. A copy with one of them fails clearly or makes do; it never
+//! Types that break their contract. A copy with one of them fails clearly, or does its job all the same. It never
 //! hangs, never sends a byte twice, and leaves no dirty pipe behind.
 //!
-//! Every test ends with a clean copy through the pool's last pipe, which `alone` makes.
+//! Every test ends with a clean copy through the pool's only pipe.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -27,14 +27,14 @@ fn file() -> File {
     tempfile::tempfile().unwrap()
 }
 
-/// A socket with `bytes` in it and nothing after them.
+/// A socket with `bytes` in it and no more to come.
 fn socket_with(bytes: &[u8]) -> UnixStream {
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(bytes).unwrap();
     stream
 }
 
-/// A `read` made of a closure, opaque to the kernel.
+/// A `read` by a closure, opaque to the engine.
 struct Reads<F>(F);
 
 impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Read for Reads<F> {
@@ -45,7 +45,7 @@ impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Read for Reads<F> {
 
 impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Source for Reads<F> {}
 
-/// A `write` made of a closure, opaque to the kernel.
+/// A `write` by a closure, opaque to the engine.
 struct Writes<F>(F);
 
 impl<F: FnMut(&[u8]) -> io::Result<usize>> Write for Writes<F> {
@@ -60,7 +60,7 @@ impl<F: FnMut(&[u8]) -> io::Result<usize>> Write for Writes<F> {
 impl<F: FnMut(&[u8]) -> io::Result<usize>> Sink for Writes<F> {}
 
 #[test]
-fn read_that_reports_more_than_there_was_room_for() {
+fn a_read_that_reports_more_than_its_room_fails() {
     let _leaks = fds::no_leaks();
     for excess in [1, 1 << 30, usize::MAX / 2] {
         let mut calls = 0;
@@ -74,7 +74,7 @@ fn read_that_reports_more_than_there_was_room_for() {
         assert_eq!((error.moved(), position(&to), to.metadata().unwrap().len()), (10, 10, 10));
         assert!(error.to_string().contains("claims"), "{error}");
     }
-    // Below a limit there is less room; std's `Take` itself panics at the lie.
+    // Below a limit there is less room. std's `Take` itself panics at the false count.
     let mut to = file();
     let mut lying = Reads(|buf: &mut [u8]| Ok(buf.len() + 1)).take(100);
     let outcome = catch_unwind(AssertUnwindSafe(|| zc_std::copy(&mut lying, &mut to)));
@@ -83,7 +83,7 @@ fn read_that_reports_more_than_there_was_room_for() {
 }
 
 #[test]
-fn read_that_panics() {
+fn a_read_that_panics_loses_nothing() {
     let _leaks = fds::no_leaks();
     let mut calls = 0;
     let mut source = Reads(|buf: &mut [u8]| {
@@ -99,14 +99,14 @@ fn read_that_panics() {
     assert_eq!(copier.in_flight(), 0);
     let whole = [[1; 100], [2; 100], [3; 100]].concat();
     assert_joined(&whole, &[("the file", &contents(&to))]);
-    // The same copier copies on.
+    // The same copier goes on.
     let report = copier.copy(&mut &b"clean"[..], &mut to).unwrap();
     assert_eq!(report.moved(), 5);
     assert_joined(&contents(&to), &[("before", &whole), ("after", b"clean")]);
 }
 
 #[test]
-fn read_that_is_interrupted_for_ever() {
+fn a_read_that_is_interrupted_again_and_again_is_repeated() {
     let _leaks = fds::no_leaks();
     let mut source = Reads(|_: &mut [u8]| Err(ErrorKind::Interrupted.into()));
     let mut limited = (&mut source as &mut dyn ReadSource).take(FAR);
@@ -116,7 +116,7 @@ fn read_that_is_interrupted_for_ever() {
     assert!(error.to_string().contains("times in a row"), "{error}");
     assert_eq!((error.moved(), limited.limit(), to.metadata().unwrap().len()), (0, FAR, 0));
 
-    // And a sink that is.
+    // The same for a sink.
     let sent = bytes(0, 10_000);
     let stream = socket_with(&sent);
     let mut source = (&stream).take(FAR);
@@ -130,7 +130,7 @@ fn read_that_is_interrupted_for_ever() {
 }
 
 #[test]
-fn read_with_an_error_of_its_own_every_other_time() {
+fn a_read_that_fails_every_other_time_loses_nothing() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 100_000);
     let (mut at, mut calls) = (0, 0);
@@ -161,7 +161,7 @@ fn read_with_an_error_of_its_own_every_other_time() {
     assert_joined(&sent, &[("the file", &contents(&to))]);
 }
 
-/// Panics when it has been told of `after` bytes.
+/// Panics once it has heard of `after` bytes.
 fn panics_after(after: u64) -> impl FnMut(u64) {
     let mut seen = 0;
     move |n| {
@@ -170,10 +170,10 @@ fn panics_after(after: u64) -> impl FnMut(u64) {
     }
 }
 
-/// A callback that panics around the source: the limit around it has fallen all the same, and what
-/// was taken is delivered or in flight.
+/// A callback around the source panics. The limit around it has fallen all the same, and what was taken is delivered
+/// or in flight.
 #[test]
-fn progress_that_panics_around_the_source() {
+fn a_panic_around_the_source_loses_nothing() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
     for adaptive in [true, false] {
@@ -193,7 +193,7 @@ fn progress_that_panics_around_the_source() {
             };
             assert!(taken >= 200_000);
             assert_eq!(position(&to) + copier.in_flight() as u64, taken, "nothing is lost");
-            // The same copier goes on, past what panicked.
+            // The same copier goes on, without the layer that panicked.
             let report = copier.copy(&mut ours, &mut to).unwrap();
             assert_eq!(position(&to), sent.len() as u64, "{report:?}");
             assert_joined(&sent, &[("the file", &contents(&to))]);
@@ -203,10 +203,10 @@ fn progress_that_panics_around_the_source() {
     }
 }
 
-/// The same with the callback between a buffer and a limit: the limit is told of what went out of
-/// the buffer, the sink of what came in; and a second panic on the way does not end the process.
+/// The callback is between a buffer and a limit. The limit hears of what left the buffer, the sink of what came in. A
+/// second panic on the way does not abort the process.
 #[test]
-fn progress_that_panics_over_a_buffer() {
+fn a_panic_over_a_buffer_loses_nothing() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 20_000);
     let stream = socket_with(&sent);
@@ -228,18 +228,18 @@ fn progress_that_panics_over_a_buffer() {
     assert_joined(&sent[..5_000], &[("the file", &contents(&to))]);
 }
 
-/// A copier that is dropped after a panic with bytes in flight: its pipe is closed, not reused.
+/// A copier is dropped after a panic with bytes in flight: its pipe is closed, not reused.
 #[test]
-fn progress_that_panics_with_bytes_in_flight() {
+fn a_panic_with_bytes_in_flight_closes_their_pipe() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
     let (mut ours, theirs) = Stream::Unix.sockets();
     let feeder = Feeder::until_refused(theirs, sent.clone());
-    // Full but for a little, so that a splice delivers a part.
+    // Nearly full, so that a splice delivers a part.
     let (sink, peer) = UnixStream::pair().unwrap();
     sink.set_nonblocking(true).unwrap();
     let mut source = Progress::new((&mut ours).take(FAR), panics_after(1));
-    // Of a page, which it fills by half at least, so that the bytes stay in it.
+    // A pipe of one page, which is filled by half at least, so that the bytes stay in it.
     let mut copier = Copier::new().adaptive(false).pipe_size(4096);
     let mut to = &sink;
     while (&sink).write(&[0; 1024]).is_ok() {}
@@ -257,7 +257,7 @@ fn progress_that_panics_with_bytes_in_flight() {
 }
 
 #[test]
-fn progress_that_panics_around_the_sink() {
+fn a_panic_around_the_sink_loses_nothing() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1 << 20);
     for adaptive in [true, false] {
@@ -269,7 +269,7 @@ fn progress_that_panics_around_the_sink() {
             let to = file();
             let mut sink = Progress::new(
                 Progress::new(&to, panics_after(200_000)),
-                // The outer layer is told although the inner one has panicked.
+                // The outer layer hears of the bytes although the inner one has panicked.
                 |n| told += n,
             );
             let mut copier = Copier::new().adaptive(adaptive);
@@ -286,7 +286,7 @@ fn progress_that_panics_around_the_sink() {
             fds::assert_pool_is_clean();
         }
     }
-    // From a file to a file, where one call does it all.
+    // From a file to a file, by one call.
     let mut from = file();
     from.write_all(&sent).unwrap();
     io::Seek::rewind(&mut from).unwrap();
@@ -299,18 +299,18 @@ fn progress_that_panics_around_the_sink() {
     assert_joined(&sent[..usize::try_from(taken).unwrap()], &[("the copy", &contents(&to))]);
 }
 
-/// How a source lies about what it has buffered.
+/// The false answers of a source about its buffer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Lie {
-    /// Consuming changes nothing.
+    /// To consume changes nothing.
     Keeps,
-    /// Consuming makes it more.
+    /// To consume makes the buffer longer.
     Grows,
-    /// Consuming takes one byte too many.
+    /// To consume takes one byte too many.
     TakesMore,
-    /// Consuming one takes all.
+    /// To consume one byte takes all.
     TakesAll,
-    /// Consuming panics.
+    /// To consume panics.
     Panics,
 }
 
@@ -345,7 +345,7 @@ impl Source for Liar<'_> {
 }
 
 #[test]
-fn source_that_lies_about_its_buffer() {
+fn a_source_that_lies_about_its_buffer_doubles_nothing() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1_000);
     for lie in [Lie::Keeps, Lie::Grows, Lie::TakesMore, Lie::TakesAll] {
@@ -358,7 +358,7 @@ fn source_that_lies_about_its_buffer() {
         let error = CopyError::from_io(&error).unwrap();
         assert_eq!(error.syscall(), Some("consume_buffered"), "{lie:?}");
         assert!(error.residue().is_empty());
-        // What was written before the lie came out is in the file, once, and is counted.
+        // What was written before the fault was found is in the file, once, and is counted.
         assert_joined(b"buff", &[("the file", &contents(&to))]);
         assert_eq!((error.moved(), limited.limit()), (4, 0), "{lie:?}: {error}");
         let mut rest = vec![0; sent.len()];
@@ -373,12 +373,11 @@ fn source_that_lies_about_its_buffer() {
     assert_joined(b"buffered", &[("the file", &contents(&to))]);
 }
 
-/// A buffer that is said to be empty and then is not, and one that shrinks by itself: every few looks
-/// it shows something.
+/// A buffer that is empty at most looks and not at others, and one that shrinks by itself.
 #[test]
-fn source_whose_buffer_changes_when_looked_at() {
+fn a_source_whose_buffer_changes_at_each_look_ends() {
     use std::cell::Cell;
-    // No stretch of the stream is like it.
+    // No part of the stream looks like this.
     const GHOST: &[u8] = b"ghost, and a long one";
     struct Flickers<'a>(Cell<u32>, u32, &'a UnixStream);
     impl Read for Flickers<'_> {
@@ -392,11 +391,11 @@ fn source_whose_buffer_changes_when_looked_at() {
         }
         fn buffered(&self) -> &[u8] {
             self.0.set(self.0.get() + 1);
-            // A copy that looks for ever would be seen to.
+            // A guard against a copy that looks without end.
             assert!(self.0.get() < 100_000, "it goes on and on");
             if self.0.get().is_multiple_of(self.1) { GHOST } else { b"" }
         }
-        // It forgets nothing: what it shows next is as likely to be empty.
+        // Changes nothing: the next look may well show an empty buffer.
         fn consume_buffered(&mut self, _: usize) {}
     }
     let _leaks = fds::no_leaks();
@@ -406,12 +405,11 @@ fn source_whose_buffer_changes_when_looked_at() {
         let (client, stream) = UnixStream::pair().unwrap();
         let feeder = Feeder::until_refused(Socket::Unix(client), sent.clone());
         let mut to = file();
-        // The check finds it out, or the ghosts are taken for the bytes that they claim to be. It
-        // ends, either way.
+        // The check finds the fault, or takes the ghosts for real bytes. The copy ends, either way.
         let mut source = Flickers(Cell::new(0), period, &stream);
         let outcome = zc_std::copy(&mut source, &mut to);
-        // The ghosts are in the file, whole, between bytes of the stream; the stream's own are all
-        // there, in the file, in the error or still to be read.
+        // The ghosts are whole in the file, between bytes of the stream. All bytes of the stream are in the file, in
+        // the error or still to be read.
         let got = contents(&to);
         let (mut at, mut streamed) = (0, 0);
         while at < got.len() {
@@ -445,7 +443,7 @@ fn source_whose_buffer_changes_when_looked_at() {
 }
 
 #[test]
-fn sink_that_reports_more_than_it_was_given() {
+fn a_sink_that_reports_more_than_it_was_given_fails() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 100_000);
     for excess in [1, usize::MAX / 2] {
@@ -468,7 +466,7 @@ fn sink_that_reports_more_than_it_was_given() {
 }
 
 #[test]
-fn sink_that_takes_nothing() {
+fn a_sink_that_takes_nothing_fails() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 10_000);
     let stream = socket_with(&sent);
@@ -479,7 +477,7 @@ fn sink_that_takes_nothing() {
     assert_eq!((error.moved(), FAR - source.limit()), (0, 10_000));
     assert_joined(&sent, &[("in flight", &copier.take_residue())]);
 
-    // As the target of buffered bytes, too, which stay in the buffer.
+    // A sink of buffered bytes: these stay in the buffer.
     let mut memory = &sent[..];
     let error = zc_std::copy(&mut memory, &mut Writes(|_: &[u8]| Ok(0))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WriteZero);
@@ -491,7 +489,7 @@ fn sink_that_takes_nothing() {
 }
 
 #[test]
-fn sink_that_panics() {
+fn a_sink_that_panics_loses_nothing() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 100_000);
     for adaptive in [true, false] {
@@ -502,8 +500,8 @@ fn sink_that_panics() {
         let mut sink = Writes(|_: &[u8]| panic!("writing panics"));
         let copy = AssertUnwindSafe(|| copier.copy(&mut source, &mut sink));
         assert!(catch_unwind(copy).is_err());
-        // A panic says nothing of what was written; the copier still has what it gave, to try again.
-        // The source's own limit knows of the bytes, too.
+        // A panic does not say what was written. The copier still has what it passed to `write`, and the source's
+        // limit has fallen by it.
         let residue = copier.take_residue();
         assert_eq!(FAR - source.limit(), residue.len() as u64, "adaptive {adaptive}");
         let mut rest = Vec::new();
@@ -514,7 +512,7 @@ fn sink_that_panics() {
 }
 
 #[test]
-fn sink_whose_flush_fails_or_panics() {
+fn a_flush_that_fails_or_panics_takes_nothing() {
     struct NoFlush<'a>(&'a File, bool);
     impl Write for NoFlush<'_> {
         fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
@@ -550,7 +548,7 @@ fn sink_whose_flush_fails_or_panics() {
 
 /// `upstream` names another descriptor each time it is asked.
 #[test]
-fn source_that_changes_its_descriptor() {
+fn a_source_that_changes_its_descriptor_is_counted_right() {
     struct Fickle<'a>(&'a [File], &'a UnixStream, usize);
     impl Read for Fickle<'_> {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -560,7 +558,7 @@ fn source_that_changes_its_descriptor() {
     impl Source for Fickle<'_> {
         fn upstream(&mut self) -> Upstream<'_> {
             self.2 += 1;
-            // A fairly long game, so that a copy which asks for ever would be seen to.
+            // A guard against a copy that asks without end.
             assert!(self.2 < 100_000, "it goes on and on");
             match self.2 % 3 {
                 0 => Upstream::fd(PollFd::of(self.1)),
@@ -588,7 +586,7 @@ fn source_that_changes_its_descriptor() {
         let outcome = copier.copy(&mut Fickle(&files, &stream, 0), &mut to);
         drop(to);
         let arrived = reader.finish();
-        // Which bytes come is the source's own doing. That they are counted right is ours.
+        // The source decides which bytes come. They are counted right.
         let moved = copier.report().moved();
         assert_eq!(arrived.len() as u64, moved, "{outcome:?}");
         let rest: u64 = {
@@ -608,7 +606,7 @@ fn source_that_changes_its_descriptor() {
 
 /// `downstream` names another descriptor each time it is asked.
 #[test]
-fn sink_that_changes_its_descriptor() {
+fn a_sink_that_changes_its_descriptor_loses_nothing() {
     struct Fickle<'a>(&'a [File; 2], usize);
     impl Write for Fickle<'_> {
         fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
@@ -636,8 +634,7 @@ fn sink_that_changes_its_descriptor() {
             Copier::new().adaptive(adaptive).copy(&mut source, &mut Fickle(&files, 0)).unwrap();
         assert_eq!((report.moved(), FAR - source.limit()), (1 << 20, 1 << 20));
         assert_eq!(files.iter().map(position).sum::<u64>(), 1 << 20);
-        // Which file gets which bytes is the sink's own doing. Put together again in the order in which
-        // calls moved them, they are the stream.
+        // The sink decides which file gets which bytes. In the order of the calls they are the stream.
         let both = files.each_ref().map(contents);
         let (mut left, mut joined) = (both.each_ref().map(Vec::as_slice), Vec::new());
         for record in recorder.calls() {
@@ -653,9 +650,9 @@ fn sink_that_changes_its_descriptor() {
     }
 }
 
-/// A limit that rises, falls too fast or never falls.
+/// A limit that rises, falls by too much, or never falls.
 #[test]
-fn source_that_lies_about_its_limit() {
+fn a_source_that_lies_about_its_limit_is_counted_right() {
     struct Limits<'a>(&'a UnixStream, fn(u64) -> u64, u64);
     impl Read for Limits<'_> {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -691,9 +688,9 @@ fn source_that_lies_about_its_limit() {
     }
 }
 
-/// An `upstream` that panics when asked for the nth time, for every n.
+/// An `upstream` that panics at the nth look, for every n.
 #[test]
-fn upstream_that_panics() {
+fn an_upstream_that_panics_loses_nothing() {
     struct Panics<'a>(&'a UnixStream, u32);
     impl Read for Panics<'_> {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -717,7 +714,7 @@ fn upstream_that_panics() {
             let mut source = Panics(&stream, n);
             let copy = AssertUnwindSafe(|| copier.copy(&mut source, &mut to).unwrap());
             let outcome = catch_unwind(copy);
-            // The same copier, another view of the same source: nothing was lost.
+            // The same copier and another wrapper around the same source: no byte was lost.
             copier.copy(&mut &stream, &mut to).unwrap();
             assert_joined(&sent, &[("the file", &contents(&to))]);
             if outcome.is_ok() {
@@ -728,9 +725,9 @@ fn upstream_that_panics() {
     }
 }
 
-/// A type that claims to be a stream and is a datagram socket runs messages together, and no more.
+/// A datagram socket in a type that claims to be a stream: its messages run together, and no more than that.
 #[test]
-fn datagrams_passed_off_as_a_stream() {
+fn datagrams_passed_off_as_a_stream_run_together() {
     struct Claims(std::os::unix::net::UnixDatagram);
     impl AsFd for Claims {
         fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
@@ -764,9 +761,9 @@ fn datagrams_passed_off_as_a_stream() {
     assert_joined(&messages.concat(), &[("the file", &contents(&to))]);
 }
 
-/// An opaque wrapper in the middle hides a hostile source as well as any.
+/// An opaque wrapper hides a hostile source like any other.
 #[test]
-fn opaque_in_front_of_a_liar() {
+fn an_opaque_wrapper_hides_a_hostile_source() {
     let _leaks = fds::no_leaks();
     let sent = bytes(0, 1_000);
     let (client, stream) = UnixStream::pair().unwrap();

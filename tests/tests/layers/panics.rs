@@ -1,4 +1,4 @@
-//! A layer that panics when it is told of bytes keeps no other layer from being told.
+//! A layer that panics when it hears of bytes keeps no other layer from hearing of them.
 
 use std::io::{BufReader, Read, Seek, Write};
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,7 @@ use zc_std::{Copier, Mechanism, Progress, ReadSource, pool};
 use zc_testkit::data::assert_same;
 use zc_testkit::{fds, files};
 
-/// Copies six bytes' worth of `source`, whose progress panics, under a limit of four.
+/// Copies from `source` under a limit of four bytes, with a callback around it that panics.
 fn four_of_six(source: impl ReadSource) {
     let mut copier = Copier::new();
     let mut file = tempfile::tempfile().unwrap();
@@ -25,7 +25,7 @@ fn four_of_six(source: impl ReadSource) {
 }
 
 #[test]
-fn of_bytes_from_a_buffer() {
+fn a_panic_at_buffered_bytes_lowers_the_limit() {
     let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(b"foursix").unwrap();
@@ -36,7 +36,7 @@ fn of_bytes_from_a_buffer() {
 }
 
 #[test]
-fn of_bytes_from_a_descriptor() {
+fn a_panic_at_bytes_of_a_descriptor_lowers_the_limit() {
     let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(b"foursix").unwrap();
@@ -44,7 +44,7 @@ fn of_bytes_from_a_descriptor() {
 }
 
 #[test]
-fn on_the_other_side() {
+fn a_panic_on_one_side_leaves_the_other_told() {
     let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(b"foursix").unwrap();
@@ -58,10 +58,10 @@ fn on_the_other_side() {
     assert_eq!((source.limit(), given), (0, 4));
 }
 
-/// The copier outlives the panic; with nothing in flight it must hold neither pipe nor memory, or a few
-/// of them would take all the pipes there are.
+/// The copier outlives the panic. With nothing in flight it holds neither a pipe nor memory, or a few such copiers
+/// would use up all pipes.
 #[test]
-fn leaves_no_pipe_with_an_idle_copier() {
+fn a_panic_leaves_no_pipe_with_an_idle_copier() {
     let _leaks = fds::no_leaks();
     let data = vec![7; 100_000];
     let mut copiers = Vec::new();
@@ -82,7 +82,7 @@ fn leaves_no_pipe_with_an_idle_copier() {
         assert!(report.moved() > 0 && report.calls() > 0, "{report:?}");
         let moved = usize::try_from(report.moved()).unwrap();
 
-        // And it goes on from there.
+        // The same copier goes on.
         let report = copier.copy(&mut &stream, &mut &file).unwrap();
         assert_eq!(report.refused(Mechanism::Splice), None, "{report:?}");
         assert_eq!(moved + usize::try_from(report.moved()).unwrap(), data.len());

@@ -1,5 +1,5 @@
-//! Connections that have gone quiet do not keep the pool's pipes from those that have bytes to move,
-//! and a copy that could have no pipe gets one when there are some again.
+//! Quiet connections leave pipes of the pool to those that have bytes to move. A copy that could have no pipe gets
+//! one once there is one again.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -15,7 +15,7 @@ use zc_testkit::{fds, files, sockets};
 const PIECE: usize = 128 * 1024;
 
 #[test]
-fn quiet_connections_leave_half_of_them() {
+fn quiet_connections_leave_half_of_the_pipes() {
     let _leaks = fds::no_leaks();
     let mut clients = Vec::new();
     let copies: Vec<_> = (0..pool::MAX_IN_USE + 8)
@@ -30,7 +30,7 @@ fn quiet_connections_leave_half_of_them() {
             })
         })
         .collect();
-    // A read first, then splices, all at once and over again; then quiet.
+    // A read, then splices, again and again. Then the connection is quiet.
     for _ in 0..8 {
         for client in &mut clients {
             client.write_all(&[b'x'; PIECE]).unwrap();
@@ -52,10 +52,10 @@ fn quiet_connections_leave_half_of_them() {
     assert_eq!(pool::in_use(), 0);
 }
 
-/// A read that may have to wait needs no pipe, whatever went before it was spliced through.
+/// A read that may wait needs no pipe, even after splices.
 #[test]
-fn a_copy_that_reads_holds_none() {
-    /// A stream of which the kernel may have the first bytes, and has to be read then.
+fn a_copy_that_reads_holds_no_pipe() {
+    /// A stream whose first bytes the kernel may move; the bytes after them have to be read.
     struct Framed<'a> {
         stream: &'a UnixStream,
         body: u64,
@@ -78,7 +78,7 @@ fn a_copy_that_reads_holds_none() {
     }
 
     const LEN: u64 = 3 * PIECE as u64;
-    // Each takes `LEN` bytes from the first stream, and then has to wait.
+    // Each takes `LEN` bytes from the first stream, and then waits.
     type Copy = fn(&UnixStream, &UnixStream, &mut File);
     let a_link_goes_quiet: Copy = |busy, quiet, file| {
         Copier::new().copy(&mut busy.take(LEN).chain(quiet), file).unwrap();
@@ -135,7 +135,7 @@ fn a_copy_without_a_pipe_tries_again() {
                 failures -= 1;
                 Action::Fail(libc::EMFILE)
             }
-            // Not with every step: it takes some, and so each of them is small.
+            // The copy asks again after some bytes and not at each step, so the steps are small.
             Syscall::Read => Action::Limit(16 * 1024),
             _ => Action::Proceed,
         });

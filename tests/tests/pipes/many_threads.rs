@@ -1,6 +1,6 @@
-//! 64 threads copying at once through the shared pool of pipes, with random faults.
+//! 64 threads copy at once through the pool's pipes, with random faults.
 //!
-//! For a few seconds, or as many as `ZC_CONCURRENCY_SECONDS` says.
+//! They do so for a few seconds, or for `ZC_CONCURRENCY_SECONDS`.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use zc_testkit::soak::tally::Tally;
 use zc_testkit::soak::workload::run;
 
 #[test]
-fn sixty_four_threads_with_random_faults() {
+fn sixty_four_threads_with_random_faults_lose_nothing() {
     let _leaks = fds::no_leaks();
     let seconds = std::env::var("ZC_CONCURRENCY_SECONDS").ok();
     let seconds = seconds.map_or(4, |seconds| seconds.parse().expect("a number of seconds"));

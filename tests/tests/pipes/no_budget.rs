@@ -24,7 +24,7 @@ const ENOBUFS: i32 = 105;
 const LEN: usize = 2 << 20;
 const FAR: u64 = 1 << 40;
 
-/// What a copy needs, made before descriptors run out.
+/// The ends of a copy, made before descriptors run out.
 struct Upload {
     sent: Vec<u8>,
     source: std::io::Take<Socket>,
@@ -40,7 +40,7 @@ impl Upload {
         Upload { sent, source: ours.take(FAR), feeder, file: tempfile::tempfile().unwrap() }
     }
 
-    /// Copies, and asserts all but the mechanism.
+    /// Copies, and asserts everything but the mechanism.
     fn copy(mut self, adaptive: bool) -> zc_std::Report {
         let mut copier = Copier::new().adaptive(adaptive);
         let report = copier.copy(&mut self.source, &mut self.file).unwrap();
@@ -52,8 +52,8 @@ impl Upload {
     }
 }
 
-/// Beyond `pipe-user-pages-soft` an ordinary user's new pipes have room for two pages at most,
-/// which is not worth splicing through.
+/// Beyond `pipe-user-pages-soft` an ordinary user's new pipes have two pages at most. Such a pipe is not worth a
+/// splice.
 #[test]
 fn beyond_the_users_budget_of_pipes_a_copy_reads_and_writes() {
     child::run("beyond_the_users_budget_of_pipes_a_copy_reads_and_writes", "child", || {
@@ -76,9 +76,9 @@ fn beyond_the_users_budget_of_pipes_a_copy_reads_and_writes() {
             feeder.finish().unwrap();
             assert_eq!((pool::in_use(), pool::idle()), (0, 0), "small pipes are not kept");
 
-            // With the budget free again there are pipes again.
+            // Once the budget is free there are pipes again.
             drop(hoard);
-            pool::clear(); // or the next few copies would not ask again
+            pool::clear(); // otherwise the next few copies would not ask again
             let report = Upload::new(Stream::Unix).copy(false);
             assert_eq!(report.mechanism(), Some(Mechanism::Splice), "{report:?}");
             Ok(())
@@ -100,7 +100,7 @@ fn hoard_pipes() -> Result<Vec<(OwnedFd, OwnedFd)>, String> {
     while hoard.len() < FAIRLY_MANY {
         let pipe = rustix::pipe::pipe().map_err(|errno| format!("a pipe to hoard: {errno}"))?;
         let size = fcntl_getpipe_size(&pipe.1).map_err(|errno| format!("F_GETPIPE_SZ: {errno}"))?;
-        // Beyond the budget it stays as small as it is.
+        // Beyond the budget the pipe stays small.
         let _ = fcntl_setpipe_size(&pipe.1, MAX);
         hoard.push(pipe);
         if size < DEFAULT {

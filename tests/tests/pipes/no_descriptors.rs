@@ -1,4 +1,4 @@
-//! No descriptor left for a pipe: the copy reads and writes instead. A test that sets the process's limit runs in
+//! No descriptor is left for a pipe: the copy reads and writes instead. A test that sets the process's limit runs in
 //! a process of its own.
 
 use std::fs::File;
@@ -19,8 +19,8 @@ use zc_testkit::{calls, child, fds, files, limits, sockets};
 
 const LEN: usize = 100_000;
 
-/// A socket into a file, which would be spliced if there were a pipe. It opens nothing else and
-/// closes nothing before the copy is done.
+/// Copies a socket into a file, by splice if there is a pipe. No other descriptor is opened, and none closed before
+/// the copy is done.
 fn upload((server, file): &mut (Socket, File), adaptive: bool) -> Report {
     let recorder = hook::record();
     let report = Copier::new().adaptive(adaptive).copy(server, file).unwrap();
@@ -33,7 +33,7 @@ fn upload((server, file): &mut (Socket, File), adaptive: bool) -> Report {
     report
 }
 
-/// A socket in whose queue all that is to be copied lies already, and a file.
+/// A socket whose queue has all bytes of the copy, and a file.
 fn ends(kind: Stream) -> (Socket, File) {
     let (mut client, server) = kind.sockets();
     set_socket_send_buffer_size(&client, LEN).unwrap(); // doubled by the kernel
@@ -41,7 +41,7 @@ fn ends(kind: Stream) -> (Socket, File) {
     (server, files::empty())
 }
 
-/// As many open files as the process may have, until dropped.
+/// Holds as many open files as the process may have.
 struct Exhausted {
     before: Option<u64>,
     hoard: Vec<File>,
@@ -85,7 +85,7 @@ fn without_a_descriptor_left_a_copy_reads_and_writes() {
                 assert_eq!((pool::in_use(), pool::idle()), (0, 0));
                 drop((exhausted, both));
 
-                pool::clear(); // or the next few copies would not ask again
+                pool::clear(); // otherwise the next few copies would not ask again
                 let report = upload(&mut ends(kind), false);
                 assert_eq!(report.moved_by(Mechanism::Splice), LEN as u64, "it was only for then");
                 pool::clear();
@@ -132,7 +132,7 @@ fn every_way_of_not_getting_a_pipe_means_read_and_write() {
     }
 }
 
-/// A pipe that must not grow is used as it is; one of a page or two is not used at all.
+/// A pipe that must not grow is used as it is. One of a page or two is not used at all.
 #[test]
 fn a_pipe_that_is_too_small_is_not_used() {
     let _leaks = fds::no_leaks();
@@ -153,10 +153,10 @@ fn a_pipe_that_is_too_small_is_not_used() {
     drop(cannot_grow);
 }
 
-/// A hundred relays stuck half-way hold no more than half of the pool's pipes. The others hold their
-/// bytes in memory, and all of them arrive.
+/// A hundred relays that are stuck half-way hold at most half of the pool's pipes. The others hold their bytes in
+/// memory. All of the bytes arrive.
 #[test]
-fn more_copies_than_pipes() {
+fn more_copies_than_pipes_lose_nothing() {
     struct Relay {
         transfer: Transfer,
         data: Vec<u8>,

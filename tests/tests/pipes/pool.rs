@@ -1,4 +1,4 @@
-//! The pool's pipes are this process's own, of the sizes in use, and counted right whatever happens.
+//! The pool's pipes are this process's own, of the sizes in use, and always counted right.
 
 use std::io::{Read, Seek, Write};
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,7 @@ use std::sync::MutexGuard;
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, pool};
 
-/// The pool is the process's, and so are the tests.
+/// One test at a time: the pool is the process's.
 fn alone() -> MutexGuard<'static, ()> {
     let alone = zc_testkit::serial::serial();
     pool::clear();
@@ -35,7 +35,7 @@ fn a_forked_child_starts_with_none() {
     splice_through(1 << 16);
     assert_eq!(pool::idle(), 1);
 
-    // SAFETY: the child takes the pool's lock, which nobody holds (see `alone`), and exits.
+    // SAFETY: the child takes the pool's lock, which no thread holds (see `alone`), and exits.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let inherited = i32::from(pool::idle() > 0);
@@ -46,7 +46,7 @@ fn a_forked_child_starts_with_none() {
     assert_eq!(pool::idle(), 1, "the parent keeps its own");
 }
 
-/// Waits for a child, which must exit.
+/// Waits for a child, which has to exit.
 fn status(child: libc::pid_t) -> i32 {
     let mut status = 0;
     // SAFETY: `status` outlives the call.
@@ -55,8 +55,7 @@ fn status(child: libc::pid_t) -> i32 {
     libc::WEXITSTATUS(status)
 }
 
-/// A process that is number 1 of its PID namespace, and forks another number 1, as the first process of a
-/// container may.
+/// A process with the number 1 in its PID namespace forks another number 1, as the first process of a container may.
 #[test]
 fn a_child_of_the_same_number_starts_with_none() {
     let _alone = alone();
@@ -89,7 +88,7 @@ fn a_child_of_the_same_number_starts_with_none() {
     }
 }
 
-/// It may have other things by the numbers that its parent's pipes had.
+/// The child may have other files under the numbers of its parent's pipes.
 #[test]
 fn a_forked_child_that_has_closed_everything_loses_nothing() {
     let _alone = alone();
@@ -97,8 +96,8 @@ fn a_forked_child_that_has_closed_everything_loses_nothing() {
     // SAFETY: as above.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // SAFETY: what is closed here is used by nobody in this process, which runs no destructors; the path
-        // is a C string.
+        // SAFETY: no code of this process uses the descriptors that are closed here, and it runs no destructors. The
+        // path is a C string.
         let lost = unsafe {
             libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
             let open = |_| libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY);
@@ -114,7 +113,7 @@ fn a_forked_child_that_has_closed_everything_loses_nothing() {
 }
 
 #[test]
-fn sizes_no_longer_used_make_room() {
+fn pipes_of_sizes_no_longer_used_make_room() {
     let _alone = alone();
     for i in 0..pool::MAX_IDLE {
         splice_through((1 << 16) + i);

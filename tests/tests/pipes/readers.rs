@@ -1,5 +1,4 @@
-//! Whoever reads the far end of a pipe gets the bytes that are in it while the copy into the pipe
-//! waits for more from a socket.
+//! The reader of a pipe gets the bytes that are in it while the copy into the pipe waits for more from a socket.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,11 +12,11 @@ use zc_std::hook::{self, Action};
 use zc_std::{Copier, ReadSource};
 use zc_testkit::fds;
 
-/// Waits until thread `tid` of this process sleeps, as it does in a call that waits.
+/// Waits until the thread `tid` of this process sleeps in a call.
 fn until_it_sleeps(tid: i32) {
     loop {
         let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap();
-        // Its name, in parentheses, may have anything in it.
+        // The thread's name, in parentheses, may have any byte in it.
         let (_, state) = stat.rsplit_once(") ").unwrap();
         if state.starts_with('S') {
             return;
@@ -26,8 +25,8 @@ fn until_it_sleeps(tid: i32) {
     }
 }
 
-/// Sends a request, has it copied into a pipe while the connection stays open, and answers whether
-/// the pipe's reader has got it before the connection closes.
+/// Sends a request, which is copied into a pipe. Whether the pipe's reader gets it while the connection is still
+/// open.
 fn request_gets_through<S>(mut client: impl Write, mut stream: S, adaptive: bool)
 where
     S: ReadSource + AsRawFd + Send + 'static,
@@ -47,8 +46,7 @@ where
         Copier::new().adaptive(adaptive).copy(&mut stream, &mut near_end).unwrap().moved()
     });
     client.write_all(b"request").unwrap();
-    // The copy has passed it on, and is about to wait for more when it turns to the stream again; then
-    // it waits.
+    // The copy has passed the request on, and sleeps once it waits for more from the stream.
     until_it_sleeps(waits.recv().unwrap());
 
     let (got, request) = mpsc::channel();
@@ -58,7 +56,7 @@ where
         got.send(buffer[..n].to_vec()).unwrap();
         assert_eq!(far_end.read(&mut buffer).unwrap(), 0);
     });
-    // Without an answer nobody sends anything more, so this would be for good.
+    // Without an answer the client sends nothing more, so a wait here would not end.
     let request = request.recv_timeout(Duration::from_secs(20));
     drop(client);
     assert_eq!(copy.join().unwrap(), 7);
@@ -67,7 +65,7 @@ where
 }
 
 #[test]
-fn by_a_copy_from_a_socket() {
+fn a_copy_from_a_socket_leaves_its_pipe_to_the_reader() {
     let _leaks = fds::no_leaks();
     for adaptive in [true, false] {
         let (client, stream) = UnixStream::pair().unwrap();

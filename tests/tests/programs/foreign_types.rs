@@ -12,7 +12,7 @@ use zc_testkit::{fds, files};
 
 const LEN: usize = 300_000;
 
-/// Whether what `copy` did was done by `syscall`.
+/// Whether `syscall` did the work of `copy`.
 fn took(syscall: Syscall, copy: impl FnOnce()) -> bool {
     let recorder = hook::record();
     copy();
@@ -43,7 +43,7 @@ fn socket2_and_mio_sockets_are_spliced() {
         stream.set_nonblocking(true).unwrap();
         let mut stream = Fd::new(mio::net::TcpStream::from_std(stream)).unwrap();
         let file = files::empty();
-        // mio's are in non-blocking mode; a program without an event loop waits like this.
+        // mio's sockets are in non-blocking mode. A program without an event loop waits under a minimum rate.
         let mut copier =
             Copier::new().adaptive(false).min_rate(1, std::time::Duration::from_secs(600));
         assert!(took(Syscall::Splice, || {
@@ -72,7 +72,7 @@ fn os_pipes_and_temporary_files_go_by_the_kernel() {
     assert_same(&files::contents(&out), &data);
 }
 
-/// What lies in them is computed, so that only their own `read` and `write` will do.
+/// Their bytes are computed, so only their own `read` and `write` will do.
 #[test]
 fn archives_and_compressors_are_opaque() {
     let _leaks = fds::no_leaks();
@@ -87,12 +87,12 @@ fn archives_and_compressors_are_opaque() {
     let mut out = files::empty();
     assert_eq!(out.read_from(&mut decoder).unwrap(), LEN as u64);
     assert_same(&files::contents(&out), &data);
-    // `copy!` finds out by itself.
+    // `copy!` finds that out by itself.
     let mut decoder = flate2::read::GzDecoder::new(FileAt::new(&packed, 0).unwrap());
     assert_eq!(zc_std::copy!(&mut decoder, &mut io::sink()).unwrap(), LEN as u64);
 }
 
-/// An entry of a tar file lies in it as it is: its range goes by the kernel, out of the archive's file.
+/// A tar file has its entries as they are: the kernel copies the entry's range of it.
 #[test]
 fn a_tar_entry_is_a_range_of_its_file() {
     let _leaks = fds::no_leaks();
@@ -114,7 +114,7 @@ fn a_tar_entry_is_a_range_of_its_file() {
         assert!(took(Syscall::CopyFileRange, || {
             copier.copy(&mut range.take(entry.size()), &mut out).unwrap();
         }));
-        // The same as by its own `read`.
+        // The entry's own `read` gives the same.
         let mut read = Vec::new();
         read.read_from(Opaque(&mut entry)).unwrap();
         assert_same(&files::contents(&out), &read);

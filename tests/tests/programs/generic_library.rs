@@ -1,4 +1,4 @@
-//! A library with a `Read` bound, in each of the ways it may go.
+//! A library whose functions have a `Read` bound, in each of the ways that it may go.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -14,17 +14,17 @@ use zc_testkit::{fds, files, sockets};
 mod archive {
     use super::*;
 
-    /// As it was published: any reader.
+    /// As it was published, for any reader.
     pub(super) fn save<R: Read>(mut from: R, mut to: &File) -> io::Result<u64> {
         zc_std::copy(&mut Opaque(&mut from), &mut to)
     }
 
-    /// Its next minor version: what a probe knows goes by the kernel.
+    /// Its next minor version: the kernel moves the bytes of types that a probe knows.
     pub(super) fn save_probed<R: Read + 'static>(from: &mut R, to: &mut File) -> io::Result<u64> {
         probe::copy(from, to)
     }
 
-    /// Beside it: all that has opted in.
+    /// A second function, for types that have opted in.
     pub(super) fn save_from<R: ReadSource>(mut from: R, mut to: &File) -> io::Result<u64> {
         zc_std::copy(&mut from, &mut to)
     }
@@ -50,7 +50,7 @@ fn the_kernel_moves_what_the_signature_lets_it() {
     assert!(spliced(|mut from, to| archive::save_probed(&mut from, to)));
     assert!(spliced(|from, to| archive::save_probed(&mut BufReader::new(from.take(1 << 30)), to)));
     assert!(spliced(|from, to| archive::save_from(BufReader::new(&from), to)));
-    // And every reader still works.
+    // Other readers still work.
     assert!(!spliced(|from, to| archive::save_probed(&mut from.chain(io::empty()), to)));
     assert!(!spliced(|from, to| archive::save_from(Opaque(from), to)));
 }

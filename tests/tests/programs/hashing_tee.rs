@@ -1,4 +1,4 @@
-//! A source that hashes what it passes on: it has to see the bytes, and says so.
+//! A source that hashes what it passes on. It has to see the bytes, and says so.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use zc_testkit::{fds, files};
 struct Hashed<S> {
     inner: S,
     hash: DefaultHasher,
-    /// What a first attempt does: let the kernel take bytes past the hash.
+    /// A first attempt: the kernel moves bytes past the hash.
     is_hasty: bool,
 }
 

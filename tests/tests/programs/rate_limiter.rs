@@ -1,4 +1,4 @@
-//! A rate that several downloads share, by a source of one's own over `Pace`.
+//! A rate that several downloads share, by a source of the program's own over `Pace`.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use zc_std::{FileAt, Pace, Source, Transfer, Upstream};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{fds, files};
 
-/// A source that takes its share of one rate.
+/// A source that takes its share of a common rate.
 struct Shared<'a, S> {
     inner: S,
     pace: &'a Mutex<Pace>,
@@ -48,7 +48,7 @@ fn several_downloads_share_one_rate() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(1, 3 * EACH as usize);
     let file = files::holding(&data);
-    // Ahead of the engine's own clock, which is never to find that a time has come already.
+    // Ahead of the engine's own clock, so that the engine never finds a time come already.
     let begun = Instant::now() + Duration::from_secs(3600);
     let now = Cell::new(begun);
     let clock = || now.get();
@@ -75,10 +75,10 @@ fn several_downloads_share_one_rate() {
                 other => panic!("{other:?}"),
             }
             let due = (now.get() - begun).as_nanos() as u64 * RATE / 1_000_000_000;
-            // A byte more by rounding.
+            // Rounding allows one byte more.
             assert!(moved <= due + RATE / 50 + 1, "{moved} of {due} together");
         }
-        // The clock goes on only when nobody may take anything.
+        // The clock goes on only when no download may take anything.
         if let Some(time) = next.filter(|_| !took) {
             now.set(time);
         }

@@ -24,7 +24,7 @@ fn holds(file: &mut File, want: &[u8]) -> io::Result<()> {
 }
 
 #[test]
-fn a_limited_stream_by_value() -> io::Result<()> {
+fn a_limited_stream_is_copied_by_value() -> io::Result<()> {
     let _leaks = fds::no_leaks();
     let (mut file, stream, n) = (tempfile::tempfile()?, upload(b"hello, world")?, 5);
 
@@ -34,7 +34,7 @@ fn a_limited_stream_by_value() -> io::Result<()> {
 }
 
 #[test]
-fn a_limited_stream_by_reference() -> io::Result<()> {
+fn a_limited_stream_is_copied_by_reference() -> io::Result<()> {
     let _leaks = fds::no_leaks();
     let (mut file, stream) = (tempfile::tempfile()?, upload(b"hello, world")?);
     let mut limited = (&stream).take(100);
@@ -46,7 +46,7 @@ fn a_limited_stream_by_reference() -> io::Result<()> {
 }
 
 #[test]
-fn a_copy_through_a_buffer() -> io::Result<()> {
+fn a_buffered_stream_is_copied() -> io::Result<()> {
     let _leaks = fds::no_leaks();
     let (mut file, stream) = (tempfile::tempfile()?, upload(b"hello, world")?);
 
@@ -56,7 +56,7 @@ fn a_copy_through_a_buffer() -> io::Result<()> {
 }
 
 #[test]
-fn a_custom_destination() -> io::Result<()> {
+fn a_custom_destination_opts_in() -> io::Result<()> {
     let _leaks = fds::no_leaks();
     struct Upload {
         file: File,
@@ -80,7 +80,7 @@ fn a_custom_destination() -> io::Result<()> {
 }
 
 #[test]
-fn a_custom_source() -> io::Result<()> {
+fn a_custom_source_opts_in() -> io::Result<()> {
     let _leaks = fds::no_leaks();
     struct Metered<S> {
         inner: S,
@@ -111,9 +111,9 @@ fn a_custom_source() -> io::Result<()> {
     holds(&mut file, b"hello, world")
 }
 
-/// A function that is generic over destinations names the one parameter.
+/// A function that is generic over sinks names the one parameter.
 #[test]
-fn a_generic_function() -> io::Result<()> {
+fn a_generic_function_reads_from_a_source() -> io::Result<()> {
     let _leaks = fds::no_leaks();
     fn store<By>(to: &mut impl ReadFrom<By>, from: impl ReadSource) -> io::Result<u64> {
         to.read_from(from)
@@ -125,9 +125,9 @@ fn a_generic_function() -> io::Result<()> {
     holds(&mut file, &memory)
 }
 
-/// Sources and sinks behind references to traits, as a server keeps them.
+/// Sources and sinks as trait objects, as a server keeps them.
 #[test]
-fn trait_objects() -> io::Result<()> {
+fn trait_objects_are_copied() -> io::Result<()> {
     let _leaks = fds::no_leaks();
     let sources: Vec<Box<dyn ReadSource>> =
         vec![Box::new(upload(b"one ")?.take(4)), Box::new(&b"two "[..]), Box::new(io::empty())];

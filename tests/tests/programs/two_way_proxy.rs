@@ -1,4 +1,4 @@
-//! A two-way proxy: two threads, each way's end passed on as it comes.
+//! A two-way proxy: two threads, each passing an end on as it comes.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use zc_testkit::fds;
 fn proxy(client: &TcpStream, server: &TcpStream) -> io::Result<(u64, u64)> {
     let one_way = |mut from: &TcpStream, mut to: &TcpStream| {
         let moved = zc_std::copy(&mut from, &mut to);
-        // The peer learns of the end, and may still have something to say.
+        // The peer hears of the end, and may still send.
         let _ = to.shutdown(Shutdown::Write);
         moved
     };
@@ -51,7 +51,7 @@ fn passes_on_both_ways_and_each_end() {
     });
 }
 
-/// A client that goes away ends both ways, with an error or without, and no thread stays behind.
+/// A client that goes away ends both ways, with an error or without, and no thread is left.
 #[test]
 fn ends_with_a_client_that_goes_away() {
     let _leaks = fds::no_leaks();

@@ -1,4 +1,4 @@
-//! An upload server whose disk fills up: it says how much it has, and goes on from there, on the same connection when
+//! An upload server whose disk fills up. It says how much it has, and goes on from there: on the same connection once
 //! there is room again, or on the next one.
 
 use std::fs::File;
@@ -15,7 +15,7 @@ use zc_testkit::{fds, files};
 const LEN: usize = 2_000_000;
 const ROOM: u64 = 700_001;
 
-/// Stores an upload of `size` bytes behind the first `has`, waiting for room as often as the disk is full.
+/// Stores an upload of `size` bytes behind the first `has`. Waits for room each time the disk is full.
 fn receive(
     stream: &mut TcpStream,
     file: &File,
@@ -101,7 +101,7 @@ fn goes_on_with_the_next_connection() {
     assert_same(&files::contents(&file), &upload);
 }
 
-/// A client that says nothing more is given up on, and what it sent is there.
+/// The server gives up on a client that falls silent, and keeps what came.
 #[test]
 fn gives_up_on_a_client_that_stalls() {
     let _leaks = fds::no_leaks();
