@@ -28,9 +28,9 @@ fn spawn(script: &str) -> Running {
     start(sh.stderr(Stdio::piped()))
 }
 
-/// From a socket into the child's stdin, and from its stdout or stderr into a file: all spliced.
+/// From a socket into the child's stdin, and from its stdout or stderr into a file: every byte is spliced.
 #[test]
-fn a_childs_pipes_are_spliced() {
+fn a_child_s_pipes_are_spliced() {
     let _leaks = fds::no_leaks();
     for (script, from_stderr) in [("cat", false), ("cat >&2", true)] {
         for by_reference in [false, true] {
@@ -68,9 +68,9 @@ fn a_childs_pipes_are_spliced() {
     }
 }
 
-/// A limit on what is taken from a child, which still has more to say.
+/// A limit on what is taken from a child that would give more.
 #[test]
-fn a_childs_output_up_to_a_limit() {
+fn a_child_s_output_is_spliced_up_to_a_limit() {
     let _leaks = fds::no_leaks();
     let mut child = spawn("cat");
     let feeder = Feeder::pieces(child.stdin.take().unwrap(), data(), LEN);
@@ -88,7 +88,7 @@ fn a_childs_output_up_to_a_limit() {
     assert!(child.wait().unwrap().success());
 }
 
-/// A file goes to a child by read/write: a child must not see what is written to it later.
+/// A file goes to a child by read/write: later writes to the file must not reach the child.
 #[test]
 fn a_file_to_a_child_is_copied() {
     let _leaks = fds::no_leaks();
@@ -122,7 +122,7 @@ fn a_child_that_is_gone_is_a_broken_pipe() {
 
 // ---- Stdin, Stdout, Stderr ----------------------------------------------------------------------
 
-/// Runs the test child with `stdin`; returns what it wrote to stdout and stderr, and its notes.
+/// Runs the test child with `stdin`. Returns its stdout, its stderr and its notes.
 fn run(what: &str, file: Option<&PathBuf>, stdin: Stdio) -> (Vec<u8>, Vec<u8>, String) {
     let directory = tempfile::tempdir().unwrap();
     let notes = directory.path().join("notes");
@@ -147,7 +147,7 @@ fn feeding(data: Vec<u8>) -> [(Stdio, Feeder); 2] {
     ]
 }
 
-/// std has read ahead of the line that was asked for, and nobody can see how far.
+/// std has read ahead of the line that was asked for, and does not show how far.
 #[test]
 fn stdin_is_read_so_that_what_std_holds_comes_first() {
     let _leaks = fds::no_leaks();
@@ -204,7 +204,7 @@ fn stderr_is_spliced_into() {
 }
 
 #[test]
-fn standard_streams_read_from() {
+fn standard_streams_have_read_from() {
     let _leaks = fds::no_leaks();
     for (stdin, feeder) in feeding(data()) {
         let (stdout, stderr, _) = run("read-from", None, stdin);
@@ -214,7 +214,7 @@ fn standard_streams_read_from() {
     }
 }
 
-/// A file as stdin, started in the middle, as a shell's `{ read; zc …; } < file` does.
+/// A file as stdin, begun in the middle, as by a shell's `{ read; zc …; } < file`.
 #[test]
 fn raw_stdin_goes_on_where_the_file_stands() {
     let _leaks = fds::no_leaks();

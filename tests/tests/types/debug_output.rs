@@ -1,4 +1,4 @@
-//! What `{:?}` prints of copiers and errors is short, and shows nobody's data.
+//! What `{:?}` prints of copiers and errors is short, and shows none of the data.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Ends in memory.
+//! Sources and sinks in memory.
 
 #![expect(
     clippy::needless_borrows_for_generic_args,
@@ -22,7 +22,7 @@ fn data() -> Vec<u8> {
     data::bytes(90, LEN)
 }
 
-/// Taken in part, then to the end, into a file and into memory.
+/// Copies a part into a file and the rest into memory.
 #[track_caller]
 fn gives(mut source: impl ReadSource, want: &[u8]) {
     let _leaks = fds::no_leaks();
@@ -38,7 +38,7 @@ fn gives(mut source: impl ReadSource, want: &[u8]) {
 }
 
 #[test]
-fn sources_in_memory() {
+fn sources_in_memory_give_every_byte() {
     let data = data();
     gives(&data[..], &data);
     gives(&mut &data[..], &data);
@@ -52,14 +52,14 @@ fn sources_in_memory() {
     gives(Opaque(&data[..]), &data);
     gives(io::empty(), b"");
     gives(io::repeat(7).take(LEN as u64), &[7; LEN]);
-    // A ring buffer in two runs.
+    // A ring buffer whose bytes are in two runs.
     let mut ring = VecDeque::with_capacity(LEN);
     ring.extend(&data[..LEN / 2]);
     ring.rotate_left(LEN / 4);
     ring.extend(&data[LEN / 2..]);
     let want: Vec<u8> = ring.iter().copied().collect();
     gives(ring, &want);
-    // A cursor somewhere, at its end, and far beyond it.
+    // A cursor in the middle, at the end, and far beyond it.
     for at in [10, LEN as u64, u64::MAX] {
         let mut cursor = Cursor::new(&data[..]);
         cursor.set_position(at);
@@ -67,7 +67,7 @@ fn sources_in_memory() {
     }
 }
 
-/// From where they lie: one write, and no copy in between.
+/// One write, without a copy in between.
 #[test]
 fn bytes_in_memory_are_written_from_where_they_are() {
     let _leaks = fds::no_leaks();
@@ -84,7 +84,7 @@ fn bytes_in_memory_are_written_from_where_they_are() {
 }
 
 #[test]
-fn memory_to_a_socket() {
+fn memory_is_written_to_a_socket() {
     let _leaks = fds::no_leaks();
     let data = data();
     let (mut to, from) = sockets::tcp_v4();
@@ -94,7 +94,7 @@ fn memory_to_a_socket() {
     assert_same(&collector.finish(), &data);
 }
 
-/// All of [`data`] from a stream, into `sink`; what it holds then, says `look`.
+/// Copies all of [`data`] from a stream into `sink`. `look` says what the sink then holds.
 #[track_caller]
 fn holds<S: WriteSink>(mut sink: S, look: impl FnOnce(S) -> Vec<u8>) {
     for adaptive in [true, false] {
@@ -119,7 +119,7 @@ fn holds<S: WriteSink>(mut sink: S, look: impl FnOnce(S) -> Vec<u8>) {
 }
 
 #[test]
-fn sinks_in_memory() {
+fn sinks_in_memory_take_every_byte() {
     holds(Vec::new(), |v| v);
     holds(&mut Vec::new(), |v| v.clone());
     holds(Box::new(Vec::new()), |v| *v);
@@ -136,7 +136,7 @@ fn sinks_in_memory() {
     assert_same(&array, &data());
 }
 
-/// Sinks that keep nothing: all of it is taken and counted, and nothing is left in the source.
+/// Sinks that keep nothing take and count every byte, and leave none in the source.
 #[test]
 fn sinks_of_nothing_take_everything() {
     let (mut null, mut null2, mut empty) = (io::sink(), &io::sink(), io::empty());
@@ -158,7 +158,7 @@ fn sinks_of_nothing_take_everything() {
     }
 }
 
-/// `Opaque` passes on reads into several buffers and writes out of several, in one call each.
+/// `Opaque` passes on vectored reads and writes, in one call each.
 #[test]
 fn opaque_passes_vectored_calls_on() {
     use io::{IoSlice, IoSliceMut, Write};
@@ -177,11 +177,11 @@ fn opaque_passes_vectored_calls_on() {
     assert_same(&sink.0, &data);
 }
 
-/// What a sink has no room for is in the error, or still in the source.
+/// What has no room in the sink is in the error, or still in the source.
 #[test]
 fn a_sink_that_is_full_loses_nothing() {
     let data = data();
-    // From memory, nothing that does not fit is taken.
+    // From memory no byte is taken that does not fit.
     let (mut room, mut source) = ([0; 1000], &data[..]);
     let error = zc_std::copy(&mut source, &mut &mut room[..]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WriteZero);
@@ -189,7 +189,7 @@ fn a_sink_that_is_full_loses_nothing() {
     assert_eq!((copy.moved(), copy.residue().len(), source.len()), (1000, 0, LEN - 1000));
     assert_same(&[&room, source].concat(), &data);
 
-    // From a file it has been read already.
+    // From a file the bytes have been read already.
     let _leaks = fds::no_leaks();
     let file = files::holding(&data);
     let (mut room, mut limited) = ([0; 1000], (&file).take(50_000));
@@ -201,7 +201,7 @@ fn a_sink_that_is_full_loses_nothing() {
     assert_eq!(files::position(&file), taken);
     assert_same(&[&room, copy.residue()].concat(), &data[..taken as usize]);
 
-    // A copier keeps it, for a sink with more room.
+    // A copier keeps them for a sink with more room.
     (&file).rewind().unwrap();
     let (mut room, mut copier) = ([0; 1000], Copier::new());
     let mut limited = (&file).take(50_000);
@@ -212,7 +212,7 @@ fn a_sink_that_is_full_loses_nothing() {
     assert_same(&[&room[..], &more].concat(), &data[..50_000]);
 }
 
-/// Sinks that lie about what they took are found out, and not believed.
+/// A sink that claims to have taken too much is not believed.
 #[test]
 fn a_writer_that_claims_too_much_is_an_error() {
     struct Liar;

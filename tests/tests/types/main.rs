@@ -1,16 +1,16 @@
-//! The types that bytes come from and go to.
+//! The types of sources and sinks.
 
 /// Standard streams and the pipes to child processes, with real children.
 mod children;
-/// What `{:?}` prints of copiers and errors is short, and shows nobody's data.
+/// What `{:?}` prints of copiers and errors is short, and shows none of the data.
 mod debug_output;
-/// Ends in memory.
+/// Sources and sinks in memory.
 mod in_memory;
-/// std's types and wrappers as ends of a copy, however they are held, and still offloaded.
+/// std's types and wrappers as sources and sinks, owned, borrowed and boxed, and still offloaded.
 mod of_std;
-/// What the types promise: checked when this file compiles.
+/// What the types promise, checked at compile time.
 mod promises;
-/// Sinks that one meets rarely: behind `dyn`, of a fixed size, nowhere at all.
+/// Rare sinks: behind `dyn`, of a fixed size, nowhere at all.
 mod rare_sinks;
-/// Types that have opted in or not, as `copy!` sees them, and as a library that says `R: Read`.
+/// Types that have opted in or not, as seen by `copy!`, and by a library that says `R: Read`.
 mod unnamed;

@@ -1,4 +1,4 @@
-//! std's types and wrappers as ends of a copy, however they are held, and still offloaded.
+//! std's types and wrappers as sources and sinks, owned, borrowed and boxed, and still offloaded.
 
 #![expect(
     clippy::needless_borrows_for_generic_args,
@@ -28,14 +28,14 @@ fn data() -> Vec<u8> {
     data::bytes(70, LEN)
 }
 
-/// The read end of something that yields [`data`] and ends.
+/// The read end of a stream that yields [`data`] and ends.
 fn fed<W: Write + Send + 'static, R>((to, from): (W, R)) -> R {
     drop_later(Feeder::pieces(to, data(), 30_000));
     from
 }
 
 thread_local! {
-    /// Threads to wait for at the end of the test.
+    /// Feeders that the end of the test waits for.
     static FEEDERS: std::cell::RefCell<Vec<Feeder>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
@@ -43,7 +43,7 @@ fn drop_later(feeder: Feeder) {
     FEEDERS.with_borrow_mut(|feeders| feeders.push(feeder));
 }
 
-/// Waits for the feeders, and then checks that nothing leaked.
+/// Waits for the feeders, and then asserts that nothing leaked.
 struct Test {
     _leaks: fds::NoLeaks,
 }
@@ -69,7 +69,7 @@ fn pipe_out() -> (PipeWriter, PipeReader) {
 
 // ---- Sources ------------------------------------------------------------------------------------
 
-/// All of `source` into a file, moved by `mechanism`.
+/// Copies all of `source` into a file, and asserts that `mechanism` moved it.
 #[track_caller]
 fn takes_all(mut source: impl ReadSource, mechanism: Mechanism) {
     let mut file = files::empty();
@@ -157,7 +157,7 @@ fn opaque_sources_are_read() {
 
 // ---- Limits -------------------------------------------------------------------------------------
 
-/// Each of the limits falls by what was taken, the least of them decides.
+/// Each limit falls by what was taken, and the smallest one decides.
 #[test]
 fn nested_limits_all_fall() {
     for adaptive in [true, false] {
@@ -181,7 +181,7 @@ fn nested_limits_all_fall() {
     }
 }
 
-/// A message at a time from one connection, as a framed protocol does.
+/// One message at a time from a connection, as a framed protocol takes them.
 #[test]
 fn one_stream_is_taken_frame_by_frame() {
     let _test = test();
@@ -201,7 +201,7 @@ fn one_stream_is_taken_frame_by_frame() {
 
 // ---- Sinks --------------------------------------------------------------------------------------
 
-/// All of [`data`] into `sink` from a pipe, which splices into any descriptor.
+/// Copies all of [`data`] into `sink` from a pipe, which splices into every descriptor.
 #[track_caller]
 fn gives_all(mut sink: impl WriteSink, mechanism: Mechanism) {
     let mut source = fed(pipe_out());
@@ -211,7 +211,7 @@ fn gives_all(mut sink: impl WriteSink, mechanism: Mechanism) {
     sink.flush().unwrap();
 }
 
-/// What arrives where `give` sends it.
+/// What arrives at the other end of what `give` writes to.
 #[track_caller]
 fn arrives<W, R: Read + Send + 'static>((to, from): (W, R), give: impl FnOnce(W)) {
     let collector = Collector::start(from);
@@ -271,12 +271,12 @@ fn wrappers_around_sinks_keep_them_offloaded() {
     lands(|file| gives_all(BufWriter::new(Opaque(file)), Mechanism::ReadWrite));
 }
 
-/// Generic over destinations.
+/// Generic over sinks.
 fn store<By>(mut sink: impl ReadFrom<By>, source: impl ReadSource) -> u64 {
     sink.read_from(source).unwrap()
 }
 
-/// Every type whose `read_from` this crate provides that is, or wraps, a descriptor or nothing at all.
+/// Every type whose `read_from` zc-std provides, and that is or wraps a descriptor or nothing.
 #[test]
 fn read_from_works_on_every_way_to_hold_a_sink() {
     let _test = test();
@@ -312,8 +312,7 @@ fn read_from_works_on_every_way_to_hold_a_sink() {
     assert_eq!(io::empty().read_from(stream()).unwrap(), n);
 }
 
-/// The others, in memory. (Those of the standard streams are in `types/children.rs`, where a process of its
-/// own has them.)
+/// The types in memory. (Those of the standard streams are in `types/children.rs`, in a process of their own.)
 #[test]
 fn read_from_works_on_memory() {
     let _test = test();
@@ -327,7 +326,7 @@ fn read_from_works_on_memory() {
     assert_eq!(deque.read_from(stream()).unwrap(), n);
     assert_same(deque.make_contiguous(), &data());
 
-    // A cursor writes over what is there, from where it stands.
+    // A cursor writes over what is there, from its position on.
     let (at, len) = (5, LEN + 10);
     let want = [&[b'.'; 5][..], &data(), b"....."].concat();
     let mut cursor = Cursor::new(vec![b'.'; len]);
@@ -360,9 +359,9 @@ fn read_from_works_on_memory() {
     assert_same(&array[..LEN], &data());
 }
 
-/// The shapes that the documentation promises.
+/// The calls that the documentation shows.
 #[test]
-fn the_promised_shapes() {
+fn the_documented_calls_compile_and_copy() {
     let _test = test();
     let n = 40_000;
 
@@ -397,7 +396,7 @@ fn the_promised_shapes() {
 
 // ---- Progress -----------------------------------------------------------------------------------
 
-/// Around the source, around the sink, and around both, the sums are right and the path is fast.
+/// Around the source, around the sink, and around both: each byte is counted once, and the copy is offloaded.
 #[test]
 fn progress_reports_every_byte_once() {
     for adaptive in [true, false] {
@@ -422,7 +421,7 @@ fn progress_reports_every_byte_once() {
 
 /// Bytes that a buffer below or above the wrapper holds are counted when they pass the wrapper.
 #[test]
-fn progress_and_buffers() {
+fn progress_counts_buffered_bytes_as_they_pass() {
     let _test = test();
     let mut outside = 0;
     let mut inside = 0;
@@ -442,9 +441,9 @@ fn progress_and_buffers() {
     assert_same(&files::contents(&file), &data()[100..]);
 }
 
-/// In front of a `BufWriter` and behind it.
+/// Around a `BufWriter`, and below it.
 #[test]
-fn progress_around_buffering_sinks() {
+fn progress_counts_around_and_below_buffering_sinks() {
     let _test = test();
     let (mut outside, mut inside) = (0, 0);
     let file = files::empty();
@@ -459,7 +458,7 @@ fn progress_around_buffering_sinks() {
     assert_same(&files::contents(&file), &[b"before, ", &data()[..]].concat());
 }
 
-/// A panic of the callback goes through the copy, and what it was told of has moved.
+/// A callback's panic passes through the copy. The bytes that it was told of have moved.
 #[test]
 fn a_panicking_callback_has_been_told_the_truth() {
     let _test = test();

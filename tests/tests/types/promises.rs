@@ -1,4 +1,4 @@
-//! What the types promise: checked when this file compiles.
+//! What the types promise, checked at compile time.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Cursor, PipeReader, PipeWriter, Read, Take, Write};
@@ -22,7 +22,7 @@ use zc_std::{
     pool,
 };
 
-// Copies can be handed to other threads, half done, and awaited across `.await` points.
+// A copy can be handed to another thread half done, and held across `.await`.
 assert_impl_all!(Copier: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
 assert_impl_all!(Transfer: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
 assert_impl_all!(Buffer: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
@@ -52,12 +52,12 @@ assert_impl_all!(Call: Send, Sync, Copy, Eq);
 assert_impl_all!(Record: Send, Sync, Copy, Eq);
 assert_impl_all!(Syscall: Send, Sync, Copy, Eq, std::hash::Hash);
 
-// Bytes in flight exist once.
+// Bytes in flight are not duplicated.
 assert_not_impl_any!(Copier: Clone);
 assert_not_impl_any!(Transfer: Clone);
 assert_not_impl_any!(Buffer: Clone);
 
-// The engine sees every source and sink through these.
+// The engine sees every source and sink through these traits.
 assert_obj_safe!(Source, Sink, AsRawPollFd, IsStream);
 assert_impl_all!(Box<dyn ReadSource>: Source, Read);
 assert_impl_all!(Box<dyn WriteSink>: Sink, Write);
@@ -72,11 +72,11 @@ assert_impl_all!(Progress<Box<BufReader<PipeReader>>, fn(u64)>: Source);
 assert_impl_all!(BufWriter<Progress<&'static File, fn(u64)>>: Sink, ReadFrom<Kernel>);
 assert_impl_all!(Opaque<Cursor<Vec<u8>>>: Source, Sink);
 
-// Datagrams are not streams; std's own hidden buffers are not bypassed.
+// Datagrams are no stream. std's hidden buffers are not bypassed.
 assert_not_impl_any!(std::net::UdpSocket: IsStream, AsRawPollFd, Source, Sink);
 assert_not_impl_any!(std::os::unix::net::UnixDatagram: IsStream, AsRawPollFd, Source, Sink);
 assert_not_impl_any!(std::io::Stdin: IsStream, AsRawPollFd);
-// A raw number is nobody's descriptor, and an owned one may be of any kind.
+// A raw number does not own a descriptor, and an owned descriptor may be of any kind.
 assert_not_impl_any!(std::os::fd::RawFd: IsStream, AsRawPollFd, Source, Sink);
 assert_not_impl_any!(OwnedFd: IsStream, Source, Sink);
 assert_not_impl_any!(BorrowedFd<'static>: IsStream, Source, Sink);
@@ -85,8 +85,7 @@ assert_impl_all!(File: ReadFrom<Kernel>);
 assert_impl_all!(PipeWriter: ReadFrom<Kernel>);
 assert_not_impl_any!(File: ReadFrom<Custom>);
 
-// Nothing grew. A descriptor and two flags; wrappers that cost what they hold; errors that fit where
-// `io::Error` puts them.
+// No type has grown. A descriptor and two flags; wrappers that cost what they hold; errors that fit into `io::Error`.
 const_assert_eq!(size_of::<PollFd<'_>>(), 8);
 const_assert_eq!(size_of::<Option<PollFd<'_>>>(), 8);
 const_assert_eq!(size_of::<Opaque<File>>(), size_of::<File>());
@@ -103,7 +102,7 @@ const_assert!(size_of::<Report>() <= 112);
 const_assert!(size_of::<Transfer>() <= 384);
 const_assert_eq!(size_of::<Copier>(), size_of::<Transfer>() + size_of::<zc_linux::Patience>());
 
-// An ordinary user's pipes may hold 16384 pages by default (pipe(7)), and one of ours holds 1 MiB: no
-// process uses more than half of them up.
+// An ordinary user's pipes have 16384 pages by default (pipe(7)), and a pipe of the pool has 1 MiB. So one process
+// uses at most half of them.
 const_assert!(pool::MAX_IN_USE * (1 << 20) <= 16384 * 4096 / 2);
 const_assert!(pool::MAX_IDLE <= pool::MAX_IN_USE);

@@ -1,4 +1,4 @@
-//! Sinks that one meets rarely: behind `dyn`, of a fixed size, nowhere at all.
+//! Rare sinks: behind `dyn`, of a fixed size, nowhere at all.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -6,7 +6,7 @@ use zc_std::{CopyError, ReadFrom, ReadSource, WriteSink};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{fds, files, sockets};
 
-/// 50,000 bytes at a socket, and whoever holds its other end.
+/// A socket that yields 50,000 bytes, and what holds its other end.
 fn source(data: &[u8]) -> impl ReadSource + use<> {
     let (mut client, stream) = sockets::unix();
     client.write_all(data).unwrap();
@@ -60,7 +60,7 @@ fn nowhere_takes_everything() {
     assert_eq!((&io::sink()).read_from(source(&data).take(50_000)).unwrap(), 50_000);
 }
 
-/// What stopped a copy is told once along the chain of an error's sources, and can be had as it was.
+/// The reason of an error is told once in its chain of sources, and the original error can be had.
 #[test]
 fn an_error_tells_its_reason_once() {
     let _leaks = fds::no_leaks();

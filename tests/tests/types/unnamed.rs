@@ -1,4 +1,4 @@
-//! Types that have opted in or not, as `copy!` sees them, and as a library that says `R: Read`.
+//! Types that have opted in or not, as seen by `copy!`, and by a library that says `R: Read`.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Cursor, Read, Write};
@@ -14,7 +14,7 @@ use zc_testkit::{calls, fds, files, sockets};
 
 const LEN: usize = 1_000_000;
 
-/// Has never heard of zc.
+/// A type that knows nothing of zc.
 struct Foreign<T>(T);
 
 impl<R: Read> Read for Foreign<R> {
@@ -32,13 +32,13 @@ impl<W: Write> Write for Foreign<W> {
     }
 }
 
-/// A stream of `data`, which may be more than it holds at a time.
+/// A stream of `data`, which may be more than fits into its buffers.
 fn stream(data: &[u8]) -> (UnixStream, Feeder) {
     let (client, server) = sockets::unix();
     (server, Feeder::pieces(client, data.to_vec(), 100_000))
 }
 
-/// What `copy` did with a stream of known bytes and a file: the calls, having checked the bytes.
+/// The calls that `copy` made between a stream of known bytes and a file. Asserts that the bytes arrived.
 fn calls_of(copy: impl FnOnce(UnixStream, File) -> io::Result<u64>) -> (Vec<Record>, RawFd) {
     let data = data::bytes(1, LEN);
     let ((from, feeder), file) = (stream(&data), files::empty());
@@ -75,7 +75,7 @@ fn the_macro_splices_between_types_that_have_opted_in() {
         let from: &mut dyn ReadSource = &mut from;
         let to: &mut dyn WriteSink = &mut to;
         zc_std::copy!(from, to)?;
-        // Lent, and not given away.
+        // The ends are borrowed, and can be used afterwards.
         zc_std::copy!(from, to).map(|n| n + LEN as u64)
     });
 }
@@ -92,7 +92,7 @@ fn the_macro_reads_and_writes_where_one_side_has_not() {
     });
 }
 
-/// What is known where the macro stands decides, not what the caller hands in.
+/// The bounds where the macro stands decide, not the types that the caller passes.
 #[test]
 fn the_macro_in_generic_code_goes_by_the_bounds() {
     fn plain<R: Read, W: Write>(mut from: R, mut to: W) -> io::Result<u64> {
@@ -107,7 +107,7 @@ fn the_macro_in_generic_code_goes_by_the_bounds() {
 }
 
 #[test]
-fn the_macros_error_is_that_of_a_copy() {
+fn the_macro_s_error_is_that_of_a_copy() {
     let _leaks = fds::no_leaks();
     let mut full = Foreign(File::create("/dev/full").unwrap());
     let error = zc_std::copy!(&mut &b"five!"[..], &mut full).unwrap_err();
@@ -117,7 +117,7 @@ fn the_macros_error_is_that_of_a_copy() {
 
 // ---- The probe ----------------------------------------------------------------------------------
 
-/// A public function of a library that has said `Read` from the beginning.
+/// A public function of a library that has had the bound `Read` from the beginning.
 fn save<R: Read + 'static, W: Write + 'static>(mut from: R, mut to: W) -> io::Result<u64> {
     let n = probe::copy(&mut from, &mut to)?;
     to.flush()?;
@@ -141,11 +141,11 @@ fn a_probe_splices_what_it_knows() {
         let to: Box<dyn WriteSink> = Box::new(to);
         save(from, to)
     });
-    // By reference, only what it refers to has to be `'static`.
+    // For a reference, only the type behind it has to be `'static`.
     assert_spliced(|mut from, mut to| probe::copy(&mut from, &mut to));
 }
 
-/// In the layers on the way nothing is lost: bytes read ahead, limits, bytes held back.
+/// The probe loses no byte read ahead, no limit and no byte held back in the layers.
 #[test]
 fn a_probe_sees_buffers_and_limits() {
     let _leaks = fds::no_leaks();

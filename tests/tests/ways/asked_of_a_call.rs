@@ -1,4 +1,4 @@
-//! How much a call is asked to move at the most, where that has been promised.
+//! How much one call is asked to move at most, where that is promised.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,8 +12,8 @@ use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::{calls, fds, files, pipes, sockets};
 
-/// Copies from a socket through a pipe of `size` bytes; `None`: of the default size. Returns the size
-/// of the pipe that it went through, and the most that one call was to put into it.
+/// Copies from a socket through a pipe of `size` bytes, or of the default size. Returns the pipe's size, and the most
+/// that one call was to put into it.
 fn spliced_through(size: Option<usize>) -> (usize, usize) {
     let data = data::bytes(50, 300_000);
     let (client, stream) = sockets::unix();
@@ -34,7 +34,7 @@ fn spliced_through(size: Option<usize>) -> (usize, usize) {
     let mut fills = splices.iter().filter(|splice| splice.call.from == Some(stream.as_raw_fd()));
     let most = fills.clone().map(|fill| fill.call.len).max().unwrap();
     let pipe = fills.next_back().unwrap().call.to.unwrap();
-    // It lies in the pool, so the number is still the pipe's. This opens it once more.
+    // The pipe is in the pool, so its number is still right. This opens it once more.
     let path = format!("/proc/self/fd/{pipe}");
     let pipe = File::options().write(true).open(path).unwrap();
     (rustix::pipe::fcntl_getpipe_size(&pipe).unwrap(), most)
@@ -54,9 +54,9 @@ fn pipes_are_as_large_as_the_copier_says() {
 /// How many bytes [`between_files`] copies.
 const LEN: u64 = (128 << 20) + (2 << 20);
 
-/// Copies a file of zeros with a few marks by `copy`, which must move `most` bytes at a time, and tell so.
+/// Copies a file of zeros with a few marks by `copy`. Asserts that it moves `most` bytes at a time, and reports each.
 fn between_files(most: u64, copy: impl FnOnce(&File, &File, &mut dyn FnMut(u64)) -> Report) {
-    /// Where the file has other bytes than zeros: where calls end and begin, and at its end.
+    /// The marks are where calls end and begin, and at the end of the file.
     const MARKS: [u64; 6] = [0, (1 << 20) - 2, (64 << 20) - 4, 64 << 20, (128 << 20) - 2, LEN - 4];
 
     let _leaks = fds::no_leaks();
@@ -75,7 +75,7 @@ fn between_files(most: u64, copy: impl FnOnce(&File, &File, &mut dyn FnMut(u64))
     assert_eq!(told.iter().sum::<u64>(), LEN);
     assert!(told.iter().all(|&n| n <= most), "{told:?}");
 
-    // A MiB at a time: that a file of zeros is one need not be held in memory.
+    // A MiB at a time, so that the whole file need not be in memory.
     let (mut got, mut want) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     for at in (0..LEN).step_by(1 << 20) {
         from.read_exact_at(&mut want, at).unwrap();
@@ -90,9 +90,9 @@ fn between_files(most: u64, copy: impl FnOnce(&File, &File, &mut dyn FnMut(u64))
     }
 }
 
-/// A MiB is claimed at a time, where that costs nothing.
+/// A MiB is claimed at a time.
 #[test]
-fn of_a_file_that_stands_somewhere_a_mib() {
+fn at_most_a_mib_is_asked_of_a_file_by_its_offset() {
     between_files(1 << 20, |from, mut to, tell| {
         let mut source = Progress::new(from.take(LEN), tell);
         let report = Copier::new().adaptive(false).copy(&mut source, &mut to).unwrap();
@@ -102,9 +102,9 @@ fn of_a_file_that_stands_somewhere_a_mib() {
     });
 }
 
-/// Where no offset is moved, a progress bar hears of the copy often enough.
+/// No offset is moved, so no range is claimed. The limit is there so that a progress bar hears of the copy.
 #[test]
-fn of_places_in_a_file_at_most_64_mib() {
+fn at_most_64_mib_are_asked_of_a_range_of_a_file() {
     between_files(64 << 20, |from, to, tell| {
         let place = FileAt::new(from, 0).unwrap();
         let mut source = Progress::new(place.take(LEN), tell);
@@ -116,10 +116,10 @@ fn of_places_in_a_file_at_most_64_mib() {
     });
 }
 
-/// Half of what a pipe holds by default at a time, between a pipe and a file, so that both ends of it
-/// have something to do.
+/// Between a pipe and a file a call moves half of what a pipe holds by default, so that both ends of the pipe are
+/// busy.
 #[test]
-fn between_a_file_and_a_pipe_half_a_pipe() {
+fn half_a_pipe_is_asked_between_a_file_and_a_pipe() {
     const MOST: usize = 32 << 10;
     let data = data::bytes(51, (1 << 20) + 11);
     let asked = |recorder: &hook::Recorder, from: &dyn AsRawFd| -> usize {
@@ -152,12 +152,12 @@ fn between_a_file_and_a_pipe_half_a_pipe() {
         feeder.finish().unwrap();
         assert!(report.moved_by(Mechanism::Splice) > 0, "{report:?}");
         assert_same(&files::contents(&file), &data);
-        // It empties at once into one of our own, so that its writer can go on.
+        // The pipe is emptied at once into one of the pool, so that its writer can go on.
         assert_eq!(asked(&recorder, &reader), 1 << 20, "out of the pipe, {adaptive}");
     }
 }
 
-/// A pipe of which the kernel grants another size is put to use as it is.
+/// The kernel grants another size than was asked for. The pipe is used as it is.
 #[test]
 fn a_pipe_of_another_size_is_filled_as_far_as_it_goes() {
     let _leaks = fds::no_leaks();

@@ -1,4 +1,4 @@
-//! What a copy asks before it moves a byte: as little as will do.
+//! What a copy asks before it moves a byte: as little as possible.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ use zc_testkit::{calls, fds, files, sockets};
 
 use Syscall::{CopyFileRange, Fstat, GetSockOpt, Read as R, Seek, Statx, Write as W};
 
-/// Copies all of a file standing at its start, to `to`, and says with which calls.
+/// Copies all of `from` to `to`. Returns the report and the calls.
 fn copy(from: &File, to: &File, data: &[u8]) -> (Report, Vec<Record>) {
     let recorder = hook::record();
     let report = Copier::new().copy(&mut &*from, &mut &*to).unwrap();
@@ -46,7 +46,7 @@ fn a_limited_copy_asks_nothing() {
     }
 }
 
-/// Without a limit too, for as long as its pieces are small.
+/// The same without a limit, for as long as the pieces are small.
 #[test]
 fn a_short_message_asks_nothing() {
     let _leaks = fds::no_leaks();
@@ -64,9 +64,9 @@ fn a_short_message_asks_nothing() {
     }
 }
 
-/// However large the header was that a source puts before a socket's bytes.
+/// A source may put a large header in front of a socket's bytes. It tells nothing of the socket.
 #[test]
-fn what_came_from_elsewhere_tells_nothing_of_a_socket() {
+fn bytes_from_elsewhere_tell_nothing_of_a_socket() {
     struct Headed<'a> {
         header: &'a [u8],
         stream: &'a UnixStream,
@@ -118,7 +118,7 @@ fn sockets_are_not_asked_what_they_are() {
         assert_eq!(moved, data.len() as u64);
         let calls = calls::names(&recorder.calls());
         assert!(!calls.iter().any(|call| matches!(call, Statx | Fstat)), "{calls:?}");
-        // But for what they speak, once they have spoken a lot: two questions each.
+        // After many bytes the copy asks what protocol they speak: two questions each.
         assert!(calls.iter().filter(|&&call| call == GetSockOpt).count() <= 4, "{calls:?}");
         reader.join().unwrap()
     });
@@ -148,7 +148,7 @@ fn where_statx_is_denied_fstat_does() {
         });
         let (_, calls) = copy(&from, &to, &data);
         assert_eq!(calls::names(&calls), [Statx, Fstat, Statx, Fstat, R, W, R]);
-        // And what a file is, is known: it is not copied into itself.
+        // The copy knows the file all the same: it is not copied into itself.
         let (mut from, mut to) = (&from, from.try_clone().unwrap());
         std::io::Seek::rewind(&mut from).unwrap();
         let error = zc_std::copy(&mut from, &mut to).unwrap_err();
@@ -157,7 +157,7 @@ fn where_statx_is_denied_fstat_does() {
     }
 }
 
-/// Whether blocks can be shared is for the file system to say, in the call that shares them.
+/// The call that shares blocks says whether the file system can.
 #[test]
 fn no_file_system_is_asked_whether_it_shares_blocks() {
     let _leaks = fds::no_leaks();
@@ -175,15 +175,15 @@ fn no_file_system_is_asked_whether_it_shares_blocks() {
         std::io::Seek::rewind(&mut from).unwrap();
         let (report, calls) = copy(&from, &to, &data);
         assert_eq!(report.moved_by(Mechanism::CopyFileRange), 1 << 20, "{}", mount.kind());
-        // What both are, whether the one appends, and a range claimed in each.
+        // What both files are, whether the sink is in append mode, and a claim on each of them.
         let calls = calls::names(&calls);
         let asked = [Statx, Statx, Syscall::GetFlags, Seek, Seek];
         assert_eq!(calls, [&asked[..], &[CopyFileRange, R]].concat(), "{}", mount.kind());
     }
 }
 
-/// A sendfile that is asked for more than there is expects to be followed by another, and some
-/// kernels keep back what they could not fill a segment with until it is.
+/// A sendfile that is asked for more than there is expects another one to follow. Some kernels hold back a part of a
+/// segment until then.
 #[test]
 fn sendfile_is_asked_for_no_more_than_there_is() {
     let _leaks = fds::no_leaks();
@@ -212,7 +212,7 @@ fn sendfile_is_asked_for_no_more_than_there_is() {
     assert_same(&got, &data);
 }
 
-/// An owner that takes its file for a socket is wrong, and loses nothing by it.
+/// A file in a socket's type is a mistake of its owner, which costs no byte.
 #[test]
 fn a_file_that_is_said_to_be_a_socket_is_copied() {
     #[derive(Debug)]
@@ -261,7 +261,7 @@ fn a_file_that_is_said_to_be_a_socket_is_copied() {
     }
 }
 
-/// A few pages are not worth the question: they are shared if it can be done.
+/// For a few pages the question is not worth its call. They are shared if that can be done.
 #[test]
 fn small_files_are_shared_without_asking() {
     let _leaks = fds::no_leaks();

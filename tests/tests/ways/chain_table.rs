@@ -37,39 +37,39 @@ mod table {
     pub(super) const UNIXES:  Row = (UNIX,   [Splice,        Splice,    Splice,     Splice,    ReadWrite, ReadWrite]);
     pub(super) const PIPES:   Row = (PIPE,   [Splice,        Splice,    Splice,     Splice,    ReadWrite, ReadWrite]);
     pub(super) const OTHERS:  Row = (OTHER,  [ReadWrite,     ReadWrite, ReadWrite,  ReadWrite, ReadWrite, ReadWrite]);
-    // The first row again, with other wishes about page sharing.
+    // The first row again, with the other kinds of page sharing.
     pub(super) const NEVER:   Row = (FILE,   [CopyFileRange, ReadWrite, ReadWrite,  ReadWrite, ReadWrite, ReadWrite]);
     pub(super) const ALWAYS:  Row = (FILE,   [CopyFileRange, Sendfile,  Splice,     Sendfile,  ReadWrite, ReadWrite]);
 }
 
 #[test]
-fn from_a_file() {
+fn files_go_by_the_calls_of_their_row() {
     check_row(table::FILES, PageSharing::default());
 }
 
 #[test]
-fn from_a_file_never_sharing_pages() {
+fn files_that_share_no_pages_go_by_the_calls_of_their_row() {
     check_row(table::NEVER, PageSharing::Never);
 }
 
 #[test]
-fn from_a_file_always_sharing_pages() {
+fn files_that_always_share_pages_go_by_the_calls_of_their_row() {
     check_row(table::ALWAYS, PageSharing::Always);
 }
 
 #[test]
-fn from_a_socket() {
+fn sockets_go_by_the_calls_of_their_row() {
     check_row(table::TCPS, PageSharing::default());
     check_row(table::UNIXES, PageSharing::default());
 }
 
 #[test]
-fn from_a_pipe() {
+fn pipes_go_by_the_calls_of_their_row() {
     check_row(table::PIPES, PageSharing::default());
 }
 
 #[test]
-fn from_anything_else() {
+fn other_sources_go_by_the_calls_of_their_row() {
     check_row(table::OTHERS, PageSharing::default());
 }
 
@@ -95,7 +95,7 @@ struct Cell {
 }
 
 impl Cell {
-    /// All of `len` bytes; one less, half, one more, none.
+    /// All of `len` bytes, and limits of one less, half, one more and none.
     fn check(self, len: usize) {
         let n = len as u64;
         for limit in [None, Some(n - 1), Some(n / 2), Some(n + 1), Some(0)] {
@@ -132,7 +132,7 @@ impl Cell {
         if limit == Some(0) {
             assert!(calls.is_empty(), "{what}: {calls:?}");
         }
-        // What a copy learns may make it read and write; nothing else.
+        // What an adaptive copy learns may make it read and write, and do nothing else.
         let named = report.moved_by(self.mechanism);
         if adaptive {
             assert!(named == moved || named + report.moved_by(ReadWrite) == moved, "{what}");
@@ -156,7 +156,7 @@ impl Cell {
         }
     }
 
-    /// Only the mechanism's own call moved bytes, between the two descriptors.
+    /// Asserts that only the mechanism's own call moved bytes, between the two descriptors.
     fn check_calls(self, calls: &[Record], giver: &Giver, taker: &Taker, moved: u64) {
         let none = |syscalls: &[Syscall]| {
             for &syscall in syscalls {
@@ -196,7 +196,7 @@ impl Cell {
         }
     }
 
-    /// Every byte was taken from the one descriptor and given to the other.
+    /// Asserts that every byte was taken from the one descriptor and given to the other.
     fn check_descriptors(self, calls: &[Record], giver: &Giver, taker: &Taker, moved: u64) {
         if let Some(from) = giver.fd {
             assert_eq!(calls::moved_from(calls, from), moved, "{self:?}");

@@ -37,7 +37,7 @@ const SINKS: [To; 10] = [
     To::Plain,
 ];
 
-/// A file of procfs or sysfs claims a length of 0 or of a page, and is neither.
+/// A file of procfs or sysfs claims a length of 0 or of a page. Neither is true.
 #[test]
 fn pseudo_files_reach_every_sink_whole() {
     let sysfs = "/sys/kernel/mm/transparent_hugepage/enabled";
@@ -91,7 +91,7 @@ fn a_device_without_end_is_taken_up_to_the_limit() {
     }
 }
 
-/// Bytes that a full device did not take are in the error, those not taken are in the source.
+/// Bytes that a full device did not take are in the error. Bytes that were not taken are in the source.
 #[test]
 fn a_full_device_loses_nothing() {
     for from in SOURCES {
@@ -117,7 +117,7 @@ fn a_full_device_loses_nothing() {
     }
 }
 
-/// A sink that cannot be written at all says so itself.
+/// A sink that cannot be written fails with its own error.
 #[test]
 fn a_sink_open_for_reading_fails_with_its_own_error() {
     for from in SOURCES {
@@ -138,7 +138,7 @@ fn a_sink_open_for_reading_fails_with_its_own_error() {
 
 // ---- Page sharing -----------------------------------------------------------------------------
 
-/// A file is copied, and overwritten before anybody reads the other end.
+/// Copies a file, and overwrites it before the other end is read.
 fn copied_then_overwritten<R: Read>(
     sharing: PageSharing,
     (mut reader, mut writer): (R, impl zc_std::WriteSink),
@@ -157,8 +157,7 @@ fn copied_then_overwritten<R: Read>(
     (got, old, report)
 }
 
-/// What was copied to a pipe stays what it was (rust-lang/rust#108283), unless sharing was asked
-/// for.
+/// Bytes copied into a pipe do not change (rust-lang/rust#108283), unless sharing was asked for.
 #[test]
 fn a_pipe_gets_copies_unless_told_to_share() {
     for sharing in [PageSharing::Sockets, PageSharing::Never] {
@@ -184,7 +183,7 @@ fn a_socket_gets_copies_when_told_never_to_share() {
     assert_same(&got, &old);
 }
 
-/// The other half of the bargain, as documented: a Unix socket holds the file's own pages.
+/// The other side of the bargain, as documented: a Unix socket holds the file's own pages.
 #[test]
 fn a_socket_shares_pages_by_default() {
     let _leaks = fds::no_leaks();
@@ -193,7 +192,7 @@ fn a_socket_shares_pages_by_default() {
     assert_same(&got, &data::bytes(8, old.len()));
 }
 
-/// A pipe as small as can be still moves everything, a bit at a time.
+/// Every byte passes through the smallest pipe, a little at a time.
 #[test]
 fn a_pipe_of_one_page_as_the_sink_gets_all() {
     let _leaks = fds::no_leaks();

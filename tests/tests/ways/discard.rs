@@ -1,6 +1,6 @@
-//! Copies of which nothing is kept: into the null device and into `std::io::sink()`.
+//! Copies into nowhere: into the null device and into `std::io::sink()`.
 //!
-//! That each kind of source reaches them, and by which calls, is in `ways/chain_table.rs`.
+//! `ways/chain_table.rs` has each kind of source into them, and the calls.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
@@ -22,21 +22,21 @@ use zc_testkit::{calls, fds, pipes, raw, sockets};
 
 const NOWHERE: [To; 2] = [To::Null, To::Sink];
 
-/// Without knowing whether the source is worth it, and from the first byte on.
+/// Adaptive, and discarding from the first byte on.
 const ADAPTIVE: [bool; 2] = [true, false];
 
 fn copier(adaptive: bool) -> Copier {
     Copier::new().adaptive(adaptive)
 }
 
-/// The calls since the last time.
+/// The calls since the last look.
 fn names(recorder: &Recorder) -> Vec<Syscall> {
     let names = calls::names(&recorder.calls());
     recorder.clear();
     names
 }
 
-/// All of `data` has been sent and has arrived.
+/// A connection on which all of `data` has arrived.
 fn arrived(data: &[u8]) -> (TcpStream, TcpStream) {
     let (mut client, server) = sockets::tcp_v4();
     client.write_all(data).unwrap();
@@ -46,7 +46,7 @@ fn arrived(data: &[u8]) -> (TcpStream, TcpStream) {
 
 // ---- What there is to wait for ------------------------------------------------------------------
 
-/// Some bytes, and then none for the time being, and then the rest.
+/// Some bytes, then none for the time being, then the rest.
 #[test]
 fn a_source_with_nothing_to_give_now_says_so() {
     fn check<W: Write>((mut client, mut server): (W, impl ReadSource + std::os::fd::AsFd)) {
@@ -104,7 +104,7 @@ fn a_socket_s_timeout_is_told_once_it_is_over() {
     }
 }
 
-/// The byte itself is no part of the stream, and no bytes wait behind it.
+/// The urgent byte is no part of the stream, and holds back no byte behind it.
 #[test]
 fn urgent_data_is_got_past() {
     const SIDE: usize = 30_000;
@@ -140,7 +140,7 @@ fn urgent_data_is_got_past() {
 
 // ---- How much, and by how many calls ------------------------------------------------------------
 
-/// A copy of so few bytes asks nothing. Where only the kernel knows that nothing is kept, they are written.
+/// A copy of a few bytes asks nothing. Where only the kernel knows that the sink keeps nothing, they are written.
 #[test]
 fn a_frame_is_one_call() {
     use Syscall::{Discard, Read, Write as Written};
@@ -172,7 +172,7 @@ fn a_frame_is_one_call() {
             frame(&mut reader, &mut io::sink(), &[Read]);
         }
 
-        // The same by type, which is the way of most.
+        // The same for a sink that is known by its type.
         let (_client, mut server) = arrived(&data);
         recorder.clear();
         let mut frame = (&mut server).take(len as u64);
@@ -181,7 +181,7 @@ fn a_frame_is_one_call() {
     }
 }
 
-/// Not one byte of what comes after it.
+/// Not one byte behind the limit is dropped.
 #[test]
 fn a_limit_is_kept() {
     for to in NOWHERE {
@@ -202,7 +202,7 @@ fn a_limit_is_kept() {
     }
 }
 
-/// What was asked once is not asked again, and once the source has ended, nothing is.
+/// What was asked once is not asked again. Once the source has ended, nothing is.
 #[test]
 fn a_long_copy_is_little_more_than_its_discards() {
     for to in NOWHERE {
@@ -217,7 +217,7 @@ fn a_long_copy_is_little_more_than_its_discards() {
         let calls = recorder.calls();
         assert_eq!(report.calls(), calls.len() as u64);
         let others = calls.iter().filter(|call| call.call.syscall != Syscall::Discard).count();
-        // What the sink is, and how it is open; twice what the source speaks, and once what that carries.
+        // What the sink is, and how it is open; what protocol the source speaks, in two calls; and what that carries.
         assert_eq!(others, if to == To::Null { 5 } else { 3 }, "{calls:?}");
         assert_eq!(calls.last().unwrap().result, Ok(0));
         feeder.finish().unwrap();
@@ -239,7 +239,7 @@ fn a_copier_that_is_told_not_to_discard_moves_the_bytes() {
     }
 }
 
-/// Bytes that are in memory already need no call, and every layer hears of all bytes.
+/// Bytes in memory need no call, and every layer hears of all bytes.
 #[test]
 fn layers_are_told_and_what_they_hold_goes_first() {
     let _leaks = fds::no_leaks();
@@ -263,7 +263,7 @@ fn layers_are_told_and_what_they_hold_goes_first() {
 
 // ---- What goes wrong -------------------------------------------------------------------------------
 
-/// A socket tells of its error once: whoever asked again would be told of an end.
+/// A socket tells of its error once. The next call would answer an end.
 #[test]
 fn a_reset_is_an_error_and_final() {
     for to in NOWHERE {
@@ -288,11 +288,11 @@ fn a_reset_is_an_error_and_final() {
     }
 }
 
-/// Under another protocol of the kernel's, TLS for one, the bytes of the connection are not those of the stream:
-/// nothing is dropped there before it is understood.
+/// Under another protocol of the kernel's, such as TLS, the bytes of the connection are not those of the stream, and
+/// so are not discarded.
 #[test]
 fn a_connection_that_carries_a_protocol_is_not_discarded() {
-    // The third question is which one it carries. What hears no answer does not know.
+    // The third question is which protocol the connection carries. Without an answer the copy does not know.
     let carrying = [Action::Return(0), Action::Fail(libc::EINVAL), Action::Fail(libc::EPERM)];
     let none = [Action::Proceed, Action::Fail(libc::ENOPROTOOPT)];
     for to in NOWHERE {
@@ -321,7 +321,7 @@ fn a_connection_that_carries_a_protocol_is_not_discarded() {
     }
 }
 
-/// Another call goes on from the same byte, wherever the refusal comes.
+/// Another call goes on at the same byte, wherever the refusal comes.
 #[test]
 fn a_refusal_in_the_middle_loses_nothing() {
     for to in NOWHERE {
@@ -352,7 +352,7 @@ fn a_refusal_in_the_middle_loses_nothing() {
     }
 }
 
-/// A real sandbox, in which read(2) is all there is.
+/// A real sandbox, which allows read(2) alone.
 #[test]
 fn without_recv_it_is_read() {
     for errno in [libc::EPERM, libc::ENOSYS] {
@@ -363,7 +363,7 @@ fn without_recv_it_is_read() {
                 let (client, mut server) = sockets::tcp_v4();
                 let feeder = Feeder::pieces(client, data.clone(), 60_000);
                 let moved = std::thread::scope(|scope| {
-                    // The filter stays on this thread alone.
+                    // The filter stays on this thread.
                     let thread = scope.spawn(|| {
                         raw::deny(&[libc::SYS_recvfrom], errno).unwrap();
                         let mut limited = (&mut server).take(limit);
@@ -381,7 +381,7 @@ fn without_recv_it_is_read() {
     }
 }
 
-/// What others take meanwhile is theirs, and no byte is anybody's twice.
+/// Another reader takes bytes meanwhile, and no byte is read twice.
 #[test]
 fn another_reader_of_the_socket_gets_its_own() {
     for to in NOWHERE {
@@ -407,7 +407,7 @@ fn another_reader_of_the_socket_gets_its_own() {
     }
 }
 
-/// It would be an error of a write that is not made.
+/// EBADF would be the error of a write that is not made.
 #[test]
 fn the_null_device_open_for_reading_takes_nothing() {
     for from in [From::Tcp4, From::Tcp6] {
@@ -421,7 +421,7 @@ fn the_null_device_open_for_reading_takes_nothing() {
         let residue = error.residue().to_vec();
         assert_same(&[residue, giver.rest()].concat(), &giver.data);
 
-        // Long enough that a plan is made for it.
+        // Long enough for a plan.
         let mut giver = from.open(data::bytes(13, 100_000));
         let recorder = hook::record();
         let mut copier = copier(false);

@@ -1,4 +1,4 @@
-//! `CopyError::syscall` is the call that was made last, whatever mechanism it belongs to.
+//! `CopyError::syscall` is the last call that was to move bytes, of every mechanism.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -22,19 +22,19 @@ fn stops_as_named(
     let recorder = hook::record();
     let error = copier.copy(&mut source, &mut sink).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
-    // What was asked afterwards, to tell which end it was, moves no bytes; and what is in flight leaves a
-    // pipe of which it fills but a little.
+    // Calls that only ask which side it was move no bytes. And what is in flight may be read out of a pipe that it
+    // hardly fills.
     let reads_pipe = |record: &hook::Record| {
         record.call.syscall == hook::Syscall::Read
             && record.call.from != Some(source.as_fd().as_raw_fd())
     };
-    // What sendfile did not send of its claim is read.
+    // What sendfile claimed and did not send is read.
     let sends = !recorder.calls_to(hook::Syscall::Sendfile).is_empty();
     let keeps = |record: &hook::Record| sends && record.call.syscall == hook::Syscall::Read;
     let moves =
         |record: &hook::Record| record.call.len > 0 && !reads_pipe(record) && !keeps(record);
     let Some(last) = recorder.calls().into_iter().rfind(moves) else {
-        // poll(2) has spared the call.
+        // poll(2) has spared the copy that call.
         assert_eq!(recorder.calls().last().unwrap().result, Ok(0));
         return error;
     };
@@ -44,12 +44,12 @@ fn stops_as_named(
 }
 
 #[test]
-fn when_there_is_nothing_to_read() {
+fn an_empty_source_names_its_call() {
     let _leaks = fds::no_leaks();
     let (_client, stream) = tcp();
     stream.set_nonblocking(true).unwrap();
     let file = tempfile::tempfile().unwrap();
-    // What little may come first is read.
+    // The first bytes are read, since they may be few.
     let error = stops_as_named(&mut Copier::new(), &stream, &file);
     assert_eq!(error.syscall(), Some("read"));
     let error = stops_as_named(&mut Copier::new().adaptive(false), &stream, &file);
@@ -57,7 +57,7 @@ fn when_there_is_nothing_to_read() {
 }
 
 #[test]
-fn when_the_sink_is_full() {
+fn a_full_sink_names_its_call() {
     let _leaks = fds::no_leaks();
     for adaptive in [true, false] {
         let (mut client, stream) = UnixStream::pair().unwrap();
@@ -69,7 +69,7 @@ fn when_the_sink_is_full() {
         let mut copier = Copier::new().adaptive(adaptive);
         stops_as_named(&mut copier, &stream, &sink);
         assert_eq!(copier.in_flight(), 1000);
-        // Resumed, with the bytes where they were left.
+        // The copy goes on, with the bytes still in flight.
         let error = stops_as_named(&mut copier, &stream, &sink);
         assert_eq!(error.syscall(), Some("write"));
         assert_eq!(copier.take_residue(), [b'x'; 1000]);
@@ -78,7 +78,7 @@ fn when_the_sink_is_full() {
 }
 
 #[test]
-fn when_a_file_meets_a_full_sink() {
+fn a_full_sink_of_a_file_names_its_call() {
     let _leaks = fds::no_leaks();
     let (sink, _far_end) = UnixStream::pair().unwrap();
     sink.set_nonblocking(true).unwrap();
@@ -88,7 +88,7 @@ fn when_a_file_meets_a_full_sink() {
     std::io::Seek::rewind(&mut file).unwrap();
     let error = stops_as_named(&mut Copier::new().adaptive(false), &file, &sink);
     assert_eq!(error.syscall(), Some("sendfile"));
-    // So small a file is read and written.
+    // A small file is read and written.
     std::io::Seek::rewind(&mut file).unwrap();
     let mut copier = Copier::new();
     let error = stops_as_named(&mut copier, &file, &sink);

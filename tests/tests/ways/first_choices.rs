@@ -1,4 +1,4 @@
-//! Which way a copy goes by what is known of its two ends, and by the size of the pieces that come.
+//! Which mechanism a copy chooses by what is known of its two ends, and by the size of the pieces.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -17,12 +17,12 @@ fn ways(report: &Report) -> (u64, u64) {
     (report.moved_by(Mechanism::Splice), report.moved_by(Mechanism::ReadWrite))
 }
 
-/// A sender of large pieces, which [`LEN`] bytes come from.
+/// A sender of [`LEN`] bytes, in large pieces.
 fn fed<W: Write + Send + 'static, R>((to, from): (W, R), data: &[u8]) -> (Feeder, R) {
     (Feeder::pieces(to, data.to_vec(), 1 << 20), from)
 }
 
-/// Copies all of `from` to whom `collector` listens.
+/// Copies all of `from` to what `collector` reads.
 fn relayed<W: WriteSink, R: Read + Send + 'static>(
     (feeder, mut from): (Feeder, impl ReadSource),
     (to, far_end): (W, R),
@@ -51,7 +51,7 @@ fn pipe() -> (std::io::PipeWriter, std::io::PipeReader) {
     (writer, reader)
 }
 
-/// TCP sends the pages of others one by one, so those of a Unix socket are copied.
+/// TCP sends pages of another socket one by one, so bytes from a Unix socket are copied.
 #[test]
 fn from_unix_to_tcp_bytes_are_read_and_written() {
     let _leaks = fds::no_leaks();
@@ -60,8 +60,8 @@ fn from_unix_to_tcp_bytes_are_read_and_written() {
     assert_eq!(ways(&report), (0, LEN as u64), "{report:?}");
 }
 
-/// Between all other sockets, and from them into a pipe, pages change hands. What comes before it is
-/// known that the pieces are large is read.
+/// Between all other sockets, and from them into a pipe, pages change hands. Bytes are read until the pieces are
+/// known to be large.
 #[test]
 fn between_other_sockets_bytes_are_spliced() {
     let _leaks = fds::no_leaks();
@@ -81,7 +81,7 @@ fn between_other_sockets_bytes_are_spliced() {
     }
 }
 
-/// Into a file the bytes are copied once either way, and from a pipe they are spliced from the first on.
+/// Into a file the bytes are copied once in any case, and from a pipe they are spliced from the beginning.
 #[test]
 fn into_files_and_from_pipes_bytes_are_spliced() {
     let _leaks = fds::no_leaks();
@@ -102,7 +102,7 @@ fn into_files_and_from_pipes_bytes_are_spliced() {
     }
 }
 
-/// Between files the file system is asked to do it, whatever file system it is.
+/// Between files every file system is asked to copy.
 #[test]
 fn between_files_the_kernel_copies() {
     let _leaks = fds::no_leaks();
@@ -116,7 +116,7 @@ fn between_files_the_kernel_copies() {
     }
 }
 
-/// Sends `PIECES` pieces of 4 KiB, each when the one before has arrived, through a copy.
+/// Sends `PIECES` pieces of 4 KiB through a copy, each once the one before has arrived.
 fn piece_by_piece<S, W>(
     mut client: impl Write,
     mut from: S,
@@ -145,13 +145,13 @@ where
 const PIECE: usize = 4096;
 const PIECES: usize = 32;
 
-/// From a Unix socket into a pipe whole pages are passed on, so there even small pieces are spliced;
-/// elsewhere each of them is read.
+/// From a Unix socket into a pipe whole pages are passed on, so that even small pieces are spliced. Elsewhere each of
+/// them is read.
 #[test]
 fn small_pieces_are_spliced_where_pages_are_passed_on() {
     let _leaks = fds::no_leaks();
     let all = (PIECES * PIECE) as u64;
-    // So much is read before anything is planned.
+    // This much is read before there is a plan.
     let unplanned = 16 * 1024;
 
     let ((client, from), (far, to)) = (sockets::unix(), pipes::pipe());

@@ -1,5 +1,5 @@
-//! Go's own cases for a TCP or Unix socket into a file (the change that gave `(*os.File).ReadFrom`
-//! splice(2)), down to the calls, the two descriptors and the offsets.
+//! Go's own cases for a TCP or Unix socket into a file (the change that gave `(*os.File).ReadFrom` splice(2)), with
+//! the calls, the two descriptors and the offsets.
 
 use std::fs::File;
 use std::io::{self, Read, Take, Write};
@@ -14,10 +14,10 @@ use zc_testkit::data::{self, Bulk, assert_same};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::{fds, files, sockets};
 
-/// One byte, a little, more than the smallest sizes there are, over a page, over 32 KiB.
+/// One byte, a few, and sizes over 1 KiB, over a page and over 32 KiB.
 const SIZES: [usize; 5] = [1, 42, 1025, 4097, 32769];
 
-/// What `Read` and the engine need of either kind of socket.
+/// What these tests need of either kind of socket.
 trait Stream: AsRawFd + Read + Send + 'static
 where
     for<'a> &'a Self: Source + Read,
@@ -48,7 +48,7 @@ fn unix_copies_splice_on_request() {
     each_size_and_limit(sockets::unix, splices);
 }
 
-/// Unlimited; limited to one byte less than there is, half of it, one byte more.
+/// Without a limit; and with limits of one byte less than there is, half of it, and one byte more.
 fn each_size_and_limit<S: Stream>(
     pair: fn() -> (S, S),
     copy: fn(&S, &File, Option<u64>, usize) -> Option<u64>,
@@ -79,7 +79,7 @@ fn each_size_and_limit<S: Stream>(
     }
 }
 
-/// `file.read_from(…)`; a few bytes are read and written, whatever else a copy could do.
+/// `file.read_from(…)`: a few bytes are read and written.
 fn reads_and_writes<S: Stream>(
     server: &S,
     mut file: &File,
@@ -119,7 +119,7 @@ where
     limited.as_ref().map(Take::limit)
 }
 
-/// A copier told not to adapt splices from the first byte on.
+/// A copier that does not adapt splices from the first byte on.
 fn splices<S: Stream>(server: &S, mut file: &File, limit: Option<u64>, size: usize) -> Option<u64>
 where
     for<'a> &'a S: Source + Read,
@@ -149,7 +149,7 @@ where
     limited.as_ref().map(Take::limit)
 }
 
-/// The end of input takes a read of 0 to see; a limit that was reached takes no call at all.
+/// A read of 0 tells the end of input. A limit that was reached takes no call at all.
 fn check_end(calls: &[Record], from: i32, limit: Option<u64>, moved: u64) {
     if limit == Some(moved) {
         calls::assert_stopped_at(calls, from, moved);
@@ -170,7 +170,7 @@ fn outcomes(calls: &[Record]) -> Vec<Outcome> {
 
 // ---- Streams in chunks --------------------------------------------------------------------------
 
-/// `chunk` bytes a write until `total`, into a file, with a limit or without.
+/// Writes of `chunk` bytes up to `total`, into a file, with a limit or without.
 struct Upload {
     chunk: usize,
     total: usize,
@@ -185,12 +185,12 @@ const ABOVE_TOTAL: Upload = Upload { chunk: 1024, total: 4096, limit: Some(4096 
 const AT_LIMIT: Upload = Upload { chunk: 32, total: 128, limit: Some(128) };
 
 #[test]
-fn a_single_write() {
+fn a_single_write_is_copied() {
     SIMPLE.over_both();
 }
 
 #[test]
-fn many_writes() {
+fn many_writes_are_copied() {
     MANY_WRITES.over_both();
 }
 
@@ -210,13 +210,13 @@ fn a_limit_that_is_reached_ends_the_copy() {
 }
 
 #[test]
-fn a_gibibyte_over_tcp() {
+fn a_gibibyte_is_copied_over_tcp() {
     let report = BIG.run(sockets::tcp_v4, true);
     assert!(report.moved_by(Mechanism::Splice) > 0, "so much at once is worth a try: {report:?}");
 }
 
 #[test]
-fn a_gibibyte_over_unix() {
+fn a_gibibyte_is_copied_over_unix() {
     let report = BIG.run(sockets::unix, false);
     assert_eq!(report.moved_by(Mechanism::Splice), 1 << 30);
 }
@@ -259,7 +259,7 @@ impl Upload {
         assert_eq!(calls::moved_from(&calls, from), moved);
         assert_eq!(calls::moved_to(&calls, to), moved);
 
-        // What the limit left is still in the socket.
+        // The socket still has what the limit left.
         let mut rest = Vec::new();
         (&server).read_to_end(&mut rest).unwrap();
         feeder.finish().unwrap();
@@ -279,7 +279,7 @@ impl Upload {
         })
     }
 
-    /// The file and then `rest` are the stream, and the file is `moved` bytes of it.
+    /// Asserts that the file has the first `moved` bytes of the stream, and `rest` the others.
     fn check(&self, mut file: &File, moved: usize, rest: &[u8]) {
         assert_eq!(file.metadata().unwrap().len(), moved as u64);
         assert_eq!(moved + rest.len(), self.total);
@@ -316,7 +316,7 @@ fn sockets_yield_their_descriptor_and_that_it_is_a_stream() {
 
 // ---- /proc ------------------------------------------------------------------------------------------
 
-/// Its files claim to be empty, which copy_file_range believes, and so it is not asked.
+/// Its files claim to be empty. copy_file_range believes that, and so is not asked.
 #[test]
 fn files_of_proc_are_copied_whole() {
     let paths = ["/proc/self/cmdline", "/proc/version", "/proc/filesystems", "/proc/self/limits"];

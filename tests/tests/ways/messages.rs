@@ -12,7 +12,7 @@ use zc_std::{AsRawPollFd, Copier, Fd, Mechanism, ReadFrom};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{calls, fds, files, sockets};
 
-/// Sizes of messages: small, over a page, and as large as UDP's get.
+/// Sizes of messages: small, over a page, and UDP's largest.
 const SIZES: [usize; 4] = [1, 100, 5000, 65_507];
 
 fn messages() -> Vec<Vec<u8>> {
@@ -51,9 +51,9 @@ fn datagram_sockets_are_no_streams_and_others_are() {
     assert_eq!(udp.as_raw_poll_fd().fd().as_raw_fd(), udp.get_ref().as_raw_fd());
 }
 
-/// One read for each message, into a file; an empty message is the end.
+/// One read for each message, into a file. An empty message is the end.
 #[test]
-fn udp_into_a_file() {
+fn udp_is_read_into_a_file() {
     for adaptive in [true, false] {
         let _leaks = fds::no_leaks();
         let (sender, receiver) = udp();
@@ -76,7 +76,7 @@ fn udp_into_a_file() {
     }
 }
 
-/// From one message socket into another: the same messages, not the same bytes cut otherwise.
+/// From one message socket into another each message arrives as it was sent.
 #[test]
 fn messages_stay_messages() {
     for adaptive in [true, false] {
@@ -105,7 +105,7 @@ fn messages_stay_messages() {
 }
 
 #[test]
-fn unix_datagrams_into_udp() {
+fn unix_datagrams_stay_messages_over_udp() {
     let _leaks = fds::no_leaks();
     let ((client, from), (to, server)) = (UnixDatagram::pair().unwrap(), udp());
     let mut buf = vec![0; 100_000];
@@ -122,9 +122,9 @@ fn unix_datagrams_into_udp() {
     }
 }
 
-/// A stream into a message socket and back: each write is one message, of whatever size.
+/// A stream into a message socket and back: each write is one message, of every size.
 #[test]
-fn a_stream_into_messages_and_messages_into_a_stream() {
+fn a_stream_becomes_messages_and_messages_a_stream() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(9, 200_000);
     let (to, from) = seqpacket();
@@ -145,8 +145,7 @@ fn a_stream_into_messages_and_messages_into_a_stream() {
     assert_eq!(writer.join().unwrap().moved_by(Mechanism::ReadWrite), 200_000);
 }
 
-/// What one read holds goes whole; of a longer datagram the kernel drops the rest, as the documentation
-/// says.
+/// What fits into one read goes whole. Of a longer datagram the kernel drops the rest, as the documentation says.
 #[test]
 fn a_unix_datagram_of_256_kib_goes_whole_and_no_longer_one() {
     const MOST: usize = 256 << 10;

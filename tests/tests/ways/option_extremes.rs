@@ -1,4 +1,4 @@
-//! Options at the ends of their ranges.
+//! Options at the ends of their ranges do what they say.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -19,7 +19,7 @@ fn content(file: &mut File) -> Vec<u8> {
 }
 
 #[test]
-fn adaptive_off_with_any_number_of_poor_splices() {
+fn without_adaptive_every_splice_may_be_poor() {
     let _leaks = fds::no_leaks();
     let (mut client, stream) = UnixStream::pair().unwrap();
     client.write_all(&[b'x'; 600]).unwrap();
@@ -37,8 +37,8 @@ fn adaptive_off_with_any_number_of_poor_splices() {
     assert_eq!(content(&mut file), [b'x'; 600]);
 }
 
-/// Copies five small pieces, the first of which has gone when the others are sent. Returns how many
-/// bytes each read brought.
+/// Copies five small pieces, the last four of which are sent once the first has gone. Returns how many bytes each
+/// read brought.
 fn pieces_arrive(max_delay: Duration) -> Vec<usize> {
     let (mut client, stream) = sockets::tcp_v4();
     let (go, gone) = mpsc::channel();
@@ -52,7 +52,7 @@ fn pieces_arrive(max_delay: Duration) -> Vec<usize> {
     let recorder = hook::record();
     let waits = hook::replace(move |call| {
         if call.syscall == Syscall::Poll {
-            // Nobody is there to hear of the last one.
+            // The sender has ended when the last wait begins.
             let _ = go.send(());
         }
         Action::Proceed
@@ -68,7 +68,7 @@ fn pieces_arrive(max_delay: Duration) -> Vec<usize> {
 }
 
 #[test]
-fn coalescing_for_ever_or_not_at_all() {
+fn coalesce_waits_for_ever_or_not_at_all() {
     let _leaks = fds::no_leaks();
     assert_eq!(pieces_arrive(Duration::MAX), [5, 20, 0]);
     assert_eq!(pieces_arrive(Duration::from_secs(1 << 40)), [5, 20, 0]);
@@ -76,7 +76,7 @@ fn coalescing_for_ever_or_not_at_all() {
 }
 
 #[test]
-fn pipes_of_any_size() {
+fn pipes_of_every_size_are_used() {
     for size in [0, 1, 4096, 1 << 30, usize::MAX] {
         let _leaks = fds::no_leaks();
         let (mut client, stream) = UnixStream::pair().unwrap();

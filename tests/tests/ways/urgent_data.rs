@@ -1,4 +1,4 @@
-//! TCP urgent data: a byte that is not part of the stream, and keeps nobody from what comes after it.
+//! TCP urgent data: a byte that is no part of the stream, and holds back no byte behind it.
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -13,24 +13,24 @@ use zc_testkit::data::{self, assert_same};
 use zc_testkit::wait::wait_for;
 use zc_testkit::{fds, files, sockets};
 
-/// How much there is on either side of the urgent byte. Both sides have to fit into the window of a receiver
-/// that reads nothing yet, which is 64 KiB in Linux 5.10.
+/// How many bytes are on each side of the urgent byte. Both sides have to fit into the window of a receiver that has
+/// read nothing: 64 KiB in Linux 5.10.
 const SIDE: usize = 30_000;
 
-/// Sends a side, the urgent byte and the other side; all of it has arrived when this returns.
+/// Sends a side, the urgent byte and the other side. All of it has arrived when this returns.
 fn sent(data: &[u8]) -> (TcpStream, TcpStream) {
     let (mut client, server) = sockets::tcp_v4();
     client.write_all(&data[..SIDE]).unwrap();
     assert_eq!(send(&client, b"!", SendFlags::OOB), Ok(1));
     client.write_all(&data[SIDE..]).unwrap();
-    // The urgent byte is part of what is counted.
+    // The count includes the urgent byte.
     while rustix::io::ioctl_fionread(&server).unwrap() < SIDE as u64 {
         std::thread::yield_now();
     }
     (client, server)
 }
 
-/// Waits for bytes, as an event loop does. They must not be there again and again and never come.
+/// Waits for bytes, as an event loop does. Panics if they seem to be there again and again and never come.
 fn until_readable(source: impl AsFd, waits: &mut usize) {
     *waits += 1;
     assert!(*waits < 1000, "told to wait for bytes that are there");
@@ -38,7 +38,7 @@ fn until_readable(source: impl AsFd, waits: &mut usize) {
 }
 
 #[test]
-fn a_transfer_gets_past_it() {
+fn a_transfer_gets_past_urgent_data() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(1, 2 * SIDE);
     let (_client, server) = sent(&data);
@@ -57,10 +57,10 @@ fn a_transfer_gets_past_it() {
     assert_same(&files::contents(&file), &data);
 }
 
-/// Splice answers EAGAIN for want of bytes as it does ahead of urgent data. Which it is costs no read, so
+/// splice answers EAGAIN in front of urgent data as it does without bytes. No read is made to tell these apart, so
 /// that an idle moment costs an event loop one cheap call.
 #[test]
-fn a_source_without_it_is_not_read_to_learn_so() {
+fn a_source_without_urgent_data_is_not_read_to_tell() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(3, SIDE);
     let (mut client, server) = sockets::tcp_v4();
@@ -89,7 +89,7 @@ fn a_source_without_it_is_not_read_to_learn_so() {
 }
 
 #[test]
-fn a_copier_gets_past_it() {
+fn a_copier_gets_past_urgent_data() {
     for nonblocking in [true, false] {
         for adaptive in [true, false] {
             let _leaks = fds::no_leaks();
