@@ -1,5 +1,5 @@
-//! This test binary, started again with one test selected: a process of its own, which is killed if it does
-//! not end, along with all that it has started.
+//! This test binary, started again with one test selected. The process is killed if it does not end, along with all
+//! that it has started.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -14,26 +14,25 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::{cli, fds, wait};
 
-/// How a test ended that was run in a process of its own.
+/// How a test ended in a process of its own.
 #[derive(Debug)]
 pub struct Ended {
-    /// As the kernel says it.
+    /// Its exit status.
     pub status: ExitStatus,
     /// All that was printed.
     pub text: String,
 }
 
-/// Runs `test`, by the name that libtest has for it, in a process that also gets `variables`.
+/// Runs `test`, by its name in libtest, in a process that also gets `variables`.
 ///
-/// `patience` is a guard against hangs, and no measure of speed. To debug a test, set `ZC_TEST_PATIENCE` to more
+/// `patience` is a guard against hangs, and not a measure of speed. To debug a test, set `ZC_TEST_PATIENCE` to more
 /// seconds.
 ///
 /// # Panics
 ///
-/// If the process had to be killed, with what it printed; or if there is no such test.
+/// If the process hung and was killed, with what it printed; or if there is no such test.
 pub fn start_again(test: &str, variables: &[(&str, &OsStr)], patience: Duration) -> Ended {
-    // The pipes of the child are descriptors too; and half of what is run here are races, which need both
-    // processors.
+    // The child's pipes are descriptors, too. And half of the tests run here are races, which need both processors.
     let _leaks = fds::no_leaks();
     let mut child = Command::new(std::env::current_exe().expect("a test binary knows its path"))
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
@@ -54,15 +53,15 @@ pub fn start_again(test: &str, variables: &[(&str, &OsStr)], patience: Duration)
     let asked = std::env::var("ZC_TEST_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
     let patience = asked.map_or(patience, Duration::from_secs);
     let ended = wait::is_ready_within(its_end, PollFlags::IN, patience);
-    // Before it is waited for, while its number is no other's. A test that has failed may have left processes
-    // behind, which would be in the way of the next, and hold its pipes open.
+    // Before the process is waited for, while its number is no other's. A test that failed may have left processes
+    // behind, which would disturb the next one and hold its pipes open.
     let _ = kill_process_group(group, Signal::KILL);
     let status = child.wait().expect("it is ours");
-    // libtest leaves the line unfinished in which it names a test that ends the process.
+    // libtest does not end the line that names a test if that test ends the process.
     let text = printed.map(|thread| thread.join().expect("no panic")).join("\n");
 
     assert!(ended, "{test} hangs\n{text}");
-    // A name that selects no test ends well too, without having run anything.
+    // A name that selects no test succeeds, too, without a test.
     assert!(!text.contains("running 0 tests"), "there is no test called {test}");
     for line in text.lines().filter(|line| line.starts_with("skipped:")) {
         eprintln!("{line}");

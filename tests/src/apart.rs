@@ -1,4 +1,4 @@
-//! Tests that may hang, spin, fork or use up what is the whole process's: each in a process of its own,
+//! Tests that may hang, spin, fork or use up what belongs to the whole process. Each runs in a process of its own,
 //! which is killed if it does not end.
 
 use std::any::type_name_of_val;
@@ -9,15 +9,15 @@ use std::time::Duration;
 use crate::again::{self, Ended};
 use crate::cli;
 
-/// Says to a test binary which test it has been started again for.
+/// The variable that names the test to a test binary that was started again.
 const TEST: &str = "ZC_TEST_APART";
 
-/// Runs the body of a test in a process of its own, which must end well, and soon. The test is the function
-/// that the closure `body` is written in.
+/// Runs the body of a test in a process of its own, which has to succeed, and soon. The test is the function in which
+/// the closure `body` is written.
 ///
 /// # Panics
 ///
-/// If the process fails, with what it printed; or if it had to be killed, along with all that it has
+/// If the process fails, with what it printed; or if it hangs, and then it is killed along with all that it has
 /// started.
 pub fn apart(body: impl FnOnce()) {
     // `company::fork::a_test::{{closure}}`
@@ -34,7 +34,7 @@ pub fn apart(body: impl FnOnce()) {
     }
 }
 
-/// [`apart`], for a test that runs `zc`, which is built before time counts.
+/// [`apart`] for a test that runs `zc`, which is built before the time counts.
 ///
 /// # Panics
 ///
@@ -45,9 +45,9 @@ pub fn apart_with_the_tool(body: impl FnOnce()) {
 }
 
 fn start_again(test: &str) {
-    // Each cell that fails has its line; a trace for each would bury them.
+    // Each cell that fails has its line. A backtrace for each would bury these lines.
     let variables = [(TEST, OsStr::new(test)), ("RUST_BACKTRACE", OsStr::new("0"))];
-    // They take a second or two.
+    // Such a test takes a second or two.
     let Ended { status, text } = again::start_again(test, &variables, Duration::from_secs(20));
     assert!(status.success(), "{test}: {status}\n{text}");
 }

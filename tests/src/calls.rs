@@ -1,4 +1,4 @@
-//! Reading what a recorder wrote down.
+//! Questions to a recorder's calls.
 
 use std::collections::BTreeSet;
 use std::os::fd::RawFd;
@@ -47,8 +47,8 @@ pub fn moved_by(calls: &[Record], syscall: Syscall) -> u64 {
     moved(of(calls, syscall))
 }
 
-/// Checks that splice, whenever it was called, moved from `from` into a pipe or out of that same
-/// pipe to `to`. Call it while the pool still has the pipe.
+/// Asserts that every splice moved from `from` into a pipe, or out of the same pipe to `to`. To be called while the
+/// pool still has the pipe.
 #[track_caller]
 pub fn assert_spliced_through_a_pipe(calls: &[Record], from: RawFd, to: RawFd) {
     let (mut filled, mut drained) = (BTreeSet::new(), BTreeSet::new());
@@ -68,7 +68,7 @@ pub fn assert_spliced_through_a_pipe(calls: &[Record], from: RawFd, to: RawFd) {
     }
 }
 
-/// Checks that once `limit` bytes had been taken from `from`, it was not called upon again.
+/// Asserts that no call took more from `from` once `limit` bytes had been taken.
 #[track_caller]
 pub fn assert_stopped_at(calls: &[Record], from: RawFd, limit: u64) {
     let mut taken = 0;

@@ -1,9 +1,8 @@
-//! Cases that change their whole process (its limits, its user, its allowed system calls), each run
-//! in a process of its own.
+//! Cases that change their whole process (its limits, its user, its allowed system calls), each in a process of its
+//! own.
 //!
-//! The test binary starts itself again with one test selected and the case named in the
-//! environment. There, and only there, the case's body runs; forking a process that has threads is
-//! not needed for it.
+//! The test binary starts itself again with one test selected and the case named in the environment. The case's body
+//! runs only there. So no process that has threads is forked.
 
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
@@ -13,15 +12,16 @@ use std::time::Duration;
 
 use crate::again::{Ended, start_again};
 
-/// Says to a test binary which case it has been started again for.
+/// The variable that names the case to a test binary that was started again.
 const CASE: &str = "ZC_TEST_CASE";
 
-/// Runs `body` in a process of its own, which must end well. `test` is the name of the calling
-/// test, `case` unique within it.
+/// Runs `body` in a process of its own, which has to succeed. `test` is the name of the calling test, and `case` is
+/// unique within it.
 ///
 /// # Panics
 ///
-/// If the process fails, with what it printed; or if it had to be killed, along with all that it has started.
+/// If the process fails, with what it printed; or if it hangs, and then it is killed along with all that it has
+/// started.
 #[track_caller]
 pub fn run(test: &str, case: &str, body: impl FnOnce()) {
     run_with(test, case, &[], body);
@@ -38,8 +38,8 @@ pub fn run_with(test: &str, case: &str, variables: &[(&str, &OsStr)], body: impl
     assert!(status.success(), "case {case} of {test}: {status}\n{text}");
 }
 
-/// Runs `body` in a process of its own, which gets `variables` and must be killed by `signal`.
-/// `true` in the process that sees it happen, which is where to look at what is left behind.
+/// Runs `body` in a process of its own, which gets `variables` and has to be killed by `signal`. `true` in the
+/// process that has seen this happen, and can look at what is left.
 ///
 /// # Panics
 ///
@@ -57,7 +57,7 @@ pub fn run_until_killed_with(
     true
 }
 
-/// What the process printed and how it ended; `None` in a child that is about another case.
+/// What the process printed and how it ended; `None` in a process that is started for another case.
 #[track_caller]
 fn spawn(
     test: &str,
@@ -77,7 +77,7 @@ fn spawn(
     Some(start_again(&test, &variables, Duration::from_secs(120)))
 }
 
-/// As libtest calls it: the modules that `file` is in come first.
+/// The name that libtest has for it: the modules of `file` come first.
 fn full_name(file: &str, test: &str) -> String {
     let path = file.rsplit_once("tests/tests/").map_or(file, |(_, path)| path);
     let modules = path.trim_end_matches(".rs").split('/').skip(1);

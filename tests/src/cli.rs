@@ -1,4 +1,4 @@
-//! Running the `zc` program as its users do.
+//! The `zc` program, run as its users run it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::running::{self, Running, kill_tree, start};
 use crate::skip::skip;
 
-/// No program here takes this long; one that does hangs, and is killed.
+/// No program here takes this long. One that does hangs, and is killed.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A command that runs `zc`, built once with the profile of these tests.
@@ -31,18 +31,18 @@ where
     command
 }
 
-/// The variable by which a test process that starts itself again passes on where `zc` is.
+/// The variable by which a test process tells where `zc` is when it starts itself again.
 pub const BINARY: &str = "ZC_TEST_BINARY";
 
 static BUILT: OnceLock<PathBuf> = OnceLock::new();
 
-/// Where `zc` is.
+/// The path of `zc`.
 pub fn binary() -> &'static Path {
     let known = || std::env::var_os(BINARY).filter(|path| !path.is_empty()).map(PathBuf::from);
     BUILT.get_or_init(|| known().unwrap_or_else(build))
 }
 
-/// Where `zc` is, if this process has asked before.
+/// The path of `zc`, if this process has asked before.
 pub fn known_binary() -> Option<&'static Path> {
     BUILT.get().map(PathBuf::as_path)
 }
@@ -60,19 +60,19 @@ impl Nobody {
     /// Puts `zc` in a directory that every user may enter.
     pub fn new() -> Nobody {
         let dir = scratch();
-        // By another process: a child that another test has just forked would hold a descriptor of ours that
-        // writes to the program, which then cannot be run (ETXTBSY).
+        // Another process copies it. A child that another test has just forked would have the file open for writing,
+        // and then it cannot be run (ETXTBSY).
         let copied = Command::new("cp").args([binary(), &dir.path().join("zc")]).status();
         assert!(copied.expect("cp runs").success(), "zc was just built");
         Nobody { dir }
     }
 
-    /// Where that `zc` is.
+    /// The path of that `zc`.
     pub fn program(&self) -> PathBuf {
         self.dir.path().join("zc")
     }
 
-    /// A command that runs `zc` without privileges. Who has none needs to give none up.
+    /// A command that runs `zc` without privileges. A user without any gives none up.
     pub fn zc(&self, args: &[&str]) -> Command {
         let mut command = Command::new(self.program());
         command.args(args);
@@ -94,14 +94,14 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Makes `path` the property of the user that [`Nobody`] is.
+/// Gives `path` to the user that [`Nobody`] is.
 pub fn give_to_nobody(path: &Path) {
     if is_root() {
         chown(path, Some(Nobody::ID), Some(Nobody::ID)).expect("root may");
     }
 }
 
-/// Runs a shell script as `sh -c SCRIPT zc DIR` in a mount namespace of its own, if that can be had.
+/// A command that runs a shell script as `sh -c SCRIPT zc DIR` in a mount namespace of its own, if that can be had.
 #[track_caller]
 pub fn in_mount_namespace(test: &str, script: &str, dir: &Path) -> Option<Command> {
     let unshare = || {
@@ -124,7 +124,7 @@ pub fn in_mount_namespace(test: &str, script: &str, dir: &Path) -> Option<Comman
     Some(command)
 }
 
-/// Builds `zc` beside the tests. They are in another package, for which cargo does not.
+/// Builds `zc` beside the tests: it is in another package, for which cargo does not.
 fn build() -> PathBuf {
     let exe = std::env::current_exe().expect("a test is a program");
     let profile_dir = exe.parent().and_then(Path::parent).expect("target/PROFILE/deps/test");
@@ -155,7 +155,7 @@ pub fn scratch() -> TempDir {
 pub fn names(dir: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(dir).expect("a directory");
     let names = entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into());
-    // FUSE renames what is removed while still open, and removes it when the last close gets there.
+    // FUSE renames a file that is removed while open, and removes it after the last close.
     names.filter(|name: &String| !name.starts_with(".fuse_hidden")).collect()
 }
 
@@ -201,7 +201,7 @@ impl Outcome {
         line
     }
 
-    /// Panics unless it succeeded without a word on standard error.
+    /// Panics unless it succeeded with nothing on standard error.
     #[track_caller]
     pub fn expect_success(&self) {
         assert_eq!((self.code(), self.stderr.as_str()), (Some(0), ""));
@@ -230,7 +230,7 @@ pub fn run(command: &mut Command, input: &[u8]) -> Outcome {
     let stderr = BufReader::new(child.stderr.take().expect("piped"));
     thread::scope(|scope| {
         scope.spawn(move || {
-            // A program need not read what it is given.
+            // A program need not read its input.
             let _ = stdin.write_all(input);
         });
         finish(child, stderr)
@@ -274,7 +274,7 @@ fn finish(mut child: Running, mut stderr: BufReader<ChildStderr>) -> Outcome {
 pub struct Receiver {
     child: Running,
     stderr: BufReader<ChildStderr>,
-    /// Where, as `zc send` takes it.
+    /// Its address, as `zc send` takes it.
     pub address: String,
 }
 

@@ -5,9 +5,9 @@ use std::thread::{self, JoinHandle};
 
 use rustix::io::Errno;
 
-/// A thread that reads one end of something until it ends, and keeps what it read.
+/// A thread that reads one end of a stream to its end, and keeps what it read.
 ///
-/// It is waited for when dropped, unless the test has already failed (it may then never end).
+/// It is waited for when dropped, unless the test has failed: then it may never end.
 #[derive(Debug)]
 #[must_use = "ask it for what it read"]
 pub struct Collector(Option<JoinHandle<io::Result<Vec<u8>>>>);
@@ -18,14 +18,14 @@ impl Collector {
         Collector(Some(thread::spawn(move || {
             let mut all = Vec::new();
             match from.read_to_end(&mut all) {
-                // A pseudo-terminal's way of saying that the other end is closed.
+                // How a pseudo-terminal says that the other end is closed.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => Ok(all),
                 other => other.map(|_| all),
             }
         })))
     }
 
-    /// All that it read. Close the other end first.
+    /// All that it read. The other end has to be closed before.
     #[track_caller]
     pub fn finish(mut self) -> Vec<u8> {
         let thread = self.0.take().expect("it is waited for once");

@@ -1,7 +1,7 @@
 //! Known bytes.
 //!
-//! Every byte depends on its position, so that bytes lost, doubled or swapped show up as a
-//! difference even where the count is right.
+//! Every byte depends on its position, so that bytes lost, doubled or swapped show as a difference even where the
+//! count is right.
 
 /// `len` pseudo-random bytes, the same ones for the same `seed`.
 pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
@@ -31,11 +31,11 @@ pub fn assert_same(got: &[u8], want: &[u8]) {
     }
 }
 
-/// Asserts that `parts`, one after the other, are exactly `whole`. Each has a name, for the message.
+/// Asserts that `parts`, joined, are exactly `whole`. Each part has a name, for the message.
 ///
 /// # Panics
 ///
-/// If they are not, saying where they begin to differ.
+/// If they are not, with where they begin to differ.
 #[track_caller]
 pub fn assert_joined(whole: &[u8], parts: &[(&str, &[u8])]) {
     let mut at = 0;
@@ -52,8 +52,8 @@ pub fn assert_joined(whole: &[u8], parts: &[(&str, &[u8])]) {
     assert_eq!(at, whole.len(), "{lens:?} do not add up");
 }
 
-/// A long stream in chunks, cheap enough for gigabytes in a debug build. It is one random chunk, of
-/// which every page is stamped anew with its place in the stream.
+/// A long stream in chunks, cheap enough for gigabytes in a debug build: one random chunk, of which each page is
+/// stamped with its place in the stream.
 #[derive(Clone, Debug)]
 pub struct Bulk {
     chunk: Vec<u8>,

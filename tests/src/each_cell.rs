@@ -9,13 +9,13 @@ use std::thread::ScopedJoinHandle;
 ///
 /// # Panics
 ///
-/// If any of them failed, with a line for each of those.
+/// If any cell failed, with a line for each of these.
 #[track_caller]
 pub fn each<T: Debug>(cells: impl IntoIterator<Item = T>, check: impl Fn(&T)) {
     let (mut all, mut failed) = (0, Vec::new());
     for cell in cells {
         all += 1;
-        // If the next thing is a hang, the last of these lines says where.
+        // If the check hangs, the last of these lines says where.
         eprintln!("cell {cell:?}");
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&cell))) {
             failed.push(format!("  {cell:?}: {}", message(&*panic)));
@@ -30,7 +30,7 @@ pub fn pairs<A: Copy, B: Copy>(ones: &[A], others: &[B]) -> Vec<(A, B)> {
     ones.iter().flat_map(|&one| others.iter().map(move |&other| (one, other))).collect()
 }
 
-/// What a scoped thread returned; its panic goes on in this one, with its own message.
+/// What a scoped thread returned. Its panic goes on in this thread, with its own message.
 pub fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }

@@ -1,4 +1,4 @@
-//! One end of a copy for every kind of thing that can be one, fed or listened to by a thread.
+//! One end of a copy for every kind of source and sink, with a thread at its other end.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Write};
@@ -87,7 +87,7 @@ enum Got {
 }
 
 impl From {
-    /// An end that yields `data`; or something like it, on a terminal.
+    /// An end that yields `data`. A terminal yields letters made of it.
     pub fn open(self, data: Vec<u8>) -> Giver {
         match self {
             From::File => {
@@ -121,7 +121,7 @@ where
     Giver { fd: Some(from.as_raw_fd()), source: Box::new(from), data, feeder }
 }
 
-/// Letters of `data`'s choosing, in lines, and then the end.
+/// Lines of letters made of `data`, and the end.
 fn typed(mut data: Vec<u8>) -> Giver {
     for line in data.chunks_mut(1000) {
         line.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
@@ -131,15 +131,14 @@ fn typed(mut data: Vec<u8>) -> Giver {
     let (mut typist, keys) = (master.try_clone().expect("a descriptor"), data.clone());
     let feeder = Feeder::run(move || {
         typist.write_all(&keys)?;
-        // A terminal's end is read once. So one is for the copy, and one for the look at what is
-        // left.
+        // A terminal tells its end once: so one for the copy, and one for the look at what is left.
         typist.write_all(b"\x04\x04")
     });
     let fd = Some(slave.as_raw_fd());
     Giver { source: Box::new(Terminal { slave, _master: master }), fd, data, feeder: Some(feeder) }
 }
 
-/// Holds on to the master: with it closed, nothing typed would be read any more.
+/// Keeps the master open: without it what was typed could not be read any more.
 struct Terminal {
     slave: File,
     _master: File,
@@ -158,7 +157,7 @@ impl Source for Terminal {
 }
 
 impl Giver {
-    /// All that was left to read, once the copy is done.
+    /// All that is left to read after the copy.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         self.source.read_to_end(&mut rest).expect("a readable end");
@@ -221,7 +220,7 @@ impl Taker {
     }
 }
 
-/// A `Write` whose bytes can be seen from outside.
+/// A `Write` whose bytes can be seen during the copy.
 #[derive(Clone, Debug, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
 

@@ -12,40 +12,39 @@ use zc_std::{Copier, CopyError, ReadSource, Side, WriteSink};
 
 use crate::each_cell::joined;
 
-/// How a loop learns of readiness.
+/// How a loop hears of readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// poll(2): what is there.
+    /// poll(2), level-triggered.
     ByLevel,
-    /// epoll(7), edge-triggered: what has come.
+    /// epoll(7), edge-triggered.
     ByEdge,
 }
 
 /// On which threads the calls are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {
-    /// On the one of the loop.
+    /// On the loop's own.
     One,
     /// On another one each time.
     Many,
 }
 
-/// What a peer may take to do its part; a guard against waits for something that never comes.
+/// How long a peer may take: a guard against hangs.
 const PATIENCE: Timespec = Timespec { tv_sec: 4, tv_nsec: 0 };
 
 /// A loop that makes this many calls in a row without moving a byte spins.
 const FRUITLESS: u32 = 1000;
 
-/// Copies all of `from` into `to`, waiting for the side that the copier names, and says how many bytes
-/// moved.
+/// Copies all of `from` into `to`, waiting for the side that the copier names. Returns how many bytes moved.
 ///
 /// # Errors
 ///
-/// The first error that is no wait.
+/// The first error that is not `WouldBlock`.
 ///
 /// # Panics
 ///
-/// If a wait is in vain, or if waiting never helps.
+/// If a wait is in vain, or the loop spins.
 #[track_caller]
 pub fn copy_all<R, W>(
     (told, threads): (Told, Threads),
@@ -87,7 +86,7 @@ where
     }
 }
 
-/// Whether that side gets ready, by poll(2).
+/// Whether the side becomes ready, by poll(2).
 pub(crate) fn level(side: Side, from: impl AsFd, to: impl AsFd) -> bool {
     let mut fds = [match side {
         Side::Source => PollFd::new(&from, PollFlags::IN),
@@ -116,7 +115,7 @@ impl Edges {
         edges
     }
 
-    /// Waits for the next change on that side, or one that has not been told of yet.
+    /// Waits for the next change on the side, or for one that has not been reported yet.
     pub(crate) fn wait_for(&self, side: Side) -> bool {
         loop {
             let mut events = Vec::with_capacity(2);

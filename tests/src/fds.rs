@@ -11,7 +11,7 @@ use zc_std::{Copier, pool};
 use crate::serial::serial;
 use crate::{data, files, sockets};
 
-/// The descriptors open now, each with what it is open on (`/proc/self/fd`).
+/// The open descriptors, each with its target (`/proc/self/fd`).
 pub fn census() -> BTreeMap<RawFd, String> {
     let listing = format!("/proc/{}/fd", std::process::id());
     fs::read_dir("/proc/self/fd")
@@ -20,31 +20,31 @@ pub fn census() -> BTreeMap<RawFd, String> {
             let entry = entry.ok()?;
             let target = fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
             let fd = entry.file_name().to_string_lossy().parse().ok()?;
-            // The directory being listed is open for as long as the listing takes.
+            // The directory that is listed is open only for the listing.
             (target != listing).then_some((fd, target))
         })
         .collect()
 }
 
-/// What `fd` is open on: `pipe:[4711]` for both ends of one pipe.
+/// The target of `fd`: `pipe:[4711]` for both ends of one pipe.
 pub fn target(fd: RawFd) -> Option<String> {
     Some(fs::read_link(format!("/proc/self/fd/{fd}")).ok()?.to_string_lossy().into_owned())
 }
 
-/// How many bytes wait behind the descriptor of that number.
+/// How many bytes can be read from the descriptor with this number.
 ///
 /// # Errors
 ///
-/// That it is not open, or is on something that cannot say.
+/// That it is not open, or cannot tell.
 pub fn bytes_waiting(fd: RawFd) -> rustix::io::Result<u64> {
-    // SAFETY: it was open a moment ago, belongs to this process's idle pool, and is only asked a
-    // question; if it has been closed since, the answer is EBADF.
+    // SAFETY: it was open a moment ago, and belongs to an idle pipe of this process. It is only asked. If it has been
+    // closed since, the answer is EBADF.
     rustix::io::ioctl_fionread(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
-/// A test that has the process's descriptors to itself, and gives back all it opened.
+/// A test that has the process's descriptors to itself, and gives all that it opens back.
 ///
-/// Declare it first, so that it is dropped last.
+/// Has to be declared first, so that it is dropped last.
 #[must_use = "the check happens when it is dropped"]
 #[derive(Debug)]
 pub struct NoLeaks {
@@ -52,18 +52,18 @@ pub struct NoLeaks {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// Waits for other tests to finish, and checks at the end that every pipe went back to the pool, empty, and
-/// no other descriptor stayed open.
+/// Waits for other tests to finish. Asserts at the end that every pipe is back in the pool, empty, and that no other
+/// descriptor is open.
 pub fn no_leaks() -> NoLeaks {
     NoLeaks::begin(serial())
 }
 
-/// [`no_leaks`], for a test with a tokio runtime. The first one of a process opens descriptors that stay, for
-/// signals: here, where no other test counts.
+/// [`no_leaks`] for a test with a tokio runtime. The first runtime of a process opens descriptors for signals that
+/// stay, so it is made here, where no other test counts.
 ///
 /// # Panics
 ///
-/// If there can be no runtime.
+/// If no runtime can be made.
 pub fn no_leaks_with_tokio() -> NoLeaks {
     static FIRST: Once = Once::new();
     let alone = serial();
@@ -80,13 +80,13 @@ impl NoLeaks {
         NoLeaks { before: census(), _alone: alone }
     }
 
-    /// Checks here and now. Idle pipes of the pool are allowed, and closed by this.
+    /// Asserts the same now. Idle pipes of the pool are allowed; this closes them.
     #[track_caller]
     pub fn check(&self) {
         assert_eq!(pool::in_use(), 0, "pipes on loan with no copy going on");
         assert!(pool::idle() <= pool::MAX_IDLE);
         for (&fd, target) in census().iter().filter(|(fd, _)| !self.before.contains_key(fd)) {
-            // Anything but a pipe has been left open, as is seen below.
+            // A descriptor that is no pipe has leaked, which the assertion below shows.
             if target.starts_with("pipe:") {
                 assert_eq!(bytes_waiting(fd), Ok(0), "bytes in a pipe that is idle");
             }
@@ -105,12 +105,12 @@ impl Drop for NoLeaks {
     }
 }
 
-/// Asserts that no pipe is on loan, and that the next copy, which takes the pipe that was given back last,
-/// begins with its own bytes.
+/// Asserts that no pipe is on loan, and that the next copy begins with its own bytes: it takes the pipe that was
+/// given back last.
 ///
 /// # Panics
 ///
-/// If that is not so.
+/// If either does not hold.
 #[track_caller]
 pub fn assert_pool_is_clean() {
     assert_eq!(pool::in_use(), 0, "pipes on loan with no copy going on");

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::thread::{self, JoinHandle};
 
-/// A thread that writes to one end of something and then closes it.
+/// A thread that writes to one end of a stream and then closes it.
 ///
-/// It is waited for when dropped, unless the test has already failed (it may then never end).
+/// It is waited for when dropped, unless the test has failed: then it may never end.
 #[derive(Debug)]
 #[must_use = "dropping it waits for it"]
 pub struct Feeder<T = ()>(Option<JoinHandle<io::Result<T>>>);
@@ -41,8 +41,8 @@ impl Feeder {
 }
 
 impl Feeder<usize> {
-    /// Writes `data` until all is written or a write fails, then drops `to`: for an end that goes away under
-    /// it. It finishes with how many bytes were taken.
+    /// Writes `data` until all is written or a write fails, then drops `to`: for an end that goes away meanwhile.
+    /// Finishes with how many bytes were taken.
     pub fn until_refused(
         mut to: impl Write + Send + 'static,
         data: impl AsRef<[u8]> + Send + 'static,
@@ -67,12 +67,11 @@ impl<T: Send + 'static> Feeder<T> {
         Feeder(Some(thread::spawn(feed)))
     }
 
-    /// Waits for it. `BrokenPipe` and `ConnectionReset` are what it gets when the other end has
-    /// heard enough.
+    /// Waits for the thread. `BrokenPipe` and `ConnectionReset` mean that the other end has read all that it wants.
     ///
     /// # Errors
     ///
-    /// Those of its `write`.
+    /// Those of the thread's `write`.
     pub fn finish(mut self) -> io::Result<T> {
         joined(self.0.take().expect("it is waited for once"))
     }

@@ -3,17 +3,17 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-/// An empty file without a name, in memory where the system has a place for that.
+/// An empty file without a name, in memory if the system has a place for that.
 pub fn empty() -> File {
     tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile()).expect("a temporary file")
 }
 
-/// A file of `data` in memory, where the system has a place for that, standing at its start.
+/// A file of `data` in memory, if the system has a place for that. Its offset is 0.
 pub fn holding(data: &[u8]) -> File {
     filled(empty(), data)
 }
 
-/// A file of `data` where temporary files go, which is mostly a disk, standing at its start.
+/// A file of `data` where temporary files go, which is mostly a disk. Its offset is 0.
 pub fn on_disk(data: &[u8]) -> File {
     filled(tempfile::tempfile().expect("a temporary file"), data)
 }
@@ -24,7 +24,7 @@ fn filled(file: File, data: &[u8]) -> File {
     file
 }
 
-/// All of `file`, which stays where it stands.
+/// The content of `file`, whose offset stays.
 pub fn contents(file: &File) -> Vec<u8> {
     let mut file = file;
     let at = position(file);
@@ -35,7 +35,7 @@ pub fn contents(file: &File) -> Vec<u8> {
     all
 }
 
-/// Where `file` stands.
+/// The offset of `file`.
 pub fn position(mut file: &File) -> u64 {
     file.stream_position().expect("a file")
 }

@@ -1,4 +1,4 @@
-//! Children made by fork(2), without an exec: what `std::process` does not offer.
+//! Children made by fork(2) without an exec, which `std::process` does not offer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -11,19 +11,19 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 #[must_use = "dropping it kills it"]
 pub struct Forked(Option<Pid>);
 
-/// Runs `body` in a child that is a copy of this process, but for its other threads. The child must end
-/// well, without a panic.
+/// Runs `body` in a child that is a copy of this process without its other threads. The child has to end without a
+/// panic.
 ///
 /// # Panics
 ///
 /// If the kernel refuses.
 pub fn forked(body: impl FnOnce()) -> Forked {
-    // SAFETY: the child goes on with the code that this thread is in. The locks that its other threads
-    // held stay locked in it: that it copes with this is what is tested (glibc's own are safe).
+    // SAFETY: the child goes on with the code of this thread. Locks that other threads held stay locked in it; the
+    // tests are to show that the engine copes with that (glibc's own locks are safe).
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         let ended = catch_unwind(AssertUnwindSafe(body));
-        // SAFETY: always allowed. It spares the child the parent's handlers and buffers.
+        // SAFETY: always allowed. Handlers and buffers of the parent are skipped.
         unsafe { libc::_exit(i32::from(ended.is_err())) }
     }
     assert!(pid > 0, "fork: {}", std::io::Error::last_os_error());
@@ -31,20 +31,20 @@ pub fn forked(body: impl FnOnce()) -> Forked {
 }
 
 impl Forked {
-    /// Waits for it, for a few seconds.
+    /// Waits a few seconds for the child.
     ///
     /// # Errors
     ///
-    /// That it hangs, or how it ended if not well.
+    /// That the child hangs, or how it failed.
     pub fn finish(self) -> Result<(), String> {
         self.finish_within(Duration::from_secs(5))
     }
 
-    /// Waits for it.
+    /// Waits for the child.
     ///
     /// # Errors
     ///
-    /// That it hangs, or how it ended if not well.
+    /// That the child hangs, or how it failed.
     pub fn finish_within(mut self, patience: Duration) -> Result<(), String> {
         let pid = self.0.expect("not waited for yet");
         let begun = Instant::now();

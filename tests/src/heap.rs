@@ -1,4 +1,4 @@
-//! A global allocator that knows how much memory is in use.
+//! A global allocator that counts how much memory is in use.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +32,7 @@ unsafe impl GlobalAlloc for Counted {
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         IN_USE.fetch_add(new_size, Ordering::Relaxed);
         IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above; `ptr` came from `System`, since everything here does.
+        // SAFETY: as above; `ptr` came from `System`, like every pointer from here.
         unsafe { System.realloc(ptr, layout, new_size) }
     }
 

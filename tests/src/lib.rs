@@ -1,5 +1,5 @@
-//! What the whole-system tests share: known bytes, real ends to move them between, and ways to see
-//! that nothing was lost or leaked.
+//! What the whole-system tests share: known bytes, real ends to move them between, and ways to see that no byte was
+//! lost and no descriptor leaked.
 
 pub mod again;
 pub mod apart;

@@ -1,8 +1,8 @@
-//! Limits of the process, and who it runs as. For [`child`](crate::child) processes.
+//! Limits of the process, and the user that it runs as. For [`child`](crate::child) processes.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Sets the soft limit, leaves the hard one, and returns what the soft one was.
+/// Sets the soft limit, and leaves the hard one. Returns the old soft limit.
 ///
 /// # Panics
 ///
@@ -18,7 +18,7 @@ pub fn set_soft(resource: Resource, limit: Option<u64>) -> Option<u64> {
 ///
 /// # Errors
 ///
-/// Why not, if it was not root's.
+/// Why it cannot, if it was not root's.
 pub fn become_ordinary_user(id: u32) -> Result<(), String> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());

@@ -1,8 +1,8 @@
-//! File systems of a test's own: mounted, used, and unmounted on every way out.
+//! File systems of a test's own. They are unmounted on every way out.
 //!
-//! Everything lies under one directory per mount, `zc-mount-<pid>-<number>` in the temporary
-//! directory. A test process that was killed leaves mounts behind; the next one to mount something
-//! knows them by that name and takes them down.
+//! Everything lies under one directory per mount, `zc-mount-<pid>-<number>` in the temporary directory. A test
+//! process that was killed leaves mounts behind. The next one that mounts something knows them by that name and takes
+//! them down.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,14 +27,14 @@ impl Mount {
     ///
     /// # Errors
     ///
-    /// Why it cannot be had; so for all the others.
+    /// Why it cannot be had. The same holds for all others.
     pub fn tmpfs(kib: u64) -> Result<Mount, String> {
         let mount = Mount::prepare("tmpfs")?;
         run("mount", &["-t", "tmpfs", "-o", &format!("size={kib}k"), "zc", &mount.at()])?;
         Ok(mount)
     }
 
-    /// One of each kind that can be written to; those that cannot be had are skipped.
+    /// One of each kind that can be written. Those that cannot be had are skipped.
     ///
     /// # Panics
     ///
@@ -53,7 +53,7 @@ impl Mount {
 
     /// An ext4 of `mib` MiB in a loop image.
     pub fn ext4(mib: u64) -> Result<Mount, String> {
-        // No blocks kept back for root: tests are root and want to see a full disk.
+        // No blocks are kept back for root: these tests are root and want to see a full disk.
         Mount::image("ext4", mib, "mkfs.ext4", &["-q", "-F", "-m", "0"], &[])
     }
 
@@ -106,7 +106,7 @@ impl Mount {
         Ok(mount)
     }
 
-    /// Takes the file system away at once, with what has not been written, and mounts it again.
+    /// Takes the file system away at once, without what has not been written, and mounts it again.
     ///
     /// # Errors
     ///
@@ -114,8 +114,8 @@ impl Mount {
     pub fn power_cut(&self) -> Result<(), String> {
         let root = self.root();
         fs::File::open(&root).and_then(|root| raw::shut_down(&root)).map_err(|e| e.to_string())?;
-        // A child that another test has just forked holds our descriptors until it becomes a program. And a program
-        // in a mount namespace of its own has the mount for as long as it runs: the image would be mounted as the
+        // A child that another test has just forked holds this process's descriptors until its exec. And a program in
+        // a mount namespace of its own has the mount for as long as it runs. The image would then be mounted as the
         // same file system, which is shut down.
         for _ in 0..600 {
             if is_mounted(&root) {
@@ -130,7 +130,7 @@ impl Mount {
         run("mount", &["-t", self.kind, "-o", "loop", &image, &self.at()])
     }
 
-    /// What it is: `ext4`, `fuse` and so on.
+    /// The kind of file system: `ext4`, `fuse` and so on.
     pub fn kind(&self) -> &'static str {
         self.kind
     }
@@ -140,7 +140,7 @@ impl Mount {
         self.base.join("root")
     }
 
-    /// Where a file of this name would be.
+    /// The path of the file `name` in it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root().join(name)
     }
@@ -224,10 +224,10 @@ fn take_down(base: &Path) {
     let root = base.join("root");
     let at = root.display().to_string();
     if is_mounted(&root) && run("umount", &[&at]).is_err() {
-        // A process still has a file open there. It must go all the same, out of sight.
+        // A process still has a file open there. The mount has to go all the same, out of sight.
         let _ = run("umount", &["--lazy", &at]);
     }
-    // Never delete through a mount that is still there.
+    // No file is deleted through a mount that is still there.
     if !is_mounted(&root) {
         let _ = fs::remove_dir_all(base);
     }
@@ -248,7 +248,7 @@ fn is_mounted_anywhere(path: &Path) -> bool {
     mounts.any(|mounts| mounts.contains(&path))
 }
 
-/// Takes down what test processes have left behind that are no more.
+/// Takes down what test processes have left behind that have ended.
 fn sweep() {
     let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
     for entry in entries.flatten() {

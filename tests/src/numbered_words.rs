@@ -1,8 +1,7 @@
-//! One file, many readers: words of 8 bytes that tell where in the file they were, even if a stream of
-//! them is cut.
+//! One file, many readers: words of 8 bytes that tell where in the file they were, even if a stream of them is cut.
 //!
-//! A word begins with the only byte that has its top bit set, goes on with its number in four bytes, and
-//! ends with three of a hash of that.
+//! A word begins with the only byte that has its top bit set, goes on with its number in four bytes, and ends with
+//! three of a hash of that.
 
 /// How long a word is, in bytes.
 pub const LEN: usize = 8;
@@ -46,7 +45,7 @@ fn found(stream: &[u8]) -> Vec<u32> {
 pub struct Shares {
     /// Bytes that they got, all together.
     pub total: usize,
-    /// Words that more than one of them got, or one of them twice.
+    /// Words that two readers got, or one of them twice.
     pub doubled: usize,
     /// Words that are whole in no stream.
     pub unseen: usize,
@@ -71,11 +70,10 @@ pub fn shares(count: u32, streams: &[Vec<u8>]) -> Shares {
     }
 }
 
-/// Checks that `streams` are what several readers of one file of `count` words got: every byte of it once,
-/// in each stream in the order of the file.
+/// Asserts that `streams` are what several readers of one file of `count` words got: every byte once, and in each
+/// stream in the order of the file.
 ///
-/// A word that was cut, the end of one reader's piece and the beginning of another's, is known by its bytes
-/// alone being there.
+/// A word that was cut ends one reader's piece and begins another's. Only its bytes are looked for.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! Pipes with a name, and pseudo-terminals.
+//! Pipes, FIFOs and pseudo-terminals.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter};
@@ -13,12 +13,12 @@ pub fn pipe() -> (PipeReader, PipeWriter) {
     std::io::pipe().expect("a pipe")
 }
 
-/// Both ends of a FIFO, the reading one first. Its name is gone already.
+/// Both ends of a FIFO, the reading one first. Its name is gone.
 pub fn fifo() -> (File, File) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("fifo");
     rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("a file system with FIFOs");
-    // Opening one end waits for the other, unless it is the reader and does not wait.
+    // An open of one end waits for the other end, unless it is of the reading one in non-blocking mode.
     let nonblocking = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let reader = rustix::fs::open(&path, nonblocking, Mode::empty()).expect("just made");
     let writer = File::options().write(true).open(&path).expect("it has a reader");
@@ -26,8 +26,8 @@ pub fn fifo() -> (File, File) {
     (reader.into(), writer)
 }
 
-/// Both ends of a pseudo-terminal, the master first. It echoes nothing and leaves output alone;
-/// input is by the line, and ^D at the start of one reads as the end.
+/// Both ends of a pseudo-terminal, the master first. It echoes nothing and leaves output as it is. Input is by the
+/// line, and ^D at the start of a line reads as the end.
 pub fn terminal() -> (File, File) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master: OwnedFd = rustix::pty::openpt(flags).expect("a pseudo-terminal");

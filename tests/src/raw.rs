@@ -1,12 +1,12 @@
-//! The system calls that the tests of real faults need and no safe crate wraps.
+//! System calls that the tests of real faults need and that no safe crate wraps.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Makes `syscalls` (numbers, `libc::SYS_…`) fail with `errno` from now on, on the calling thread
-/// and those it starts. There is no way back: seccomp(2) filters only add up.
+/// Makes `syscalls` (numbers, `libc::SYS_…`) fail with `errno` from now on, on the calling thread and those that it
+/// starts. It cannot be undone: seccomp(2) filters only add up.
 ///
 /// # Errors
 ///
@@ -48,11 +48,11 @@ pub fn is_locked(file: &File) -> io::Result<bool> {
     Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
 }
 
-/// Shuts down the file system of `root` with its journal written and its data not.
+/// Shuts down the file system of `root`. Its journal is written, and its data is not.
 ///
 /// # Errors
 ///
-/// Those of ioctl(2); file systems that cannot be shut down say ENOTTY.
+/// Those of ioctl(2); a file system that cannot be shut down answers ENOTTY.
 pub fn shut_down(root: &File) -> io::Result<()> {
     // XFS_IOC_GOINGDOWN with XFS_FSOP_GOING_FLAGS_LOGFLUSH; ext4 has the same, EXT4_IOC_SHUTDOWN.
     const SHUTDOWN: libc::Ioctl = 0x8004_587d;
@@ -67,27 +67,27 @@ pub fn shut_down(root: &File) -> io::Result<()> {
 ///
 /// Those of signal(2).
 pub fn ignore(signal: i32) -> io::Result<()> {
-    // SAFETY: SIG_IGN runs no code of ours.
+    // SAFETY: SIG_IGN runs no code.
     let before = unsafe { libc::signal(signal, libc::SIG_IGN) };
     if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Has `signal` do what it does to programs that have not asked otherwise, from now on, in the whole
-/// process. Of SIGPIPE Rust programs are rid before `main`.
+/// Gives `signal` its default action from now on, in the whole process. (Rust programs ignore SIGPIPE from before
+/// `main`.)
 ///
 /// # Errors
 ///
 /// Those of signal(2).
 pub fn default_action(signal: i32) -> io::Result<()> {
-    // SAFETY: SIG_DFL runs no code of ours.
+    // SAFETY: SIG_DFL runs no code.
     let before = unsafe { libc::signal(signal, libc::SIG_DFL) };
     if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Gives memory that is free back to the system, as far as glibc can. (Each of its arenas keeps some.)
+/// Gives free memory back to the system, as far as glibc can. (Each of its arenas keeps some.)
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it touches nothing that is in use.
+    // SAFETY: it touches no memory in use.
     unsafe {
         libc::malloc_trim(0);
     }
@@ -101,7 +101,7 @@ extern "C" fn strike(_signal: libc::c_int) {
 
 /// Signals to the thread that made it, again and again, until it is dropped.
 ///
-/// Their handler is installed without SA_RESTART, so each of them interrupts a call that waits.
+/// The handler is installed without SA_RESTART, so each signal interrupts a call that waits.
 #[derive(Debug)]
 pub struct Storm {
     timer: libc::timer_t,
@@ -132,12 +132,12 @@ impl Storm {
 
         let tick = libc::timespec { tv_sec: 0, tv_nsec: i64::from(interval.subsec_nanos()) };
         let spec = libc::itimerspec { it_interval: tick, it_value: tick };
-        // SAFETY: the timer is ours and alive; no old value is asked for.
+        // SAFETY: the timer is this storm's and alive; no old value is asked for.
         check(unsafe { libc::timer_settime(storm.timer, 0, &spec, std::ptr::null_mut()) })?;
         Ok(storm)
     }
 
-    /// How many signals have struck in this process so far.
+    /// How many of these signals this process has had so far.
     pub fn strikes() -> u64 {
         STRUCK.load(Ordering::Relaxed)
     }
@@ -145,12 +145,12 @@ impl Storm {
 
 impl Drop for Storm {
     fn drop(&mut self) {
-        // SAFETY: the timer is ours, and not used after this.
+        // SAFETY: the timer is this storm's, and not used after this.
         unsafe { libc::timer_delete(self.timer) };
     }
 }
 
-/// How many of a file's extents there are, and how many of them it shares with other files, by
+/// How many extents a file has, and how many of them it shares with other files, by
 /// [FIEMAP](https://docs.kernel.org/filesystems/fiemap.html).
 ///
 /// # Errors
@@ -191,7 +191,7 @@ pub fn extents(file: &File) -> io::Result<(usize, usize)> {
         reserved: 0,
         extents: [Extent::default(); ROOM],
     });
-    // SAFETY: `map` is laid out as struct fiemap, with room for the extents that `count` promises.
+    // SAFETY: `map` is laid out as struct fiemap, with room for as many extents as `count` promises.
     check(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FIEMAP, &mut *map) })?;
     let mapped = &map.extents[..map.mapped as usize];
     let shared = mapped.iter().filter(|extent| extent.flags & FIEMAP_EXTENT_SHARED != 0);

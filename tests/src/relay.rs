@@ -1,4 +1,4 @@
-//! `zc relay`, running.
+//! A running `zc relay`.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
@@ -16,19 +16,19 @@ use crate::running::{Running, start};
 pub struct Relay {
     child: Running,
     stdout: BufReader<ChildStdout>,
-    /// What it says besides the lines of its connections.
+    /// Its standard error, without the lines of its connections.
     pub stderr: BufReader<ChildStderr>,
     /// Where it listens.
     pub address: String,
 }
 
 impl Relay {
-    /// Starts one between two addresses.
+    /// Starts a relay between two addresses.
     pub fn start(listen: &str, target: &str, options: &[&str]) -> Relay {
         Relay::of(zc(["relay", "--json", listen, target]).args(options))
     }
 
-    /// Starts one as `command` says, which has `--json` in it.
+    /// Starts a relay as `command` says, which has `--json` in it.
     pub fn of(command: &mut Command) -> Relay {
         let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let stdout = BufReader::new(child.stdout.take().expect("it works"));
@@ -45,19 +45,19 @@ impl Relay {
         self.address.rsplit_once(':').expect("TCP").1
     }
 
-    /// A connection to it. No read of it waits for long.
+    /// A connection to it, whose reads do not wait for long.
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).expect("it works");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("it works");
         stream
     }
 
-    /// What it says of the next connection that ends.
+    /// The line of the next connection that ends.
     pub fn line(&mut self) -> Value {
         self.next_line().expect("a line")
     }
 
-    /// The same; `None` if it has ended itself.
+    /// The same; `None` if the relay has ended.
     pub fn next_line(&mut self) -> Option<Value> {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("it works");
@@ -65,7 +65,7 @@ impl Relay {
         (!line.is_empty()).then(parsed)
     }
 
-    /// What it says of the next `count` connections that end.
+    /// The lines of the next `count` connections that end.
     pub fn lines(&mut self, count: usize) -> Vec<Value> {
         (0..count).map(|_| self.line()).collect()
     }
@@ -75,7 +75,7 @@ impl Relay {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
     }
 
-    /// How many bytes of it are resident.
+    /// How many of its bytes are resident.
     pub fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("it runs");
@@ -88,7 +88,7 @@ impl Relay {
         kill_process(self.child.pid(), signal).expect("it works");
     }
 
-    /// Its exit status, and what else it said.
+    /// Its exit status, and the rest of its standard error.
     pub fn finish(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).expect("it works");

@@ -1,4 +1,4 @@
-//! Programs that a test has started, none of which outlives a test that fails.
+//! Programs that a test or a tool of the kit has started. None of them outlives a panic.
 
 use std::ops::{Deref, DerefMut};
 use std::os::fd::OwnedFd;
@@ -7,8 +7,8 @@ use std::{fs, thread};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// A program at work; killed when dropped, unless it has been waited for. If that is because the test
-/// panics, all that the program has started is killed, too.
+/// A running program. It is killed when dropped, unless it has been waited for. If a panic drops it, all that it has
+/// started is killed, too.
 #[derive(Debug)]
 #[must_use = "dropping it kills it"]
 pub struct Running(Child);
@@ -24,7 +24,7 @@ pub fn start(command: &mut Command) -> Running {
 }
 
 impl Running {
-    /// Its number, which is no other process's before it has been waited for.
+    /// Its process, whose number is no other process's before it has been waited for.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.0)
     }
@@ -64,7 +64,7 @@ pub fn kill_tree(process: Pid) {
     }
 }
 
-/// Stops parents before their children are listed: none starts another child, or waits for one, whose number
+/// Stops parents before their children are listed. So no parent starts another child, or waits for one, whose number
 /// might then be another process's.
 fn stop_tree(process: Pid, stopped: &mut Vec<OwnedFd>) {
     let Ok(it) = pidfd_open(process, PidfdFlags::empty()) else { return };
@@ -100,7 +100,7 @@ fn what_a_program_has_started_is_killed_with_it_if_the_test_fails() {
     });
     assert!(failing.join().is_err());
     let grandchild = grandchild.recv().expect("it was sent before");
-    // A zombie until its new parent looks, in a container perhaps for good.
+    // The dead process is a zombie until its new parent waits for it, which some containers never do.
     crate::wait::eventually("it is dead", || {
         match fs::read_to_string(format!("/proc/{grandchild}/stat")) {
             Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")),

@@ -1,4 +1,4 @@
-//! Servers that are programs of others', on loopback.
+//! Other projects' servers, on loopback.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub fn free_port() -> u16 {
 impl Server {
     /// Starts a server that is to listen on `port`, and waits until it does.
     ///
-    /// It does not connect to see: the server might take that for its only client.
+    /// No connection is made to find out: the server might take that for its only client.
     pub fn start(command: &mut Command, port: u16) -> Server {
         let command = command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -46,8 +46,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Servers that fork end their children on this, and not on SIGKILL. SIGQUIT is PostgreSQL's and nginx's
-        // quickest that does.
+        // Servers that fork end their children on SIGQUIT, and not on SIGKILL. SIGQUIT is the quickest such signal of
+        // PostgreSQL and nginx.
         let _ = kill_process(Pid::from_child(&self.child), Signal::QUIT);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(5) {
@@ -61,7 +61,7 @@ impl Drop for Server {
     }
 }
 
-/// Whether a TCP socket listens on this port, as proc(5) lists them.
+/// Whether a TCP socket listens on this port, by /proc/net/tcp.
 fn is_listened_on(port: u16) -> bool {
     const LISTEN: &str = "0A";
     let port = format!(":{port:04X}");
@@ -72,7 +72,7 @@ fn is_listened_on(port: u16) -> bool {
     })
 }
 
-/// Where PostgreSQL's server programs are, which are not in the PATH.
+/// The directory of PostgreSQL's server programs, which is not in the PATH.
 pub fn postgresql() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     let mut dirs: Vec<_> = versions.flatten().map(|entry| entry.path().join("bin")).collect();

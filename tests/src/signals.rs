@@ -1,4 +1,4 @@
-//! Real signals, for calls to be interrupted by.
+//! Real signals, which interrupt calls.
 
 use std::sync::Once;
 
@@ -11,7 +11,7 @@ pub struct Interruptible {
 impl Interruptible {
     /// The calling thread. It must outlive the last [`interrupt`](Interruptible::interrupt).
     ///
-    /// From now on SIGUSR1 does nothing in this process but interrupt calls (no SA_RESTART).
+    /// From now on SIGUSR1 only interrupts calls in this process (no SA_RESTART).
     pub fn this_thread() -> Interruptible {
         static HANDLER: Once = Once::new();
         extern "C" fn nothing(_: libc::c_int) {}

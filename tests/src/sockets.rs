@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 use zc_std::{AsRawPollFd, Downstream, IsStream, Sink, Source, Upstream};
 
-/// One end of a connection, as one type for a TCP one and a Unix one.
+/// One end of a connection, TCP or Unix, as one type.
 #[derive(Debug)]
 pub enum Socket {
     /// Of a TCP connection.
@@ -43,7 +43,7 @@ fn tcp(any_port: SocketAddr) -> (TcpStream, TcpStream) {
     (client, server)
 }
 
-/// Both ends of a connection by MPTCP over loopback. `None`: the kernel has none.
+/// Both ends of an MPTCP connection over loopback; `None` if the kernel has none.
 #[must_use]
 pub fn mptcp() -> Option<(OwnedFd, OwnedFd)> {
     const MPTCP: u32 = 262;
@@ -61,8 +61,8 @@ pub fn mptcp() -> Option<(OwnedFd, OwnedFd)> {
     Some((client, rustix::net::accept(&listener).ok()?))
 }
 
-/// Sockets with small buffers, so that both ends wait again and again. (TCP's must hold a segment
-/// of loopback's 64 KiB, or it advances by the ticks of its timers.)
+/// Sockets with small buffers, so that both ends wait again and again. (TCP's have to hold a segment of loopback's 64
+/// KiB, or it advances by the ticks of its timers.)
 #[must_use]
 pub fn tight<S: AsFd>((a, b): (S, S)) -> (S, S) {
     let tcp = sockopt::socket_domain(&a) != Ok(AddressFamily::UNIX);
@@ -110,7 +110,7 @@ impl AsFd for Socket {
     }
 }
 
-/// As std's own types say it.
+/// As std's own types do.
 impl IsStream for Socket {
     fn is_socket(&self) -> bool {
         true

@@ -9,7 +9,7 @@ use crate::data;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// How long a file is, and where it has data, in bytes: offset and length.
+/// A file's length, and where it has data: offsets and lengths, in bytes.
 pub type Layout = (u64, &'static [(u64, u64)]);
 
 /// Holes at the beginning, in the middle, at the end, everywhere and nowhere.
@@ -24,7 +24,7 @@ pub const LAYOUTS: [Layout; 8] = [
     (3 * MIB, &[(0, 3 * MIB)]),
 ];
 
-/// Makes a file of such a layout.
+/// Makes a file with this layout.
 ///
 /// # Panics
 ///
@@ -35,7 +35,7 @@ pub fn make(path: &Path, (len, data): Layout) {
     file.sync_all().expect("room for it");
 }
 
-/// The same, of a file that is open and empty.
+/// The same with a file that is open and empty.
 ///
 /// # Panics
 ///
@@ -52,9 +52,9 @@ pub fn fill(file: &File, (len, data): Layout) {
 ///
 /// # Panics
 ///
-/// If there is none.
+/// If there is no such file.
 pub fn blocks(path: &Path) -> u64 {
-    // What is not written yet has no blocks on some file systems.
+    // On some file systems data that is not written yet has no blocks.
     File::open(path).and_then(|file| file.sync_all()).expect("a file");
     fs::metadata(path).expect("a file").blocks()
 }

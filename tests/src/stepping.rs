@@ -13,11 +13,11 @@ pub struct Stopped {
     pub delivered: u64,
     /// Steps made.
     pub steps: usize,
-    /// [`Next::Again`]: it had made all its steps.
+    /// [`Next::Again`] if all steps were made.
     pub next: Next,
 }
 
-/// One step, and what must hold after each.
+/// Makes one step, and asserts what has to hold after each.
 #[track_caller]
 pub fn step(
     transfer: &mut Transfer,
@@ -52,17 +52,17 @@ pub fn run(
     stopped
 }
 
-/// As many steps as it takes.
+/// No limit on the steps.
 pub const ALL: usize = usize::MAX;
 
-/// A transfer that goes by what is known of its ends, or uses the first way from the first byte on.
+/// A transfer that adapts, or that uses the first mechanism from the first byte on.
 pub fn transfer(adaptive: bool) -> Transfer {
     let mut options = Options::default();
     options.adaptive = adaptive;
     Transfer::new(options)
 }
 
-/// Parks it, as a driver does before it waits: then a pipe is held only by what fills half of it.
+/// Parks the transfer, as a driver does before it waits. Then it keeps a pipe only if its bytes fill half of it.
 #[track_caller]
 pub fn park(transfer: &mut Transfer) {
     let in_flight = transfer.in_flight();

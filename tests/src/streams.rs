@@ -11,7 +11,7 @@ use rustix::pipe::SpliceFlags;
 use crate::pipes;
 use crate::sockets::{self, Socket};
 
-/// What kind of stream.
+/// A kind of stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// A TCP connection over loopback.
@@ -20,7 +20,7 @@ pub enum Stream {
     Unix,
     /// A pipe.
     Pipe,
-    /// A pipe with a name.
+    /// A FIFO.
     Fifo,
 }
 
@@ -37,11 +37,11 @@ impl Stream {
         Stream::SOCKETS.contains(&self)
     }
 
-    /// The two ends of a new one that is a socket.
+    /// Both ends of a new connection.
     ///
     /// # Panics
     ///
-    /// If it is none.
+    /// If it is no socket.
     pub fn sockets(self) -> (Socket, Socket) {
         match self {
             Stream::Tcp => {
@@ -56,7 +56,7 @@ impl Stream {
         }
     }
 
-    /// A new one: the end to write to, and the end to read from.
+    /// A new stream: the end to write to, and the end to read from.
     pub fn open(self) -> (OwnedFd, OwnedFd) {
         match self {
             Stream::Tcp => {
@@ -85,7 +85,7 @@ pub fn nonblocking<T: AsFd>(fd: T) -> T {
     fd
 }
 
-/// A descriptor to read from and write to, by read(2) and write(2) themselves.
+/// A descriptor that is read and written by read(2) and write(2) alone.
 #[derive(Debug)]
 pub struct Plain<T>(pub T);
 
@@ -115,21 +115,20 @@ pub fn narrow(to: impl AsFd) {
     set_socket_send_buffer_size(to, size).expect("a socket");
 }
 
-/// Writes to a stream until it takes no more, and says how much it took. It stays in the mode that it is
-/// in.
+/// Writes to a stream until it takes no more, and leaves its mode as it is. Returns how many bytes it took.
 pub fn fill(to: impl AsFd) -> usize {
     let was = rustix::fs::fcntl_getfl(&to).expect("an open descriptor");
     let to = nonblocking(to);
     let (mut filled, mut unacknowledged, mut quiet) = (0, None, 0);
     while quiet < 5 {
         let before = filled;
-        // A page at first, then byte by byte: a socket that refuses the one may take the other.
+        // A page at first, then single bytes: a socket that refuses a page may take these.
         for piece in [4096, 1] {
             while let Some(n) = taken(rustix::io::write(&to, &vec![b'.'; piece])) {
                 filled += n;
             }
         }
-        // Before Linux 6.5 a Unix socket to which nothing can be written may still be spliced to.
+        // Before Linux 6.5 a Unix socket that takes no write may still take a splice.
         while let Some(n) = splice_a_page(&to) {
             filled += n;
         }
@@ -139,7 +138,7 @@ pub fn fill(to: impl AsFd) -> usize {
             }
             continue;
         }
-        // TCP goes on sending, and so makes room: it is full once nothing has moved for a while.
+        // TCP goes on sending, which makes room. It is full once nothing has moved for a while.
         std::thread::sleep(std::time::Duration::from_millis(20));
         let now = zc_linux::fd::unsent(to.as_fd()).ok();
         quiet = if filled == before && now == unacknowledged { quiet + 1 } else { 0 };
@@ -177,7 +176,7 @@ pub fn waiting(from: impl AsFd) -> usize {
 ///
 /// # Panics
 ///
-/// If there are more of them, or it takes 5 seconds.
+/// If there are more, or it takes 5 seconds.
 #[track_caller]
 pub fn until_waiting(from: impl AsFd, n: usize) {
     for _ in 0..5_000 {

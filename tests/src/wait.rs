@@ -1,4 +1,4 @@
-//! Waiting for descriptors, by poll(2), and for threads to wait.
+//! Waits for descriptors, by poll(2), and for threads to wait.
 
 use std::os::fd::AsFd;
 use std::thread;
@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Waits until a thread sleeps, as it does in a call that waits. `task` is its directory in procfs:
-/// `self/task/TID` for a thread of this process, `PID` for another one's main thread.
+/// Waits until a thread sleeps in a call. `task` is its directory in procfs: `self/task/TID` for a thread of this
+/// process, `PID` for another one's main thread.
 ///
 /// # Panics
 ///
-/// If it does not in 10 seconds, or is no more.
+/// If it does not sleep within 10 seconds, or has ended.
 #[track_caller]
 pub fn until_it_sleeps(task: &str) {
     const LOOKS: u32 = 10_000;
-    // One look may meet a short nap on the way: a lock, a page that is read in.
+    // One look may meet a short sleep: for a lock, or for a page that is read in.
     const IN_A_ROW: u32 = 20;
     let mut asleep = 0;
     for _ in 0..LOOKS {
         let stat = std::fs::read_to_string(format!("/proc/{task}/stat")).expect("it lives");
-        // Its name, in parentheses, may have anything in it.
+        // The thread's name, in parentheses, may have any byte in it.
         let (_, state) = stat.rsplit_once(") ").expect("a name in parentheses");
         asleep = if state.starts_with('S') { asleep + 1 } else { 0 };
         if asleep == IN_A_ROW {
@@ -41,13 +41,13 @@ pub fn is_ready(fd: impl AsFd, events: PollFlags) -> bool {
     is_ready_within(fd, events, Duration::ZERO)
 }
 
-/// Waits for any of `events`, or a hang-up. Panics rather than wait for ever.
+/// Waits for any of `events`, or a hang-up. Panics instead of a hang.
 #[track_caller]
 pub fn wait_for(fd: impl AsFd, events: PollFlags) {
     assert!(is_ready_within(fd, events, Duration::from_secs(30)), "{events:?} did not come");
 }
 
-/// Whether any of `events` (or a hang-up) comes within that time.
+/// Whether any of `events` (or a hang-up) comes within `time`.
 pub fn is_ready_within(fd: impl AsFd, events: PollFlags, time: Duration) -> bool {
     let mut fds = [PollFd::new(&fd, events)];
     let timeout = Timespec::try_from(time).expect("not for ever");
@@ -63,7 +63,7 @@ pub fn is_ready_within(fd: impl AsFd, events: PollFlags, time: Duration) -> bool
 ///
 /// # Panics
 ///
-/// Rather than wait for ever.
+/// Instead of a hang.
 #[track_caller]
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let patience = Instant::now() + Duration::from_secs(20);

@@ -1,11 +1,11 @@
 //! Many writers, one file: bytes that tell which writer wrote them, even between those of others.
 //!
-//! Of each byte three bits name the writer, and five are pseudo-random by its place in that writer's
-//! stream. Bytes that were not written are 0, which is no writer.
+//! Three bits of each byte name the writer, and five are pseudo-random by its place in that writer's stream. Bytes
+//! that were not written are 0, which is no writer.
 
 use crate::data;
 
-/// The most that can be told apart; they count from 1.
+/// The most writers that can be told apart. They count from 1.
 pub const WRITERS: u8 = 7;
 
 /// The first `len` bytes of what `writer` writes.
@@ -16,19 +16,18 @@ pub fn thread_of(writer: u8, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// What there is of each writer's in `all`, in order; place 0 has what was not written.
+/// The bytes of each writer in `all`, in order; place 0 has those that were not written.
 pub fn unwoven(all: &[u8]) -> [Vec<u8>; 1 + WRITERS as usize] {
     let mut threads = [const { Vec::new() }; 1 + WRITERS as usize];
     all.iter().for_each(|&byte| threads[usize::from(byte >> 5)].push(byte));
     threads
 }
 
-/// Checks that `all` is made of what each writer wrote, `(writer, len)`: every byte once, each writer's in
-/// order.
+/// Asserts that `all` has what each writer wrote, `(writer, len)`: every byte once, and each writer's in order.
 ///
 /// # Panics
 ///
-/// If it is not, with how much of each is there.
+/// If it does not, with how much of each writer's is there.
 #[track_caller]
 pub fn assert_woven(all: &[u8], writers: &[(u8, usize)]) {
     let mut threads = unwoven(all);

@@ -32,7 +32,7 @@ struct Options {
     shared: bool,
     stop: usize,
     workers: usize,
-    /// Which of them this process is.
+    /// The number of this worker; `None` in the process that leads.
     worker: Option<usize>,
 }
 
@@ -84,7 +84,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Explores this worker's share, and prints what it came to.
+/// Explores this worker's share, and prints the result.
 fn work(options: &Options, worker: usize) -> ExitCode {
     type Explore = Box<dyn Fn(&Effort, &mut Tally) -> Result<(), Box<Failure>>>;
     let all: Vec<Explore> = if options.is_async {
@@ -123,7 +123,7 @@ fn work(options: &Options, worker: usize) -> ExitCode {
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Starts the workers, and adds up.
+/// Starts the workers, and adds their results up.
 fn lead(options: &Options) -> ExitCode {
     let begun = Instant::now();
     let this = std::env::current_exe().expect("this program has a name");

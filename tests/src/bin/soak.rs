@@ -1,9 +1,8 @@
 //! A soak: random copies with random faults for a long time. Half of them are on open files that they share
 //! with other threads and processes. Memory and the count of descriptors must stay flat.
 //!
-//! `soak [--seconds N] [--threads N]`. The time is cut into rounds; between them, with nothing in
-//! progress, memory and descriptors are measured. Ends with a failure if they grow, if a byte is lost or
-//! doubled, or if a copy hangs.
+//! `soak [--seconds N] [--threads N]`. The time is cut into rounds. Between these, with no copy in progress, memory
+//! and descriptors are counted. The soak fails if they grow, if a byte is lost or doubled, or if a copy hangs.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use zc_testkit::soak::tally::Tally;
 use zc_testkit::soak::workload::resident;
 
 const ROUNDS: u64 = 20;
-/// How many bytes more allocators and caches of stacks may keep in the second half than in the first.
+/// How many bytes more allocators and cached stacks may hold in the second half than in the first.
 const SLACK: u64 = 8 << 20;
 
 fn main() -> ExitCode {
@@ -80,8 +79,8 @@ fn summarise(total: &Tally, hung: usize, leaks: usize) {
     );
 }
 
-/// The median of `half`, since a leak moves every round after it. One round alone says nothing: a thread that
-/// freed its stack late has made one of twenty 12 MiB larger.
+/// The median of `half`: a leak moves every round after it, and one round alone says nothing. A thread that freed its
+/// stack late has made one of twenty 12 MiB larger.
 fn median(half: &[u64]) -> u64 {
     let mut half = half.to_vec();
     half.sort_unstable();

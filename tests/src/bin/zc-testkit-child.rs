@@ -1,5 +1,5 @@
-//! A process of its own, for tests of the standard streams: std's buffers for them are one to a
-//! process, and so is the test harness's output.
+//! A process of its own, for tests of the standard streams: std's buffers for these belong to the process, and so
+//! does the test harness's output.
 //!
 //! It writes what it copied, and how, into the file named by its second argument.
 

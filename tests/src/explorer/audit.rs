@@ -1,4 +1,4 @@
-//! Reports and errors, held against the calls that were recorded.
+//! Checks reports and errors against the recorded calls.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -8,14 +8,14 @@ use zc_std::{CopyError, Mechanism, Report};
 
 use super::misbehaviour::errno::{EAGAIN, EINVAL, EIO, REFUSALS, REFUSALS_AT_SOCKETS};
 
-/// The calls of one copy, and who was who in them.
+/// The calls of one copy, and the descriptors in them.
 pub(crate) struct Audit<'a> {
     pub(crate) calls: &'a [Record],
     pub(crate) source: &'a [RawFd],
     pub(crate) sink: Option<RawFd>,
-    /// Those of them that are sockets.
+    /// Those of the descriptors that are sockets.
     pub(crate) sockets: &'a [RawFd],
-    /// Why there was no pipe, the last time that this run has asked for one.
+    /// Why this run could not have a pipe when it last asked for one.
     pub(crate) no_pipe: Option<i32>,
 }
 
@@ -37,7 +37,7 @@ impl Audit<'_> {
         })
     }
 
-    /// `direct`: nothing but the engine writes to the sink. `counted`: nothing but the engine makes calls.
+    /// `direct`: only the engine writes to the sink. `counted`: only the engine makes calls.
     pub(crate) fn report(
         &self,
         report: &Report,
@@ -69,7 +69,7 @@ impl Audit<'_> {
         let calls = || self.calls.iter().filter(|record| record.call.syscall == syscall);
         let moved = report.moved_by(mechanism);
         if syscall != Syscall::Write || direct && self.sink.is_some() {
-            // What is discarded is delivered where it was taken.
+            // Bytes that are discarded are delivered where they were taken.
             let delivers = |record: &&Record| {
                 syscall == Syscall::Discard
                     || record.call.to.is_some() && record.call.to == self.sink
@@ -101,8 +101,8 @@ impl Audit<'_> {
         Ok(())
     }
 
-    /// That `error` is what stopped the copy: the errno of the last call that mattered, under that
-    /// call's name, and an errno that had to stop it.
+    /// Checks that `error` is what stopped the copy: it has the errno and the name of the last call that mattered,
+    /// and this errno had to stop the copy.
     pub(crate) fn error(&self, error: &CopyError) -> Result<(), String> {
         let Some(name) = error.syscall() else { return Err(format!("no call named: {error}")) };
         let raw = error.raw_os_error();
@@ -122,9 +122,8 @@ impl Audit<'_> {
                 check!(!self.is_refusal(record), "another mechanism should have gone on: {error}");
                 return Ok(());
             }
-            // What may come after the call that failed: calls that only ask something or give back a range of
-            // a file, and those that fetch what is in the pipe. Also those that read what was claimed of a
-            // file and cannot be moved now.
+            // Calls that may come after the one that failed. Some only ask, give back a range of a file, or fetch
+            // what is in the pipe. Others read what was claimed of a file and cannot be moved now.
             let asks = record.call.len == 0;
             let keeps =
                 ["sendfile", "splice"].contains(&name) && record.call.syscall == Syscall::Read;
@@ -135,7 +134,7 @@ impl Audit<'_> {
         Err(format!("the last call did not fail like that: {error}"))
     }
 
-    /// Whether by that answer a call says that it cannot do it, and no more than that.
+    /// Whether this answer is a refusal, and not an error of an end.
     fn is_refusal(&self, record: &Record) -> bool {
         let Err(errno) = record.result else { return false };
         let is_socket = |fd: Option<RawFd>| fd.is_some_and(|fd| self.sockets.contains(&fd));
@@ -163,21 +162,21 @@ fn explains(record: &Record, error: &CopyError, name: &str) -> bool {
     named
         && match record.result {
             Err(errno) => error.raw_os_error() == Some(errno),
-            // A write that takes nothing; a read from a pipe with bytes in it that brings none.
+            // A write that took nothing, or a read that got nothing from a pipe with bytes in it.
             Ok(0) if syscall == Syscall::Write => error.kind() == io::ErrorKind::WriteZero,
             Ok(0) => error.raw_os_error() == Some(EIO),
             Ok(_) => false,
         }
-        // Where recv(2) is denied, and before a file is claimed for a socket, poll(2) says whether the call
-        // would wait, in its place.
+        // Where recv(2) is denied, and before a file is claimed for a socket, poll(2) tells whether the call would
+        // wait.
         || syscall == Syscall::Poll
             && ["read", "sendfile", "splice"].contains(&name)
             && error.raw_os_error() == record.result.err().or(would_wait(record).then_some(EAGAIN))
             && error.raw_os_error().is_some()
 }
 
-/// Whether a range of the source that the copy had claimed may have been lost: it could not be read, and
-/// others had gone on from its end.
+/// Whether a range of the source may be lost: the copy had claimed it and could not read it, and other users had gone
+/// on from its end.
 pub(crate) fn is_unreadable(calls: &[Record], source: &[RawFd]) -> bool {
     let fails = |record: &&Record| record.result.is_err() || record.result == Ok(0);
     calls.iter().filter(fails).any(|record| {
@@ -186,8 +185,8 @@ pub(crate) fn is_unreadable(calls: &[Record], source: &[RawFd]) -> bool {
     })
 }
 
-/// Whether a range of the source was given back after an error, by one lseek after another, between which others
-/// may read (docs/reliability.md).
+/// Whether a range of the source was given back after an error, by one lseek after another. Others may read between
+/// these two (docs/reliability.md).
 pub(crate) fn gave_back_in_company(calls: &[Record], source: &[RawFd]) -> bool {
     let seeks = |record: &Record| {
         record.call.syscall == Syscall::Seek
@@ -196,8 +195,8 @@ pub(crate) fn gave_back_in_company(calls: &[Record], source: &[RawFd]) -> bool {
     calls.windows(3).any(|three| three.iter().all(seeks))
 }
 
-/// Whether a range of the sink that the copy had claimed may be a gap. It could not be written, or its bytes
-/// could not be fetched, and others had gone on from its end.
+/// Whether a range of the sink may be a gap. The copy had claimed it and could not write it, or could not fetch its
+/// bytes, and other users had gone on from its end.
 pub(crate) fn is_unwritable(calls: &[Record], sink: Option<RawFd>) -> bool {
     let fails = |record: &&Record| record.result.is_err() || record.result == Ok(0);
     calls.iter().filter(fails).any(|record| match record.call.syscall {
@@ -207,7 +206,7 @@ pub(crate) fn is_unwritable(calls: &[Record], sink: Option<RawFd>) -> bool {
     })
 }
 
-/// Whether a call said that one of the ends is not ready.
+/// Whether a call answered that one of the ends is not ready.
 pub(crate) fn would_wait(record: &Record) -> bool {
     record.result == Err(EAGAIN) || (record.call.syscall, record.result) == (Syscall::Poll, Ok(0))
 }

@@ -1,7 +1,7 @@
 //! Scenarios and schedules out of bytes, for fuzzing.
 //!
-//! Every string of bytes means something, as far as it can: a byte that is missing is 0, and a choice
-//! takes its byte modulo the number of choices. So a fuzzer's small changes stay small.
+//! Every string of bytes decodes to something, as far as it can. A byte that is missing is 0, and a choice takes its
+//! byte modulo the number of choices. So a fuzzer's small changes stay small.
 
 use super::misbehaviour::any;
 use super::scenario::{
@@ -9,7 +9,7 @@ use super::scenario::{
 };
 use super::{Misbehaviour, Schedule};
 
-/// What `bytes` stand for; `None` if there can be no such copy.
+/// What `bytes` decode to; `None` if there can be no such copy.
 pub fn decode(bytes: &[u8]) -> Option<(Scenario, Vec<(usize, Misbehaviour)>)> {
     let mut bytes = Bytes(bytes);
     let scenario = scenario(&mut bytes);
@@ -72,12 +72,12 @@ fn scenario(bytes: &mut Bytes<'_>) -> Scenario {
         },
         chunk: bytes.of([0, 16_384, 5000, 2048]),
         waiting: bytes.of([Waiting::Neither, Waiting::Source, Waiting::Sink, Waiting::Both]),
-        // What others do is no part of a schedule here.
+        // A schedule from bytes has no other users.
         shared: false,
     }
 }
 
-/// The modes that came later have numbers that no input of the corpus had: those mean what they meant.
+/// Later modes have numbers that no input of the corpus had, so that those inputs still decode to the same.
 fn mode(number: usize) -> Mode {
     const FIRST: [Mode; 4] = [Mode::Resume, Mode::Plain, Mode::TakeResidue, Mode::Abandon];
     match number {

@@ -29,7 +29,7 @@ const SINKS: [SinkKind; 10] = [
     SinkKind::Nowhere,
 ];
 
-/// Layers above a source of `payload` bytes, and below a sink. The first is bare.
+/// Layers above a source of `payload` bytes, and below a sink. The first pair has none.
 fn wrappings(payload: usize) -> Vec<(Vec<SourceWrap>, Vec<SinkWrap>)> {
     use SinkWrap::BufWriter;
     use SourceWrap::{BufReader, Take};
@@ -69,13 +69,13 @@ fn wrappings(payload: usize) -> Vec<(Vec<SourceWrap>, Vec<SinkWrap>)> {
     ]
 }
 
-/// Who copies, with how many bytes, in pieces of how many.
+/// How a copy is made, how many bytes it has, and how many come at a time.
 fn engines() -> Vec<(Engine, usize, usize)> {
-    // A few pages, through a pipe of two; and what it takes for an adaptive copy to splice.
+    // A few pages, through a pipe of two; and as many as an adaptive copy splices.
     const FEW: usize = 3 * 4096 + 123;
     const RICH: usize = 80_000;
     const PIECE: usize = 16 * 1024;
-    // What proves a bulk sender, and a few handfuls.
+    // Enough to prove a bulk sender, and a few handfuls.
     const BULK: usize = 14 * PIECE;
     let engine = |mode, adaptive, pipe_size| Engine { mode, adaptive, pipe_size, coalesce: false };
     let gathering = |engine| Engine { coalesce: true, ..engine };
@@ -99,7 +99,7 @@ fn engines() -> Vec<(Engine, usize, usize)> {
     ]
 }
 
-/// All that are explored: cells by wrappings by engines, and the non-blocking ones and those in company.
+/// All scenarios: cells by wrappings by engines, those with ends in non-blocking mode, and those with other users.
 pub fn all() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
     for (sources, source) in SOURCES.into_iter().enumerate() {
@@ -117,7 +117,7 @@ pub fn all() -> Vec<Scenario> {
                         waiting: Waiting::Neither,
                         shared: false,
                     };
-                    // Steps by hand are what the others make, too: a share of the layers with each.
+                    // The other modes make steps by hand, too: each gets a share of the layers.
                     if engine.mode.by_hand() && i % 5 != (n + sources) % 5 {
                         continue;
                     }
@@ -128,7 +128,7 @@ pub fn all() -> Vec<Scenario> {
                     if bare.is_bulk() && !(source == SourceKind::Tcp && waits && i % 3 == 0) {
                         continue;
                     }
-                    // A share of them in company.
+                    // A share of them with other users.
                     if i % 4 == (n + sources) % 4 || engine.mode.by_hand() && i % 2 == n % 2 {
                         let shared = Scenario { shared: true, ..bare.clone() };
                         for waiting in [Waiting::Source, Waiting::Both, Waiting::Sink] {

@@ -1,7 +1,7 @@
 //! Which descriptors this process has open, in one system call.
 //!
-//! Listing /proc/self/fd takes longer than the copy that is being checked; poll(2) answers POLLNVAL
-//! for every number that is not open.
+//! A listing of /proc/self/fd takes longer than the copy that is checked. poll(2) answers POLLNVAL for every number
+//! that is not open.
 
 use std::os::fd::{BorrowedFd, RawFd};
 
@@ -15,12 +15,12 @@ const HIGHEST: RawFd = 96;
 pub struct Census(Vec<bool>);
 
 impl Census {
-    /// Takes it.
+    /// Takes the census.
     pub fn take() -> Census {
         let mut fds: Vec<PollFd<'_>> = (0..HIGHEST)
             .map(|fd| {
-                // SAFETY: poll(2) answers POLLNVAL for a number that is not open, and nothing else
-                // is done with it; asking whether it is open is the purpose.
+                // SAFETY: poll(2) answers POLLNVAL for a number that is not open. No other call is made with the
+                // number.
                 let fd = unsafe { BorrowedFd::borrow_raw(fd) };
                 PollFd::from_borrowed_fd(fd, PollFlags::empty())
             })
@@ -30,7 +30,7 @@ impl Census {
         Census(fds.iter().map(|fd| !fd.revents().contains(PollFlags::NVAL)).collect())
     }
 
-    /// The numbers that are open now and were not, and those that were and are not.
+    /// The numbers that are open now and were not, and the numbers that were and are not.
     pub fn changes(&self) -> (Vec<RawFd>, Vec<RawFd>) {
         let now = Census::take();
         let only = |some: &Census, others: &Census| {

@@ -1,7 +1,7 @@
 //! Another user of a copy's ends: of the same open files, through duplicates of their descriptors.
 //!
-//! It acts between two system calls of the copy, on the copy's own thread or on one that is waited for. So
-//! a schedule says exactly which user did what when, and a run can be repeated.
+//! It acts between two system calls of the copy, on the copy's own thread or on one that is waited for. So a schedule
+//! says exactly what the other user did when, and a run can be repeated.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
@@ -20,26 +20,26 @@ use zc_std::{Copier, Fd};
 use super::Act;
 use crate::forked::forked;
 
-/// Marks each byte that others have written; the payload of a copy in company has none of them.
+/// Marks each byte that the other user has written. A payload that is shared has no such byte.
 const THEIRS: u8 = 0x80;
 
-/// What others have read and written so far.
+/// What the other user has read and written so far.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
-    /// Where in the payload; in order.
+    /// Ranges of the payload, in order.
     read: RefCell<Vec<Range<usize>>>,
     written: RefCell<Vec<u8>>,
-    /// How many bytes of a sink's file are a gap that is never written.
+    /// How many bytes of a sink's file are a gap that is never filled.
     gap: Cell<usize>,
 }
 
 impl Books {
-    /// How many bytes others have taken from the source.
+    /// How many bytes the other user has taken from the source.
     pub(crate) fn read(&self) -> usize {
         self.read.borrow().iter().map(Range::len).sum()
     }
 
-    /// How many bytes others have written.
+    /// How many bytes the other user has written.
     pub(crate) fn written(&self) -> usize {
         self.written.borrow().len()
     }
@@ -49,12 +49,12 @@ impl Books {
         self.gap.get()
     }
 
-    /// Whether others have read something again, or behind what they read later.
+    /// Whether the other user has read bytes twice, or out of order.
     pub(crate) fn is_out_of_order(&self) -> bool {
         self.read.borrow().windows(2).any(|two| two[1].start < two[0].end)
     }
 
-    /// What of `payload` is the copy's own.
+    /// The copy's own part of `payload`.
     pub(crate) fn own(&self, payload: &[u8]) -> Vec<u8> {
         let (mut own, mut at) = (Vec::new(), 0);
         for theirs in &*self.read.borrow() {
@@ -65,11 +65,11 @@ impl Books {
         own
     }
 
-    /// What of a sink's `content` is the copy's own.
+    /// The copy's own part of a sink's `content`.
     ///
     /// # Errors
     ///
-    /// That what others have written is not there as they have written it.
+    /// That what the other user wrote is not there as it was written.
     pub(crate) fn strip(&self, content: Vec<u8>) -> Result<Vec<u8>, String> {
         let (theirs, own): (Vec<u8>, Vec<u8>) =
             content.into_iter().partition(|byte| byte & THEIRS != 0);
@@ -93,18 +93,18 @@ pub(crate) struct Company {
     pub(crate) payload: Vec<u8>,
     pub(crate) source: Option<OwnedFd>,
     pub(crate) sink: Option<OwnedFd>,
-    /// How many bytes have come into a source that is a queue; `None` if it is a file.
+    /// How many bytes have come into a source that is a queue; `None` for a file.
     pub(crate) fed: Option<Rc<Cell<usize>>>,
     pub(crate) books: Rc<Books>,
 }
 
-/// What `payload` has no byte of, and no zero.
+/// Clears from `payload` the mark and every zero.
 pub(crate) fn without_marks(payload: &mut [u8]) {
     payload.iter_mut().for_each(|byte| *byte = *byte & !THEIRS | 1);
 }
 
 impl Company {
-    /// Acts; `false`: there was nothing to do.
+    /// Acts; `false` if there was nothing to do.
     pub(crate) fn act(&mut self, act: Act) -> Result<bool, String> {
         let failed = |errno: Errno| format!("the harness itself failed: {errno}");
         match act {
@@ -119,7 +119,7 @@ impl Company {
         }
     }
 
-    /// The next bytes that others write.
+    /// The next bytes that the other user writes.
     fn marks(&self, len: usize) -> Vec<u8> {
         let from = self.books.written();
         (from..from + len).map(|n| THEIRS | (n * 37 % 127) as u8).collect()
@@ -167,7 +167,7 @@ impl Company {
         if is_well { Ok(self.wrote(&bytes[..moved])) } else { Err("their copy failed".to_owned()) }
     }
 
-    /// Where in the payload the source stands, and how much it has.
+    /// Where in the payload the source stands, and how many bytes it has.
     fn source(&self) -> Result<Option<(&OwnedFd, usize, usize)>, Errno> {
         let Some(source) = &self.source else { return Ok(None) };
         let queued = || Ok::<_, Errno>(rustix::io::ioctl_fionread(source)? as usize);
@@ -199,7 +199,7 @@ impl Company {
     fn read(&self) -> Result<bool, String> {
         let failed = |errno: Errno| format!("the harness itself failed: {errno}");
         let Some((source, at, _)) = self.source().map_err(failed)? else { return Ok(false) };
-        // More than one message of a source of messages.
+        // More than one message of a source with messages.
         let mut room = vec![0; 5000];
         let limit = if self.is_messages() { room.len() } else { 700 };
         let room = &mut room[..limit];
@@ -240,7 +240,7 @@ impl Company {
     }
 }
 
-/// On another thread, which no hook watches.
+/// Runs on another thread, which no hook watches.
 fn elsewhere<T: Send>(copy: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| crate::each_cell::joined(scope.spawn(copy)))
 }
@@ -250,7 +250,7 @@ fn is_ready(fd: impl AsFd, events: PollFlags) -> Result<bool, Errno> {
     Ok(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
 }
 
-/// A copy of a forked child's own, by a pipe.
+/// A forked child's own copy, through a pipe.
 fn copy_something() {
     let bytes = [7; 9000];
     let (mut client, stream) = UnixStream::pair().expect("two descriptors");

@@ -1,4 +1,4 @@
-//! The search: single faults, pairs of faults, random schedules; and the shrinking of what fails.
+//! The search: single faults, pairs of faults, random schedules; and the shrinking of schedules that fail.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,11 +10,10 @@ use super::rng::Rng;
 use super::watch::Watch;
 use super::{Act, Faults, Menu, Misbehaviour, Schedule};
 
-/// Explores what becomes of one subject under faults.
+/// Explores one subject under faults.
 ///
-/// A subject is a closure that builds fresh ends and runs a copy with the faults
-/// [armed](Faults::arm). It resumes the copy for as long as it fails, and says what is wrong, if
-/// anything is:
+/// A subject is a closure that builds fresh ends and runs a copy with the faults [armed](Faults::arm). It resumes the
+/// copy for as long as it fails, and returns what is wrong, if anything is:
 ///
 /// ```
 /// use std::io::Write;
@@ -51,9 +50,8 @@ use super::{Act, Faults, Menu, Misbehaviour, Schedule};
 /// println!("{} schedules", explorer.runs());
 /// ```
 ///
-/// A subject must be deterministic: made to run the same schedule, it makes the same calls. For one
-/// that uses the pool of pipes this means to begin with
-/// [`pool::clear`](zc_std::pool::clear), and that no other thread copies meanwhile.
+/// A subject has to be deterministic: under the same schedule, it makes the same calls. One that uses the pool of
+/// pipes has to begin with [`pool::clear`](zc_std::pool::clear), and no other thread may copy meanwhile.
 pub struct Explorer<'a> {
     name: String,
     subject: &'a mut Subject<'a>,
@@ -68,12 +66,12 @@ pub struct Explorer<'a> {
 /// What is explored: `Err` says what is wrong.
 pub type Subject<'a> = dyn FnMut(&Faults) -> Result<(), String> + 'a;
 
-/// A schedule under which the subject does not keep its promises.
+/// A schedule under which the subject breaks its promises.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// What was explored, as the code that names it.
     pub subject: String,
-    /// The schedule, as short as it still fails.
+    /// The shortest schedule that still fails.
     pub schedule: Schedule,
     /// What is wrong.
     pub violation: String,
@@ -120,7 +118,7 @@ impl<'a> Explorer<'a> {
         Explorer { watch, name, subject, others, runs: 0, fired: 0, acts: 0, unjudged: 0 }
     }
 
-    /// Others may act at each call, so: what they do is part of a schedule as faults are.
+    /// Lets other users act at each call. What they do is part of a schedule, as faults are.
     #[must_use]
     pub fn among(mut self, others: Vec<Act>) -> Self {
         self.others = others;
@@ -137,12 +135,12 @@ impl<'a> Explorer<'a> {
         self.fired
     }
 
-    /// How often others acted in them.
+    /// How often other users acted in them.
     pub fn acts(&self) -> u64 {
         self.acts
     }
 
-    /// How many of the schedules were not followed to their end.
+    /// How many of the schedules were not judged to their end.
     pub fn unjudged(&self) -> u64 {
         self.unjudged
     }
@@ -160,7 +158,7 @@ impl<'a> Explorer<'a> {
         }
     }
 
-    /// Makes the Nth call misbehave in every way of `menu`, for every N until the run has fewer.
+    /// Makes the Nth call misbehave in every way of `menu`, for every N until the run has fewer calls.
     ///
     /// # Errors
     ///
@@ -170,8 +168,8 @@ impl<'a> Explorer<'a> {
         self.extend(&Schedule::default(), 0, &undisturbed, menu, 1)
     }
 
-    /// Makes every pair of calls misbehave: for every single fault, every call that comes after it
-    /// in the run so disturbed.
+    /// Makes every pair of calls misbehave: for every single fault, every call after it in the run that it has
+    /// changed.
     ///
     /// # Errors
     ///
@@ -181,7 +179,7 @@ impl<'a> Explorer<'a> {
         self.extend(&Schedule::default(), 0, &undisturbed, menu, 2)
     }
 
-    /// Runs `schedule` with one more point from call `from` on, for all of them, `depth` deep.
+    /// Runs `schedule` with one more point at call `from` or later, for each such point, `depth` deep.
     fn extend(
         &mut self,
         schedule: &Schedule,
@@ -246,7 +244,7 @@ impl<'a> Explorer<'a> {
         (verdict, faults.trace())
     }
 
-    /// Takes points away for as long as it still fails.
+    /// Removes points for as long as the schedule still fails.
     fn shrink(&mut self, schedule: &Schedule, violation: String, trace: Vec<Record>) -> Failure {
         let subject = self.name.clone();
         let mut least = Failure { subject, schedule: schedule.clone(), violation, trace };

@@ -1,4 +1,4 @@
-//! The real ends of a copy: what makes them, and what they know of the bytes that went by.
+//! The real ends of a copy: how they are made, and what they know of the bytes that passed.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -20,20 +20,20 @@ use super::company::{Books, Company, without_marks};
 use super::layers::{BoxSink, BoxSource, Memory, Slice};
 use super::scenario::{MESSAGE, Scenario, SinkKind, SourceKind};
 
-/// Room for any payload, in pipes and sockets that are not read until the copy is over.
+/// Room for every payload, in pipes and sockets that are not read until the copy is over.
 const ROOM: usize = 1 << 20;
 
 /// A file of procfs that does not change while the tests run.
 const PROC: &str = "/proc/filesystems";
 
-/// What is made once for a scenario, and used again in each of its runs. A fresh file or TCP
-/// connection each time would take longer than the copy.
+/// What is made once for a scenario and used again in each of its runs: a new file or TCP connection each time would
+/// take longer than the copy.
 pub(crate) struct Workshop {
     pub(crate) payload: Vec<u8>,
     source: Option<File>,
     sink: Option<File>,
     listener: Option<TcpListener>,
-    /// The way out of a TCP sink, and where it comes out.
+    /// The sending end of a TCP sink, and the receiving one.
     tcp: Option<(TcpStream, TcpStream)>,
     /// Room for the longest message.
     buffer: RefCell<Vec<u8>>,
@@ -91,7 +91,7 @@ impl Workshop {
         self.payload.len() / 3
     }
 
-    /// A source with the payload in it, ended after that.
+    /// A source with the payload in it, and its end after that.
     pub(crate) fn source(
         &self,
         scenario: &Scenario,
@@ -110,7 +110,7 @@ impl Workshop {
             SourceKind::Tcp => {
                 let (tx, rx) = connect(self.listener.as_ref().expect("made with the workshop"))?;
                 rx.set_nonblocking(scenario.waiting.source())?;
-                // Its port can be had again at once.
+                // So the port can be had again at once.
                 rustix::net::sockopt::set_socket_linger(&tx, Some(Duration::ZERO))?;
                 (From::Tcp(rx), Feeder::Tcp(tx))
             }
@@ -199,13 +199,13 @@ impl Workshop {
     }
 }
 
-/// Bytes no two windows of which are alike, so that every mistake in their order shows.
+/// No two windows of these bytes are alike, so that every mistake in their order shows.
 fn payload(len: usize) -> Vec<u8> {
     let mut rng = super::rng::Rng::new(0x7a63);
     std::iter::repeat_with(|| rng.number().to_le_bytes()).flatten().take(len).collect()
 }
 
-/// In memory if there is such a file system: explored is the engine, not a disk.
+/// In memory if there is such a file system: the engine is explored, not a disk.
 fn file_of(bytes: &[u8]) -> io::Result<File> {
     let mut file = tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile())?;
     file.write_all(bytes)?;
@@ -218,12 +218,12 @@ fn reopen(file: &File) -> io::Result<File> {
 }
 
 fn connect(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
-    // What is accepted inherits it.
+    // The accepted socket inherits this.
     rustix::net::sockopt::set_socket_recv_buffer_size(listener, ROOM)?;
     let tx = TcpStream::connect(listener.local_addr()?)?;
     let (rx, _) = listener.accept()?;
     rustix::net::sockopt::set_socket_send_buffer_size(&tx, ROOM)?;
-    // A tail that waits for an acknowledgement is not what is explored here.
+    // The explorer's bytes do not wait for an acknowledgement (Nagle).
     tx.set_nodelay(true)?;
     rx.set_nodelay(true)?;
     Ok((tx, rx))
@@ -262,7 +262,7 @@ enum Feeder {
 }
 
 impl SourceEnd<'_> {
-    /// Has it contain the payload up to `to`, and end if that is all.
+    /// Feeds the source with the payload up to `to`, and ends it if that is all.
     fn feed(&self, to: usize) -> io::Result<()> {
         let bytes = &self.payload[self.fed.replace(to)..to];
         let mut feeder = self.feeder.borrow_mut();
@@ -281,7 +281,7 @@ impl SourceEnd<'_> {
             }
         }
         if let From::Tcp(rx) = &self.from {
-            // All of it has to be there before the first call is made, or runs differ.
+            // All bytes have to be there before the first call is made, or runs differ.
             let deadline = Instant::now() + Duration::from_secs(10);
             while waiting(rx.as_fd())? < bytes.len() && Instant::now() < deadline {
                 std::thread::yield_now();
@@ -290,12 +290,12 @@ impl SourceEnd<'_> {
         Ok(())
     }
 
-    /// The rest of the payload comes in, if it has not yet.
+    /// Feeds the rest of the payload, if that is still to come.
     pub(crate) fn feed_rest(&self) -> io::Result<()> {
         if self.fed.get() == self.payload.len() { Ok(()) } else { self.feed(self.payload.len()) }
     }
 
-    /// The payload, less what others have read.
+    /// The payload, less what the other user has read.
     pub(crate) fn stream(&self) -> Cow<'_, [u8]> {
         match self.books.read() {
             0 => self.payload.into(),
@@ -303,7 +303,7 @@ impl SourceEnd<'_> {
         }
     }
 
-    /// How many bytes have been taken out of it, others apart.
+    /// How many bytes have been taken out, by the copy alone.
     pub(crate) fn taken(&self) -> io::Result<usize> {
         let all = self.taken_by_anybody()?;
         all.checked_sub(self.books.read()).ok_or_else(|| io::Error::other("others took more"))
@@ -326,7 +326,7 @@ impl SourceEnd<'_> {
         })
     }
 
-    /// Another user of it and of `sink`.
+    /// Another user of this source and of `sink`.
     pub(crate) fn company(&self, sink: &SinkEnd<'_>) -> io::Result<Company> {
         let source = match &self.from {
             From::Memory(..) | From::Chain(..) | From::MemoryThenFile(..) => None,
@@ -342,7 +342,7 @@ impl SourceEnd<'_> {
         })
     }
 
-    /// Its descriptor, if it has one and no more.
+    /// The source's descriptor, if it has exactly one.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(match &self.from {
             From::File(file) => file.as_fd(),
@@ -379,7 +379,7 @@ impl SourceEnd<'_> {
         })
     }
 
-    /// Its descriptors, if they are sockets.
+    /// The source's descriptors, if they are sockets.
     pub(crate) fn sockets(&self) -> Vec<RawFd> {
         match &self.from {
             From::Tcp(_) | From::Unix(_) | From::SeqPacket(_) | From::Chain(..) => self.fds(),
@@ -387,7 +387,7 @@ impl SourceEnd<'_> {
         }
     }
 
-    /// Its descriptors.
+    /// The source's descriptors.
     pub(crate) fn fds(&self) -> Vec<RawFd> {
         match &self.from {
             From::File(file) | From::MemoryThenFile(_, _, file) => vec![file.as_raw_fd()],
@@ -401,12 +401,12 @@ impl SourceEnd<'_> {
     }
 }
 
-/// How many bytes can be read at once.
+/// How many bytes can be read now.
 fn waiting(fd: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(rustix::io::ioctl_fionread(fd)?).expect("small queues"))
 }
 
-/// Where the bytes go to.
+/// The sink's end.
 pub(crate) struct SinkEnd<'a> {
     to: To<'a>,
     /// What has come out at the other end.
@@ -417,7 +417,7 @@ pub(crate) struct SinkEnd<'a> {
 }
 
 enum To<'a> {
-    /// A file, and where in it the copy began.
+    /// A file, and the offset at which the copy began.
     File(&'a File, u64),
     Tcp(&'a TcpStream, &'a TcpStream),
     Unix(UnixStream, UnixStream),
@@ -429,7 +429,7 @@ enum To<'a> {
 }
 
 impl SinkEnd<'_> {
-    /// Its descriptor, if that is a socket.
+    /// The sink's descriptor, if that is a socket.
     pub(crate) fn sockets(&self) -> Vec<RawFd> {
         match &self.to {
             To::Tcp(..) | To::Unix(..) | To::SeqPacket(..) => self.fd().into_iter().collect(),
@@ -455,7 +455,7 @@ impl SinkEnd<'_> {
         })
     }
 
-    /// Its descriptor.
+    /// The sink's descriptor.
     pub(crate) fn fd(&self) -> Option<RawFd> {
         self.as_fd().map(|fd| fd.as_raw_fd())
     }
@@ -473,18 +473,18 @@ impl SinkEnd<'_> {
         })
     }
 
-    /// Whether what it is given can be looked at.
+    /// Whether the bytes that it took can be seen.
     pub(crate) fn keeps(&self) -> bool {
         !matches!(self.to, To::Null(_) | To::Nowhere)
     }
 
-    /// Whether it says that it is full, and takes a byte all the same.
+    /// Whether it says that it is full, and still takes a byte.
     pub(crate) fn has_room(&self) -> bool {
         let flags = rustix::net::SendFlags::DONTWAIT;
         matches!(&self.to, To::Unix(out, _) if rustix::net::send(out, b"!", flags).is_ok())
     }
 
-    /// Reads what has arrived, and so makes room.
+    /// Reads what has arrived, which makes room.
     pub(crate) fn receive(&self) -> io::Result<()> {
         let mut arrived = self.arrived.borrow_mut();
         let mut buffer = self.buffer.borrow_mut();
@@ -504,7 +504,7 @@ impl SinkEnd<'_> {
         }
     }
 
-    /// Reads what has arrived while a copy goes on: sockets that keep messages hold but ten of them.
+    /// Reads what has arrived during a copy: sockets that keep messages hold only ten of them.
     pub(crate) fn reader(&self) -> Option<impl FnMut() + use<>> {
         let To::SeqPacket(_, peer) = &self.to else { return None };
         let (peer, arrived) = (Rc::clone(peer), Rc::clone(&self.arrived));
@@ -516,7 +516,7 @@ impl SinkEnd<'_> {
         })
     }
 
-    /// All that has been delivered to it, others apart, which should be `expected` bytes.
+    /// All that the copy has delivered, without other users' bytes; `expected` bytes of it are waited for.
     pub(crate) fn content(&self, expected: usize) -> io::Result<Vec<u8>> {
         let content = self.content_of_anybody(expected + self.books.written())?;
         if !self.is_shared {
@@ -535,7 +535,7 @@ impl SinkEnd<'_> {
                 return Ok(content);
             }
             To::Tcp(..) => {
-                // Loopback, too, may take its time.
+                // Loopback may need time.
                 let deadline = Instant::now() + Duration::from_secs(10);
                 while self.arrived.borrow().len() < expected && Instant::now() < deadline {
                     self.receive()?;
@@ -548,7 +548,7 @@ impl SinkEnd<'_> {
         Ok(self.arrived.borrow().clone())
     }
 
-    /// Where a file's offset should be when it has `len` bytes; `None` if that is as it should be.
+    /// Where a file's offset should be when it has `len` bytes; `None` if it is there.
     pub(crate) fn misplaced(&self, len: usize) -> io::Result<Option<u64>> {
         let To::File(mut file, start) = self.to else { return Ok(None) };
         let position = file.stream_position()?;

@@ -1,4 +1,4 @@
-//! An event loop around a transfer: what it is told, and what it would sleep through.
+//! An event loop around a transfer: which readiness it hears of, and what it would sleep through.
 
 use std::os::fd::OwnedFd;
 
@@ -11,13 +11,13 @@ use zc_std::{CopyError, Side};
 use super::Mode;
 use super::ends::{SinkEnd, SourceEnd};
 
-/// A guard against waits for something that never comes.
+/// A guard against hangs.
 const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// The loop, if there is one.
+/// The event loop, if there is one.
 pub(crate) struct EventLoop {
-    /// And whether it is told by edge.
+    /// The epoll instance, and whether it is edge-triggered.
     epoll: Option<(OwnedFd, bool)>,
 }
 
@@ -44,23 +44,23 @@ impl EventLoop {
         EventLoop { epoll: Some((epoll, by_edge)) }
     }
 
-    /// After a copy has stopped to wait: whether it could have gone on.
+    /// Checks, when a copy has stopped to wait, that it could not have gone on.
     ///
     /// # Errors
     ///
-    /// That it waits for what is there.
+    /// That the copy waits for a side that is ready.
     pub(crate) fn check(
         &self,
         error: &CopyError,
         source: &SourceEnd<'_>,
         sink: &SinkEnd<'_>,
     ) -> Result<(), String> {
-        // What has come before the copy stopped is no news.
+        // What came before the copy stopped is not news.
         if let Some((_, true)) = self.epoll {
             while self.told(&AT_ONCE)?.is_some() {}
         }
         match error.waits_for() {
-            // No edge comes for bytes that are there already; a level does.
+            // Edge-triggered, epoll does not tell of bytes that are there already; level-triggered, it does.
             Some(Side::Source) if matches!(self.epoll, Some((_, true))) => {
                 let there = source.fd().map_or(Ok(0), ioctl_fionread);
                 let there = there.map_err(|errno| format!("the harness itself failed: {errno}"))?;
@@ -77,11 +77,11 @@ impl EventLoop {
         }
     }
 
-    /// Waits as long as it takes until the loop is told to go on.
+    /// Waits as long as it takes until the loop hears of the side.
     ///
     /// # Errors
     ///
-    /// That it is not.
+    /// That it does not.
     pub(crate) fn wait(&self, error: &CopyError) -> Result<(), String> {
         if self.epoll.is_none() {
             return Ok(());
@@ -95,7 +95,7 @@ impl EventLoop {
         Err(format!("hangs: nothing tells of the side that it waits for: {error}"))
     }
 
-    /// The sides that it is told of; `None` if of none.
+    /// The sides that it hears of; `None` for none.
     fn told(&self, patience: &Timespec) -> Result<Option<Vec<u64>>, String> {
         let Some((epoll, _)) = &self.epoll else { return Ok(None) };
         let mut events: Vec<epoll::Event> = Vec::with_capacity(2);

@@ -11,13 +11,12 @@ use super::{Act, Misbehaviour};
 
 /// Which calls misbehave, and how: `(n, misbehaviour)`, where `n` counts the calls from 0.
 ///
-/// The count goes on from one copy of a run to the next, so that a schedule also reaches into the
-/// copies that resume.
+/// The count goes on from one copy of a run to the next, so that a schedule also reaches the copies that resume.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schedule(pub Vec<(usize, Misbehaviour)>);
 
 impl Schedule {
-    /// This one, and then one more.
+    /// This schedule and one more point.
     #[must_use]
     pub fn with(&self, n: usize, misbehaviour: Misbehaviour) -> Schedule {
         let mut longer = self.clone();
@@ -25,7 +24,7 @@ impl Schedule {
         longer
     }
 
-    /// This one, less its `at`th point.
+    /// This schedule without its `at`th point.
     #[must_use]
     pub(crate) fn without(&self, at: usize) -> Schedule {
         let mut shorter = self.clone();
@@ -50,16 +49,16 @@ type Forbid = Box<dyn Fn(&Call, Misbehaviour) -> bool>;
 type BeforeCall = Box<dyn FnMut(&Call)>;
 type Others = Box<dyn FnMut(Act) -> Result<bool, String>>;
 
-/// The faults of one run, handed to the subject that is being explored.
+/// The faults of one run, handed to the subject that is explored.
 ///
-/// The subject [arms](Faults::arm) it around each copy, and only there: what happens in between (the
-/// subject's own preparations and checks) neither misbehaves nor counts.
+/// The subject [arms](Faults::arm) them around each copy, and only there: its own preparations and checks in between
+/// neither misbehave nor count.
 pub struct Faults {
     state: Rc<State>,
     recorder: Recorder,
     trace: RefCell<Vec<Record>>,
     _hook: hook::Guard,
-    /// The same schedule brings about the same calls, however busy the machine is.
+    /// Stopped, so that a schedule brings about the same calls on a busy machine, too.
     _clock: hook::StoppedClock,
 }
 
@@ -69,16 +68,16 @@ struct State {
     armed: Cell<bool>,
     /// How many calls there have been while armed.
     calls: Cell<usize>,
-    /// The points of the schedule that were reached and did something.
+    /// The points of the schedule that were reached and had an effect.
     fired: RefCell<Vec<usize>>,
-    /// How much a call that takes bytes moves at most, faults apart.
+    /// How much a call that takes bytes moves at most without a fault.
     chunk: Cell<usize>,
     forbid: RefCell<Option<Forbid>>,
     before_call: RefCell<Option<BeforeCall>>,
     others: RefCell<Option<Others>>,
-    /// How often they have acted.
+    /// How often other users have acted.
     acts: Cell<usize>,
-    /// What went wrong for them.
+    /// What went wrong in other users' acts.
     complaint: RefCell<Option<String>>,
     unjudged: Cell<bool>,
 }
@@ -123,7 +122,7 @@ impl State {
 }
 
 impl Faults {
-    /// Installs the hook for `schedule` on this thread; nothing happens until it is armed.
+    /// Installs the hook for `schedule` on this thread. It has no effect until it is armed.
     pub fn new(schedule: &Schedule) -> Self {
         let plan = schedule.0.iter().copied().collect();
         let state = Rc::new(State { plan, ..State::default() });
@@ -137,57 +136,57 @@ impl Faults {
         }
     }
 
-    /// Lets calls misbehave, for as long as the guard lives.
+    /// Lets calls misbehave for as long as the guard lives.
     pub fn arm(&self) -> Armed<'_> {
         self.recorder.clear();
         self.state.armed.set(true);
         Armed { faults: self }
     }
 
-    /// Names faults that this subject must not be put to, because no kernel would do so to it. (A
-    /// short read of a datagram, which loses the rest of it, is not a fault but a lie.)
+    /// Forbids faults that no kernel would inject into this subject. (A short read of a datagram loses the rest of
+    /// it, so it is no fault that a copy could survive.)
     pub fn forbid(&self, forbid: impl Fn(&Call, Misbehaviour) -> bool + 'static) {
         *self.state.forbid.borrow_mut() = Some(Box::new(forbid));
     }
 
-    /// Lets the kernel take no more than this many bytes a call, faults apart: a sender of pieces.
+    /// Lets calls move at most this many bytes without a fault, as from a sender of pieces.
     pub fn chunk(&self, bytes: usize) {
         self.state.chunk.set(bytes);
     }
 
-    /// Runs `before` ahead of every call made while armed, to play the peer of a full sink.
+    /// Runs `before` ahead of every call that is made while armed, to play the peer of a full sink.
     pub fn before_call(&self, before: impl FnMut(&Call) + 'static) {
         *self.state.before_call.borrow_mut() = Some(Box::new(before));
     }
 
-    /// Has `others` act where the schedule says so: it tells whether it could.
+    /// Calls `others` where the schedule has another user act. It returns whether the user could.
     pub fn others(&self, others: impl FnMut(Act) -> Result<bool, String> + 'static) {
         *self.state.others.borrow_mut() = Some(Box::new(others));
     }
 
-    /// Drops what [`before_call`](Faults::before_call) and [`others`](Faults::others) were given, and the
-    /// descriptors it may hold.
+    /// Drops what [`before_call`](Faults::before_call) and [`others`](Faults::others) were given, and so the
+    /// descriptors in it.
     pub fn let_be(&self) {
         *self.state.before_call.borrow_mut() = None;
         *self.state.others.borrow_mut() = None;
     }
 
-    /// How often others have acted so far.
+    /// How often other users have acted so far.
     pub fn acts(&self) -> usize {
         self.state.acts.get()
     }
 
-    /// What went wrong for the others, if anything did.
+    /// What went wrong in other users' acts, if anything did.
     pub(crate) fn complaint(&self) -> Option<String> {
         self.state.complaint.borrow().clone()
     }
 
-    /// This run is not followed further.
+    /// Ends the judging of this run.
     pub(crate) fn give_up_judging(&self) {
         self.state.unjudged.set(true);
     }
 
-    /// Whether this run was not followed to its end.
+    /// Whether this run was not judged to its end.
     pub(crate) fn is_unjudged(&self) -> bool {
         self.state.unjudged.get()
     }
@@ -197,7 +196,7 @@ impl Faults {
         self.trace.borrow().clone()
     }
 
-    /// How many points of the schedule were reached so far, and did something.
+    /// How many points of the schedule have been reached and had an effect.
     pub fn fired(&self) -> usize {
         self.state.fired.borrow().len()
     }

@@ -1,8 +1,8 @@
-//! Wrappers that can be looked through after the copy.
+//! Wrappers whose state can be seen after the copy.
 //!
-//! A scenario's layers are data, so each is boxed; the engine sees the same `Source` or `Sink`
-//! through the box. What a layer says of itself afterwards is checked against the layer below it.
-//! What went in below has come out above, or is in its buffer, or the layer lost it.
+//! A scenario's layers are data, so each is boxed; the engine sees the same `Source` or `Sink` through the box. What
+//! a layer says of itself afterwards is checked against the layer below it. What went in below has come out above, or
+//! is in the layer's buffer, or is lost.
 
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, BufWriter, Chain, Read, Take, Write};
@@ -22,17 +22,17 @@ pub(crate) enum Seen {
     Buffer(Vec<u8>),
     /// A meter.
     Progress,
-    /// Nothing.
+    /// A layer without state.
     Opaque,
 }
 
 pub(crate) trait SourceLayer: ReadSource {
-    /// Tells of itself, after all that is below it.
+    /// Adds its state to `seen`, after that of all layers below.
     fn look(&self, seen: &mut Vec<Seen>);
 }
 
 pub(crate) trait SinkLayer: WriteSink {
-    /// Tells of itself, after all that the bytes reach later.
+    /// Adds its state to `seen`, after that of all layers that the bytes reach later.
     fn look(&self, seen: &mut Vec<Seen>);
 }
 
@@ -184,7 +184,7 @@ impl SinkLayer for Opaque<BoxSink<'_>> {
     }
 }
 
-/// How many bytes each `Progress` was told of, from the inside out.
+/// How many bytes each `Progress` heard of, from the inside out.
 pub(crate) type Meters = Vec<Rc<Cell<u64>>>;
 
 fn meter(meters: &mut Meters) -> impl FnMut(u64) + use<> {
@@ -208,7 +208,7 @@ pub(crate) fn wrap_source<'a>(
             SourceWrap::BufReader(capacity) => {
                 let mut reader = BufReader::with_capacity(capacity, inner);
                 match reader.fill_buf() {
-                    // Half of a byte is none.
+                    // Less than a byte can be read ahead.
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                     filled => drop(filled?),
                 }
@@ -220,7 +220,7 @@ pub(crate) fn wrap_source<'a>(
     })
 }
 
-/// Wraps a sink, and has its buffers hold bytes, which are appended to `held`, a run for each layer.
+/// Wraps a sink, and has its buffers hold bytes, which are appended to `held`, one entry for each layer.
 pub(crate) fn wrap_sink<'a>(
     leaf: BoxSink<'a>,
     wraps: &[SinkWrap],

@@ -1,4 +1,4 @@
-//! What a system call can do wrong, and which of it a kernel may do at all.
+//! What a system call can do wrong, and which of it a kernel may do.
 
 use std::fmt;
 
@@ -12,26 +12,26 @@ pub mod errno {
         ETIMEDOUT, ETXTBSY, EXDEV,
     };
 
-    /// Every one of them: those of the manual pages, and those seen in the field. New ones go to the
-    /// end, so that the bytes of the fuzzer's corpus go on meaning what they meant.
+    /// All of them: those of the manual pages, and those seen in the field. New ones go to the end, so that the
+    /// fuzzer's corpus still decodes to the same.
     pub const ALL: [i32; 24] = [
         EINTR, EAGAIN, EINVAL, ENOSYS, EPERM, EXDEV, EOPNOTSUPP, EIO, EBADF, EPIPE, ECONNRESET,
         ENOSPC, EDQUOT, EFBIG, ETIMEDOUT, ENOMEM, EMFILE, ENFILE, EOVERFLOW, EACCES, ESPIPE,
         EISDIR, ETXTBSY, EFAULT,
     ];
 
-    /// Those of them by which a zero-copy call says "not I": the copy goes on without it.
+    /// Errnos by which a zero-copy call refuses: the copy goes on without that call.
     pub(crate) const REFUSALS: [i32; 13] = [
         EINVAL, ENOSYS, EPERM, EACCES, EXDEV, EOPNOTSUPP, EIO, EBADF, ESPIPE, EISDIR, EOVERFLOW,
         ETXTBSY, ENOMEM,
     ];
 
-    /// Those of them by which it says so at a socket. Any other may be an error of the socket's own, which
-    /// it tells of once.
+    /// Errnos by which it refuses at a socket. Any other one may be an error of the socket's own, which the socket
+    /// tells of once.
     pub(crate) const REFUSALS_AT_SOCKETS: [i32; 5] = [EINVAL, ENOSYS, EPERM, ESPIPE, EOVERFLOW];
 
-    /// One for each way in which the engine takes an errno: wait, go on by another mechanism, give
-    /// up. (EINTR, the fourth, never leaves the table of calls.)
+    /// One for each way in which the engine takes an errno: it waits, goes on by another mechanism, or gives up.
+    /// (EINTR, the fourth, never leaves the table of calls.)
     pub const CLASSES: [i32; 3] = [EAGAIN, EINVAL, ENOSPC];
 
     /// The name, or the number where it has none here.
@@ -55,18 +55,15 @@ const PAGE: usize = 4096;
 
 /// One way for one system call to misbehave.
 ///
-/// All of it is what a kernel may do. A call that fails has moved nothing, so any errno is possible
-/// for any call. A count may be short at any length of at least one byte. What 0 means depends on the
-/// call:
+/// Only what a kernel may do. A call that fails has moved nothing, so every errno is possible for every call. A count
+/// may be short at any length of at least one byte. What 0 means depends on the call:
 ///
-/// - from splice, sendfile and copy_file_range it is a claim that proves nothing (procfs), and the
-///   copy has to survive it;
+/// - from splice, sendfile and copy_file_range it proves nothing (procfs), and the copy has to survive it;
 /// - from write it is the `WriteZero` error;
-/// - from a read of the *source* it is, by definition, the end of the input. The copy returns `Ok`
-///   with what it has, nothing may be lost by it, and the next copy goes on. A subject for which it
-///   would be a lie (a chain of sources, which goes on to the next link for good) forbids it with
-///   [`Faults::forbid`](super::Faults::forbid);
-/// - from a read of the engine's own pipe it cannot be, and is an error without loss.
+/// - from a read of the *source* it is, by definition, the end of the input. The copy returns `Ok` with what it has,
+///   loses nothing by it, and the next copy goes on. Where it would be false (a chain of sources goes on to the next
+///   link for good), the subject forbids it with [`Faults::forbid`](super::Faults::forbid);
+/// - from a read of the engine's own pipe it is impossible, and is an error without loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Misbehaviour {
     /// The call is not made, and fails with this errno.
@@ -75,11 +72,11 @@ pub enum Misbehaviour {
     Short(usize),
     /// The call is not made, and returns 0.
     Zero,
-    /// A call that moves no bytes is not made, and gives this answer: a pipe of one page, a sink
-    /// that is not ready after all.
+    /// A call that moves no bytes is not made, and gives this answer: a pipe of one page, or a sink that is not ready
+    /// after all.
     Answer(usize),
-    /// The call is made as it is, and just before it another user of the same open files acts. Only in a
-    /// scenario that is shared.
+    /// Another user of the same open files acts just before the call, which is made as it is. Only in a shared
+    /// scenario.
     Meanwhile(Act),
 }
 
@@ -103,7 +100,7 @@ pub enum Act {
 use Misbehaviour::{Answer, Fail, Meanwhile, Short, Zero};
 
 impl Misbehaviour {
-    /// What the hook is to do to `call`; `None` where the call cannot misbehave so.
+    /// What the hook does to `call`; `None` where the call cannot misbehave like this.
     pub(crate) fn action(self, call: &Call) -> Option<Action> {
         match self {
             Fail(errno) => Some(Action::Fail(errno)),
@@ -136,7 +133,7 @@ impl fmt::Display for Misbehaviour {
     }
 }
 
-/// How much of what a call can do wrong is tried.
+/// How many of the ways to misbehave are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Menu {
     /// Every errno, every interesting short count.
@@ -146,7 +143,7 @@ pub enum Menu {
 }
 
 impl Menu {
-    /// The ways for a call to misbehave that went as `seen` says when it was let be.
+    /// The ways in which a call can misbehave that went as `seen` says without a fault.
     pub fn of(self, seen: &Record) -> Vec<Misbehaviour> {
         let mut menu: Vec<_> = match self {
             Menu::Full => errno::ALL.into_iter().map(Fail).collect(),
@@ -178,7 +175,7 @@ impl Menu {
     }
 }
 
-/// Any misbehaviour, from a source of numbers: it may turn out not to fit the call it meets.
+/// Any misbehaviour, from a source of numbers. It may not fit the call that it meets.
 pub(crate) fn any(mut number: impl FnMut(usize) -> usize) -> Misbehaviour {
     const SHORTS: [usize; 8] = [1, 2, 511, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 4 * PAGE];
     match number(8) {

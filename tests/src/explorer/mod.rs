@@ -1,14 +1,13 @@
-//! A fault explorer. It makes the Nth system call of a copy misbehave, for every N, then every pair
-//! of calls, then random schedules, and checks that not a byte is lost.
+//! A fault explorer. It makes the Nth system call of a copy misbehave, for every N, then every pair of calls, then
+//! random schedules, and checks that no byte is lost.
 //!
-//! It stands on [`zc_std::hook`], and is of use to other crates. A type of your own that implements
-//! `Source`, `Sink` or `ReadFrom`, a relay, an upload handler: all end in copies whose system calls
-//! can fail. [`Explorer`] takes any closure that runs a copy and checks what you promise of it.
+//! It stands on [`zc_std::hook`], and is of use to other crates. A type of your own that implements `Source`, `Sink`
+//! or `ReadFrom`, a relay, an upload handler: all end in copies whose system calls can fail. [`Explorer`] takes any
+//! closure that runs a copy and checks what you promise of it.
 //!
-//! zc's own copies are explored as [`Scenario`]s: an end each from the chain table, the layers
-//! around them, and who copies. [`Trial`] says what must hold after each call of the copy; [`cells`](cells())
-//! lists the scenarios; [`Effort`] says how much is done with each. `cargo test` explores for some
-//! seconds, and
+//! zc's own copies are explored as [`Scenario`]s: an end each from the chain table, the layers around them, and how
+//! the copy is made. [`Trial`] says what has to hold after each call of the copy; [`cells`](cells()) lists the
+//! scenarios; [`Effort`] says how many schedules each one gets. `cargo test` explores for some seconds, and
 //!
 //! ```text
 //! cargo run --release -p zc-testkit --bin explore
@@ -19,8 +18,8 @@
 //!
 //! # What is not a fault
 //!
-//! Only what a kernel may do is injected; [`Misbehaviour`] says what that is. No program could
-//! survive bytes that are counted and not moved, or moved and not reported.
+//! Only what a kernel may do is injected; [`Misbehaviour`] says what that is. No program could survive bytes that are
+//! counted and not moved, or moved and not reported.
 
 mod audit;
 mod bytes;
@@ -49,16 +48,16 @@ pub use rng::Rng;
 pub use scenario::{Engine, Mode, Scenario, SinkKind, SinkWrap, SourceKind, SourceWrap, Waiting};
 pub use trial::Trial;
 
-/// How much is done with one scenario.
+/// How many schedules one scenario gets.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// For single faults; `None` for none.
+    /// The menu for single faults; `None` for none.
     pub singles: Option<Menu>,
-    /// For pairs of faults; `None` for none.
+    /// The menu for pairs of faults; `None` for none.
     pub pairs: Option<Menu>,
-    /// How many random schedules.
+    /// How many schedules are random.
     pub random: usize,
-    /// The seed for them.
+    /// The seed of the random schedules.
     pub seed: u64,
 }
 
@@ -81,10 +80,10 @@ pub struct Tally {
     pub runs: u64,
     /// Faults injected in them.
     pub faults: u64,
-    /// What others did in them.
+    /// What other users did in them.
     pub acts: u64,
-    /// Schedules that were not followed to their end, because a fault and what others did there took from a
-    /// shared file what docs/reliability.md says that it may.
+    /// Schedules that were not judged to their end. A fault and another user together took from a shared file what
+    /// docs/reliability.md says that they may.
     pub unjudged: u64,
 }
 
@@ -109,11 +108,11 @@ pub fn explore(
     outcome
 }
 
-/// Runs one schedule of one scenario: what a reproducer does.
+/// Runs one schedule of one scenario, as a reproducer does.
 ///
 /// # Errors
 ///
-/// What does not hold, with the schedule shrunk further if it can be.
+/// What does not hold, with the schedule shrunk further if possible.
 pub fn replay(scenario: &Scenario, schedule: &[(usize, Misbehaviour)]) -> Result<(), Box<Failure>> {
     let mut trial = Trial::new(scenario);
     let mut subject = |faults: &Faults| trial.run(faults);
@@ -121,7 +120,7 @@ pub fn replay(scenario: &Scenario, schedule: &[(usize, Misbehaviour)]) -> Result
     explorer.run(&Schedule(schedule.to_vec())).map(|_| ())
 }
 
-/// Runs what `bytes` stand for, if they stand for anything: what a fuzzer does.
+/// Runs what `bytes` decode to, if they do, as a fuzzer does.
 ///
 /// # Errors
 ///

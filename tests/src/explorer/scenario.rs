@@ -1,4 +1,4 @@
-//! A copy to be explored, as data: so that it can be listed, printed, and decoded from bytes.
+//! A copy to be explored, as data: it can be listed, printed, and decoded from bytes.
 
 use std::fmt;
 
@@ -7,26 +7,26 @@ use super::Act;
 /// The length of a message of a sequenced-packet source.
 pub(crate) const MESSAGE: usize = 3000;
 
-/// One copy: its two ends, what they are wrapped in, and who copies.
+/// One copy: its two ends, their layers, and how it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
     /// Where the bytes come from.
     pub source: SourceKind,
-    /// What the source is wrapped in, from the inside out.
+    /// The source's layers, from the inside out.
     pub above: Vec<SourceWrap>,
-    /// Where the bytes go to.
+    /// Where the bytes go.
     pub sink: SinkKind,
-    /// What the sink is wrapped in, from the inside out.
+    /// The sink's layers, from the inside out.
     pub below: Vec<SinkWrap>,
-    /// Who copies, and how.
+    /// How the copy is made.
     pub engine: Engine,
     /// How many bytes there are.
     pub payload: usize,
-    /// The most that one call takes, as if the sender sent pieces; 0: as much as it can.
+    /// The most that one call takes, as if the sender sent pieces; 0 for no limit.
     pub chunk: usize,
     /// Which ends are in non-blocking mode.
     pub waiting: Waiting,
-    /// Others may use the same open files, and fork.
+    /// Whether another user has the same open files, and forks.
     pub shared: bool,
 }
 
@@ -40,9 +40,9 @@ pub enum SourceKind {
     Tcp,
     Unix,
     Pipe,
-    /// A sequenced-packet socket: read, never spliced, one message a time.
+    /// A sequenced-packet socket: read, never spliced, one message at a time.
     SeqPacket,
-    /// A byte slice: all buffered, nothing behind.
+    /// A byte slice: all of it is buffered, and no descriptor is behind.
     Memory,
     /// Two Unix sockets, one after the other.
     Chain,
@@ -55,12 +55,12 @@ pub enum SourceKind {
 #[expect(missing_docs, reason = "they say what they are")]
 pub enum SinkKind {
     File,
-    /// A file in append mode, which nothing can be spliced to.
+    /// A file in append mode, into which nothing can be spliced.
     Append,
     Tcp,
     Unix,
     Pipe,
-    /// A sequenced-packet socket: written to, never spliced to.
+    /// A sequenced-packet socket: written, never spliced into.
     SeqPacket,
     /// A `Vec`.
     Memory,
@@ -75,37 +75,37 @@ pub enum SinkKind {
 /// A layer around a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceWrap {
-    /// `Take`, of that many bytes.
+    /// `Take` of this many bytes.
     Take(u64),
-    /// `BufReader` of that capacity, filled before the copy.
+    /// `BufReader` of this capacity, filled before the copy.
     BufReader(usize),
     /// `Progress`.
     Progress,
-    /// `Opaque`: no bypassing what is below.
+    /// `Opaque`: no byte is taken past it.
     Opaque,
 }
 
 /// A layer around a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SinkWrap {
-    /// `BufWriter` of the given capacity, holding that many bytes before the copy.
+    /// `BufWriter` of the given capacity, which holds that many bytes before the copy.
     BufWriter(usize, usize),
     /// `Progress`.
     Progress,
-    /// `Opaque`: no bypassing what is above.
+    /// `Opaque`: no byte is delivered past it.
     Opaque,
 }
 
-/// Who copies, and how.
+/// How a copy is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Engine {
-    /// How it goes on after an error.
+    /// How the copy goes on after an error.
     pub mode: Mode,
     /// `Copier::adaptive`; the plain copy always is.
     pub adaptive: bool,
     /// `Copier::pipe_size`; the plain copy has its own.
     pub pipe_size: usize,
-    /// `Copier::coalesce`, by a delay too short to matter; for others than a copier, never.
+    /// `Copier::coalesce`, with a delay too short to matter. Only a copier has it.
     pub coalesce: bool,
 }
 
@@ -123,20 +123,20 @@ pub enum Mode {
     Abandon,
     /// A transfer, a step at a time; stepped on.
     Steps,
-    /// The same, by a driver that goes after each step, and leaves nothing but the transfer to the next.
+    /// The same, by a driver that goes after each step and leaves only the transfer to the next one.
     Leave,
-    /// The same, and the transfer goes to another thread and back after each step.
+    /// The same. The transfer goes to another thread and back after each step.
     Threads,
     /// The same, by steps that either take or deliver.
     HalfSteps,
-    /// The same, by steps that take no more than this.
+    /// The same, by steps with this budget.
     Budget(u64),
-    /// The same, and a child is forked after each step that leaves bytes in flight; it steps its copy of the
-    /// transfer, and drops it.
+    /// The same. A child is forked after each step that leaves bytes in flight; it steps its copy of the transfer,
+    /// and drops it.
     Forks,
-    /// The same, by an event loop that is told by level.
+    /// The same, by an event loop with level-triggered readiness.
     Level,
-    /// The same, by one that is told by edge.
+    /// The same, by an event loop with edge-triggered readiness.
     Edge,
 }
 
@@ -149,8 +149,8 @@ impl Mode {
 
 /// Which ends are in non-blocking mode.
 ///
-/// A non-blocking source has only half of its bytes until the copy has stopped for want of more. A
-/// non-blocking sink holds little until the copy has stopped for want of room.
+/// A non-blocking source has only half of its bytes until the copy has stopped for want of more. A non-blocking sink
+/// holds little until the copy has stopped for want of room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they say what they are")]
 pub enum Waiting {
@@ -194,7 +194,7 @@ impl Scenario {
         }
     }
 
-    /// Whether there can be such a copy at all.
+    /// Whether such a copy is possible.
     pub fn is_possible(&self) -> bool {
         let has_mode = |yes: bool| {
             matches!(
@@ -208,7 +208,7 @@ impl Scenario {
                 (SinkKind::Unix | SinkKind::Tcp | SinkKind::Pipe, _) | (_, false)
             )
         };
-        // A file copied into itself has an end of its own, and nothing of it is read ahead: the engine refuses.
+        // A file copied into itself has an end of its own, and the engine refuses if bytes of it were read ahead.
         let reads_ahead = self.above.iter().any(|wrap| matches!(wrap, SourceWrap::BufReader(_)));
         let into_itself = self.source == SourceKind::File && self.ends_itself() && !reads_ahead;
         (self.sink != SinkKind::SameFile || into_itself)
@@ -216,20 +216,20 @@ impl Scenario {
             && takes_mode(self.waiting.sink())
             // A limit or a buffer that is smaller than a message cuts it: recv(2) drops the rest.
             && (self.source != SourceKind::SeqPacket || self.keeps_messages())
-            // Std's `Chain` remembers that its first end has ended, from its own `read`, and never
-            // goes back. So what it has is no longer the sum of what its ends have.
+            // std's `Chain` learns only from its own `read` that its first end has ended, and never goes back. So its
+            // bytes are then not the sum of those of its ends.
             && !(self.is_chain() && self.hides())
             && (!self.shared || self.can_be_shared())
             && self.above.len() <= 6
             && self.below.len() <= 6
     }
 
-    /// Whether its source is one to be waited for. It makes too many calls: pairs of them would take hours.
+    /// Whether its source is waited for. It makes many calls: pairs of them would take hours.
     pub fn is_bulk(&self) -> bool {
         self.payload > 200_000
     }
 
-    /// What others may do in it.
+    /// What the other user may do in it.
     pub fn acts(&self) -> Vec<Act> {
         if !self.shared {
             return Vec::new();
@@ -247,7 +247,7 @@ impl Scenario {
         acts
     }
 
-    /// Whether the ends can be shared so that each byte's way can be told.
+    /// Whether the ends can be shared, so that each byte's way can be told.
     fn can_be_shared(&self) -> bool {
         let of_one_end = !self.is_chain() && self.source != SourceKind::Proc;
         of_one_end && self.sink != SinkKind::SameFile

@@ -1,4 +1,4 @@
-//! One run of one scenario under one schedule, and everything that must hold after it.
+//! One run of one scenario under one schedule, and what has to hold after it.
 
 use std::io::{self, Write};
 use std::rc::Rc;
@@ -19,38 +19,34 @@ use super::{Faults, Misbehaviour};
 use crate::fds::bytes_waiting;
 use crate::forked::forked;
 
-/// A scenario, set up to be run again and again: a subject for an
-/// [`Explorer`](super::Explorer).
+/// A scenario that can be run again and again: a subject for an [`Explorer`](super::Explorer).
 ///
 /// After every call of the copy it checks
 ///
-/// - conservation: taken from the source == delivered to the sink + residue, where *taken* is what
-///   is no longer in the source (by a file's offset, by the bytes left in a socket's queue), not
-///   what the copy says;
-/// - order: what is at the sink is the beginning of the payload, byte for byte, and the residue what
-///   comes next;
-/// - every layer: a limit has fallen by what passed it, a meter was told of it, a buffer accounts for
-///   the difference;
+/// - conservation: taken from the source == delivered to the sink + residue. *Taken* is what is no longer in the
+///   source (by a file's offset, by the bytes left in a socket's queue), not what the copy says;
+/// - order: the sink has the beginning of the payload, byte for byte, and the residue is what comes next;
+/// - every layer: a limit has fallen by what passed it, a meter was told of it, a buffer accounts for the difference;
 /// - file offsets, and socket options; the count of calls, the count of bytes and the mechanisms of the [`Report`];
 ///   the kind, the errno and the call of the [`CopyError`];
 /// - that `Ok` means the end of input or a reached limit, and an error means an injected fault, or
 ///   an end in non-blocking mode without bytes or room;
 ///
-/// Once the fault is gone and the copy has been completed, it checks that all of the payload is
-/// there. No descriptor may be open but those of idle pipes in the pool, which must be empty.
+/// Once the fault is gone and the copy is complete, it checks that the whole payload is there. The only descriptors
+/// left open may be those of idle pipes in the pool, which have to be empty.
 pub struct Trial {
     scenario: Scenario,
-    /// `None` after a failure: what was left in the ends is unknown.
+    /// `None` after a failure: the ends may have anything in them.
     workshop: Option<Workshop>,
 }
 
 impl Trial {
-    /// Readies `scenario`.
+    /// Makes a trial of `scenario`.
     pub fn new(scenario: &Scenario) -> Trial {
         Trial { scenario: scenario.clone(), workshop: None }
     }
 
-    /// Runs it once.
+    /// Runs the scenario once.
     ///
     /// # Errors
     ///
@@ -72,7 +68,7 @@ impl std::fmt::Debug for Trial {
     }
 }
 
-/// What goes wrong outside the copy is not the engine's fault, but no run either.
+/// An error outside the copy. It is not the engine's, but the run is none.
 #[expect(clippy::needless_pass_by_value, reason = "it is for map_err")]
 fn harness(error: io::Error) -> String {
     format!("the harness itself failed: {error}")
@@ -87,7 +83,7 @@ macro_rules! check {
 }
 
 fn run(scenario: &Scenario, workshop: &Workshop, faults: &Faults) -> Result<(), String> {
-    // Whether a pipe has to be made must not depend on the run before.
+    // Whether a pipe is made must not depend on the run before.
     pool::clear();
     let before = Census::take();
     {
@@ -118,18 +114,18 @@ fn run(scenario: &Scenario, workshop: &Workshop, faults: &Faults) -> Result<(), 
     Ok(())
 }
 
-/// What a kernel would not do to these ends.
+/// Forbids what a kernel would not do to these ends.
 fn rules(scenario: &Scenario, source: &SourceEnd<'_>, sink: &SinkEnd<'_>, faults: &Faults) {
     let (kind, fds) = (scenario.source, source.fds());
     faults.forbid(move |call: &Call, fault| {
         let reads = matches!(call.syscall, Syscall::Read | Syscall::Discard);
         let reads_source = reads && call.from.is_some_and(|fd| fds.contains(&fd));
         match kind {
-            // The first source would have ended, and the second's bytes come next.
+            // The first source would have ended for good, and the second one's bytes would come next.
             SourceKind::Chain | SourceKind::MemoryThenFile => {
                 reads_source && fault == Misbehaviour::Zero
             }
-            // What a short read leaves of a message is lost in the kernel.
+            // The kernel drops what a short read leaves of a message.
             SourceKind::SeqPacket => reads_source && matches!(fault, Misbehaviour::Short(_)),
             _ => false,
         }
@@ -140,17 +136,17 @@ fn rules(scenario: &Scenario, source: &SourceEnd<'_>, sink: &SinkEnd<'_>, faults
     }
 }
 
-/// What one call of the copy said.
+/// What one call of the copy returned.
 struct Outcome {
     moved: u64,
     error: Option<CopyError>,
-    /// Of a `Copier`.
+    /// Only from a `Copier`.
     report: Option<Report>,
     residue: Vec<u8>,
     in_flight: usize,
-    /// It has not stopped: the driver went.
+    /// The copy has not stopped: its driver has gone.
     goes_on: bool,
-    /// A step took more than its driver had a budget for.
+    /// A step took more than its budget.
     over_budget: bool,
 }
 
@@ -221,7 +217,7 @@ impl Engine {
                 in_flight + step.taken == step.delivered + left,
                 "{in_flight} in flight, then {left}, by {step:?}"
             );
-            // Without, a child's copy of it is like any other.
+            // A child's copy of a transfer with nothing in flight is like any other.
             if self.mode == Mode::Forks && left > 0 {
                 let (transfer, patience) = (&mut self.transfer, Duration::from_secs(60));
                 forked(|| in_a_child(transfer, source, sink)).finish_within(patience)?;
@@ -269,7 +265,7 @@ impl Engine {
         self.over_budget |= step.taken > budget;
         match step.next {
             Next::FlushSink => match retry(|| sink.flush()) {
-                // The flush holds until the driver goes: the step comes first.
+                // The flush counts until the driver goes, so the step comes first.
                 Ok(()) => {
                     transfer.flushed();
                     self.step(source, sink)
@@ -285,8 +281,7 @@ impl Engine {
     }
 }
 
-/// What a forked child may do with its copy of a transfer: be told that what is in flight is its parent's, and
-/// drop it.
+/// A forked child's copy of a transfer says that what is in flight is its parent's, and can be dropped.
 fn in_a_child(transfer: &mut Transfer, source: &mut BoxSource<'_>, sink: &mut BoxSink<'_>) {
     let Step { taken, delivered, next, .. } =
         transfer.step(source as &mut dyn Source, sink, u64::MAX);
@@ -332,8 +327,8 @@ fn plain_copy(source: &mut BoxSource<'_>, sink: &mut BoxSink<'_>) -> Result<Outc
     })
 }
 
-/// The most calls of the copy that one run may take beyond one for each fault: an end in
-/// non-blocking mode stops it again and again.
+/// The most calls of a copy in one run, besides one for each fault: an end in non-blocking mode stops the copy again
+/// and again.
 const STOPS: usize = 64;
 
 /// The most steps of a run.
@@ -346,7 +341,7 @@ fn copy_it_all(
     sink_end: &SinkEnd<'_>,
     books: &Books,
 ) -> Result<(), String> {
-    // A layer that reads or writes by itself should meet faults when it does.
+    // A layer that reads or writes by itself meets faults, too.
     let (mut source_meters, mut sink_meters) = (Meters::new(), Meters::new());
     let hidden = scenario.above.contains(&SourceWrap::Opaque);
     let buffered = scenario.below.iter().any(|wrap| *wrap != SinkWrap::Progress);
@@ -380,12 +375,12 @@ fn copy_it_all(
             .any(|(n, record)| audit::would_wait(record) && !faults.injected(first + n));
         let waits = error.as_ref().filter(|_| real_wait && fired_now == 0);
         if let Some(error) = waits {
-            // Before anything is received, which makes room.
+            // Before anything is received, which would make room.
             event_loop.check(error, source_end, sink_end)?;
         }
         if books.is_out_of_order() && audit::gave_back_in_company(&calls, &source_end.fds()) {
-            // Two others came, one before the lseek that gives a range back and one before that which undoes
-            // it: they had bytes of the claim.
+            // Another user acted twice: before the lseek that gives a range back, and before the one that undoes it.
+            // So that user had bytes of the claim.
             faults.give_up_judging();
             return Ok(());
         }
@@ -398,8 +393,7 @@ fn copy_it_all(
             && audit::is_unreadable(&calls, &source_end.fds())
             && faults.acts() > 0
         {
-            // The range could not be read, and not be given back, since others had gone on from its
-            // end.
+            // The range could neither be read nor given back, since another user had gone on from its end.
             faults.give_up_judging();
             return Ok(());
         }
@@ -416,7 +410,7 @@ fn copy_it_all(
             "taken from the source: {taken}; delivered: {delivered}; in flight: {in_flight}"
         );
         check!(taken <= all, "{taken} bytes taken with a limit of {all}");
-        // A message is read whole, and what the kernel will not tell of is read as if it gave messages.
+        // A message is read whole. So is a source of which the kernel does not tell whether it keeps messages.
         whole_messages |= calls.iter().any(|record| {
             let asks = [Syscall::GetSockOpt, Syscall::Statx, Syscall::Fstat];
             record.result.is_err() && asks.contains(&record.call.syscall)
@@ -433,7 +427,7 @@ fn copy_it_all(
             pool::in_use()
         );
         let low_water = source_end.low_water().map_err(harness)?;
-        // Where setting it back fails again and again, the next copy finds what was left.
+        // Where setting it back fails each time, the next copy finds what was left.
         let sets = calls.iter().filter(|record| record.call.syscall == Syscall::SetSockOpt);
         if sets.rev().take_while(|record| record.result.is_err()).count() >= 16 {
             low_water_found = low_water;
@@ -458,7 +452,7 @@ fn copy_it_all(
         };
         if let Some(report) = &report {
             let direct = scenario.below.iter().all(|wrap| *wrap == SinkWrap::Progress);
-            // What a layer's own `read`, `write` and `flush` call for a driver is not counted.
+            // Calls that a layer's own `read`, `write` and `flush` make for a driver are not counted.
             let counted = !engine.mode.by_hand() || direct && !hidden;
             audit.report(report, direct, counted)?;
         }
@@ -491,7 +485,7 @@ fn copy_it_all(
         check!(stops < STOPS + faults.fired(), "does not come to its end: {error}");
         stops += 1;
 
-        // The fault is gone: what was in the way goes away, and the copy goes on.
+        // The fault is gone: the peers make room, and the copy goes on.
         sink_end.receive().map_err(harness)?;
         source_end.feed_rest().map_err(harness)?;
         if real_wait && fired_now == 0 {
@@ -526,7 +520,7 @@ fn copy_it_all(
     Ok(())
 }
 
-/// Writes and flushes, making room for as long as there is none.
+/// Writes and flushes, and makes room for as long as there is none.
 fn write_all(
     sink: &mut BoxSink<'_>,
     sink_end: &SinkEnd<'_>,
@@ -555,8 +549,8 @@ struct Ledger<'a> {
 }
 
 impl Ledger<'_> {
-    /// How many bytes came out of the top of the source's layers, each of which accounts for what
-    /// came out of the one below.
+    /// How many bytes came out of the outermost layer of the source. Each layer accounts for what came out of the one
+    /// below.
     fn taken(&self, end: &SourceEnd<'_>, source: &BoxSource<'_>) -> Result<usize, String> {
         let stream = end.stream();
         let mut passed = end.taken().map_err(harness)?;
@@ -590,8 +584,7 @@ impl Ledger<'_> {
         Ok(passed)
     }
 
-    /// That the sink, and the buffers of its layers, have what they held and then the first
-    /// bytes `delivered`.
+    /// Checks that the sink and its layers' buffers have what they held, and then the first `delivered` bytes.
     fn check_sink(
         &self,
         end: &SinkEnd<'_>,
@@ -610,7 +603,7 @@ impl Ledger<'_> {
         let passed = total.saturating_sub(buffered);
         let mut content = match end.keeps() {
             true => end.content(passed).map_err(harness)?,
-            // What went there cannot be seen; how much did, the source tells.
+            // The bytes cannot be seen. Their number is known from the source.
             false => [&held, delivered].concat()[..passed].to_vec(),
         };
         let misplaced = end.misplaced(content.len()).map_err(harness)?;

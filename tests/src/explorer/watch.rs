@@ -1,8 +1,7 @@
-//! A watch over runs that do not come back.
+//! A watch over runs that hang.
 //!
-//! A copy that hangs takes the explorer with it, and leaves no word of why. So a thread looks on.
-//! If a run takes a minute (a million times what it should), it says which run, and ends the
-//! process.
+//! A copy that hangs takes the explorer with it, without a word of why. So a thread looks on. If a run takes a minute
+//! (a million times its usual time), the thread says which run that is, and ends the process.
 
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use super::Schedule;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The runs that are watched, of all threads.
+/// The runs that are watched, on all threads.
 static WATCHED: Mutex<Vec<Weak<Watched>>> = Mutex::new(Vec::new());
 
 struct Watched {
@@ -38,7 +37,7 @@ impl Watch {
         *lock(&self.0.run) = Some((Instant::now(), schedule.clone()));
     }
 
-    /// It has come back.
+    /// The run has ended.
     pub(crate) fn end(&self) {
         *lock(&self.0.run) = None;
     }

@@ -1,12 +1,12 @@
-//! How much of what there should be is there, and how often.
+//! How many of the expected bytes are there, and how often.
 
 use std::collections::HashMap;
 
-/// How many bytes of a stream tell where in it they are.
+/// This many bytes of a stream tell where in it they are.
 const WINDOW: usize = 16;
 
-/// How many bytes of `want` are not in `got`, and how many are in it that are too many, about. Exactly (0, 0)
-/// if both are the same.
+/// About how many bytes of `want` are missing from `got`, and how many in `got` are too many. Exactly (0, 0) if both
+/// are the same.
 pub(super) fn lost_and_doubled(want: &[u8], got: &[u8]) -> (u64, u64) {
     if want == got {
         return (0, 0);

@@ -1,4 +1,4 @@
-//! One copy, one of whose ends others have, too.
+//! One copy, with an end that other users share.
 
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -21,14 +21,14 @@ struct Manner {
     adaptive: bool,
     pipe_size: usize,
     sharing: PageSharing,
-    /// The end that is not shared does not block, and an event loop waits for it.
+    /// The private end is in non-blocking mode, and an event loop waits for it.
     nonblocking: bool,
     told: Told,
-    /// By a transfer, each of whose steps moves at most this many bytes; or by a copier.
+    /// The budget of a transfer's steps; `None` for a copier.
     budget: Option<u64>,
-    /// A step of the transfer's takes or delivers, and never both.
+    /// Each step of the transfer either takes or delivers.
     half_steps: bool,
-    /// Each step, or call of the copier's, is made on another thread.
+    /// Each step, or each call of the copier, is made on another thread.
     handed_over: bool,
 }
 
@@ -50,22 +50,22 @@ impl Manner {
 /// A copy to be made.
 #[derive(Debug)]
 pub(super) struct Copying {
-    /// Decides how.
+    /// Seeds how the copy is made.
     pub(super) seed: u64,
-    /// Ends at this length; else, at the end of the source.
+    /// The copy ends at this length, or else at the end of the source.
     pub(super) limit: Option<u64>,
-    /// Which of the ends others have.
+    /// Which end is shared.
     pub(super) shared: Side,
     pub(super) from: OwnedFd,
     pub(super) to: OwnedFd,
 }
 
 impl Copying {
-    /// Copies. `alone`: on this thread, which is the only one.
+    /// Copies. `alone`: the process has no other thread.
     ///
     /// # Panics
     ///
-    /// If it fails other than by a fault of ours.
+    /// If the copy fails for another reason than an injected fault.
     pub(super) fn run(self, alone: bool) -> Tally {
         let Copying { seed, limit, shared, from, to } = self;
         let mut random = Random::new(seed);
@@ -177,10 +177,10 @@ fn on_a_thread<T: Send>(manner: Manner, tally: &mut Tally, act: impl FnOnce() ->
     thread::scope(|scope| joined(scope.spawn(act)))
 }
 
-/// Waits, however long: that a copy hangs is for others to see.
+/// Waits without a timeout: the soak sees copies that hang.
 struct EventLoop {
     ends: [OwnedFd; 2],
-    /// If it is told by edges.
+    /// If it is edge-triggered.
     edges: Option<Edges>,
 }
 

@@ -1,4 +1,4 @@
-//! Who copies: threads, forked children, and programs that inherit the ends.
+//! Where copies are made: on threads, in forked children, and in programs that inherit the ends.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -18,13 +18,13 @@ use crate::forked::{Forked, forked};
 use crate::pipes;
 use crate::running::{Running, start};
 
-/// Longer than any hang is left to go on.
+/// Longer than a hang is left alone.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// Makes the soak's own program one of these.
+/// The argument that makes the soak's own program a copier.
 const COPY: &str = "--copy";
 
-/// Who makes a copy.
+/// Where a copy is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
     Thread,
@@ -38,11 +38,11 @@ impl Who {
     }
 }
 
-/// Has all of `copies` made at once, while one more thread does something else. What they did, in order.
+/// Makes all of `copies` at once, while one more thread does something else. Returns what they did, in order.
 ///
 /// # Panics
 ///
-/// If one of them fails.
+/// If one of the copies fails.
 pub(super) fn work<T: Send>(
     copies: Vec<(Who, Copying)>,
     meanwhile: impl FnOnce() -> T + Send,
@@ -50,7 +50,7 @@ pub(super) fn work<T: Send>(
     let count = |who| copies.iter().filter(|(by, _)| *by == who).count();
     let start = &Barrier::new(count(Who::Thread) + 2);
     thread::scope(|scope| {
-        // Programs take a while to begin, and children copy at once.
+        // Programs take a while to begin. Children copy at once.
         let (mut at_work, mut children) = (Vec::new(), Vec::new());
         for (place, (who, copy)) in copies.into_iter().enumerate() {
             match who {
@@ -85,8 +85,8 @@ enum AtWork<'scope> {
     Program(Running),
 }
 
-/// The child has all descriptors of this process, so that it must not wait for the end of a stream whose
-/// other end is here.
+/// The child has all descriptors of this process, so it must not wait for the end of a stream whose other end is
+/// here.
 fn fork(copy: Copying) -> AtWork<'static> {
     let (said, mut says) = pipes::pipe();
     AtWork::Child(
@@ -107,8 +107,8 @@ fn start_program(copy: Copying) -> Running {
     start(program.stdin(from).stdout(to).stderr(Stdio::piped()))
 }
 
-/// Makes one copy from standard input to standard output, if that is what this process was started for. To be
-/// called first in `main`.
+/// Makes one copy from standard input to standard output, if this process was started for that. Has to be called
+/// first in `main`.
 pub fn program() {
     let args: Vec<String> = std::env::args().collect();
     let [_, copy, seed, limit, shared] = &args[..] else { return };
@@ -128,7 +128,7 @@ pub fn program() {
     std::process::exit(0);
 }
 
-/// Nothing is left behind by a soak that is given up.
+/// A soak that is killed leaves no process behind.
 fn end_with_the_parent() {
     set_parent_process_death_signal(Some(Signal::KILL)).expect("a signal");
 }
@@ -154,7 +154,7 @@ impl AtWork<'_> {
             AtWork::Thread(thread) => joined(thread),
             AtWork::Child(child, mut said) => {
                 child.finish_within(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
-                // Other children may have the other end: no end of it is waited for.
+                // Another child may have the other end, so this does not wait for the end of the pipe.
                 let mut report = [0; 200];
                 let n = said.read(&mut report).expect("a pipe");
                 let tally = reported(&String::from_utf8_lossy(&report[..n]));

@@ -1,8 +1,8 @@
-//! What calls may answer in a copy whose one end is shared.
+//! What calls may answer in a copy with one shared end.
 //!
-//! A call may move less, be interrupted, or refuse. It may fail for good only where no range of the shared
-//! file is claimed: at the copy's private end, if that is a stream. (What is claimed of two files is moved by
-//! reads and writes, if need be.) What an error leaves otherwise may be a gap.
+//! A call may move less, be interrupted, or refuse. It may fail for good only where no range of the shared file is
+//! claimed: at the copy's private end, if that is a stream. (What is claimed of two files is moved by reads and
+//! writes, if need be.) Elsewhere an error may leave a gap.
 
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,9 +17,9 @@ pub(super) struct Faults(Arc<Mutex<State>>);
 
 struct State {
     random: Random,
-    /// One call in this many misbehaves; 0: none.
+    /// One call in this many misbehaves; 0 for none.
     every: u64,
-    /// Mechanisms may refuse, which they do for the rest of the copy.
+    /// Whether mechanisms may refuse. Each that does refuses for the rest of the copy.
     refuses: bool,
     /// The stream that is not shared.
     private: Option<RawFd>,
@@ -41,12 +41,12 @@ impl Faults {
         hook::replace(move |call| faults.with(|state| state.answer(call)))
     }
 
-    /// How many there were.
+    /// How many faults there were.
     pub(super) fn made(&self) -> u64 {
         self.with(|state| state.made)
     }
 
-    /// Whether an error of the copy's was one of these.
+    /// Whether an error of the copy was one of these.
     pub(super) fn explain_an_error(&self) -> bool {
         self.with(|state| std::mem::take(&mut state.errors) > 0)
     }

@@ -28,8 +28,8 @@ use workload::{Random, copiers};
 
 pub use crew::program;
 
-/// Copies on `threads` threads for as long as `time`: half of them each have ends of their own, half lead
-/// rounds with shared ones.
+/// Copies on `threads` threads for `time`. Half of them have ends of their own, the other half lead rounds with
+/// shared ones.
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ pub use crew::program;
 ///
 /// # Panics
 ///
-/// If a copy with ends of its own loses a byte, or if one fails.
+/// If a copy with ends of its own loses a byte, or if a copy fails.
 pub fn run(threads: u64, time: Duration, seed: u64) -> Result<Tally, Hung> {
     let deadline = Instant::now() + time;
     let alone = threads / 2;
@@ -65,7 +65,7 @@ fn round(random: &mut Random) -> Tally {
     tally
 }
 
-/// How much there is to copy, from 1 to `most`: mostly much, since small copies go by read and write.
+/// How many bytes there are to copy, from 1 to `most`: mostly many, since small copies are read and written.
 fn size(random: &mut Random, most: usize) -> usize {
     if random.below(4) == 0 {
         return 1 + random.len(most - 1);

@@ -1,4 +1,4 @@
-//! Copies into one open file, beside a thread that writes: every writer's bytes are in it once, in order.
+//! Copies into one open file, beside a thread that writes. Every writer's bytes are in it once, in order.
 
 use std::fs::File;
 use std::io::Write;
@@ -93,7 +93,7 @@ fn source(random: &mut Random, data: Vec<u8>) -> (OwnedFd, Option<Feeder>) {
     }
 }
 
-/// A kind of stream, or a file. (Every connection over TCP uses up a port for a minute.)
+/// A kind of stream, or `None` for a file. (Each TCP connection uses up a port for a minute.)
 pub(super) fn stream(random: &mut Random) -> Option<Stream> {
     match random.below(16) {
         0 => Some(Stream::Tcp),

@@ -1,4 +1,4 @@
-//! Copies out of one open file, beside a thread that reads: every byte of it is read once.
+//! Copies out of one open file, beside a thread that reads. Every byte is read once.
 
 use std::fs::File;
 use std::io::Read;
@@ -47,7 +47,7 @@ pub(super) fn round(random: &mut Random) -> Tally {
         crew.push((Who::random(random), copying));
     }
     let buffer = data.len() / 1000 + 1 + random.len(9000);
-    // With limits, some may be left.
+    // With limits, some bytes may be left.
     let reads = random.below(2) == 0;
     let read_all = || read(&file, buffer);
     let (tallies, read) = work(crew, || if reads { read_all() } else { Vec::new() });
@@ -61,8 +61,7 @@ pub(super) fn round(random: &mut Random) -> Tally {
         tally += copy;
     }
     streams.extend([read, read_all()]);
-    // In a file that several copies write, the words of each are in order, and which are whose is
-    // unknown.
+    // In a file that several copies write, each copy's words are in order, but not known for its own.
     let in_order = one_sink.is_none();
     streams.extend(one_sink.map(|sink| files::contents(&sink)));
     let Shares { total, doubled, disorder, .. } = shares(count, &streams);
@@ -77,7 +76,7 @@ pub(super) fn round(random: &mut Random) -> Tally {
     tally
 }
 
-/// Reads to the end, as all others do.
+/// Reads to the end.
 fn read(mut file: &File, buffer: usize) -> Vec<u8> {
     let (mut all, mut buffer) = (Vec::new(), vec![0; buffer]);
     loop {

@@ -1,5 +1,5 @@
-//! Copies whose receivers have stopped reading. They wait beside the others, a forked child has no part in
-//! what they have in flight, and in the end they are completed.
+//! Copies whose receivers have stopped reading. They wait beside the others. A forked child does not get what they
+//! have in flight. In the end they are completed.
 
 use std::os::fd::OwnedFd;
 use std::thread;
@@ -17,7 +17,7 @@ use crate::feeder::Feeder;
 use crate::forked::forked;
 use crate::streams::{Plain, Stream, narrow, nonblocking};
 
-/// Enough to fill all that is between.
+/// Enough to fill all buffers in between.
 const LEN: usize = 700_000;
 
 pub(super) struct Stalls(Vec<Stalled>);
@@ -33,7 +33,7 @@ struct Stalled {
 }
 
 impl Stalls {
-    /// Mostly none; sometimes more than there are pipes in the pool.
+    /// Mostly none; sometimes more than the pool has pipes.
     pub(super) fn begin(random: &mut Random) -> Stalls {
         let many = 1 + random.len(40);
         let count = random.pick(&[0, 0, 0, 0, 1, 3, many]);
@@ -88,7 +88,7 @@ impl Stalled {
             tally.forks += 1;
         }
         let collector = Collector::start(Plain(receiver));
-        // Another thread completes it than began it.
+        // Another thread completes the copy than began it.
         tally.handed_over += 1;
         let how = (random.pick(&[Told::ByLevel, Told::ByEdge]), Threads::One);
         let rest = thread::scope(|scope| {

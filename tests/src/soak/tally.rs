@@ -11,7 +11,7 @@ const GRACE: Duration = Duration::from_secs(120);
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
-    /// Copies completed and checked.
+    /// Copies that were completed and checked.
     pub copies: u64,
     /// Bytes they moved.
     pub bytes: u64,
@@ -25,9 +25,9 @@ pub struct Tally {
     pub forks: u64,
     /// Steps that were made on another thread than the one before.
     pub handed_over: u64,
-    /// Bytes that are nowhere.
+    /// Bytes that arrived nowhere.
     pub lost: u64,
-    /// Bytes that are there once too often, or were never written.
+    /// Bytes that arrived once too often, or were never written.
     pub doubled: u64,
 }
 
@@ -53,21 +53,21 @@ pub type Worker = Box<dyn FnOnce() -> Tally + Send>;
 /// At least one worker hangs.
 #[derive(Debug)]
 pub struct Hung {
-    /// How many of them.
+    /// How many workers hang.
     pub workers: usize,
     /// What the others did.
     pub tally: Tally,
 }
 
-/// Runs all of them at once, which end soon after `deadline`.
+/// Runs all workers at once. They end soon after `deadline`.
 ///
 /// # Errors
 ///
-/// If they do not.
+/// If one does not.
 ///
 /// # Panics
 ///
-/// As one of them does.
+/// As the worker does.
 pub fn together(deadline: Instant, workers: Vec<Worker>) -> Result<Tally, Hung> {
     let (done, results) = mpsc::channel();
     let threads: Vec<_> = workers

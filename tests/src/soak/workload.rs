@@ -1,6 +1,6 @@
 //! Random copies with random faults, from many threads at once: for the concurrency test and the soak.
 //!
-//! Every copy is checked byte for byte, after any fault.
+//! Every copy is checked byte for byte, whatever the faults.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -25,12 +25,12 @@ const LONGEST: usize = 512 << 10;
 /// One call in this many misbehaves.
 const FAULT_EVERY: u64 = 12;
 
-/// xorshift64*: repeatable, which is all that is asked of it.
+/// xorshift64*, which is repeatable, and good enough.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// The same seed, the same numbers.
+    /// The same numbers for the same seed.
     pub fn new(seed: u64) -> Random {
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
@@ -57,7 +57,7 @@ impl Random {
     }
 }
 
-/// Copies on `threads` threads for as long as `time`.
+/// Copies on `threads` threads for `time`.
 ///
 /// # Panics
 ///
@@ -70,7 +70,7 @@ pub fn run(threads: u64, time: Duration, seed: u64) -> Tally {
     })
 }
 
-/// As many workers, each with ends of its own.
+/// One worker for each thread, each with ends of its own.
 pub(crate) fn copiers(threads: u64, deadline: Instant, seed: u64) -> Vec<Worker> {
     let data: Arc<[u8]> = bytes(0, 2 * LONGEST).into();
     let worker = |thread| -> Worker {
@@ -87,7 +87,7 @@ pub(crate) fn copiers(threads: u64, deadline: Instant, seed: u64) -> Vec<Worker>
     (0..threads).map(worker).collect()
 }
 
-/// What calls of each kind may do without having to.
+/// What calls of each kind may do wrong.
 fn fault(random: &mut Random, call: &Call) -> Action {
     const EINTR: i32 = 4;
     const EIO: i32 = 5;
@@ -143,7 +143,7 @@ pub fn one_copy(random: &mut Random, data: &[u8]) -> Tally {
     tally
 }
 
-/// Copies `limit` bytes in spite of all faults, and keeps account of every attempt.
+/// Copies `limit` bytes in spite of all faults, and accounts for every attempt.
 fn copy(
     random: &mut Random,
     source: &mut dyn ReadSource,
@@ -180,7 +180,7 @@ fn copy(
         }
         tally.resumed += 1;
         if random.below(4) == 0 {
-            // A program that gives the copier up delivers the residue by hand.
+            // A program that gives up its copier writes the residue itself.
             let residue = current.take_residue();
             sink.write_all(&residue).expect("a sink that works");
             moved += residue.len() as u64;
@@ -204,12 +204,12 @@ fn file_with(random: &mut Random, bytes: &[u8]) -> File {
 
 /// Two ends of a random connection.
 fn connection(random: &mut Random) -> (Socket, Socket) {
-    // Every one over TCP uses up a port for a minute.
+    // Each TCP connection uses up a port for a minute.
     let kind = if random.below(8) == 0 { Stream::Tcp } else { Stream::Unix };
     kind.sockets()
 }
 
-/// A random source of `bytes`, and the thread that sends them if one must.
+/// A random source of `bytes`, and the thread that sends them, if one has to.
 fn source<'a>(
     random: &mut Random,
     bytes: &'a [u8],
@@ -234,14 +234,14 @@ fn source<'a>(
     }
 }
 
-/// Who knows what arrived.
+/// Where the bytes that arrived can be had.
 enum Arrived {
     File(File),
     Thread(Collector),
 }
 
 impl Arrived {
-    /// All of it; the sink has been dropped.
+    /// All bytes that arrived. The sink has been dropped.
     fn bytes(self) -> Vec<u8> {
         match self {
             Arrived::File(file) => contents(&file),
@@ -250,7 +250,7 @@ impl Arrived {
     }
 }
 
-/// A random sink, and who knows what arrived in it.
+/// A random sink, and where the bytes that arrived in it can be had.
 fn sink(random: &mut Random) -> (Box<dyn WriteSink>, Arrived) {
     match random.below(5) {
         0 | 1 => {
@@ -268,7 +268,7 @@ fn sink(random: &mut Random) -> (Box<dyn WriteSink>, Arrived) {
     }
 }
 
-/// How many bytes of memory the process has resident, by /proc/self/status.
+/// How many bytes of the process are resident, by /proc/self/status.
 ///
 /// # Panics
 ///

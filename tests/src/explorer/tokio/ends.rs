@@ -15,17 +15,17 @@ use zc_tokio::{AsyncSink, AsyncSource, AsyncStream, Opaque, Rewind};
 
 use super::scenario::{AHEAD, BEHIND, EndKind, SinkKind, SourceKind};
 
-/// Room for all bytes, where a sink is not to be full.
+/// Room for all bytes, where a sink is not to become full.
 const ROOM: usize = 1 << 18;
 
-/// Our descriptor of one end, once more, and the peer's.
+/// A duplicate of the copy's descriptor of one end, and the peer's descriptor.
 pub(super) struct Pair {
-    /// The number by which the copy knows it.
+    /// The number of the copy's own descriptor.
     pub(super) number: RawFd,
     ours: OwnedFd,
     peer: Option<OwnedFd>,
     is_socket: bool,
-    /// The size of what can be written to it, as it was set.
+    /// The size of the send buffer, as it was set.
     room: usize,
 }
 
@@ -41,10 +41,10 @@ impl Pair {
         Ok(Pair { number, ours, peer: Some(peer), is_socket, room })
     }
 
-    /// Has the reactor told once more of what this end is ready for.
+    /// Has the kernel tell the reactor once more what this end is ready for.
     pub(super) fn tell_again(&self) -> io::Result<()> {
         if self.is_socket {
-            // Setting it wakes a task that waits for room; and an edge tells of all that there is.
+            // A call that sets it wakes tasks that wait for room, and an edge tells of all readiness there is.
             Ok(sockopt::set_socket_send_buffer_size(&self.ours, self.room)?)
         } else {
             rustix::pipe::fcntl_setpipe_size(&self.ours, self.room).map(drop)?;
@@ -70,13 +70,13 @@ fn tcp() -> io::Result<(TcpStream, Pair)> {
     for end in [&ours, &peer] {
         end.set_nodelay(true)?;
     }
-    // Its port can be had again at once.
+    // So the port can be had again at once.
     sockopt::set_socket_linger(&peer, Some(Duration::ZERO))?;
     let pair = Pair::new(&ours, peer.into(), true, ROOM)?;
     Ok((TcpStream::from_std(ours)?, pair))
 }
 
-/// An end of a relay. The first of `bytes`, which it is to yield, may be in it already.
+/// An end of a relay. The first of `bytes`, which the end yields, may be in it already.
 pub(super) fn end(
     kind: EndKind,
     tight: bool,
@@ -96,7 +96,7 @@ pub(super) fn end(
     Ok((end, pair))
 }
 
-/// A source of `bytes`, its peer, which has to feed them, and how many of them are in it already.
+/// A source of `bytes`, its peer, which has to feed them, and how many are in it already.
 pub(super) fn source(
     kind: SourceKind,
     bytes: &[u8],
@@ -149,10 +149,10 @@ pub(super) fn sink(kind: SinkKind, tight: bool) -> io::Result<(Box<dyn AsyncSink
 /// One direction, as its two peers see it.
 pub(super) struct Way<'a> {
     bytes: &'a [u8],
-    /// How many of them have been fed, or were in the source from the first.
+    /// How many of the bytes have been fed, or were in the source from the beginning.
     fed: usize,
     is_ended: bool,
-    /// How many are to arrive.
+    /// How many bytes are to arrive.
     pub(super) expected: usize,
     pub(super) arrived: Vec<u8>,
     /// Whether the peer of the sink has seen the end.
@@ -165,7 +165,7 @@ impl<'a> Way<'a> {
         Way { bytes, fed: ahead, is_ended: false, expected, arrived, saw_end: false }
     }
 
-    /// Has `source` contain the bytes up to `to`.
+    /// Feeds `source` with the bytes up to `to`.
     pub(super) fn feed(&mut self, source: &mut Pair, to: usize) -> io::Result<()> {
         let to = to.max(self.fed);
         let Some(peer) = &source.peer else { return Ok(()) };
@@ -173,7 +173,7 @@ impl<'a> Way<'a> {
         while self.fed < to {
             self.fed += rustix::io::write(peer, &self.bytes[self.fed..to])?;
         }
-        // All of it has to be there before the next call is made, or runs differ.
+        // All bytes have to be there before the next call is made, or runs differ.
         let deadline = Instant::now() + Duration::from_secs(10);
         while source.waiting()? < there && Instant::now() < deadline {
             std::thread::yield_now();
@@ -181,8 +181,8 @@ impl<'a> Way<'a> {
         Ok(())
     }
 
-    /// Ends `source` once all that is wanted has arrived, and no sooner: with an end in sight a source is ready
-    /// for good, and no edge can be lost.
+    /// Ends `source` once every wanted byte has arrived, and no sooner: a source that has seen its end stays ready,
+    /// and no edge can be lost.
     pub(super) fn end(&mut self, source: &mut Pair) -> io::Result<()> {
         if self.arrived.len() < self.expected || self.is_ended {
             return Ok(());
@@ -204,7 +204,7 @@ impl<'a> Way<'a> {
         Ok(self.fed - source.waiting()?)
     }
 
-    /// Reads what has arrived, and so makes room.
+    /// Reads what has arrived, which makes room.
     pub(super) fn receive(&mut self, sink: &Pair) -> Result<(), String> {
         let Some(peer) = &sink.peer else { return Ok(()) };
         let mut buffer = [0; 16384];
@@ -230,7 +230,7 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// Receives until `wanted` bytes are there; and the end, if asked for.
+    /// Receives until `wanted` bytes are there, and the end if `end` asks for it.
     pub(super) fn receive_all(
         &mut self,
         sink: &Pair,

@@ -1,12 +1,12 @@
 //! The async driver under faults: relays and one-way copies of `zc-tokio`, polled by hand.
 //!
 //! The ends are real, on a runtime of this thread with its clock stopped. A future is polled once at a time, and
-//! [dropped](Drops) after every poll, after some, or never; in between, the peers feed and read, and the reactor
-//! looks. Faults are those of copies, so that every call that the driver makes inside of a poll can misbehave.
+//! [dropped](Drops) after every poll, after some, or never. In between, the peers feed and read, and the reactor
+//! looks. The faults are those of copies, so that every call that the driver makes inside a poll can misbehave.
 //!
-//! An EAGAIN that was injected is a lie where the descriptor is ready: no edge follows. So the kernel is made to
-//! tell of it once more, and once only for each such lie. Nothing else that stops moving is helped: a run that
-//! stands still has lost an edge.
+//! An injected EAGAIN is false where the descriptor is ready: no edge follows. So the kernel is made to tell of the
+//! readiness once more, once for each such answer. A run that stands still for another reason gets no help: it has
+//! lost an edge.
 
 mod ends;
 mod run;
@@ -36,11 +36,11 @@ pub fn explore(
     outcome
 }
 
-/// Runs one schedule of one scenario: what a reproducer does.
+/// Runs one schedule of one scenario, as a reproducer does.
 ///
 /// # Errors
 ///
-/// What does not hold, with the schedule shrunk further if it can be.
+/// What does not hold, with the schedule shrunk further if possible.
 pub fn replay(scenario: &Scenario, schedule: &[(usize, Misbehaviour)]) -> Result<(), Box<Failure>> {
     let trial = Trial::new(*scenario);
     let mut subject = |faults: &Faults| trial.run(faults);

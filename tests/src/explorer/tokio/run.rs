@@ -1,4 +1,4 @@
-//! One run of one scenario under one schedule, and what must hold in it.
+//! One run of one scenario under one schedule, and what has to hold in it.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -21,13 +21,12 @@ use crate::explorer::census::Census;
 use crate::explorer::{Faults, Misbehaviour, Rng, errno};
 use crate::fds::bytes_waiting;
 
-/// A scenario, to be run again and again: a subject for an [`Explorer`](crate::explorer::Explorer).
+/// A scenario that can be run again and again: a subject for an [`Explorer`](crate::explorer::Explorer).
 ///
-/// After every poll it checks that what has arrived is the beginning of what was sent, that no end came before
-/// the last byte, and that the counts are right. Whenever the future is dropped, it checks that what has left the
-/// source is delivered or in flight. At the end all must be there, ends included, no descriptor may be left, and
-/// the idle pipes of the pool must be empty. An error must have a fault for its reason, and have the counts
-/// right.
+/// After every poll it checks that what has arrived is the beginning of what was sent, that no end came before the
+/// last byte, and that the counts are right. Whenever the future is dropped, it checks that what has left the source
+/// is delivered or in flight. At the end every byte has to be there, and the ends. No descriptor may be left, and the
+/// idle pipes of the pool have to be empty. An error needs a fault as its reason, and right counts.
 #[derive(Debug)]
 pub struct Trial {
     scenario: Scenario,
@@ -36,14 +35,14 @@ pub struct Trial {
 }
 
 thread_local! {
-    /// Its clock stands, and is put forward by hand.
+    /// The runtime's clock is stopped, and moved by hand.
     static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };
 }
 
 impl Trial {
     /// Readies `scenario`.
     pub fn new(scenario: Scenario) -> Trial {
-        // Bytes no two windows of which are alike, so that every mistake in their order shows.
+        // No two windows of these bytes are alike, so that every mistake in their order shows.
         let mut rng = Rng::new(0x7a63);
         let mut bytes = |n| -> Vec<u8> {
             std::iter::repeat_with(|| rng.number().to_le_bytes()).flatten().take(n).collect()
@@ -52,7 +51,7 @@ impl Trial {
         Trial { scenario, there, back }
     }
 
-    /// Runs it once.
+    /// Runs the scenario once.
     ///
     /// # Errors
     ///
@@ -63,7 +62,7 @@ impl Trial {
                 let mut builder = tokio::runtime::Builder::new_current_thread();
                 builder.enable_all().start_paused(true).build().expect("a runtime")
             });
-            // Whether a pipe has to be made must not depend on the run before.
+            // Whether a pipe is made must not depend on the run before.
             pool::clear();
             let before = Census::take();
             runtime.block_on(async {
@@ -122,7 +121,7 @@ impl Trial {
         };
         let sources = [stage.pairs[0].number, stage.pairs[1].number];
         faults.forbid(move |call: &Call, fault| {
-            // The end would be passed on, and the bytes behind it come after that.
+            // The end would be passed on, and the bytes behind it would come after that.
             let reads =
                 call.syscall == Syscall::Read && call.from.is_some_and(|fd| sources.contains(&fd));
             reads && fault == Misbehaviour::Zero
@@ -185,9 +184,9 @@ impl Trial {
             faults,
         };
         faults.forbid(move |call: &Call, fault| match fault {
-            // A chain has then ended for good. And a limit counts for one run.
+            // A chain would then have ended for good; and a limit counts for one run.
             Misbehaviour::Zero => call.syscall == Syscall::Read && call.from == Some(number),
-            // Nothing makes the kernel tell again that a pipe can be read.
+            // The kernel cannot be made to tell again that a pipe can be read.
             Misbehaviour::Fail(errno::EAGAIN) | Misbehaviour::Answer(0) => {
                 from == SourceKind::Pipe && call.from == Some(number)
             }
@@ -232,7 +231,7 @@ impl Trial {
     }
 }
 
-/// What goes wrong outside the copy is not the driver's fault, but no run either.
+/// An error outside the copy. It is not the driver's, but the run is none.
 #[expect(clippy::needless_pass_by_value, reason = "it is for map_err")]
 fn harness(error: io::Error) -> String {
     format!("the harness itself failed: {error}")
@@ -250,12 +249,12 @@ fn check_error(error: &Error, counts: (u64, u64), has_reason: bool) -> Result<()
     check(!error.is_timeout(), || format!("no time has passed: {error}"))
 }
 
-/// Whether a connection has been reset: that is for good.
+/// Whether a connection has been reset, which is final.
 fn is_reset(error: &Error) -> bool {
     error.end().is_some() && error.kind() == io::ErrorKind::ConnectionReset
 }
 
-/// What was cut off must not look like an end to the next run, which moves nothing.
+/// The next run, which moves nothing, must not take the broken connection for one that ended.
 fn stays_reset(error: &Error, again: &Option<Result<(), Error>>) -> Result<(), String> {
     let is_so =
         matches!(&again, Some(Err(again)) if is_reset(again) && again.counts() == error.counts());
@@ -293,30 +292,30 @@ impl Dropping {
     }
 }
 
-/// Polls without anything moving before the kernel is made to tell again, before the clock is put forward, and
-/// before it is over.
+/// How many polls without progress there are before the kernel is made to tell again, before the clock is moved, and
+/// before the run fails.
 const LIE: usize = 3;
 const TICK: usize = 6;
 const STANDSTILL: usize = 12;
 
-/// … where loopback may take its time: it sleeps a millisecond each.
+/// … where loopback may need time: each of these polls sleeps a millisecond.
 const PATIENCE: usize = 1000;
 
-/// Longer than a relay trusts a short read, and than it coalesces.
+/// Longer than a relay trusts a short read, and longer than it coalesces.
 const MOMENT: Duration = Duration::from_millis(60);
 
 /// The ends and their peers.
 struct Stage<'a> {
     pairs: [Pair; 2],
-    /// From which pair, to which.
+    /// For each direction, the pair that it comes from and the one that it goes to.
     ways: Vec<(usize, usize, Way<'a>)>,
     /// How often the copy has waited.
     stops: usize,
-    /// How many polls nothing has moved.
+    /// How many polls in a row moved nothing.
     still: usize,
-    /// Whether loopback may take its time.
+    /// Whether loopback may need time.
     has_tcp: bool,
-    /// How many EAGAINs were injected of which the kernel has been made to tell again.
+    /// For how many injected EAGAINs the kernel has been made to tell again.
     lies: usize,
     faults: &'a Faults,
 }
@@ -330,7 +329,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// What the peers do whenever the copy waits: they read; feed the rest; and end.
+    /// What the peers do whenever the copy waits: they read, feed the rest, and end.
     fn act(&mut self) -> Result<(), String> {
         for (from, to, way) in &mut self.ways {
             way.receive(&self.pairs[*to])?;
@@ -368,7 +367,7 @@ impl Stage<'_> {
         self.ways.iter().map(|(_, _, way)| way.arrived.len()).sum()
     }
 
-    /// Lets the reactor look; and where nothing moves any more, does what may be done about it.
+    /// Lets the reactor look. Where nothing moves any more, makes the kernel tell again, or moves the clock.
     async fn wait(&mut self, before: usize) -> Result<(), String> {
         if self.moved() > before || self.stops <= 2 {
             self.still = 0;
@@ -395,15 +394,15 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// How often a call was said to find nothing that had not been made.
+    /// How many answers of "nothing there" were injected.
     fn lies_told(&self) -> usize {
         let trace = self.faults.trace();
         let lies = trace.iter().enumerate();
         lies.filter(|(n, record)| would_wait(record) && self.faults.injected(*n)).count()
     }
 
-    /// That it is not for having to wait that it fails; but a pipe of its own that has bytes, and is said to have
-    /// none, is not waited for.
+    /// Asserts that the copy fails for another reason than a wait. One exception: a pipe of its own that has bytes
+    /// and is said to have none is not waited for.
     fn has_to_fail(&self, error: &Error) -> Result<(), String> {
         let ends: Vec<_> = self.pairs.iter().map(|pair| Some(pair.number)).collect();
         let last = self.faults.trace().into_iter().rfind(would_wait);
@@ -415,7 +414,7 @@ impl Stage<'_> {
         })
     }
 
-    /// That what has left a source is delivered or in flight, and that what is delivered has arrived.
+    /// Asserts that what has left a source is delivered or in flight, and that what is delivered has arrived.
     fn balances(&mut self, way: usize, count: u64, in_flight: usize) -> Result<(), String> {
         let (from, to, way) = &mut self.ways[way];
         let count = usize::try_from(count).expect("few bytes");
@@ -428,7 +427,7 @@ impl Stage<'_> {
         })
     }
 
-    /// Everything has arrived, and the end of it, if it is to be shut down.
+    /// Asserts that every byte has arrived, and the end, if the sink is shut down.
     fn finish(&mut self, shut_down: bool) -> Result<(), String> {
         for (_, to, way) in &mut self.ways {
             way.receive_all(&self.pairs[*to], way.expected, shut_down)?;

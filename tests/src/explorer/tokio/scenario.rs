@@ -5,17 +5,17 @@ use std::fmt;
 /// One relay or one-way copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scenario {
-    /// Between what.
+    /// The ends.
     pub ends: Ends,
-    /// When its future is dropped, and made anew.
+    /// When the future is dropped, and made anew.
     pub drops: Drops,
-    /// With which options.
+    /// The options.
     pub setup: Setup,
-    /// Whether it goes by the size of what a source yields.
+    /// Whether the copy chooses its mechanism by the size of the pieces.
     pub adaptive: bool,
 }
 
-/// What a copy is between.
+/// The ends of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they say what they are")]
 pub enum Ends {
@@ -34,7 +34,7 @@ pub enum EndKind {
     Buffered,
     /// A `Rewind`, with the first bytes read ahead, around a Unix stream.
     Rewound,
-    /// A Unix stream that no byte bypasses.
+    /// A Unix stream whose bytes the kernel may not move.
     Opaque,
 }
 
@@ -88,7 +88,7 @@ pub enum Setup {
     Plain,
     /// Sinks that hold little, so that they are full again and again.
     Tight,
-    /// Timeouts: short reads are then taken for the last.
+    /// Timeouts: short reads are then taken for the last ones.
     Timed,
     /// Receive coalescing.
     Coalescing,
@@ -96,19 +96,19 @@ pub enum Setup {
     Limited,
 }
 
-/// How many bytes go from the first end to the second, and back.
+/// How many bytes go from the first end to the second, and how many go back.
 pub(super) const BYTES: (usize, usize) = (3 * 4096 + 123, 4096 + 57);
 
-/// What [`Setup::Limited`] lets through.
+/// How many bytes [`Setup::Limited`] lets through in each direction.
 pub(super) const LIMITS: (usize, usize) = (BYTES.0 - 1000, BYTES.1 - 100);
 
-/// What lies behind the limit of [`SourceKind::Take`].
+/// How many bytes lie behind the limit of [`SourceKind::Take`].
 pub(super) const BEHIND: usize = 77;
 
-/// What is read ahead of a source that is rewound, or comes before a chain's second link.
+/// How many bytes are read ahead of a `Rewind`, or come before a chain's second link.
 pub(super) const AHEAD: usize = 500;
 
-/// All that are explored.
+/// All scenarios.
 pub fn all() -> Vec<Scenario> {
     use EndKind as E;
     use SinkKind as K;
@@ -142,7 +142,7 @@ impl Scenario {
             Ends::Copy(from, to) => from == SourceKind::Tcp || to == SinkKind::Tcp,
         };
         match self.setup {
-            // With little room TCP goes by the ticks of its timers.
+            // With little room TCP advances by the ticks of its timers.
             Setup::Tight => !has_tcp,
             Setup::Coalescing => has_tcp,
             _ => true,
