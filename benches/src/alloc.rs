@@ -1,4 +1,4 @@
-//! A global allocator that counts what the current thread asks of it.
+//! A global allocator that counts what each thread allocates.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -22,8 +22,8 @@ pub struct Allocated {
     pub bytes: u64,
 }
 
-/// Runs `work`, and says what this thread allocated meanwhile: nothing at all in a program that
-/// has not set [`Counting`] as its allocator.
+/// Runs `work`, and says what this thread allocated meanwhile. That is nothing in a program whose allocator is not
+/// [`Counting`].
 pub fn count<T>(work: impl FnOnce() -> T) -> (T, Allocated) {
     let before = so_far();
     let out = work();
@@ -38,7 +38,7 @@ fn so_far() -> Allocated {
 }
 
 fn note(bytes: usize) {
-    // The counters have no destructor, so they are there for as long as the thread allocates.
+    // The counters have no destructor, so they exist for as long as the thread allocates.
     let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
     let _ = BYTES.try_with(|sum| sum.set(sum.get() + bytes as u64));
 }
@@ -59,7 +59,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         note(new_size);
-        // SAFETY: as above; `ptr` came from `System`, since everything here does.
+        // SAFETY: as above; `ptr` came from `System`, like every pointer from here.
         unsafe { System.realloc(ptr, layout, new_size) }
     }
 

@@ -1,4 +1,4 @@
-//! Where a subject does a cell once, and the time is taken.
+//! Sets cells up, has subjects do them once, and takes the time.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -19,15 +19,15 @@ use crate::peer::{self, Peer};
 use crate::subjects::Subject;
 use crate::subjects::go::{Go, GoPath};
 
-/// What one round of one subject came to.
+/// The result of one round of one subject.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     /// The time.
     pub took: Took,
     /// The memory, for subjects in this process.
     pub allocated: Allocated,
-    /// The CPU time of sender and drain. Over loopback, whose acknowledgement lets the other send
-    /// on does the other's sending: what one side saves may be work moved to the other.
+    /// The CPU time of sender and drain. Over loopback, the end that acknowledges also does the sending that this
+    /// allows. So what one end saves may be work that moved to the other.
     pub peers: Duration,
 }
 
@@ -38,7 +38,7 @@ pub struct Arena {
     ext4: tempfile::TempDir,
     /// In memory, for files.
     tmpfs: tempfile::TempDir,
-    /// File systems in loop devices, by need.
+    /// File systems in loop devices, made when they are first needed.
     mounts: BTreeMap<&'static str, Result<Mount, String>>,
     tcp: TcpListener,
     unix: UnixListener,
@@ -48,15 +48,15 @@ pub struct Arena {
     sender: Peer,
     drain: Peer,
     go: Option<Go>,
-    /// How large the files to copy to have been made, so far.
+    /// The length, so far, of each file to copy to.
     room: BTreeMap<PathBuf, u64>,
 }
 
 impl Arena {
     /// An arena with its files under `dir`.
     ///
-    /// With `pin`, this thread stays on processor 1 and both peers on processor 0: steadier figures,
-    /// which are nobody's real ones.
+    /// With `pin`, this thread stays on processor 1 and both peers on processor 0: steadier figures, but not those of
+    /// a real program.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Arena {
         std::fs::create_dir_all(dir)?;
         let ext4 = tempfile::tempdir_in(dir)?;
         let tmpfs = tempfile::tempdir_in("/dev/shm")?;
-        // A Unix socket's path is short, so it cannot be just anywhere.
+        // The path of a Unix socket has to be short, so it cannot be in every directory.
         let at = |name: &str| tmpfs.path().join(name);
         let (unix_path, fifo_from, fifo_to) = (at("unix"), at("fifo-from"), at("fifo-to"));
         for fifo in [&fifo_from, &fifo_to] {
@@ -96,11 +96,11 @@ impl Arena {
         self.go.as_ref().map(|go| go.version.as_str())
     }
 
-    /// Makes ready what the cell needs. `Err`: why it cannot be had here.
+    /// Sets up what the cell needs.
     ///
     /// # Errors
     ///
-    /// In words.
+    /// Why the cell cannot be had here.
     pub fn prepare(&mut self, cell: &Cell) -> Result<(), String> {
         for place in [cell.from, cell.to].into_iter().filter(|place| place.is_file()) {
             self.dir(place)?;
@@ -115,7 +115,7 @@ impl Arena {
         Ok(())
     }
 
-    /// Makes the file to copy from a hole of `len` bytes: as long as any, and nowhere stored.
+    /// Makes the file to copy from a hole of `len` bytes, which takes no room.
     ///
     /// # Errors
     ///
@@ -127,11 +127,11 @@ impl Arena {
         Ok(())
     }
 
-    /// Lets a subject of this process do the cell once.
+    /// Has a subject of this process do the cell once.
     ///
     /// # Errors
     ///
-    /// What the subject met; or that it did not move all the bytes.
+    /// The subject's error; or that it did not move all the bytes.
     pub fn round(&mut self, cell: &Cell, subject: &mut dyn Subject) -> io::Result<Sample> {
         self.empty(cell)?;
         let (mut from, mut to) = self.connect(cell)?;
@@ -157,7 +157,7 @@ impl Arena {
         Ok(Sample { took, allocated, peers })
     }
 
-    /// Lets Go do the cell once.
+    /// Has Go do the cell once.
     ///
     /// # Errors
     ///
@@ -185,8 +185,8 @@ impl Arena {
         Ok(Sample { took, allocated, peers })
     }
 
-    /// Empties a destination that is not to be overwritten in place. Where blocks are shared, what the last subject left in the destination (blocks shared, or
-    /// written and not yet allocated) would be the next one's to pay for.
+    /// Empties a destination that is not to be overwritten in place. Where blocks are shared, the next subject would
+    /// pay for what the last one left there: shared blocks, or bytes written and not yet allocated.
     fn empty(&mut self, cell: &Cell) -> io::Result<()> {
         if matches!(cell.to, Place::New | Place::Xfs | Place::Btrfs) {
             let end = if cell.to == Place::New { "new" } else { "to" };
@@ -230,7 +230,7 @@ impl Arena {
         Ok((Some(drained), sender + cpu))
     }
 
-    /// Has the sender connect to one of these listeners, and says what to open otherwise.
+    /// Has the sender connect to one of these listeners. Returns what to open if there is none.
     fn order_sender(&mut self, cell: &Cell, tcp: &str, unix: &str) -> io::Result<String> {
         let to = match cell.from {
             Place::Tcp => tcp.to_owned(),
@@ -242,7 +242,7 @@ impl Arena {
         Ok(to)
     }
 
-    /// Has the drain wait, and says where.
+    /// Has the drain wait. Returns where.
     fn order_drain(&mut self, cell: &Cell) -> io::Result<String> {
         let at = match cell.to {
             Place::Tcp | Place::Unix => self.drain.address(cell.to),
@@ -256,7 +256,7 @@ impl Arena {
         Ok(at)
     }
 
-    /// Nothing counts that did not move all the bytes. Returns the peers' CPU time.
+    /// A round that did not move all the bytes is an error. Returns the peers' CPU time.
     fn settle(&mut self, cell: &Cell, outcome: io::Result<u64>) -> io::Result<Duration> {
         let (drained, peers) = self.peers_done(cell)?;
         let moved = outcome?;
@@ -297,8 +297,8 @@ impl Arena {
             return Ok(());
         }
         let mut file = File::create(&path)?;
-        // The page cache keeps a file in folios of about the size it was written in, and a folio
-        // written piecemeal costs more: neither the smallest nor the largest is everybody's.
+        // The page cache keeps a file in folios of about the size in which it was written, and large folios cost
+        // less. This size is neither the smallest nor the largest.
         let block: Vec<u8> = (0..1 << 17).map(|at: u32| (at % 251) as u8).collect();
         let mut left = len;
         while left > 0 {
@@ -312,7 +312,7 @@ impl Arena {
     }
 }
 
-/// Go sees sockets, and files of all kinds.
+/// Go knows sockets and files, without kinds of files.
 fn go_kind(place: Place) -> &'static str {
     match place {
         Place::Tcp | Place::Unix => place.name(),
@@ -320,7 +320,7 @@ fn go_kind(place: Place) -> &'static str {
     }
 }
 
-/// A file system in a loop device, gone when dropped.
+/// A file system in a loop device, which goes when dropped.
 #[derive(Debug)]
 struct Mount {
     at: PathBuf,

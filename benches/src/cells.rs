@@ -5,7 +5,7 @@ use std::fmt;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// Where a cell's bytes come from, or go to.
+/// Where a cell's bytes come from, or go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A TCP connection over loopback.
@@ -31,7 +31,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// The name in a cell's name.
+    /// Its part of a cell's name.
     pub fn name(self) -> &'static str {
         match self {
             Place::Tcp => "tcp",
@@ -52,7 +52,7 @@ impl Place {
         matches!(self, Place::Ext4 | Place::New | Place::Tmpfs | Place::Xfs | Place::Btrfs)
     }
 
-    /// Whether somebody else is at the other end of it.
+    /// Whether another process is at its other end.
     pub fn has_peer(self) -> bool {
         matches!(self, Place::Tcp | Place::Unix | Place::Pipe)
     }
@@ -61,17 +61,17 @@ impl Place {
 /// One kind of copy.
 #[derive(Clone, Debug)]
 pub struct Cell {
-    /// Its name: what `--only` is matched against.
+    /// Its name, which `--only` matches.
     pub name: String,
     /// The table it belongs to.
     pub group: &'static str,
-    /// Whence.
+    /// Where the bytes come from.
     pub from: Place,
-    /// Whither.
+    /// Where they go.
     pub to: Place,
     /// How many bytes the sender writes at a time.
     pub chunk: u64,
-    /// What each copy is limited to, on one connection; `None` copies until the end of input.
+    /// The limit of each copy, on one connection; `None` copies until the end of input.
     pub frame: Option<u64>,
     /// How many copies make one round.
     pub copies: u64,
@@ -82,13 +82,13 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Whether a copy is so short that its cost is better told per copy than per KiB.
+    /// Whether a copy is so short that its cost is better given per copy than per KiB.
     pub fn per_copy(&self) -> bool {
         self.bytes / self.copies <= 64 * KIB
     }
 }
 
-/// How many bytes a round of a bulk cell moves, by how much time there is.
+/// How many bytes a round of a bulk cell moves.
 #[derive(Clone, Copy, Debug)]
 pub struct Bulk(pub u64);
 
@@ -98,7 +98,7 @@ impl Bulk {
     /// For figures to quote.
     pub const FULL: Bulk = Bulk(64 * MIB);
 
-    /// Small writes cost the *sender* its time: a round then moves fewer bytes.
+    /// Small writes cost the *sender* its time, so a round moves fewer bytes.
     fn for_chunk(self, chunk: u64) -> u64 {
         let fewer = match chunk {
             0..=512 => 32,
@@ -125,8 +125,8 @@ pub fn all(bulk: Bulk) -> Vec<Cell> {
     cells
 }
 
-/// The seed's table: one long copy of messages of each size, into /dev/null; and the same into a file, where the
-/// bytes have to be moved.
+/// The seed's table: one long copy of messages of each size into /dev/null. And the same into a file, where bytes
+/// have to be moved.
 fn seed(cells: &mut Vec<Cell>, bulk: Bulk) {
     for (group, prefix, to) in
         [("seed", "seed", Place::Null), ("seed into ext4", "seed-ext4", Place::Ext4)]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What something took.
+/// How long something took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Took {
     /// By the clock on the wall.
@@ -13,10 +13,10 @@ pub struct Took {
     pub cpu: Duration,
 }
 
-/// Runs `work` on this thread, and says what it took.
+/// Runs `work` on this thread, and says how long it took.
 ///
-/// Work that the kernel does in other contexts (write-back, the sender's half of a loopback
-/// segment) is in neither figure but the wall's.
+/// Work that the kernel does in other contexts (write-back, the sender's half of a loopback segment) is only in the
+/// wall time.
 pub fn measure<T>(work: impl FnOnce() -> T) -> (T, Took) {
     let (start, cpu) = (Instant::now(), thread_cpu());
     let out = work();

@@ -1,4 +1,4 @@
-//! The two ends of a copy, as std's own types: what a subject is given.
+//! The two ends of a copy, as std's own types.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -15,12 +15,12 @@ pub enum End {
     Unix(UnixStream),
     /// A regular file, a FIFO, or a device.
     File(File),
-    /// Nowhere. It has no descriptor, and is copied into only.
+    /// Nowhere. It has no descriptor, and is only copied into.
     Sink(io::Sink),
 }
 
 impl End {
-    /// Into non-blocking mode, if it is a socket. No file has such a mode.
+    /// Sets non-blocking mode, if it is a socket. Files have no such mode.
     ///
     /// # Errors
     ///
@@ -33,7 +33,7 @@ impl End {
         }
     }
 
-    /// Back to the start, if it is a file.
+    /// Goes back to the start, if it is a file.
     ///
     /// # Errors
     ///
@@ -61,8 +61,7 @@ impl AsFd for End {
     }
 }
 
-/// Evaluates an expression with both ends as what they are, so that a subject sees std's types and
-/// std's specialisations see them too.
+/// Evaluates an expression with both ends as their own types, so that subjects and std's specialisations see these.
 macro_rules! with_ends {
     ($from:expr, $to:expr, |$f:ident, $t:ident| $body:expr) => {{
         use $crate::ends::End;

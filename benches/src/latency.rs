@@ -1,9 +1,9 @@
-//! How long the last byte of a burst takes into the file: `zc-bench latency`.
+//! How long the last byte of a burst takes into a file: `zc-bench latency`.
 //!
-//! A copy that sleeps until there is a handful may hold back what comes last. So bursts of a bulk sender are sent
-//! with pauses between, and it is measured from the last byte of each having been sent to the sink's layer having
-//! been told of it, by turns with a copy that does not wait. The file is in memory: a disk's own stalls are as long
-//! as all of it.
+//! A copy that sleeps until there is a handful may hold back the last bytes. So a bulk sender sends bursts with
+//! pauses between. The time is measured from when the last byte of each burst was sent to when the sink's layer hears
+//! of it. A copy that does not wait has its turns, too. The file is in memory: a disk's own stalls take longer than
+//! that.
 
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use zc_std::{Copier, Options, Progress};
 
 const KIB: usize = 1 << 10;
 
-/// The pauses, and how many bursts there are with each in a turn.
+/// The pauses, and how many bursts a turn has with each.
 const PAUSES: [(Duration, usize); 6] = [
     (Duration::from_micros(100), 400),
     (Duration::from_micros(500), 400),
@@ -24,7 +24,7 @@ const PAUSES: [(Duration, usize); 6] = [
     (Duration::from_millis(50), 200),
 ];
 
-/// How often each subject has its turn.
+/// How many turns each subject has.
 const TURNS: usize = 5;
 
 /// Runs all of it, and prints Markdown.
@@ -64,7 +64,7 @@ pub fn run() -> Result<(), String> {
     Ok(())
 }
 
-/// Bursts of one sender, and how long the last byte of each took; and how many calls were made.
+/// Bursts of one sender. Returns how long the last byte of each took, and how many calls were made.
 fn turn_of(
     waits: bool,
     pause: Duration,

@@ -1,12 +1,12 @@
-//! The bench house: cells × subjects.
+//! The benches: cells × subjects.
 //!
-//! - a [cell](cells) is a kind of copy: from what, to what, in pieces of which size;
-//! - a [subject](subjects) is somebody who can do it: zc, `std::io::copy`, a generic loop, Go's
-//!   `io.Copy`, and the bare loops whose best is the *floor* of a cell;
-//! - the [arena] sets a cell up, lets a subject do it once, and takes the time;
+//! - a [cell](cells) is a kind of copy: its source, its sink, and the size of its pieces;
+//! - a [subject](subjects) does it: zc, `std::io::copy`, a generic loop, Go's `io.Copy`, and the bare loops, the best
+//!   of which is a cell's *floor*;
+//! - the [arena] sets a cell up, has a subject do it once, and takes the time;
 //! - a [peer] is the process at the far end of a socket or pipe. It is never counted: both wall and
 //!   CPU time are those of the copying side alone.
-//! - [latency] is how long the last byte of a burst takes, and [links] have more to them than loopback;
+//! - [latency] is how long the last byte of a burst takes, and [links] are other than loopback;
 //! - [relays] have cells and subjects of their own: whole processes that carry connections on.
 //!
 //! `cargo xtask bench` runs all of it and writes the report; the criterion benches in `benches/`

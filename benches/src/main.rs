@@ -1,6 +1,6 @@
-//! Runs cells, and prints samples for `cargo xtask bench` to make a report of.
+//! Runs cells, and prints samples, from which `cargo xtask bench` makes a report.
 //!
-//! One line each, fields separated by tabs:
+//! One line each, with fields separated by tabs:
 //!
 //! ```text
 //! go       VERSION
@@ -99,7 +99,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Cells named by hand run whether quick or not.
+    /// Cells named on the command line run even if `--quick` leaves them out.
     fn wants_cell(&self, name: &str, quick: bool) -> bool {
         if self.only.is_empty() {
             return !self.quick || quick;
@@ -114,7 +114,7 @@ impl Options {
     }
 }
 
-/// Somebody to be measured.
+/// A subject to be measured.
 enum Runner {
     Here(Box<dyn Subject>),
     Go(GoPath),
@@ -161,12 +161,11 @@ fn run_copies(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Every subject once per round, in an order drawn anew for each; after a round that does not count, in which
+/// Every subject has one turn in each round, in an order drawn anew, after a round that does not count, in which
 /// files, pools and buffers get warm.
 ///
-/// Whoever comes next meets what the one before has left: caches, a sender's memory, a runtime whose threads
-/// still look for work for a while (Go's cost its successor 10 to 15 % from Unix sockets, which are done in
-/// 8 ms). It must not be the same pair each time.
+/// Each subject meets what the one before has left: caches, a sender's memory, a runtime whose threads look for work
+/// for a while. (Go cost its successor 10 to 15 % from Unix sockets, which take 8 ms.) So the pairs change.
 fn run_cell(arena: &mut Arena, cell: &Cell, rounds: usize, options: &Options) {
     let mut runners: Vec<(&str, Role, Runner)> = subjects::local(cell)
         .into_iter()

@@ -1,8 +1,8 @@
-//! The process at the far end of a socket or pipe: it sends what is copied, or drains what has been.
+//! The process at the far end of a socket or pipe: it sends what is to be copied, or drains what was.
 //!
-//! It is the running program itself, started again with [`FLAG`]; every program that uses the
-//! [arena](crate::arena) calls [`serve_if_asked`] first thing in `main`. A line on its standard
-//! input is an order, a line on its standard output the answer.
+//! It is the running program itself, started again with [`FLAG`]. Every program that uses the [arena](crate::arena)
+//! calls [`serve_if_asked`] first thing in `main`. A line on its standard input is an order, a line on its standard
+//! output the answer.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -50,8 +50,8 @@ impl Peer {
         Ok(Peer { child, orders, answers, tcp, unix: unix.to_owned() })
     }
 
-    /// Tells it to connect to `to` (or to open that FIFO), and upon [`go`](Peer::go) to write
-    /// `bytes` bytes, `chunk` at a time, and close.
+    /// Tells it to connect to `to` (or to open that FIFO), to write `bytes` bytes, `chunk` at a time, upon
+    /// [`go`](Peer::go), and to close.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl Peer {
         self.order(&format!("drain {} {from}", by.name()))
     }
 
-    /// Where it accepts connections.
+    /// Its address for connections.
     pub fn address(&self, by: Place) -> String {
         match by {
             Place::Tcp => self.tcp.to_string(),
@@ -87,11 +87,11 @@ impl Peer {
         self.order("go")
     }
 
-    /// Waits until it has sent or drained, and says how many bytes, at what cost of CPU time.
+    /// Waits until it has sent or drained. Returns how many bytes, and its CPU time.
     ///
     /// # Errors
     ///
-    /// What it met.
+    /// The peer's error.
     pub fn done(&mut self) -> io::Result<(u64, Duration)> {
         let answer = line(&mut self.answers)?;
         let Some((bytes, cpu)) = answer.split_once(' ') else {
@@ -107,7 +107,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // The end of its input is the end of its work; but it may be in the middle of some.
+        // The end of its input tells it to end; but it may be in the middle of a transfer, which the kill ends.
         self.orders = None;
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -195,7 +195,7 @@ impl Server {
         let mut sink: Box<dyn Write> = match by {
             "tcp" => {
                 let stream = TcpStream::connect(to)?;
-                // What is written is what is sent: a chunk shall not be joined with the next.
+                // Each write is a segment of its own: a chunk is not joined with the next one.
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
@@ -208,7 +208,7 @@ impl Server {
             let n = self.buffer.len().min(chunk).min((bytes - sent) as usize);
             match sink.write_all(&self.buffer[..n]) {
                 Ok(()) => sent += n as u64,
-                // The copying side has had enough: the criterion benches do not say when.
+                // The copy has ended: the criterion benches do not say when.
                 Err(error) if gone(&error) => break,
                 Err(error) => return Err(error),
             }
@@ -220,7 +220,7 @@ impl Server {
         match by {
             "tcp" => {
                 let stream = self.tcp.accept()?.0;
-                // Drops the bytes in the kernel, so that the drain is never what limits the copy.
+                // Drops the bytes in the kernel, so that the drain never limits the copy.
                 until_end(|| {
                     let (_, n) =
                         rustix::net::recv(&stream, self.buffer.as_mut_slice(), RecvFlags::TRUNC)?;

@@ -1,11 +1,11 @@
 //! Many copies at once, and one long one: `cargo xtask scale`.
 //!
-//! All of it runs as an ordinary user, whom `pipe-user-pages-soft` holds to so many pipe pages and
-//! who, past them, gets pipes of a page or two (pipe(7)): a root process measures nothing of that.
-//! So a process started as root starts itself again as nobody.
+//! All of it runs as an ordinary user, whom `pipe-user-pages-soft` limits to a number of pipe pages. Past that number
+//! new pipes have a page or two (pipe(7)). Root has no such limit, so a process started as root starts itself again
+//! as nobody.
 //!
-//! What must hold is asserted (every copy ends well, with the right bytes in the right order; pipes
-//! stay bounded); what can only be stated is printed, as Markdown.
+//! What has to hold is asserted: every copy succeeds, with the right bytes in the right order, and the number of
+//! pipes is bounded. Other figures are printed, as Markdown.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -26,7 +26,7 @@ use crate::cells::{Cell, Place, Size};
 use crate::clock;
 use crate::subjects;
 
-/// The user and group to be when started as root.
+/// The user and group to become when started as root.
 const NOBODY: u32 = 65534;
 
 /// How many copies run at once.
@@ -36,20 +36,20 @@ const THREADS: usize = 1000;
 ///
 /// # Errors
 ///
-/// In words: what failed, or what did not hold.
+/// What failed, or what did not hold.
 pub fn run(max: u64) -> Result<(), String> {
     let words = |error: io::Error| error.to_string();
     if rustix::process::geteuid().is_root() {
         return again_as_nobody().map_err(words);
     }
     println!("# Scale\n\nMade by `cargo xtask scale`, as user {NOBODY}.\n");
-    // First, while the process is small: a thousand threads leave a heap behind.
+    // First, while the process is small: a thousand threads leave a large heap.
     long(max).map_err(words)?;
     many(THREADS)?;
     overhead().map_err(words)
 }
 
-/// Raises the limit on descriptors, and starts this program again without root's rights.
+/// Raises the limit on descriptors, and starts this program again without root's privileges.
 fn again_as_nobody() -> io::Result<()> {
     let need = 8 * THREADS as u64;
     let limit = getrlimit(Resource::Nofile);
@@ -62,18 +62,18 @@ fn again_as_nobody() -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("as nobody: {status}"))) }
 }
 
-/// One slow sender, and the thread that copies what it sends into a file.
+/// A slow sender, and the thread that copies what it sends into a file.
 struct Slow {
     sender: UnixStream,
     copying: JoinHandle<io::Result<(Report, File)>>,
 }
 
-/// Every copy's bytes tell whose they are and where they belong.
+/// The bytes of each copy tell which copy they belong to, and where.
 fn pattern(whose: usize, len: usize) -> Vec<u8> {
     (0..len).map(|at| ((whose + at) % 251) as u8).collect()
 }
 
-/// A thousand copies at once, each from its own socket that sends a little now and then.
+/// A thousand copies at once, each from a socket of its own that sends a little now and then.
 fn many(count: usize) -> Result<(), String> {
     const BURST: usize = 32 * 1024;
     const BURSTS: usize = 8;
@@ -149,13 +149,13 @@ fn start_slow() -> io::Result<Slow> {
     Ok(Slow { sender, copying })
 }
 
-/// How many pipes this process has, by what /proc shows.
+/// How many pipes this process has, by /proc.
 fn pipes() -> io::Result<usize> {
     Ok(open_pipes()?.len())
 }
 
-/// How large they are. Asking takes the pipe's lock, which a splice that waits for a socket holds:
-/// only for when nothing is copied.
+/// The sizes of the pipes. To ask takes the pipe's lock, which a splice that waits for a socket holds: so this is
+/// only for when no copy is running.
 fn pipe_sizes() -> io::Result<Vec<u64>> {
     open_pipes()?
         .into_values()
@@ -168,7 +168,7 @@ fn open_pipes() -> io::Result<HashMap<PathBuf, PathBuf>> {
     let mut pipes = HashMap::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let path = entry?.path();
-        // What was inherited from a process of root's is not the pool's.
+        // Inherited from a process of root's, and not the pool's.
         let ours = path.metadata().is_ok_and(|meta| meta.uid() == NOBODY);
         // It may have been closed since.
         if let Ok(target) = std::fs::read_link(&path)
@@ -181,7 +181,7 @@ fn open_pipes() -> io::Result<HashMap<PathBuf, PathBuf>> {
     Ok(pipes)
 }
 
-/// What one copy costs while others are idle, having moved something before.
+/// The cost of one copy while others are idle that have moved bytes before.
 fn overhead() -> io::Result<()> {
     const FRAME: u64 = 64 * 1024;
     const COPIES: u64 = 4000;
@@ -243,14 +243,14 @@ fn busy(frame: u64, copies: u64, adaptive: bool) -> io::Result<(Duration, u64)> 
     Ok((took.cpu, outcome?))
 }
 
-/// One copy of ever more bytes.
+/// Copies of more and more bytes.
 fn long(max: u64) -> io::Result<()> {
     println!(
         "## One long copy\n\n| copy | bytes | s | CPU s | CPU ns per KiB | peak RSS, KiB |\n|---|---:|---:|---:|---:|---:|"
     );
     let mut arena = Arena::new(Path::new("/tmp"), None, false)?;
     let mut peaks = Vec::new();
-    // The disk would be what is measured, past what the kernel lets be dirty (vm.dirty_ratio).
+    // Past what the kernel lets be dirty (vm.dirty_ratio), this would measure the disk.
     let disk = max.min(1 << 30);
     let routes = [
         ("tcp to /dev/null", Place::Tcp, Place::Null, max),
@@ -275,7 +275,7 @@ fn long(max: u64) -> io::Result<()> {
             }
             arena.prepare(&cell).map_err(io::Error::other)?;
             let mut subject = subjects::local(&cell).swap_remove(0).2;
-            // Starts the high-water mark anew (proc_pid_clear_refs(5)).
+            // Resets the high-water mark (proc_pid_clear_refs(5)).
             std::fs::write("/proc/self/clear_refs", "5")?;
             let took = arena.round(&cell, subject.as_mut())?.took;
             let rss = memory("VmHWM");
@@ -291,7 +291,7 @@ fn long(max: u64) -> io::Result<()> {
     }
     let (low, high) = (peaks.iter().min().unwrap_or(&0), peaks.iter().max().unwrap_or(&0));
     println!("\nMemory, whatever the size: {low} to {high} KiB.\n");
-    // A quarter of a MiB for each doubling would still be growth; this is the noise of a heap.
+    // A quarter of a MiB for each doubling would be growth. This much is noise of the heap.
     if high - low > 4096 {
         return Err(io::Error::other("memory grows with the size of the copy"));
     }

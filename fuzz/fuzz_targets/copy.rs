@@ -1,11 +1,12 @@
-//! A copy by bytes: ends, wrapper stack, limits and fault schedule are decoded from the input, and
-//! the copy checked as the fault explorer checks it.
+//! A copy decoded from bytes: its ends, wrappers, limits and schedule of faults. It is checked as the fault explorer
+//! checks one.
 //!
 //! ```text
 //! cargo +nightly fuzz run copy -- -max_len=200 -max_total_time=300
 //! ```
 //!
-//! What it has found and what covers most is in `corpus/copy`, which `tests/tests/explorer/corpus.rs` replays.
+//! `corpus/copy` has the inputs that found something, and those that cover most. `tests/tests/explorer/corpus.rs`
+//! replays them.
 
 #![no_main]
 

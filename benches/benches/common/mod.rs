@@ -8,10 +8,10 @@ use zc_benches::arena::Arena;
 use zc_benches::cells::{self, Bulk, Cell};
 use zc_benches::{peer, subjects};
 
-/// What a round moves: enough for a connection to get going, little enough for many rounds.
+/// What a round moves: enough for a connection to get going, and little enough for many rounds.
 const BULK: Bulk = Bulk(8 << 20);
 
-/// Those worth criterion's statistics; `cargo xtask bench` has them all.
+/// The subjects worth criterion's statistics. `cargo xtask bench` has all of them.
 const SUBJECTS: [&str; 3] = ["zc", "std", "generic"];
 
 /// Runs all cells of some groups, round by round.
@@ -39,8 +39,8 @@ pub(crate) fn rounds(groups: &[&str]) {
     });
 }
 
-/// Runs all cells of some groups as one copy of as many messages as criterion likes, so that an
-/// operation is a message, and says what it allocates.
+/// Runs all cells of some groups as one copy of as many messages as criterion likes, so that an operation is a
+/// message. Prints what it allocates.
 #[allow(dead_code, reason = "for the seed's table")]
 pub(crate) fn messages(groups: &[&str]) {
     with_cells(groups, |criterion, arena, cell| {

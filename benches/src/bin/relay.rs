@@ -1,6 +1,6 @@
 //! The relays of the benches that are written with tokio: `zc-bench-relay KIND LISTEN TARGET THREADS [--probe]`.
 //!
-//! With `--probe`, a line on standard input is answered by the longest time, in nanoseconds, that one poll of a
+//! With `--probe`, each line on standard input is answered with the longest time, in nanoseconds, that one poll of a
 //! relay has kept its thread's processor since the last line.
 
 use std::future::Future;
@@ -24,7 +24,7 @@ enum Kind {
     /// With a timeout, as a relay in use has one.
     ZcTimed,
     ZcCoalesce,
-    /// `copy_bidirectional` with buffers of so many bytes.
+    /// `copy_bidirectional` with buffers of this many bytes.
     Tokio(usize),
     Splice2,
 }
@@ -56,7 +56,7 @@ fn main() -> io::Result<()> {
     };
     let served = Served { listen, target, probe };
     runtime.block_on(async move {
-        // Each in a call of its own: a task is as large as the largest that it might be.
+        // Each kind is spawned by itself: a task has the size of the largest future that it might hold.
         match kind {
             Kind::Zc => served.serve(zc).await,
             Kind::ZcTimed => served.serve(|a, b| zc_with(a, b, None)).await,
@@ -75,7 +75,7 @@ fn parse<T: std::str::FromStr<Err: Into<Box<dyn std::error::Error + Send + Sync>
     word.parse().map_err(io::Error::other)
 }
 
-/// Where connections come from, and where they go.
+/// The address for connections, and the target's.
 #[derive(Clone, Copy)]
 struct Served {
     listen: SocketAddr,
@@ -98,7 +98,7 @@ impl Served {
                 continue;
             };
             let relay = async move {
-                // A connection that fails is the load's to notice.
+                // The load notices a connection that fails.
                 if let Ok(server) = connect(&client, self.target).await {
                     let _ = relay(client, server).await;
                 }

@@ -1,4 +1,4 @@
-//! Two TUN devices, and packets that go from one to the other some time later.
+//! Two TUN devices, with packets carried from one to the other after a delay.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -11,13 +11,13 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{ip, namespace};
 
-/// What both are called, each in its own namespace.
+/// The name of both, each in its own namespace.
 pub(super) const DEVICE: &str = "zc-tun";
 
 /// The largest packet.
 const PACKET: usize = 1 << 16;
 
-/// So many packets at the most are on their way; more are lost, as in any queue.
+/// At most this many packets are on their way. More are lost, as in any queue.
 const QUEUE: usize = 1 << 14;
 
 /// The threads that carry packets over. They end when the devices do, with their namespaces.
@@ -34,11 +34,11 @@ impl Delay {
     }
 }
 
-/// A device of that namespace.
+/// A namespace's device.
 fn device(space: &str) -> io::Result<File> {
     ip(&["-n", space, "tuntap", "add", "mode", "tun", "name", DEVICE])?;
     let space = namespace(space)?;
-    // A thread of its own: it stays in there.
+    // On a thread of its own, which stays in that namespace.
     let opened = thread::spawn(move || {
         move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network))?;
         let device = File::options().read(true).write(true).open("/dev/net/tun")?;
@@ -76,7 +76,7 @@ fn carry(mut from: File, mut to: File, after: Duration) {
     thread::spawn(move || {
         while let Ok((due, packet)) = get.recv() {
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            // The device may be down yet, or gone.
+            // The device may be down still, or gone.
             let _ = to.write(&packet);
         }
     });

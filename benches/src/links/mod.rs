@@ -1,7 +1,8 @@
-//! Links that are no loopback: `zc-bench links`.
+//! Links other than loopback: `zc-bench links`.
 //!
-//! Receiver and sender are in two network namespaces, joined by a veth pair, bare or with its rate limited by tbf, or
-//! by a pair of TUN devices whose packets this process carries over after a delay. All of them are gone when it ends.
+//! Receiver and sender are in two network namespaces. These are joined by a veth pair, bare or with its rate limited
+//! by tbf, or by a pair of TUN devices, whose packets this process carries over after a delay. All of it is gone at
+//! the end.
 
 mod delay;
 
@@ -16,7 +17,7 @@ use zc_std::{Copier, Options};
 use crate::cells::Size;
 use crate::clock::{self, Took};
 
-/// The hidden first arguments that make this program one end of a link, inside of its namespace.
+/// The hidden first arguments that make this program one end of a link, inside its namespace.
 const RECEIVE: &str = "--zc-bench-link-receive";
 const SEND: &str = "--zc-bench-link-send";
 
@@ -26,20 +27,20 @@ const FAR: &str = "10.213.0.2";
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// How often each subject does each of it.
+/// How many rounds each subject has.
 const ROUNDS: usize = 9;
 
 /// What joins the two namespaces.
 #[derive(Clone, Copy)]
 enum Link {
     Veth,
-    /// At most so many Mbit a second.
+    /// At most this many Mbit a second.
     Limited(u32),
     /// Each way takes half of this.
     Far(Duration),
 }
 
-/// The links, each with how many bytes are sent over it a round.
+/// The links, and how many bytes are sent over each in a round.
 const LINKS: [(&str, Link, u64); 5] = [
     ("veth", Link::Veth, 64 * MIB),
     ("1 Gbit/s", Link::Limited(1000), 32 * MIB),
@@ -51,7 +52,7 @@ const LINKS: [(&str, Link, u64); 5] = [
 /// How many bytes the sender writes at a time.
 const CHUNKS: [u64; 4] = [16 * KIB, 64 * KIB, 128 * KIB, MIB];
 
-/// Whether handfuls are waited for. The first again tells the spread.
+/// Whether handfuls are waited for. The first subject has two turns, to tell the spread.
 const SUBJECTS: [bool; 3] = [false, true, false];
 
 /// Becomes one end of a link if the program's arguments say so.
@@ -76,7 +77,7 @@ pub fn serve_if_asked() {
 ///
 /// # Errors
 ///
-/// In words: what could not be set up, or failed.
+/// What could not be set up, or failed.
 pub fn run() -> Result<(), String> {
     if !rustix::process::geteuid().is_root() {
         return Err("two network namespaces take root".into());
@@ -94,7 +95,7 @@ pub fn run() -> Result<(), String> {
     Ok(())
 }
 
-/// Medians over the rounds: of times in ns/KiB, and of ratios within a round.
+/// Medians over the rounds: times in ns/KiB, and ratios within a round.
 fn row(rounds: &[[Took; 3]], bytes: u64) -> String {
     let wall = |took: &Took| took.wall.as_nanos() as f64;
     let cpu = |took: &Took| took.cpu.as_nanos() as f64;
@@ -115,7 +116,7 @@ fn row(rounds: &[[Took; 3]], bytes: u64) -> String {
     )
 }
 
-/// Two network namespaces, until it is dropped.
+/// Two network namespaces, which go when dropped.
 struct Spaces {
     near: String,
     far: String,
@@ -171,7 +172,7 @@ impl Spaces {
         let mut answers = io::BufReader::new(receiver.stdout.take().expect("asked for"));
         let address = line(&mut answers)?;
         let mut rounds = Vec::new();
-        // One that does not count: caches and the disk get warm.
+        // One round does not count: caches and the disk get warm.
         for _ in 0..=ROUNDS {
             let mut round = [Took::default(); 3];
             for (waits, took) in SUBJECTS.into_iter().zip(&mut round) {
@@ -200,7 +201,7 @@ impl Drop for Spaces {
     }
 }
 
-/// Takes one connection for each line that says how, and says how long its bytes took into the file.
+/// Takes one connection for each line that says how. Prints how long its bytes took into the file.
 fn receive(bytes: &str) -> io::Result<()> {
     let listener = TcpListener::bind((NEAR, 0))?;
     println!("{}", listener.local_addr()?);
@@ -236,7 +237,7 @@ fn send(to: &str, chunk: &str, bytes: &str) -> io::Result<()> {
         left -= n as u64;
     }
     stream.shutdown(std::net::Shutdown::Write)?;
-    // Until the other end has all of it.
+    // Waits until the other end has all of it.
     stream.read(&mut [0]).map(drop)
 }
 
@@ -265,7 +266,7 @@ fn succeed(command: &mut Command) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("{command:?}: {status}"))) }
 }
 
-/// A device of a namespace, opened from inside of it.
+/// A namespace, opened from inside it.
 fn namespace(name: &str) -> io::Result<File> {
     File::open(format!("/run/netns/{name}"))
 }

@@ -1,7 +1,7 @@
-//! What a relay is put to, from both sides: clients on this thread, servers on another. Neither is counted.
+//! The load on a relay, from both sides: clients on this thread, servers on another. Neither is counted.
 //!
-//! A round is measured from when every connection has been through the relay once until the last byte has
-//! arrived; but for churn, which is about connecting and closing.
+//! A round is measured from when every connection has been through the relay once until the last byte has arrived.
+//! Churn is measured as a whole: it is about connecting and closing.
 
 use std::future::Future;
 use std::io;
@@ -24,30 +24,31 @@ use crate::clock::Took;
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 4096;
 
-/// No round takes this long, whoever relays; one that does hangs.
+/// No round takes this long with any relay. One that does hangs.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// What a bulk sender writes at a time.
 const CHUNK: usize = 256 << 10;
 
-/// What a client asks, and what it is answered, when it asks again and again.
+/// The sizes of a question and its answer, for a client that asks again and again.
 const QUESTION: usize = 1 << 10;
 const ANSWER: usize = 16 << 10;
 
-/// What one of many short connections carries.
+/// How many bytes one of many short connections carries.
 const SHORT: usize = 16 << 10;
 
 /// How many short connections there are at a time.
 const SHORT_AT_A_TIME: usize = 16;
 
-/// What a client reads of a stalled connection at a time, and how often all of them do.
+/// How many bytes a client reads of a stalled connection at a time, and how many such reads there are.
 const SIP: usize = 16 << 10;
 const SIP_EVERY: Duration = Duration::from_millis(50);
 
-/// After how many sips what was in sockets when all stood still has been read, and the relay has to work for each.
+/// After this many sips the clients have read what was in sockets when all stood still. Then the relay has to work
+/// for each sip.
 const FIRST_SIPS: usize = 20;
 
-/// What a stalled connection's two ends buffer.
+/// The buffers of a stalled connection's two ends.
 const STALLED_RECEIVE: u32 = 32 << 10;
 const STALLED_SEND: usize = 64 << 10;
 
@@ -55,10 +56,10 @@ const STALLED_SEND: usize = 64 << 10;
 const STALL: u8 = b's';
 const DOWNLOAD: u8 = b'd';
 
-/// A figure beside the times: what it is, and how much.
+/// A figure beside the times: its name and its value.
 pub(super) type Figure = (&'static str, f64);
 
-/// Servers on a thread of their own, which end when this is dropped.
+/// Servers on a thread of their own. They end when this is dropped.
 pub(super) struct Servers {
     pub(super) address: SocketAddr,
     end: Option<oneshot::Sender<()>>,
@@ -88,7 +89,7 @@ impl Servers {
                     stream.set_nodelay(true)?;
                     let serving = serve(stream);
                     tokio::spawn(async move {
-                        // What goes wrong here, the client sees.
+                        // The client sees what goes wrong here.
                         let _ = serving.await;
                     });
                 }
@@ -123,7 +124,7 @@ async fn connect(relay: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The relay's time, from now on.
+/// Measures the relay's time, from now on.
 struct Meter<'a> {
     relay: &'a Relay,
     cpu: Duration,
@@ -141,7 +142,7 @@ impl<'a> Meter<'a> {
     }
 }
 
-/// Waits for all, and fails as the first does.
+/// Waits for all tasks, and fails as the first does.
 async fn all<T: 'static>(mut tasks: JoinSet<io::Result<T>>) -> io::Result<Vec<T>> {
     let mut out = Vec::new();
     while let Some(done) = tasks.join_next().await {
@@ -150,7 +151,7 @@ async fn all<T: 'static>(mut tasks: JoinSet<io::Result<T>>) -> io::Result<Vec<T>
     Ok(out)
 }
 
-/// Reads `bytes` bytes and drops them in the kernel, so that whoever reads is never what limits the relay.
+/// Reads `bytes` bytes and drops them in the kernel, so that the reader never limits the relay.
 async fn discard(stream: &TcpStream, bytes: u64) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 20];
     let mut left = bytes;
@@ -170,7 +171,7 @@ async fn discard(stream: &TcpStream, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Serves [`bulk`]: says that it is there, takes `each` bytes, and says that it has them.
+/// Serves [`bulk`]: says that it is ready, takes `each` bytes, and says that it has them.
 pub(super) fn start_sinks(each: u64) -> io::Result<Servers> {
     Servers::start(move |mut stream| async move {
         stream.write_all(&[0]).await?;
@@ -224,7 +225,7 @@ pub(super) fn start_answering() -> io::Result<Servers> {
     })
 }
 
-/// `connections` connections, on each of which a question is asked `times` times, each after the last's answer.
+/// `connections` connections, with `times` questions on each, every one after the answer to the one before.
 pub(super) fn requests(
     relay: &Relay,
     connections: usize,
@@ -264,7 +265,7 @@ pub(super) fn requests(
     })
 }
 
-/// Serves [`churn`]: takes all that comes, and says that it is done.
+/// Serves [`churn`]: takes all that comes, and answers.
 pub(super) fn start_taking() -> io::Result<Servers> {
     Servers::start(|mut stream| async move {
         discard(&stream, SHORT as u64).await?;
@@ -275,7 +276,7 @@ pub(super) fn start_taking() -> io::Result<Servers> {
     })
 }
 
-/// `connections` connections, a few at a time, each of which carries little, half-closes, and is answered.
+/// `connections` connections, a few at a time. Each carries little, half-closes, and is answered.
 pub(super) fn churn(relay: &Relay, connections: usize) -> io::Result<Took> {
     let address = relay.address;
     let begun = Arc::new(AtomicU64::new(0));
@@ -315,7 +316,7 @@ pub(super) fn start_echoing() -> io::Result<Servers> {
     })
 }
 
-/// What `connections` connections hold that have each carried a message there and back, and do nothing.
+/// What `connections` connections hold, each idle after a message there and back.
 pub(super) fn idle(relay: &Relay, connections: usize) -> io::Result<Vec<Figure>> {
     let before = Holding::of(relay)?;
     clients(async move {
@@ -342,7 +343,7 @@ impl Holding {
         Ok(Holding { resident: relay.resident()?, descriptors: relay.descriptors()? })
     }
 
-    /// What it holds more by now, for each of its connections.
+    /// How much more the relay holds now, for each of its connections.
     fn grown_by(&self, relay: &Relay, connections: usize) -> io::Result<Vec<Figure>> {
         let (now, each) = (Holding::of(relay)?, connections as f64);
         Ok(vec![
@@ -355,10 +356,10 @@ impl Holding {
     }
 }
 
-/// The bytes of a stalled connection: a repetition of all but a few values, which shows what is lost or doubled.
+/// The bytes of a stalled connection repeat with this period. It is no power of two, so lost or doubled bytes show.
 const PERIOD: usize = 251;
 
-/// Serves [`stalled`]: sends for ever, or so many bytes.
+/// Serves [`stalled`]: sends for ever, or `download` bytes.
 pub(super) fn start_stalling(download: u64) -> io::Result<(Servers, Arc<AtomicU64>)> {
     let sent = Arc::new(AtomicU64::new(0));
     let pattern: Arc<Vec<u8>> =
@@ -387,17 +388,17 @@ pub(super) fn start_stalling(download: u64) -> io::Result<(Servers, Arc<AtomicU6
     Ok((servers, sent))
 }
 
-/// What stalled connections come to.
+/// The result of stalled connections.
 pub(super) struct Stalled {
     /// What they hold.
     pub(super) holding: Vec<Figure>,
     /// A download beside them.
     pub(super) beside: Took,
-    /// What it costs to carry them on, sip by sip.
+    /// The cost of carrying them on, sip by sip.
     pub(super) drain: Took,
 }
 
-/// `connections` connections whose clients do not read, a download of `download` bytes beside them, and `sips`
+/// `connections` connections whose clients do not read, a download of `download` bytes beside them, and then `sips`
 /// sips by all of those clients.
 pub(super) fn stalled(
     relay: &Relay,
@@ -437,7 +438,7 @@ pub(super) fn stalled(
     })
 }
 
-/// Reads a little from each stream, now and then, until `quota` bytes in all have been read from each.
+/// Reads a little from each stream, now and then, up to `quota` bytes from each.
 async fn sip_all(streams: &mut [(TcpStream, usize)], quota: usize) -> io::Result<()> {
     let mut buffer = vec![0; SIP];
     while streams.iter().any(|(_, taken)| *taken < quota) {

@@ -1,8 +1,8 @@
-//! Relays side by side: connections to one address carried on to another, by zc-tokio and by those that relays
-//! are built with today.
+//! Relays side by side: zc-tokio, and what relays are built with today. Each carries the connections to one address
+//! on to another.
 //!
-//! Every relay is a process of its own, on one thread; its CPU time is that of all its threads. The
-//! load comes from this process.
+//! Every relay is a process of its own, on one thread. Its CPU time is that of all its threads. The load comes from
+//! this process.
 
 mod load;
 mod process;
@@ -18,27 +18,27 @@ use crate::clock::Took;
 use load::Figure;
 use subjects::{Manner, Subject};
 
-/// What there is to measure, and by whom.
+/// What is measured, and which relays.
 pub struct Plan<'a> {
-    /// Whether a cell, which may be a `--quick` one, is wanted.
+    /// Whether a cell is wanted. The second argument is whether `--quick` includes it.
     pub wants_cell: &'a dyn Fn(&str, bool) -> bool,
     /// Whether a subject is wanted.
     pub wants_subject: &'a dyn Fn(&str) -> bool,
-    /// How often each subject does each cell; 0 for the usual.
+    /// How many rounds each cell has; 0 for the default.
     pub rounds: usize,
     /// Fewer bytes, fewer requests.
     pub quick: bool,
-    /// The Go relay; without it, Go is left out.
+    /// The Go relay; without it Go is left out.
     pub go: Option<PathBuf>,
 }
 
 /// The table that all of these belong to.
 const GROUP: &str = "relay";
 
-/// The rounds that are of use: what is resident varies little.
+/// As many rounds as are of use: resident memory varies little.
 const ROUNDS_OF_MEMORY: usize = 3;
 
-/// How many connections are idle, and how many stalled.
+/// How many connections are idle, and how many are stalled.
 const IDLE: usize = 2000;
 const STALLED: usize = 1000;
 
@@ -46,22 +46,22 @@ const STALLED: usize = 1000;
 const BESIDE: &str = "relay-beside/1000";
 const DRAIN: &str = "relay-drain/1000";
 
-/// Set in the process that has a network of its own.
+/// Set in the process that has a network namespace of its own.
 const APART: &str = "ZC_BENCH_APART";
 
 #[derive(Clone, Copy, Debug)]
 enum Load {
-    /// So many connections at once that carry many bytes.
+    /// This many connections at once, which carry many bytes.
     Bulk(usize),
     /// The same, with every poll timed.
     Polls(usize),
-    /// So many connections that ask again and again.
+    /// This many connections, which ask again and again.
     Requests(usize),
     Churn,
     Idle,
 }
 
-/// A cell: a name, and what is done.
+/// A cell: its name, and its load.
 struct Cell {
     name: String,
     load: Load,
@@ -85,7 +85,7 @@ pub fn names() -> impl Iterator<Item = (String, bool)> {
     cells().into_iter().map(|cell| (cell.name, cell.quick)).chain(stalled)
 }
 
-/// How much of each there is.
+/// The size of each load.
 struct Amounts {
     bulk: u64,
     /// On each connection.
@@ -133,7 +133,7 @@ impl Plan<'_> {
 ///
 /// # Errors
 ///
-/// Those of starting processes; a subject that fails is skipped, and said to be.
+/// Those of starting processes. A subject that fails is skipped, with a message.
 pub fn run(plan: &Plan<'_>) -> Result<(), String> {
     let words = |error: io::Error| error.to_string();
     allow_descriptors().map_err(words)?;
@@ -150,7 +150,7 @@ pub fn run(plan: &Plan<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// For this process and those it starts: thousands of connections, each with up to six descriptors.
+/// For this process and those it starts: thousands of connections take up to six descriptors each.
 fn allow_descriptors() -> io::Result<()> {
     const NEED: u64 = 20_000;
     let limit = getrlimit(Resource::Nofile);
@@ -161,12 +161,12 @@ fn allow_descriptors() -> io::Result<()> {
     Ok(())
 }
 
-/// Every subject once a round, in an order drawn anew for each, after one that does not count.
+/// Every subject has one turn in each round, in an order drawn anew, after a round that does not count.
 fn run_cell(plan: &Plan<'_>, cell: &Cell) {
     let amounts = plan.amounts();
     let (bytes, copies, per_copy) = match cell.load {
         Load::Bulk(n) | Load::Polls(n) => (amounts.bulk / n as u64 * n as u64, 1, false),
-        // Of a question and its answer.
+        // A request is a question and its answer.
         Load::Requests(n) => {
             ((n * amounts.requests * 17) as u64 * 1024, n * amounts.requests, true)
         }
@@ -190,7 +190,7 @@ fn run_cell(plan: &Plan<'_>, cell: &Cell) {
             false
         }
     });
-    // What was counted slows what is counted, and is told of the round that does not count.
+    // Counting slows a relay down, so these figures come from the round that does not count.
     for (name, figures) in &first {
         print_figures(&cell.name, name, 0, figures.iter().filter(|figure| figure.0 == CALLS));
     }
@@ -238,17 +238,17 @@ fn print_figures<'a>(
     }
 }
 
-/// How many system calls the relay makes for a question and its answer.
+/// How many system calls the relay makes for one request.
 const CALLS: &str = "system calls/request";
 
-/// What one round of one subject came to.
+/// The result of one round of one subject.
 #[derive(Default)]
 struct Outcome {
     took: Option<Took>,
     figures: Vec<Figure>,
 }
 
-/// One round: servers, a relay and clients, all of them new. `is_first`: it does not count.
+/// One round, with new servers, a new relay and new clients. `is_first`: the round does not count.
 fn once(subject: &Subject, load: Load, amounts: &Amounts, is_first: bool) -> io::Result<Outcome> {
     let mut manner = Manner::default();
     match load {
@@ -270,7 +270,7 @@ fn once(subject: &Subject, load: Load, amounts: &Amounts, is_first: bool) -> io:
             let calls = is_first.then(|| relay.count_calls().ok()).flatten();
             let (took, mut figures) = load::requests(&relay, n, amounts.requests)?;
             if let Some(calls) = calls.and_then(|calls| calls.finish().ok()) {
-                // The first on each connection is asked before the clock runs.
+                // The first request on each connection comes before the clock starts.
                 figures.push((CALLS, calls as f64 / (n * (amounts.requests + 1)) as f64));
             }
             Ok(Outcome { took: Some(took), figures })
@@ -289,8 +289,8 @@ fn once(subject: &Subject, load: Load, amounts: &Amounts, is_first: bool) -> io:
     }
 }
 
-/// Runs this program again in a network namespace of its own, where sockets buffer little: a thousand stalled
-/// connections would fill the machine's memory for TCP otherwise.
+/// Runs this program again in a network namespace of its own, where sockets buffer little. Otherwise a thousand
+/// stalled connections would fill the machine's memory for TCP.
 fn again_apart() -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         println!("cell\t{BESIDE}\t{GROUP}\t1\t1\tfalse");
@@ -310,7 +310,7 @@ fn again_apart() -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("apart: {status}"))) }
 }
 
-/// The cells of stalled connections, which come from one run: the relay is an ordinary user's.
+/// The cells of stalled connections, which come from one run. The relay is an ordinary user's.
 fn run_stalled(plan: &Plan<'_>) {
     let Amounts { download, sips, .. } = plan.amounts();
     let drained = STALLED * sips * (16 << 10);

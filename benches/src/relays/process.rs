@@ -1,4 +1,4 @@
-//! A relay's process, as the kernel accounts for it.
+//! A relay's process, by the kernel's accounts.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -19,17 +19,17 @@ pub(super) struct Relay {
     child: Child,
     /// Where it listens.
     pub(super) address: SocketAddr,
-    /// Its configuration, if it has one, for as long as it runs.
+    /// Its configuration, if it has one, until it ends.
     _files: Option<tempfile::TempDir>,
 }
 
-/// An address where no one listens.
+/// An address without a listener.
 pub(super) fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 impl Relay {
-    /// Starts a relay, and waits until it listens. (A connection would be relayed: the kernel is asked.)
+    /// Starts a relay, and waits until it listens. (A connection would be relayed, so /proc is asked.)
     pub(super) fn start(
         command: &mut Command,
         address: SocketAddr,
@@ -54,7 +54,7 @@ impl Relay {
         format!("/proc/{}/{name}", self.child.id()).into()
     }
 
-    /// What its threads have had of processors. None of them ends while it is measured.
+    /// The CPU time of its threads. None of them ends while it is measured.
     pub(super) fn cpu(&self) -> io::Result<Duration> {
         let mut sum = 0;
         for task in fs::read_dir(self.proc("task"))? {
@@ -65,7 +65,7 @@ impl Relay {
         Ok(Duration::from_nanos(sum))
     }
 
-    /// How many bytes of it are resident.
+    /// How many of its bytes are resident.
     pub(super) fn resident(&self) -> io::Result<u64> {
         let status = fs::read_to_string(self.proc("status"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -78,7 +78,7 @@ impl Relay {
         Ok(fs::read_dir(self.proc("fd"))?.count())
     }
 
-    /// The longest time that one poll has kept its processor since last asked; of a relay that probes.
+    /// The longest time that one poll has kept its processor since the last call, for a relay that probes.
     pub(super) fn longest_poll(&mut self) -> io::Result<Duration> {
         let (stdin, stdout) = (self.child.stdin.as_mut(), self.child.stdout.as_mut());
         writeln!(stdin.expect("asked for"))?;
@@ -94,7 +94,7 @@ impl Relay {
             .arg(self.child.id().to_string())
             .stderr(Stdio::piped())
             .spawn()?;
-        // It says nothing when it has begun.
+        // perf does not say when it has begun.
         thread::sleep(Duration::from_millis(300));
         Ok(Calls(child))
     }
@@ -121,7 +121,7 @@ impl Calls {
     }
 }
 
-/// Whether a TCP socket listens on this port, as proc(5) lists them.
+/// Whether a TCP socket listens on this port, by /proc/net/tcp.
 fn is_listened_on(port: u16) -> io::Result<bool> {
     const LISTEN: &str = "0A";
     let port = format!(":{port:04X}");

@@ -1,4 +1,4 @@
-//! Those who relay: zc and its peers, each in a process of its own, on one thread.
+//! The relays: zc and its peers, each in a process of its own, on one thread.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -10,13 +10,13 @@ use std::process::Command;
 
 use super::process::{self, Relay};
 
-/// On how many threads each relays.
+/// How many threads each relay has.
 const THREADS: usize = 1;
 
 /// A user and group that own nothing.
 const NOBODY: u32 = 65534;
 
-/// Somebody to be measured.
+/// A relay to be measured.
 #[derive(Clone, Debug)]
 pub(super) struct Subject {
     pub(super) name: &'static str,
@@ -25,24 +25,24 @@ pub(super) struct Subject {
 
 #[derive(Clone, Debug)]
 enum By {
-    /// The program beside this one.
+    /// The program `zc-bench-relay`, which is beside this one.
     Ours,
     /// The Go program.
     Go(PathBuf),
-    /// HAProxy, with pipes of its default size or of so many bytes.
+    /// HAProxy, with pipes of its default size or of this many bytes.
     Haproxy(Option<u32>),
 }
 
-/// How it is started.
+/// How a relay is started.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Manner {
-    /// As a user without rights of its own.
+    /// As a user without privileges.
     pub(super) as_nobody: bool,
     /// It times its polls.
     pub(super) probe: bool,
 }
 
-/// Everybody there is.
+/// All relays.
 pub(super) fn all(go: Option<&PathBuf>) -> Vec<Subject> {
     let ours = ["zc", "zc-timed", "zc-coalesce", "tokio-8K", "tokio-64K", "splice2"];
     let mut all: Vec<_> = ours.into_iter().map(|name| Subject { name, by: By::Ours }).collect();
@@ -93,7 +93,7 @@ impl Subject {
 }
 
 fn configuration(address: SocketAddr, target: SocketAddr, pipe: Option<u32>) -> String {
-    // By default there are a quarter as many pipes as connections.
+    // By default HAProxy has a quarter as many pipes as connections.
     let pipes =
         pipe.map_or(String::new(), |size| format!("  maxpipes 2000\n  tune.pipesize {size}\n"));
     format!(

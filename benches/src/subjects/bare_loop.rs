@@ -1,4 +1,4 @@
-//! An event loop of bare calls: what a driver that polls costs at least, beside one that blocks.
+//! An event loop of bare calls: the least that a driver costs that polls, beside one that blocks.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,10 +11,10 @@ use super::Subject;
 use crate::cells::Cell;
 use crate::ends::End;
 
-/// How much it moves at a time.
+/// How many bytes it moves at a time.
 const PIECE: usize = 256 << 10;
 
-/// sendfile(2) from a file, else two splice(2) calls, and poll(2) whenever one of them would block.
+/// sendfile(2) from a file, and else two splice(2) calls; poll(2) whenever one of these would block.
 pub(super) struct BareLoop {
     pipe: Option<(OwnedFd, OwnedFd)>,
 }
@@ -66,7 +66,7 @@ fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, len: usize) -> Result<usize,
     rustix::pipe::splice(from, None, to, None, len, SpliceFlags::empty())
 }
 
-/// Calls, and waits for `fd` whenever the call would have to.
+/// Makes the call, and waits for `fd` whenever the call would block.
 fn ready(
     fd: BorrowedFd<'_>,
     flags: PollFlags,

@@ -1,5 +1,5 @@
-//! The bare loops: the fewest lines that move the bytes, each knowing beforehand which calls to
-//! make. The best of them, by CPU time, is what a cell costs at least.
+//! The bare loops: the fewest lines that move the bytes, with the calls known beforehand. The best of them, by CPU
+//! time, is the least that a cell costs.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -39,11 +39,11 @@ pub fn of(cell: &Cell) -> Vec<(&'static str, Box<dyn Subject>)> {
     }
     let from_socket = matches!(cell.from, Place::Tcp | Place::Unix);
     match (cell.from, cell.to) {
-        // By the default policy a file's pages are not lent to a pipe: the floor copies too.
+        // By default a file's pages are not lent to a pipe, so the floor copies them, too.
         (from, Place::Pipe) if from.is_file() => {}
         (Place::Pipe, _) => loops.push(("splice", Box::new(Direct))),
-        // Through a pipe of one's own, pages gather there while the reader is behind; straight into
-        // the reader's, which holds little, each call waits for room in it.
+        // Pages gather in a pipe of the loop's own while the reader is behind. The reader's pipe holds little, so
+        // that each call straight into it waits for room.
         (_, Place::Pipe) => {
             loops.push(("splice", Box::new(Direct)));
             loops.push(("splice-256K", Box::new(Splice::new(256 * KIB))));
@@ -76,7 +76,7 @@ fn at_most(size: usize, left: u64) -> usize {
     usize::try_from(left).map_or(size, |left| left.min(size))
 }
 
-/// Calls `some` with what is left until that is nothing, or the input ends.
+/// Calls `some` with what is left of the limit, until that is 0 or the input ends.
 fn repeat(limit: Option<u64>, mut some: impl FnMut(u64) -> io::Result<usize>) -> io::Result<u64> {
     let limit = limit.unwrap_or(u64::MAX);
     let mut moved = 0;
@@ -89,9 +89,9 @@ fn repeat(limit: Option<u64>, mut some: impl FnMut(u64) -> io::Result<usize>) ->
     Ok(moved)
 }
 
-/// A loop, one turn at a time.
+/// A loop, called once for each turn.
 trait Once {
-    /// Moves some bytes, at most `left`, or finds the end: 0.
+    /// Moves some bytes, at most `left`; 0 at the end of input.
     fn once(&mut self, from: &End, to: &End, left: u64) -> io::Result<usize>;
 }
 
@@ -121,7 +121,7 @@ impl Subject for ReadWrite {
     }
 }
 
-/// splice(2) into a pipe of our own and out of it; the pipe is made once, and so free.
+/// splice(2) into a pipe of the loop's own and out of it. The pipe is made once, and costs nothing.
 struct Splice {
     pipe: io::Result<(OwnedFd, OwnedFd)>,
     size: usize,
@@ -159,15 +159,15 @@ impl Subject for Splice {
     }
 }
 
-/// Whether a receiver may wait for bytes to gather: a bulk sender's, over TCP, on their way to where nobody waits for
-/// them.
+/// Whether the receiver may wait for bytes to gather: those of a bulk sender over TCP, on the way to a sink that
+/// nothing waits for.
 pub(super) fn gathers(cell: &Cell) -> bool {
     let waits = cell.to.is_file() || matches!(cell.to, Place::Null | Place::Sink);
     cell.from == Place::Tcp && cell.frame.is_none() && waits
 }
 
-/// Another loop's calls, each after a poll(2) that sleeps until so many bytes are there, or a millisecond is over. It
-/// knows that it has a bulk sender to wait for, and the kernel makes the receive buffer large enough.
+/// Another loop's calls, each after a poll(2) that sleeps until this many bytes are there, or a millisecond is over.
+/// This loop knows that its sender is a bulk sender, and the kernel makes the receive buffer large enough.
 struct Waiting {
     bytes: u32,
     inner: Box<dyn Once>,
@@ -186,7 +186,7 @@ impl Subject for Waiting {
     }
 }
 
-/// splice(2) where one of the ends is a pipe itself.
+/// splice(2) where one of the ends is a pipe.
 struct Direct;
 
 impl Subject for Direct {
@@ -222,8 +222,8 @@ impl Subject for Sendfile {
     }
 }
 
-/// recv(2) with `MSG_TRUNC`, which drops bytes without copying them (TCP only: a Unix socket copies
-/// them all the same). Nothing moves bytes to /dev/null for less.
+/// recv(2) with `MSG_TRUNC`, which drops bytes without copying them (TCP only: a Unix socket still copies them). No
+/// call moves bytes to /dev/null for less.
 struct RecvTrunc {
     buffer: Vec<u8>,
 }

@@ -1,5 +1,5 @@
-//! A loop over `Read` and `Write` with 32 KiB, which is what Go's `io.Copy` does where it knows
-//! nothing better: the baseline of the seed's table. Its buffer is made once, and so free.
+//! A loop over `Read` and `Write` with 32 KiB, as Go's `io.Copy` where it has no fast path: the baseline of the
+//! seed's table. Its buffer is made once, and costs nothing.
 
 use std::io::{self, Read, Write};
 

@@ -1,9 +1,9 @@
-//! Go's `io.Copy`, in a process of its own (`benches/go/main.go`): as it is, and as it was before it knew of
-//! splice, a loop of reads and writes.
+//! Go's `io.Copy`, in a process of its own (`benches/go/main.go`): as it is now, and as it was before splice, a loop
+//! of reads and writes.
 //!
-//! It accepts, opens and dials its ends itself, since Go takes its fast paths only for descriptors
-//! that its own runtime has opened; the sender and the drain are the same as everybody's. Its CPU
-//! time is the whole process's, collector and poller included.
+//! It accepts, opens and dials its ends itself: Go takes its fast paths only for descriptors that its own runtime has
+//! opened. The sender and the drain are the same as for all subjects. Its CPU time is the whole process's, with
+//! collector and poller.
 
 use std::io::{self, BufReader, Write};
 use std::path::Path;
@@ -14,17 +14,17 @@ use crate::alloc::Allocated;
 use crate::clock::Took;
 use crate::peer::line;
 
-/// Which of Go's ways is meant.
+/// One of Go's two paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GoPath {
     /// With `io.ReaderFrom` and `io.WriterTo` hidden, so that `io.Copy` finds neither.
     Old,
-    /// As it is.
+    /// As it is now.
     New,
 }
 
 impl GoPath {
-    /// The word in an order.
+    /// Its word in an order.
     pub(crate) fn name(self) -> &'static str {
         match self {
             GoPath::Old => "old",
@@ -61,7 +61,7 @@ impl Go {
         Ok(Go { child, orders, answers, tcp, version })
     }
 
-    /// Has it get the ends ready; `Place` names and addresses as the program expects them.
+    /// Has it make the ends ready; `round` names places and addresses as the program expects them.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Go {
     ///
     /// # Errors
     ///
-    /// What it met.
+    /// The program's error.
     pub fn ready(&mut self) -> io::Result<()> {
         match line(&mut self.answers)?.as_str() {
             "ready" => Ok(()),
@@ -82,11 +82,11 @@ impl Go {
         }
     }
 
-    /// Lets it copy, and says how many bytes moved, what it took and what its runtime has allocated.
+    /// Has it copy. Returns how many bytes moved, how long that took and what its runtime allocated.
     ///
     /// # Errors
     ///
-    /// What it met.
+    /// The program's error.
     pub fn go(&mut self) -> io::Result<(u64, Took, Allocated)> {
         self.order("go")?;
         let answer = line(&mut self.answers)?;

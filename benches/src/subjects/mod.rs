@@ -1,4 +1,4 @@
-//! Those who can copy.
+//! The subjects.
 
 mod bare_loop;
 pub mod floor;
@@ -12,17 +12,17 @@ use std::io;
 use crate::cells::{Cell, Place};
 use crate::ends::End;
 
-/// Somebody who copies in this process.
+/// A subject that copies in this process.
 pub trait Subject {
-    /// Copies from one end to the other, until the end of input or until `limit` bytes have moved,
-    /// and says how many did.
+    /// Copies from one end to the other, until the end of input or until `limit` bytes have moved. Returns how many
+    /// did.
     ///
     /// # Errors
     ///
     /// Those of the two ends.
     fn copy(&mut self, from: &mut End, to: &mut End, limit: Option<u64>) -> io::Result<u64>;
 
-    /// Readies two ends that have just been made, before the time is taken.
+    /// Prepares two new ends, before the time is taken.
     ///
     /// # Errors
     ///
@@ -32,17 +32,17 @@ pub trait Subject {
     }
 }
 
-/// Why somebody is measured.
+/// Why a subject is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It is what we build, or what others use.
+    /// It is zc, or an alternative to it.
     Subject,
     /// It is a bare loop: the best of these, by CPU time, is the cell's floor.
     Floor,
 }
 
 impl Role {
-    /// The word in the samples.
+    /// Its word in the samples.
     pub fn name(self) -> &'static str {
         match self {
             Role::Subject => "subject",
@@ -54,7 +54,7 @@ impl Role {
 /// A subject with its name.
 pub type Entry = (&'static str, Role, Box<dyn Subject>);
 
-/// Everybody who copies in this process and can do this cell.
+/// All subjects that copy in this process and can do this cell.
 pub fn local(cell: &Cell) -> Vec<Entry> {
     let mut all: Vec<Entry> = vec![
         ("zc", Role::Subject, Box::new(zc::Zc)),

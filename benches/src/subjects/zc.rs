@@ -1,4 +1,4 @@
-//! What we build, as its users call it.
+//! zc, as its users call it.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -22,10 +22,10 @@ impl Subject for Zc {
     }
 }
 
-/// An event loop: a transfer over both ends in non-blocking mode, stepped until it would have to wait.
+/// An event loop: a transfer over both ends in non-blocking mode, stepped until it has to wait.
 pub(super) struct Loop;
 
-/// What an event loop gives each of its transfers at a time.
+/// The budget of each step, as an event loop with many transfers has one.
 const BUDGET: u64 = 1 << 20;
 
 impl Subject for Loop {
@@ -51,7 +51,7 @@ fn event_loop(
         let step = transfer.step(source, sink, BUDGET);
         moved += step.delivered;
         let wants_room = match step.next {
-            // Neither side is asked again to find out that it has nothing more.
+            // Neither side is asked again to find out that it has no more.
             Next::Again if step.full => true,
             Next::Again if step.drained => false,
             Next::Again => continue,
@@ -66,7 +66,7 @@ fn event_loop(
         } else {
             PollFd::new(&from, PollFlags::IN)
         };
-        // A sink that is being read has room soon, and what is in flight stays in its pipe.
+        // A sink that is read soon has room, and what is in flight stays in its pipe.
         if !wants_room {
             transfer.park();
         }
@@ -84,7 +84,7 @@ fn copy_by(
     with_ends!(from, to, |from, to| { Ok(copier.copy(&mut (&*from).take(limit), to)?.moved()) })
 }
 
-/// A copy into the null device that moves the bytes there all the same, as it would anywhere else.
+/// A copy into the null device that moves the bytes, as into any other sink.
 pub(super) struct Splicing;
 
 impl Subject for Splicing {
@@ -95,7 +95,7 @@ impl Subject for Splicing {
     }
 }
 
-/// A copy that takes what there is as soon as there is something.
+/// A copy that takes bytes as soon as there are some.
 pub(super) struct Plain;
 
 impl Subject for Plain {
@@ -106,10 +106,10 @@ impl Subject for Plain {
     }
 }
 
-/// A copy that is told that the bytes of a TCP source may wait a little for more.
+/// A copy with `coalesce`: the bytes of a TCP source may wait a little for more.
 pub(super) struct Coalescing;
 
-/// What a person does not notice.
+/// A delay that people do not notice.
 const MAX_DELAY: Duration = Duration::from_millis(10);
 
 impl Subject for Coalescing {
