@@ -1,6 +1,6 @@
-//! `cargo xtask api`: each crate's public items, a line each, as docs/api has them.
+//! `cargo xtask api`: the public items of each crate, a line each, as in docs/api.
 //!
-//! So a change of what users can type shows in a diff. It takes cargo-public-api and a nightly toolchain, whose
+//! So a change of what users can type shows in a diff. It needs cargo-public-api and a nightly toolchain, whose
 //! rustdoc writes JSON.
 
 use std::fs;

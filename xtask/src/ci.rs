@@ -11,7 +11,7 @@ use crate::skips::Skips;
 
 mod elsewhere;
 
-/// One command, with the environment it wants.
+/// One command, and the environment that it needs.
 struct Check {
     command: &'static str,
     env: &'static [(&'static str, &'static str)],
@@ -29,11 +29,11 @@ const fn doc(command: &'static str) -> Check {
 /// zc-std's copy by read and write, in place of the engine.
 const PORTABLE: &[(&str, &str)] = &[("RUSTFLAGS", "--cfg zc_portable")];
 
-/// In the order of how soon they fail. The last is the README's test command.
+/// The quickest to fail come first. The last is the README's test command.
 const CHECKS: &[Check] = &[
     check("cargo fmt --all --check"),
     check("cargo clippy --workspace --all-targets --all-features -- -D warnings"),
-    // Each library alone, as its users build it: features are not unified with the tests'.
+    // Each library alone, as its users build it: its features are not unified with those of the tests.
     check("cargo clippy -p zc-core -- -D warnings"),
     check("cargo clippy -p zc-linux -- -D warnings"),
     check("cargo clippy -p zc-std -- -D warnings"),
@@ -43,18 +43,18 @@ const CHECKS: &[Check] = &[
     check("cargo clippy -p zc-std --features hook -- -D warnings"),
     check("cargo clippy -p zc-tokio --features fs -- -D warnings"),
     check("cargo clippy -p zc-tokio --features hook -- -D warnings"),
-    // No member of the workspace, so that nothing above sees it. A check links nothing: it spares the
-    // gate a C++ compiler to say that libFuzzer is elsewhere.
+    // Not a member of the workspace, so the checks above miss it. A check links nothing, so this one needs no C++
+    // compiler; the variable says that libFuzzer is elsewhere.
     Check {
         command: "cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target",
         env: &[("CUSTOM_LIBFUZZER_PATH", "/nonexistent/libfuzzer.a")],
     },
-    // As docs.rs builds it, and with the default features; then what only contributors read. A public
+    // As docs.rs builds it, and with the default features; then with the pages that only contributors read. A public
     // page must not link to a private one.
     doc("cargo doc --no-deps --all-features -p zc-core -p zc-linux -p zc-std -p zc-tokio"),
     doc("cargo doc --no-deps -p zc-core -p zc-linux -p zc-std -p zc-tokio"),
     doc("cargo doc --workspace --no-deps --all-features --document-private-items"),
-    // What other Unixes copy by, on this one.
+    // The copy of other Unixes, on this system.
     Check {
         command: "cargo clippy -p zc-std --target-dir target/portable --tests -- -D warnings",
         env: PORTABLE,
@@ -73,21 +73,21 @@ const CHECKS: &[Check] = &[
     check("cargo run --release -p zc-cli -- demo --size 64MiB"),
     check("cargo run -q -p xtask -- dist"),
     check("cargo run --release -p zc-testkit --bin soak -- --seconds 10"),
-    // Each bench once, unoptimised, to see that it still runs.
+    // Each bench once, unoptimised, to see that it runs.
     check("cargo test -q -p zc-benches --benches"),
     check("cargo test --workspace"),
 ];
 
-/// What would be published is complete: each crate is built from its package alone, over the packages of the others,
-/// in the order in which they are published. It asks the registry what is there already.
+/// Checks that what would be published is complete. Each crate is built from its package alone, over the packages of
+/// the others, in the order in which they are published. It asks the registry what is there already.
 const PUBLISH: &str = "cargo publish -q --dry-run -p zc-core -p zc-linux -p zc-std -p zc-tokio -p zc-cli --allow-dirty";
 
-/// The same without a registry. The index is known by the time.
+/// The same without a registry. The index has been fetched by then.
 const PACKAGE: &str = "cargo package -q -p zc-core -p zc-linux -p zc-std -p zc-tokio -p zc-cli --allow-dirty --offline";
 
-/// Runs [`PUBLISH`], or [`PACKAGE`] where that cannot be had, in a target folder that no run before has had. Cargo
-/// unpacks the packages where it keeps those of registries, by the target folder's name and the packages' versions. It
-/// takes what it finds there for the same. `false`: the registry could not be asked.
+/// Runs [`PUBLISH`], or [`PACKAGE`] where that is impossible. Cargo unpacks packages beside those of registries, by
+/// the names of the target folder and the packages' versions, and believes what it finds there. So the target folder
+/// is a new one for each run. `false`: the registry gave no answer.
 fn package(root: &Path) -> Result<bool, Box<dyn Error>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     let target = root.join("target").join(format!("packages-{now}"));
@@ -151,8 +151,8 @@ fn run_one(root: &Path, command: &str, env: &[(&str, &str)]) -> Outcome {
     Ok(())
 }
 
-/// Whether a mutation can still be made, as `tests/mutations/check.sh` makes it. (Whether it is noticed
-/// takes longer to tell.)
+/// Checks that a mutation still applies, as `tests/mutations/check.sh` applies it. (Whether tests notice it takes
+/// longer.)
 const APPLIES: &str = "patch --dry-run -s -f -p0 -i tests/mutations/";
 
 /// The names of the patches, in order.

@@ -1,8 +1,7 @@
-//! `cargo xtask cost`: what depending on zc-std costs a build.
+//! `cargo xtask cost`: what a dependency on zc-std costs a build.
 //!
-//! Two small programs that save a connection to a file are built from nothing, one with
-//! `std::io::copy` and one with `zc_std::copy`. What the second takes longer, and is larger, is the
-//! cost.
+//! Two small programs that save a connection to a file are built from nothing, one with `std::io::copy` and one with
+//! `zc_std::copy`. How much longer the second takes, and how much larger it is, is the cost.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -29,7 +28,7 @@ fn main() -> std::io::Result<()> {
 }
 ";
 
-/// The two release profiles that people ship: Cargo's own, and the small one.
+/// The two release profiles that people use: Cargo's own, and one for small programs.
 const PROFILES: [(&str, &str); 2] = [
     ("release, stripped", "strip = true\n"),
     ("release, stripped, lto, one codegen unit", "strip = true\nlto = true\ncodegen-units = 1\n"),
@@ -73,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-/// How long the program takes to build, dependencies included, and how large it is.
+/// How long the program takes to build, with its dependencies, and how large it is.
 fn build(copy: &str, settings: &str) -> Result<(Duration, f64, u64), Box<dyn std::error::Error>> {
     let dir = Path::new("target/cost");
     if dir.exists() {
@@ -88,7 +87,7 @@ fn build(copy: &str, settings: &str) -> Result<(Duration, f64, u64), Box<dyn std
     );
     std::fs::write(dir.join("Cargo.toml"), manifest)?;
     std::fs::write(dir.join("src/main.rs"), PROGRAM.replace("COPY", copy))?;
-    // The same versions as in the workspace, and nothing to be fetched while the clock runs.
+    // The workspace's versions, so that nothing is fetched while the clock runs.
     std::fs::copy("Cargo.lock", dir.join("Cargo.lock"))?;
     let (start, cpu) = (Instant::now(), children_cpu());
     let status = Command::new("cargo")
@@ -104,13 +103,12 @@ fn build(copy: &str, settings: &str) -> Result<(Duration, f64, u64), Box<dyn std
     Ok((took, cpu, std::fs::metadata(dir.join("target/release/save"))?.len()))
 }
 
-/// The CPU time of all commands that have ended, in seconds: on a busy machine it says more than the
-/// clock on the wall.
+/// The CPU time of all commands that have ended, in seconds. On a busy machine it tells more than the wall time.
 fn children_cpu() -> f64 {
-    /// proc_pid_stat(5) counts in these on every kernel.
+    /// proc_pid_stat(5) has this unit on every kernel.
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // cutime and cstime are the 16th and 17th field; the second is in brackets and may hold spaces.
+    // cutime and cstime are the 16th and 17th field. The second field is in brackets and may have spaces.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let fields = after_name.split_ascii_whitespace().skip(13).take(2);
     fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND

@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: the tool as it is handed out, with its manual pages and completions.
+//! `cargo xtask dist`: the tool as it is packaged, with its manual pages and completions.
 
 use std::fs;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::process::Command;
 
 use crate::Outcome;
 
-/// Shells, and what their completions of zc are called.
+/// Shells, and the names of their completions of zc.
 const COMPLETIONS: [(&str, &str); 3] = [("bash", "zc"), ("zsh", "_zc"), ("fish", "zc.fish")];
 
-/// What is in the package besides.
+/// Other files in the package.
 const DOCUMENTS: [&str; 3] = ["crates/zc-cli/README.md", "LICENSE-APACHE", "LICENSE-MIT"];
 
 /// Builds `target/dist/zc` and `target/dist/zc.tar.gz`.

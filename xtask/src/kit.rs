@@ -1,4 +1,4 @@
-//! `cargo xtask explore` and `cargo xtask soak`: the test kit's long-running programs.
+//! `cargo xtask explore` and `cargo xtask soak`: the long-running programs of the test kit.
 
 use std::process::Command;
 

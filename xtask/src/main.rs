@@ -17,7 +17,7 @@ mod scale;
 mod skips;
 mod test;
 
-/// What a chore comes to; an error is told in words.
+/// The result of a chore. An error is a message.
 type Outcome = Result<(), Box<dyn Error>>;
 
 #[derive(Parser)]
@@ -45,7 +45,7 @@ enum Chore {
     Kernels(kernels::Args),
 }
 
-/// Where the workspace is.
+/// The root of the workspace.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace")
 }

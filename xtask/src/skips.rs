@@ -1,19 +1,19 @@
 //! What the tests skipped, shown once, at the end.
 //!
-//! libtest shows what a test prints only if it fails. So each that skips something appends a line to a file, whose
-//! name it gets in an environment variable.
+//! libtest shows what a test prints only if the test fails. So each test that skips something appends a line to a
+//! file, whose name is in an environment variable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::{env, fs, io};
 
-/// Names the file to the tests.
+/// The variable that names the file.
 const VARIABLE: &str = "ZC_SKIPPED";
 
-/// Where the tests say what they skip.
+/// The file to which tests write what they skip.
 pub(crate) struct Skips(String);
 
 impl Skips {
-    /// Nothing is skipped yet.
+    /// Begins with an empty file.
     pub(crate) fn begin() -> io::Result<Skips> {
         let target = crate::root().join("target");
         fs::create_dir_all(&target)?;
@@ -22,12 +22,12 @@ impl Skips {
         Ok(Skips(path))
     }
 
-    /// What the tests want in their environment.
+    /// The variable for the tests' environment.
     pub(crate) fn variable(&self) -> (&'static str, &str) {
         (VARIABLE, &self.0)
     }
 
-    /// Prints each reason, and the tests that it was the reason of.
+    /// Prints each reason with the tests that skipped for it.
     pub(crate) fn show(&self) -> io::Result<()> {
         print!("\n{}", summary(&fs::read_to_string(&self.0)?));
         if env::var_os("ZC_NO_SKIP").is_none() {

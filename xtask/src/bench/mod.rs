@@ -10,7 +10,7 @@
 //! cargo xtask bench --links                                   links that are no loopback, in network namespaces: as root
 //! ```
 //!
-//! A cell is FROM-TO/SIZE; SIZE is what the sender writes at a time, or how long a file is. `seed-*` cells are the
+//! A cell is FROM-TO/SIZE; SIZE is what the sender writes at a time, or the length of a file. `seed-*` cells are the
 //! table of the change in Go that zc began with: long copies into /dev/null, and `seed-ext4-*` into a file.
 //! `framed-*` cells copy `take(SIZE)` again and again on one connection. `*-new` cells copy to a file that is empty
 //! at first; all others overwrite theirs in place.
@@ -21,20 +21,18 @@
 //! waits for a handful). The bare loops (rw-64K, splice-256K, wait-256K, …) together are called floor; the best of
 //! them by CPU time is *the* floor of a cell.
 //!
-//! `relay-*` cells have subjects of their own, whole processes on one thread each. These are zc (the plain
-//! call), zc-timed (with an idle timeout), zc-coalesce (that, and coalescing), tokio-8K, tokio-64K, splice2,
-//! go, and haproxy and haproxy-1M (by the size of its pipes). Their load comes from this machine, too, and
-//! needs haproxy, iproute2, util-linux and perf; what is missing is left out.
+//! `relay-*` cells have subjects of their own, whole processes on one thread each. These are zc (the plain call),
+//! zc-timed (with an idle timeout), zc-coalesce (that, and coalescing), tokio-8K, tokio-64K, splice2, go, and haproxy
+//! and haproxy-1M (by the size of its pipes). Their load comes from this machine, too. They need haproxy, iproute2,
+//! util-linux and perf; what is missing is left out.
 //!
-//! The bench program (`benches/src/main.rs`) runs every subject of a cell once a round, in an order drawn
-//! anew for each, and prints samples. Figures here are medians over the rounds of what was measured
-//! *within* a round, so that a machine that is slow for a while is slow for all subjects. ± is half the
-//! distance between the quartiles.
+//! The bench program (`benches/src/main.rs`) runs every subject of a cell once a round, in an order drawn anew for
+//! each round, and prints samples. Figures here are medians over the rounds of what was measured *within* a round. So
+//! a machine that is slow for a while is slow for all subjects. ± is half the distance between the quartiles.
 //!
-//! "and peers" adds the CPU time of sender and drain. Over loopback the side that sends an
-//! acknowledgement also does some of the other side's sending. So a subject can look cheap or dear
-//! by which side happens to wait; the sum cannot. On a busy machine, `nice -n -20 cargo xtask bench
-//! …` helps.
+//! "and peers" adds the CPU time of sender and drain. Over loopback the side that sends an acknowledgement also does
+//! some of the other side's sending. So a subject can look cheap or dear by which side happens to wait. The sum
+//! cannot. On a busy machine, `nice -n -20 cargo xtask bench …` helps.
 
 mod machine;
 mod plot;
@@ -137,16 +135,16 @@ pub(crate) fn enter_root() -> Outcome {
     Ok(std::env::set_current_dir(crate::root())?)
 }
 
-/// Builds the bench program, and says where it is.
+/// Builds the bench program. Returns its path.
 pub(crate) fn program() -> Result<PathBuf, Box<dyn Error>> {
     enter_root()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // By itself: with other members of the workspace, their features (zc's hooks!) would be in it.
+    // By itself: with other members of the workspace it would have their features, such as zc's hooks.
     succeed(Command::new(cargo).args(["build", "--release", "--quiet", "-p", "zc-benches"]))?;
     Ok("target/release/zc-bench".into())
 }
 
-/// Builds the bench program, runs it, shows each cell as it comes, and returns all samples.
+/// Builds and runs the bench program, and shows each cell as it comes. Returns all samples.
 fn measure(args: &Args, work: &Path) -> Result<Option<String>, Box<dyn Error>> {
     let mut bench = Command::new(program()?);
     if args.list {

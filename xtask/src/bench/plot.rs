@@ -9,12 +9,11 @@ const WIDTH: f64 = 860.0;
 const ROW: f64 = 16.0;
 const TOP: f64 = 64.0;
 
-/// Marks: colour-blind-safe colours, and shapes for those who print.
+/// Colours for the colour-blind, and shapes for black and white.
 const MARKS: [(&str, &str); 4] =
     [("generic", "#999999"), ("std", "#d55e00"), ("go", "#0072b2"), ("floor", "#000000")];
 
-/// Each subject's time in parts of zc's, on a logarithmic scale: right of the line is slower than
-/// zc.
+/// Each subject's time divided by zc's, on a logarithmic scale: right of the line is slower than zc.
 pub(crate) fn svg(run: &Run, metric: Metric) -> String {
     let rows = run.cells.len() + run.groups().len();
     let height = TOP + ROW * rows as f64 + 24.0;
@@ -54,7 +53,7 @@ pub(crate) fn svg(run: &Run, metric: Metric) -> String {
     out
 }
 
-/// Where a multiple is on the axis, which goes from a quarter to 32 times.
+/// The place of a multiple on the axis, which goes from a quarter to 32 times.
 fn place(multiple: f64) -> f64 {
     let (low, high) = (-2.0, 5.0);
     let part = (multiple.log2().clamp(low, high) - low) / (high - low);

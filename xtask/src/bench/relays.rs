@@ -1,9 +1,9 @@
-//! What zc's relay is to come to, in parts of its peers'.
+//! Targets of zc's relay, relative to its peers.
 
 use super::samples::{Cell, Metric, Run};
 use super::target::target_of;
 
-/// The most CPU time and memory, in parts of one peer's.
+/// The most CPU time and memory, relative to one peer.
 struct Target {
     base: &'static str,
     bulk: f64,
@@ -62,13 +62,13 @@ const TARGETS: [Target; 5] = [
     },
 ];
 
-/// The most of other things, beside any peer.
+/// The most of other figures, whatever the peers.
 const CALLS: f64 = 4.5;
 const LONGEST_POLL: f64 = 1000.0;
 const DRAIN: f64 = 1.1;
 const THROUGHPUT: f64 = 0.95;
 
-/// Each target, whether it is met, and where it is not; nothing if no relay was measured.
+/// Each target, whether it is met, and the cells that do not meet it. Nothing if no relay was measured.
 pub(super) fn verdicts(run: &Run) -> Vec<String> {
     let is = |load: &'static str| move |cell: &Cell| cell.name.starts_with(load);
     if !run.cells.iter().any(is("relay-")) {

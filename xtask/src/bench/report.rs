@@ -1,4 +1,4 @@
-//! The Markdown report, and which targets it meets.
+//! The Markdown report, and the targets that it meets.
 
 use std::fmt::Write;
 use std::io;
@@ -145,7 +145,7 @@ fn delta(ratio: &Spread, metric: Metric) -> String {
     format!("{} ± {:.0}%", percent(ratio.median, metric), 100.0 * ratio.relative())
 }
 
-/// A ratio of times as a change: of the time itself, or of the throughput that it means.
+/// A ratio of times as a change of the time, or of the throughput.
 fn percent(ratio: f64, metric: Metric) -> String {
     let ratio = if metric == Metric::Wall { 1.0 / ratio } else { ratio };
     format!("{:+.1}%", 100.0 * (ratio - 1.0))
@@ -163,7 +163,7 @@ fn allocations(cells: &[&Cell]) -> String {
     format!("\nzc allocates:\n\n- {}\n", worst.join("\n- "))
 }
 
-/// What is measured of relays besides times.
+/// Figures of relays other than times.
 fn figures(cells: &[&Cell]) -> String {
     let mut out = String::new();
     for cell in cells {
@@ -198,7 +198,7 @@ fn capitalised(word: &str) -> String {
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// Each target, whether it is met, and where it is not.
+/// Each target, whether it is met, and the cells that do not meet it.
 pub(crate) fn verdicts(run: &Run) -> Vec<String> {
     let mut out = seed::verdicts(run);
     let bulk_to_ext4 = |cell: &Cell| {

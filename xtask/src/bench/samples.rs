@@ -1,4 +1,4 @@
-//! The samples of a run, and what follows from them.
+//! The samples of a run, and figures made of them.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(crate) struct Cell {
     pub(crate) bytes: u64,
     /// How many copies a round makes.
     pub(crate) copies: u64,
-    /// Whether its cost is told per copy rather than per KiB.
+    /// Whether its cost is given per copy rather than per KiB.
     pub(crate) per_copy: bool,
     /// Subjects left out, and why.
     pub(crate) skips: Vec<(String, String)>,
@@ -36,7 +36,7 @@ pub(crate) struct Subject {
     pub(crate) name: String,
     is_floor: bool,
     rounds: BTreeMap<u32, Sample>,
-    /// Other figures than times, by what they are.
+    /// Figures other than times, by their names.
     figures: BTreeMap<String, BTreeMap<u32, f64>>,
 }
 
@@ -49,14 +49,14 @@ struct Sample {
     allocated: u64,
 }
 
-/// Which of a sample's times is meant.
+/// One of a sample's times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Metric {
     /// Time on a processor.
     Cpu,
     /// Time on a processor, with the peers' (sender, drain).
     All,
-    /// Time on the wall: the inverse of throughput.
+    /// Wall time: the inverse of throughput.
     Wall,
 }
 
@@ -100,7 +100,7 @@ impl Run {
             ["sample", _, name, role, round, wall, cpu, peers, allocations, allocated] => {
                 let sample = Sample {
                     wall: wall.parse().ok()?,
-                    // A clock that did not move is no reason to divide by zero.
+                    // A clock that did not move must not make a division by zero.
                     cpu: cpu.parse::<f64>().ok()?.max(1.0),
                     peers: peers.parse().ok()?,
                     allocations: allocations.parse().ok()?,
@@ -159,9 +159,9 @@ impl Cell {
         all
     }
 
-    /// A subject by name. "floor" is the bare loop with the lowest median of CPU time. "moving" is the same of those
-    /// that move the bytes to where they should go, rather than drop them. "plain" is that of those that do not wait
-    /// for more than one byte. "haproxy*" is the better of its two.
+    /// A subject by name. "floor" is the bare loop with the lowest median of CPU time. "moving" is the same among the
+    /// loops that move the bytes to the sink, and do not drop them. "plain" is the same among those that wait for one
+    /// byte only. "haproxy*" is the better of its two.
     pub(crate) fn subject(&self, name: &str) -> Option<&Subject> {
         let waits = |subject: &Subject| subject.name.starts_with("wait-");
         let moves = |subject: &Subject| subject.name != "recv-trunc" && !waits(subject);
@@ -183,12 +183,12 @@ impl Cell {
         timed.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, best)| best)
     }
 
-    /// zc's time in parts of `base`'s: the median of what it was in each round.
+    /// zc's time divided by `base`'s: the median over the rounds.
     pub(crate) fn ratio(&self, base: &str, metric: Metric) -> Option<Spread> {
         self.ratio_of("zc", base, metric)
     }
 
-    /// One subject's time in parts of another's.
+    /// One subject's time divided by another's.
     pub(crate) fn ratio_of(&self, who: &str, base: &str, metric: Metric) -> Option<Spread> {
         let (who, base) = (self.subject(who)?, self.subject(base)?);
         let both = who.rounds.iter().filter_map(|(round, ours)| {
@@ -197,7 +197,7 @@ impl Cell {
         Spread::of(both.collect())
     }
 
-    /// One subject's figure in parts of another's, by their medians: they are not of the same rounds always.
+    /// One subject's figure divided by another's, by their medians: the two may be from different rounds.
     pub(crate) fn figure_ratio(&self, who: &str, base: &str, what: &str) -> Option<f64> {
         let median = |name| Some(self.subject(name)?.figure(what)?.median);
         Some(median(who)? / median(base)?)
@@ -224,7 +224,7 @@ impl Subject {
         Spread::of(self.rounds.values().map(|sample| sample.get(metric)).collect())
     }
 
-    /// What else than times has been measured.
+    /// Figures other than times.
     pub(crate) fn figures(&self) -> impl Iterator<Item = (&str, Spread)> {
         let spread = |rounds: &BTreeMap<u32, f64>| Spread::of(rounds.values().copied().collect());
         self.figures.iter().filter_map(move |(what, rounds)| Some((&**what, spread(rounds)?)))

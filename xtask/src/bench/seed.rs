@@ -1,4 +1,5 @@
-//! The seed's table, as the change in Go that zc began with had it: each row against Go's old path and its new one.
+//! The seed's table, as in the change in Go that zc began with: each row against Go's old path and against its new
+//! one.
 
 use super::samples::{Cell, Metric, Run};
 use super::stats::geomean;
@@ -6,9 +7,9 @@ use super::stats::geomean;
 /// How the rows are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// Into /dev/null, where bytes from TCP are moved as anywhere else.
+    /// Into /dev/null, with bytes from TCP moved as into any other sink.
     Splice,
-    /// Into /dev/null as users call it, which drops what TCP has. To drop is not to copy: it claims nothing.
+    /// Into /dev/null as users call it, with bytes from TCP dropped. To drop is not to copy, so this claims nothing.
     Discard,
     /// Into a file.
     Ext4,
@@ -29,14 +30,14 @@ impl Way {
         cell.group == if self == Way::Ext4 { "seed into ext4" } else { "seed" }
     }
 
-    /// The subject that runs a row this way.
+    /// The subject that runs a row in this way.
     fn subject(self, cell: &Cell) -> &'static str {
         let splices = self == Way::Splice && cell.subject("zc-splice").is_some();
         if splices { "zc-splice" } else { "zc" }
     }
 }
 
-/// What is to be met against a peer: the most of its wall time and of its CPU time, and what that means.
+/// A target against a peer: the most of its wall time and of its CPU time, and what that means.
 struct Target {
     peer: &'static str,
     name: &'static str,
@@ -81,7 +82,7 @@ fn verdict(way: Way, target: &Target, cells: &[&Cell]) -> Option<String> {
     if way == Way::Discard {
         return Some(format!("{words} (nothing is copied: no claim)"));
     }
-    // Against the old path the seed claims throughput and no allocation, too.
+    // Against the old path the seed also claims throughput, and no allocation.
     let is_met = wall <= target.wall
         && cpu <= target.cpu
         && (target.peer != "go-old" || wall <= 1.0 / 1.39 && allocations == 0);
@@ -89,7 +90,7 @@ fn verdict(way: Way, target: &Target, cells: &[&Cell]) -> Option<String> {
     Some(format!("{met}: {words} (target: {})", target.words))
 }
 
-/// What the rows come to together.
+/// The rows together.
 struct Line {
     words: String,
     wall: f64,

@@ -1,4 +1,4 @@
-//! Medians, and how far the middle half of the figures lies about them.
+//! Medians, and the spread of the middle half around them.
 
 /// A median with its spread.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,7 +12,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// `None` of no figures at all.
+    /// `None` if there are no figures.
     pub(crate) fn of(mut figures: Vec<f64>) -> Option<Spread> {
         if figures.is_empty() {
             return None;
@@ -31,13 +31,13 @@ impl Spread {
         if self.median == 0.0 { 0.0 } else { (self.high - self.low) / 2.0 / self.median }
     }
 
-    /// Whether a ratio of 1 lies in the middle half: no difference to speak of.
+    /// Whether 1 lies in the middle half: such a ratio is no difference worth naming.
     pub(crate) fn spans_one(&self) -> bool {
         self.low <= 1.0 && 1.0 <= self.high
     }
 }
 
-/// The geometric mean; `None` of nothing.
+/// The geometric mean; `None` if there are no figures.
 pub(crate) fn geomean(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
     let (mut sum, mut count) = (0.0, 0);
     for figure in figures {

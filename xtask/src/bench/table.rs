@@ -58,7 +58,7 @@ pub(crate) fn cell(cell: &Cell) -> String {
     out
 }
 
-/// All cells, a line each: zc's times in parts of each peer's.
+/// All cells, a line each: zc's times divided by each peer's.
 pub(crate) fn summary(run: &Run) -> String {
     let mut out = String::new();
     for metric in [Metric::Cpu, Metric::All, Metric::Wall] {
@@ -79,7 +79,7 @@ pub(crate) fn summary(run: &Run) -> String {
             for cell in &cells {
                 let ratios = bases.iter().map(|base| ratio(cell.ratio(base, metric)));
                 let floor = cell.subject("floor").map_or("", |floor| &floor.name);
-                // It knows beforehand what a general copy has to find out.
+                // Such a loop knows beforehand what a general copy has to find out.
                 let knows = if floor.starts_with("wait-") { ", knows its sender" } else { "" };
                 let ratios = ratios.collect::<Vec<_>>().join(" ");
                 let _ = writeln!(
@@ -109,7 +109,7 @@ pub(crate) fn is_seed(group: &str) -> bool {
     group.starts_with("seed")
 }
 
-/// What zc is held against.
+/// The peers that zc is compared with.
 pub(crate) fn bases(group: &str) -> &'static [&'static str] {
     match group {
         RELAY => &["tokio-8K", "tokio-64K", "splice2", "go", "haproxy*"],

@@ -14,7 +14,7 @@ pub(super) fn target(
     target_of(run, what, ("zc", base), metric, most, applies)
 }
 
-/// Whether `who` needs at most `most` times what `base` does, in each cell that the target `applies` to.
+/// Whether `who` needs at most `most` times as much as `base`, in each cell that the target `applies` to.
 pub(super) fn target_of(
     run: &Run,
     what: &str,

@@ -1,7 +1,7 @@
 //! The gate's checks with other toolchains, and for other systems.
 //!
-//! Each needs something that rustup has to fetch. What cannot be fetched is named at the end of the gate, and
-//! fails it if `ZC_REQUIRE_TOOLCHAINS=1` asks for that.
+//! Each needs a toolchain or a target that rustup has to fetch. One that cannot be fetched is named at the end of the
+//! gate, and fails it with `ZC_REQUIRE_TOOLCHAINS=1`.
 
 use std::env;
 use std::error::Error;
@@ -17,7 +17,7 @@ struct Elsewhere {
     checks: &'static [&'static str],
 }
 
-/// The `rust-version` of Cargo.toml comes first; its tests are those that need no dependency of a newer Rust.
+/// The `rust-version` of Cargo.toml comes first. Its tests are those whose dependencies need no newer Rust.
 const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere {
         name: "Rust 1.88 (the oldest)",
@@ -28,7 +28,8 @@ const ELSEWHERE: &[Elsewhere] = &[
             "rustup run 1.88.0 cargo test -q --locked --target-dir target/oldest -p zc-core --doc",
         ],
     },
-    // Of zc-linux the state machine: Miri knows few of the system calls that the engine makes, and no splice.
+    // Of zc-linux only copies in memory and between pipes: Miri knows few of the engine's system calls, and no
+    // splice.
     Elsewhere {
         name: "Miri (zc-core, the state machine)",
         fetch: "rustup toolchain install nightly --profile minimal -c miri -c rust-src --no-self-update",
@@ -37,7 +38,7 @@ const ELSEWHERE: &[Elsewhere] = &[
             "rustup run nightly cargo miri test -q --locked --target-dir target/miri -p zc-linux --lib blocking::in_memory",
         ],
     },
-    // The badges of features take a nightly, which is what docs.rs builds with.
+    // Badges of features need a nightly, which docs.rs builds with.
     Elsewhere {
         name: "the pages as docs.rs builds them",
         fetch: "rustup toolchain install nightly --profile minimal --no-self-update",
@@ -85,7 +86,7 @@ const ELSEWHERE: &[Elsewhere] = &[
     },
 ];
 
-/// What became of them.
+/// The results.
 pub(super) struct Outcome {
     pub(super) checks: usize,
     pub(super) checked: Vec<&'static str>,
@@ -127,7 +128,7 @@ pub(super) fn run(root: &Path) -> Result<Outcome, Box<dyn Error>> {
     Ok(outcome)
 }
 
-/// Checks by tools that take minutes to build: they run where they are installed.
+/// Checks by tools that take minutes to build. They run where they are installed.
 fn if_installed(root: &Path, outcome: &mut Outcome) -> Result<(), Box<dyn Error>> {
     let mut tool = |name: &'static str, version: &[&str], check: &str| {
         if has(root, version) {
@@ -161,7 +162,7 @@ fn has(root: &Path, command: &[&str]) -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-/// A crate on a system that it is not for.
+/// A crate built for a system that it does not support.
 struct Refused {
     name: &'static str,
     target: &'static str,
@@ -183,7 +184,7 @@ const REFUSED: &[Refused] = &[
         build: "-p zc-cli",
         words: "are for Linux and Android",
     },
-    // A module that only the hook uses is seen with it alone.
+    // Some modules are used with the hook only.
     Refused {
         name: "zc-linux and all its features for x86_64-unknown-freebsd (refused in words)",
         target: "x86_64-unknown-freebsd",
@@ -192,7 +193,7 @@ const REFUSED: &[Refused] = &[
     },
 ];
 
-/// That such a build fails with one error, ours. `false`: the target cannot be fetched.
+/// Checks that the build fails with one error, the crate's own. `false`: the target cannot be fetched.
 fn says_so(root: &Path, refused: &Refused) -> Result<bool, Box<dyn Error>> {
     let &Refused { name, target, build, words } = refused;
     println!("\n# {name}");
@@ -206,7 +207,7 @@ fn says_so(root: &Path, refused: &Refused) -> Result<bool, Box<dyn Error>> {
         .output()?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error")).collect();
-    // The second is Cargo's own, that the crate does not compile.
+    // The second line is Cargo's: the crate does not compile.
     if let [ours, cargo] = errors[..]
         && ours.contains(words)
         && cargo.contains("could not compile")

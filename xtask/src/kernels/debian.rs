@@ -1,5 +1,5 @@
-//! Packages of Debian, fetched and unpacked. Nothing is installed, and this machine's own package lists
-//! are left as they are.
+//! Debian's packages, fetched and unpacked. Nothing is installed, and this machine's own package lists stay as they
+//! are.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,10 +8,10 @@ use std::process::Command;
 
 use super::{Caught, output, succeed};
 
-/// Signs them all; of the package `debian-archive-keyring`.
+/// The keys that Debian signs with, from the package `debian-archive-keyring`.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Where this machine's apt gets Debian's packages, without the archive's name.
+/// The mirror from which this machine's apt gets Debian's packages, without the archive's name.
 pub(crate) fn mirror() -> Result<String, Caught> {
     let sites = output(Command::new("apt-get").args(["indextargets", "--format", "$(SITE)"]))?;
     let mirror = sites.lines().find_map(|site| site.trim_end_matches('/').strip_suffix("/debian"));
@@ -24,7 +24,7 @@ pub(crate) struct Debian {
 }
 
 impl Debian {
-    /// The suites of `sources` at `mirror`; everything about them lies in `dir`.
+    /// The suites of `sources` at `mirror`. All their files are in `dir`.
     pub(crate) fn new(
         dir: PathBuf,
         mirror: &str,
@@ -32,7 +32,7 @@ impl Debian {
     ) -> Result<Debian, Caught> {
         fs::create_dir_all(dir.join("lists/partial"))?;
         fs::create_dir_all(dir.join("archives/partial"))?;
-        // So that no package of this machine counts as a candidate.
+        // Empty, so that no package of this machine counts as a candidate.
         fs::write(dir.join("status"), "")?;
         let lines = sources.iter().map(|(archive, suite)| {
             format!("deb [signed-by={KEYRING}] {mirror}/{archive} {suite} main\n")
@@ -41,18 +41,18 @@ impl Debian {
         Ok(Debian { dir })
     }
 
-    /// Whether it is known what there is.
+    /// Whether the lists have been fetched.
     pub(crate) fn is_known(&self) -> bool {
         let lists = fs::read_dir(self.dir.join("lists")).into_iter().flatten().flatten();
         lists.into_iter().any(|list| list.file_name().to_string_lossy().ends_with("InRelease"))
     }
 
-    /// Asks what there is.
+    /// Fetches the lists.
     pub(crate) fn update(&self) -> Result<(), Caught> {
         succeed(self.apt("apt-get").args(["-q", "update"]))
     }
 
-    /// The package that the metapackage `name` stands for at the time.
+    /// The package that the metapackage `name` depends on now.
     pub(crate) fn meaning_of(&self, name: &str) -> Result<String, Caught> {
         let text = output(self.apt("apt-cache").args(["depends", "--important", name]))?;
         let depends = text.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
@@ -70,7 +70,7 @@ impl Debian {
         fs::create_dir_all(&fetched)?;
         succeed(self.apt("apt-get").args(["-q", "download", name]).current_dir(&fetched))?;
         let package = only_entry(&fetched)?;
-        // Under its name only when it is complete.
+        // It gets its name only when complete.
         let partial = self.dir.join("partial");
         let _ = fs::remove_dir_all(&partial);
         succeed(Command::new("dpkg-deb").arg("-x").args([&package, &partial]))?;
@@ -90,9 +90,9 @@ impl Debian {
             format!("Dir::Cache::archives={}", at("archives")),
             "Dir::Cache::pkgcache=".to_owned(),
             "Dir::Cache::srcpkgcache=".to_owned(),
-            // Its own user may not come this far.
+            // apt's own user may not enter the directory.
             "APT::Sandbox::User=".to_owned(),
-            // What names the contents of desktop applications, for instance, is of no use here.
+            // Lists such as that of desktop applications are not needed.
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
             "Acquire::Languages=none".to_owned(),
         ] {
@@ -102,7 +102,7 @@ impl Debian {
     }
 }
 
-/// The one file in `dir` whose name begins with `prefix`, or the first of several.
+/// The file in `dir` whose name begins with `prefix`; the first one if there are several.
 pub(crate) fn entry(dir: &Path, prefix: &str) -> Result<PathBuf, Caught> {
     let starts = |path: &PathBuf| {
         path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(prefix))

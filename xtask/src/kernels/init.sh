@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The first process: makes the system what the tests take for granted, runs them, and turns it off.
-# What tally.rs reads are the lines that begin with "zc-kernels:", and what the tests print.
+# The first process. It makes the system that the tests take for granted, runs the tests, and turns the machine off.
+# tally.rs reads the lines that begin with "zc-kernels:", and what the tests print.
 
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/busybox
 /bin/busybox mkdir -p /busybox /dev /proc /sys /tmp /disk
@@ -15,10 +15,10 @@ busybox mount -t tmpfs tmpfs /dev/shm
 ln -sf /proc/self/fd /dev/fd
 ln -sf /proc/mounts /etc/mtab
 ip link set lo up
-# As the usual init does; the kernel's own is 4096.
+# As the usual init sets it; the kernel's own is 4096.
 ulimit -Hn 1048576
 
-# The kernel's own messages have the first port.
+# The first port has the kernel's own messages.
 exec </dev/null >/dev/ttyS1 2>&1
 stty raw -F /dev/ttyS1
 
@@ -26,17 +26,17 @@ while read -r module; do
   modprobe -q "$module"
 done </modules
 
-# Where temporary files go. They are in memory if this fails.
+# The place of temporary files. It is in memory if this fails.
 if mkfs.ext4 -q -F /dev/vda && mount -t ext4 /dev/vda /disk; then
   export TMPDIR=/disk
 fi
-# Tests become an ordinary user, who has temporary files, too.
+# Some tests become an ordinary user, who needs temporary files, too.
 chmod 1777 /tmp /disk /dev/shm
 
-# Scripts name it so.
+# Scripts expect this name.
 [ -e /bin/sh ] || ln -s busybox /bin/sh
 read -r ZC_TEST_BINARY </zc
-# Seconds; without KVM a test takes thirty times as long.
+# In seconds: without KVM a test takes thirty times as long.
 export ZC_TEST_BINARY ZC_TEST_PATIENCE=240
 
 read -r directory </directory

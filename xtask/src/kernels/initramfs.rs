@@ -1,7 +1,7 @@
-//! A root file system that holds the tests and little else.
+//! A root file system with the tests and little else.
 //!
-//! Programs come as they are on this machine, with the libraries that they name, each under its own
-//! path. So the tests that run here run there, byte for byte, and find what they start.
+//! Programs are copied as they are on this machine, with the libraries that they name, each under its own path. So
+//! the same tests run there, byte for byte, and find the programs that they start.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,16 +15,16 @@ use super::{Caught, debian, output, succeed};
 
 const INIT: &str = include_str!("init.sh");
 
-/// The root of a file system that is being put together.
+/// A root file system in the making.
 pub(crate) struct Initramfs<'a> {
     root: &'a Path,
     busybox: &'a Path,
-    /// What has been looked at for libraries.
+    /// The programs whose libraries are there.
     seen: BTreeSet<PathBuf>,
 }
 
 impl<'a> Initramfs<'a> {
-    /// An empty one in `root`, with what the tests need but the kernel's modules and themselves.
+    /// A new one in `root`, with what the tests need, but without the kernel's modules and the tests.
     pub(crate) fn new(root: &'a Path, busybox: &'a Path) -> Result<Initramfs<'a>, Caught> {
         let _ = fs::remove_dir_all(root);
         let mut made = Initramfs { root, busybox, seen: BTreeSet::new() };
@@ -40,14 +40,14 @@ impl<'a> Initramfs<'a> {
         Ok(made)
     }
 
-    /// The programs, in this order.
+    /// Adds the programs, in this order.
     pub(crate) fn programs(
         &mut self,
         executables: &[Executable],
         programs: &[Program<'_>],
         directory: &Path,
     ) -> Result<(), Caught> {
-        // Debugging information is most of a test, and memory is scarce where it goes.
+        // Debugging information is most of a test, and memory is scarce in the machine.
         for built in executables {
             self.libraries(&built.path)?;
             let stripped = self.place(&built.path)?;
@@ -55,7 +55,7 @@ impl<'a> Initramfs<'a> {
                 Command::new("strip").arg("--strip-debug").arg(&built.path).arg("-o").arg(stripped),
             )?;
         }
-        // Tests would have cargo build it.
+        // Otherwise the tests would have cargo build it.
         let tool = executables.iter().find(|built| built.name == "zc" && !built.is_test);
         let tool = tool.ok_or("the tool was not built")?;
         self.write("/zc", &format!("{}\n", tool.path.display()), 0o644)?;
@@ -71,16 +71,16 @@ impl<'a> Initramfs<'a> {
             list += &format!("{seconds} {name} {} {options}\n", built.path.display());
         }
         self.write("/programs", &list, 0o644)?;
-        // Where cargo would start them.
+        // The directory in which cargo would start them.
         fs::create_dir_all(self.at(directory))?;
         self.write("/directory", &format!("{}\n", directory.display()), 0o644)
     }
 
-    /// Of the kernel unpacked in `kernel`, the modules that the tests need, and what those need.
+    /// Adds the modules that the tests need, and those that these need, from the kernel unpacked in `kernel`.
     pub(crate) fn modules(&self, kernel: &Path) -> Result<(), Caught> {
         let all = debian::entry(&kernel.join("lib/modules"), "")?;
         let version = all.file_name().expect("a directory has a name");
-        // Debian compresses them since 6.12, and busybox does not load them so.
+        // Debian compresses modules since 6.12, and busybox cannot load them compressed.
         let mut find = Command::new(self.busybox);
         find.arg("find").arg(&all).args(["-name", "*.ko.xz", "-exec"]);
         succeed(find.arg(self.busybox).args(["unxz", "{}", "+"]))?;
@@ -89,7 +89,7 @@ impl<'a> Initramfs<'a> {
         let here = Path::new("/lib/modules").join(version);
         let index = fs::read_to_string(all.join("modules.dep"))?;
         for line in index.lines() {
-            // A module, a colon, and all that it needs, whether directly or not.
+            // A module, a colon, and all modules that it needs, directly or not.
             let (module, needed) = line.split_once(':').unwrap_or((line, ""));
             let name = Path::new(module).file_name().unwrap_or_default().to_string_lossy();
             if !MODULES.contains(&name.split('.').next().unwrap_or_default()) {
@@ -103,24 +103,24 @@ impl<'a> Initramfs<'a> {
         self.write("/modules", &(MODULES.join("\n") + "\n"), 0o644)
     }
 
-    /// Packs it as the kernel wants it.
+    /// Packs it as the kernel reads it.
     pub(crate) fn pack(&self, into: &Path) -> Result<(), Caught> {
         let busybox = self.busybox.display();
         let script = format!("{busybox} find . | {busybox} cpio -o -H newc");
         let packed = File::create(into)?;
         let mut sh = Command::new(self.busybox);
         sh.args(["sh", "-c", &script]).current_dir(self.root);
-        // How many blocks there were is of no interest.
+        // cpio prints how many blocks there were, which is of no use.
         succeed(sh.stdout(packed).stderr(Stdio::null()))
     }
 
-    /// A program of this machine, as it is.
+    /// Copies a program of this machine.
     fn program(&mut self, path: &Path) -> Result<(), Caught> {
         self.libraries(path)?;
         self.copy(path, path)
     }
 
-    /// The libraries that a program names, and the loader that loads them.
+    /// Copies the libraries that a program names, and the loader.
     fn libraries(&mut self, program: &Path) -> Result<(), Caught> {
         if !self.seen.insert(program.to_owned()) {
             return Ok(());
@@ -149,7 +149,7 @@ impl<'a> Initramfs<'a> {
         Ok(())
     }
 
-    /// Where a path of this file system is while it is put together. Its directory is there.
+    /// The path's place in this file system in the making. Makes its directory.
     fn place(&self, path: &Path) -> Result<PathBuf, Caught> {
         let path = self.at(path);
         fs::create_dir_all(path.parent().expect("it is below the root"))?;
@@ -161,7 +161,7 @@ impl<'a> Initramfs<'a> {
     }
 }
 
-/// Where a program is; not every user has the system's directories in `PATH`.
+/// The path of a program. Not every user has the system's directories in `PATH`.
 fn find(program: &str) -> Option<PathBuf> {
     let dirs = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(Path::new);
     dirs.into_iter().map(|dir| dir.join(program)).find(|path| path.exists())

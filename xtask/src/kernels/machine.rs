@@ -7,35 +7,34 @@ use std::process::{Command, Stdio};
 
 use super::Caught;
 
-/// What is started.
+/// What is started, and how.
 pub(crate) struct Machine<'a> {
     pub(crate) kernel: &'a Path,
     pub(crate) initramfs: &'a Path,
-    /// Where files go that would be on a disk.
+    /// The file that is the machine's disk.
     pub(crate) disk: &'a Path,
-    /// Where the kernel's own messages go.
+    /// The file for the kernel's own messages.
     pub(crate) console: &'a Path,
     /// In MiB.
     pub(crate) memory: u32,
-    /// After this many seconds it is turned off.
+    /// The machine is turned off after this many seconds.
     pub(crate) seconds: u32,
 }
 
-/// Whether the processor itself can run another kernel. It is emulated where not, which takes twenty
-/// times as long. A /dev/kvm alone is not enough: that of a machine that is virtual itself may be there
-/// for kernels that are made for it (kvm_pvm).
+/// Whether the processor itself can run another kernel. Otherwise it is emulated, which takes twenty times as long. A
+/// /dev/kvm alone does not tell: inside a virtual machine it may run only kernels that are made for it (kvm_pvm).
 pub(crate) fn has_kvm() -> bool {
     let modules = ["/sys/module/kvm_intel", "/sys/module/kvm_amd"];
     modules.iter().any(|module| Path::new(module).exists())
         && OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
-/// The processor that is emulated: all that qemu can do but five levels of page tables and cmpxchg16b. With
-/// either of them Linux 6.12 dies in qemu 7.2 before it starts init.
+/// The emulated processor: all that qemu can do, without five-level page tables and cmpxchg16b. With either of these
+/// Linux 6.12 dies in qemu 7.2 before it starts init.
 const EMULATED: &str = "max,la57=off,cx16=off";
 
 impl Machine<'_> {
-    /// Runs it until it turns itself off, and hands over each line that it prints.
+    /// Runs the machine until it turns itself off, and passes each line that it prints to `line`.
     pub(crate) fn run(
         &self,
         mut line: impl FnMut(String) -> Result<(), Caught>,
@@ -57,7 +56,7 @@ impl Machine<'_> {
         let mut printed = BufReader::new(qemu.stdout.take().expect("asked for"));
         let mut raw = Vec::new();
         while printed.read_until(b'\n', &mut raw)? > 0 {
-            // Nothing that a test prints is a reason to stop.
+            // A test may print anything: no line stops this.
             line(String::from_utf8_lossy(&raw).trim_end().to_owned())?;
             raw.clear();
         }

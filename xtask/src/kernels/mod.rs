@@ -6,9 +6,8 @@
 //! cargo xtask kernels --update                       with the newest of each kernel
 //! ```
 //!
-//! Each kernel is Debian's own package, fetched and unpacked below target/kernels. It starts in
-//! qemu-system-x86_64 with the tests, as `cargo test` builds them, on an initramfs. What it prints is in
-//! target/kernels/NAME/log.
+//! Each kernel is Debian's own package, fetched and unpacked below target/kernels. It starts in qemu-system-x86_64
+//! with an initramfs that has the tests, as `cargo test` builds them. Its output is in target/kernels/NAME/log.
 //!
 //! This needs apt, dpkg-deb and strip, and the packages qemu-system-x86 and debian-archive-keyring. With
 //! KVM it takes minutes. Without, it takes so long (docs/reliability.md) that the gate leaves it out.
@@ -33,10 +32,10 @@ use machine::Machine;
 use suite::{KERNELS, Kernel, PROGRAMS, Program, test};
 use tally::{Run, Tally};
 
-/// The seconds for a test that is named and not in suite.rs.
+/// The seconds for a test that is not in suite.rs.
 const OTHERWISE: u32 = 1200;
 
-/// The length of each machine's disk. What is not written takes no room.
+/// The length of each machine's disk. Blocks that are not written take no room.
 const DISK: u64 = 16 << 30;
 
 type Caught = Box<dyn Error>;
@@ -114,7 +113,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     report(&tallies)
 }
 
-/// Runs the machine, keeps what it prints, and says how far it is.
+/// Runs the machine, keeps its output, and shows progress.
 fn watch(machine: &Machine<'_>, log: &Path) -> Result<Tally, Caught> {
     let mut log = File::create(log)?;
     let mut tally = Tally::default();
@@ -126,14 +125,14 @@ fn watch(machine: &Machine<'_>, log: &Path) -> Result<Tally, Caught> {
         }
         Ok(())
     });
-    // What has run until then counts all the same.
+    // What ran until then still counts.
     if let Err(error) = ended {
         tally.complaints.push(error.to_string());
     }
     Ok(tally)
 }
 
-/// Fetches and unpacks the package that `name` names once it is known what there is.
+/// Fetches and unpacks the package that `name` names, once the lists are there.
 fn package(
     debian: &Debian,
     update: bool,
@@ -188,13 +187,13 @@ fn report(tallies: &[(&str, Tally)]) -> Outcome {
     }
 }
 
-/// Runs a command, which must succeed.
+/// Runs a command, which has to succeed.
 fn succeed(command: &mut Command) -> Result<(), Caught> {
     let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}").into()) }
 }
 
-/// What a command prints, which must succeed.
+/// The output of a command, which has to succeed.
 fn output(command: &mut Command) -> Result<String, Caught> {
     let output = command.stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| format!("{command:?}: {error}"))?;

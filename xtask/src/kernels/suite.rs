@@ -1,4 +1,4 @@
-//! What is run, and on which kernels. Edit here when tests are regrouped.
+//! What runs, and on which kernels. To be edited when tests are regrouped.
 
 /// A kernel, and where Debian keeps it.
 pub(crate) struct Kernel {
@@ -7,8 +7,8 @@ pub(crate) struct Kernel {
     pub(crate) sources: &'static [(&'static str, &'static str)],
 }
 
-/// From the oldest on. Debian moves a release to another archive once its support has ended; then it is
-/// time for the next.
+/// The oldest comes first. Debian moves a release to another archive once its support has ended. Then it is time for
+/// the next one.
 pub(crate) const KERNELS: &[Kernel] = &[
     Kernel {
         name: "5.10",
@@ -21,31 +21,31 @@ pub(crate) const KERNELS: &[Kernel] = &[
     Kernel { name: "6.12", sources: &[("debian", "bookworm-backports")] },
 ];
 
-/// Where busybox comes from.
+/// The suite that busybox comes from.
 pub(crate) const BUSYBOX: &[(&str, &str)] = &[("debian", "bookworm")];
 
 /// A program of `zc-testkit`.
 #[derive(Clone, Copy)]
 pub(crate) struct Program<'a> {
     pub(crate) name: &'a str,
-    /// `None` for a test.
+    /// The program's options; `None` for a test.
     pub(crate) options: Option<&'a str>,
-    /// After this many seconds it is killed. That is enough without KVM, which is to say thirty times as
-    /// long as with it.
+    /// The program is killed after this many seconds. They are enough without KVM, where it takes thirty times as
+    /// long.
     pub(crate) seconds: u32,
 }
 
 impl<'a> Program<'a> {
-    /// The binary that it is in: for a test, what its name begins with.
+    /// The binary's name; a test's begins with it.
     pub(crate) fn binary(&self) -> &'a str {
         self.name.split_once("::").map_or(self.name, |(binary, _)| binary)
     }
 
-    /// The arguments that it is started with.
+    /// The program's arguments.
     pub(crate) fn arguments(&self) -> String {
         match (self.options, self.name.split_once("::")) {
             (Some(options), _) => options.to_owned(),
-            // What skips says so where the output of a test that passes is shown.
+            // Skips are shown only with the output of tests that pass.
             (None, Some((_, module))) => format!("--show-output {module}::"),
             (None, None) => "--show-output".to_owned(),
         }
@@ -57,7 +57,7 @@ pub(crate) const fn test(name: &str, seconds: u32) -> Program<'_> {
     Program { name, options: None, seconds }
 }
 
-/// What is run if no test is named.
+/// The programs that run if none is named.
 pub(crate) const PROGRAMS: &[Program<'_>] = &[
     test("ways::go_cases", 600),
     test("ways::chain_table", 600),
@@ -69,8 +69,8 @@ pub(crate) const PROGRAMS: &[Program<'_>] = &[
     test("kernel::space", 900),
     test("kernel::seccomp", 900),
     test("company", 3000),
-    // The explorer's own short form takes half an hour without KVM. A prime, since the scenarios are
-    // ordered by their parts, so that each part comes up in its turn.
+    // The explorer's own short form takes half an hour without KVM. The number is a prime: the scenarios are ordered
+    // by their parts, and so each part has its turn.
     Program { name: "explore", options: Some("--every 37 --random 4 --pairs 0"), seconds: 1800 },
 ];
 
@@ -91,6 +91,6 @@ pub(crate) const TOOLS: &[&str] = &[
     "cat",
 ];
 
-/// What the disk and the tests' mounts need of the kernel, as far as it is not built in.
+/// The modules that the disk and the tests' mounts need.
 pub(crate) const MODULES: &[&str] =
     &["virtio_pci", "virtio_blk", "loop", "overlay", "xfs", "btrfs", "fuse", "squashfs"];

@@ -1,4 +1,4 @@
-//! What the tests printed, counted.
+//! Counts what the tests printed.
 
 use std::collections::BTreeSet;
 
@@ -18,16 +18,16 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Whether it came to its end, and nothing failed.
+    /// Whether it ended, and nothing failed.
     pub(crate) fn is_ok(&self) -> bool {
         self.status == 0 && self.failed.is_empty() && self.passed > 0
     }
 }
 
-/// Everything on one kernel.
+/// All runs on one kernel.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// What the kernel calls itself, and where temporary files are.
+    /// The kernel's own name, and where temporary files are.
     pub(crate) about: String,
     pub(crate) runs: Vec<Run>,
     /// What the kernel complained about.
@@ -37,11 +37,11 @@ pub(crate) struct Tally {
     current: Option<Run>,
 }
 
-/// Begins each line of init.sh's own.
+/// The beginning of init.sh's own lines.
 const OURS: &str = "zc-kernels: ";
 
 impl Tally {
-    /// Takes a line; `Some` is the program that has ended with it.
+    /// Takes a line. Returns the program that has ended with it.
     pub(crate) fn line(&mut self, line: &str) -> Option<&Run> {
         if let Some(ours) = line.strip_prefix(OURS) {
             return self.ours(ours);
