@@ -51,8 +51,8 @@ const PROOF: u16 = 8;
 /// to wait for.
 const UNASKED: u16 = 2;
 
-/// A source that gives nothing for so long pauses, and has to prove itself again: nothing may follow the last bytes of
-/// its next burst.
+/// A source that gives nothing for so long pauses, and has to prove itself again: nothing may follow the last bytes
+/// of its next burst.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// After waits in vain a proof takes this many times as many steps, and at the most `MOST_PROOF`.

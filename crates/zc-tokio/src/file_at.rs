@@ -24,9 +24,9 @@ const AT_A_TIME: usize = 256 * 1024;
 /// A file from an offset of its own on, as a source and as a sink: for range requests, downloads in parts, database
 /// files (feature `fs`).
 ///
-/// The file's own offset is neither used nor moved. So any number of tasks may each have a `FileAt` over one open file,
-/// a file that a server keeps open for example. It is as long as the file, or ends where a [range](FileAt::range)
-/// does:
+/// The file's own offset is neither used nor moved. So any number of tasks may each have a `FileAt` over one open
+/// file, a file that a server keeps open for example. It is as long as the file, or ends where a
+/// [range](FileAt::range) does:
 ///
 /// ```
 /// use std::fs::File;
@@ -52,13 +52,13 @@ const AT_A_TIME: usize = 256 * 1024;
 /// ```
 ///
 /// It is made of a std file; tokio's has one: `file.into_std().await`. As a sink it lets no byte past the end of its
-/// range, and a copy fails with `WriteZero` if its source has more, as into `zc_std::FileAt`: the first byte too many is
-/// in the copier's residue. With `take` around the source, as above, no byte too many is taken.
+/// range, and a copy fails with `WriteZero` if its source has more, as into `zc_std::FileAt`: the first byte too many
+/// is in the copier's residue. With `take` around the source, as above, no byte too many is taken.
 ///
 /// After an error the [offset](FileAt::offset) stands behind what was delivered, or taken.
 ///
-/// Its own `poll_read` and `poll_write` make their calls on the runtime's blocking pool, as those of tokio's `File` do. A
-/// write is over before the bytes are in the file; `flush` waits for that, and a copy flushes.
+/// Its own `poll_read` and `poll_write` make their calls on the runtime's blocking pool, as those of tokio's `File`
+/// do. A write is over before the bytes are in the file; `flush` waits for that, and a copy flushes.
 ///
 /// A file in append mode can be read from. A write or a copy into it fails with `InvalidInput`, before a byte is
 /// taken: Linux would write at its end (pwrite(2), Bugs).
@@ -145,8 +145,8 @@ impl FileAt {
         Err(io::Error::new(io::ErrorKind::InvalidInput, what))
     }
 
-    /// Waits for a write that is in progress. One that fails brings the offset back to behind what was written, unless
-    /// it has been set since.
+    /// Waits for a write that is in progress. One that fails brings the offset back to behind what was written,
+    /// unless it has been set since.
     fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Busy::Writing(write, task) = &mut self.busy else { return Poll::Ready(Ok(())) };
         let (Write { offset, len }, ended) = (*write, ready!(Pin::new(task).poll(cx)));

@@ -50,21 +50,21 @@
 //!
 //! # Ranges of a file
 //!
-//! A copy from or into a `tokio::fs::File` goes on where the file's own offset is, which its clones share. `FileAt` is a
-//! range of a file, with an offset of its own: for range requests and downloads in parts, any number of them at a time
-//! over one open file.
+//! A copy from or into a `tokio::fs::File` goes on where the file's own offset is, which its clones share. `FileAt`
+//! is a range of a file, with an offset of its own: for range requests and downloads in parts, any number of them at
+//! a time over one open file.
 //!
 //! # Giving up
 //!
-//! A whole copy's deadline is `tokio::time::timeout` around it; a [`Copier`] or a [`Relay`] keeps what is in flight, and its
-//! counts. [`Options`] has the timeouts that begin anew with every byte, and a minimum rate against sources that give a byte
-//! now and then.
+//! A whole copy's deadline is `tokio::time::timeout` around it; a [`Copier`] or a [`Relay`] keeps what is in flight,
+//! and its counts. [`Options`] has the timeouts that begin anew with every byte, and a minimum rate against sources
+//! that give a byte now and then.
 //!
 //! # Faults in tests
 //!
-//! With the feature `hook` there are `zc_std`'s hooks and faults: a full disk, calls that fail or fall short. A test on a
-//! current-thread runtime meets them on its own thread, files excepted: their half of a step is made on a thread of
-//! the blocking pool, which only `hook::every_thread` reaches.
+//! With the feature `hook` there are `zc_std`'s hooks and faults: a full disk, calls that fail or fall short. A test
+//! on a current-thread runtime meets them on its own thread, files excepted: their half of a step is made on a thread
+//! of the blocking pool, which only `hook::every_thread` reaches.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

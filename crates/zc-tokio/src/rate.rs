@@ -23,7 +23,8 @@ impl Rate {
         Some(Rate { watch, taken: taken(flow), since: None })
     }
 
-    /// Takes note of what has been taken and how long it was waited for. When it is to be looked at again at the latest.
+    /// Takes note of what has been taken and how long it was waited for. When it is to be looked at again at the
+    /// latest.
     ///
     /// # Errors
     ///

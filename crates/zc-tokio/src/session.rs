@@ -164,8 +164,8 @@ impl Session {
         now
     }
 
-    /// Looks how fast the sources are. When that has to be looked at again at the latest; or the error of one that is too
-    /// slow.
+    /// Looks how fast the sources are. When that has to be looked at again at the latest; or the error of one that is
+    /// too slow.
     fn look_at_rates(&mut self, flows: &[&Flow]) -> Result<Option<Instant>, Error> {
         let Some(min_rate) = self.options.min_rate else { return Ok(None) };
         let clock = self.clock.get_or_insert_default();

@@ -8,8 +8,8 @@ use crate::Side;
 
 /// A copy's deadline, and the minimum rate of its source: how much of them is left.
 ///
-/// It knows no clock: the time is handed in. Only time spent waiting for the source counts against the source: a peer is
-/// not to blame for a slow disk, nor for a rate limit of our own.
+/// It knows no clock: the time is handed in. Only time spent waiting for the source counts against the source: a peer
+/// is not to blame for a slow disk, nor for a rate limit of our own.
 #[derive(Debug)]
 pub struct Watch {
     deadline: Option<Instant>,

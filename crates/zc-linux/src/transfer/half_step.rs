@@ -14,9 +14,9 @@ use crate::pool;
 use crate::sys;
 
 impl Transfer {
-    /// Takes at most `most` bytes of a file, from the end's offset on, and delivers none: they are in flight after it. They
-    /// go into a pipe, from which a later step splices them to a socket. They go into memory if they are few, pipes
-    /// are scarce or pages must not be lent. Nothing may be in flight before.
+    /// Takes at most `most` bytes of a file, from the end's offset on, and delivers none: they are in flight after
+    /// it. They go into a pipe, from which a later step splices them to a socket. They go into memory if they are
+    /// few, pipes are scarce or pages must not be lent. Nothing may be in flight before.
     ///
     /// [`Next::Ended`]: the file has. It blocks for as long as the disk does.
     pub fn take_from_file(&mut self, from: End<'_>, most: u64) -> Step {

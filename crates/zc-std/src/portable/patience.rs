@@ -1,5 +1,5 @@
-//! How long a copy goes on, and how slow its source may be: the engine's rule ([`driver::Watch`]), and the waits that use
-//! it up. A wait is a poll(2) before the call.
+//! How long a copy goes on, and how slow its source may be: the engine's rule ([`driver::Watch`]), and the waits that
+//! use it up. A wait is a poll(2) before the call.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
