@@ -263,7 +263,7 @@ fn finish(mut child: Running, mut stderr: BufReader<ChildStderr>) -> Outcome {
     let stderr = errors.join().expect("no panic");
     let status = child.wait().expect("it is ours");
     drop(done);
-    // Or a test that expects it to be killed would take this for that.
+    // A test that expects a signal must not take the watchdog's for it.
     let hung = watchdog.join().expect("no panic");
     assert!(!hung, "killed, since it did not end in {DEADLINE:?}; it said: {stderr}");
     Outcome { status, stdout: output, stderr }
@@ -281,8 +281,8 @@ pub struct Receiver {
 impl Receiver {
     /// Starts `zc recv LISTEN FILE OPTIONS`.
     pub fn start(listen: &str, file: impl AsRef<OsStr>, options: &[&str]) -> Receiver {
-        // What a shell starts in the background is born with SIGINT ignored, and so is all that it starts; SIGHUP
-        // under nohup(1).
+        // A shell starts background jobs with SIGINT ignored, which their children inherit, and nohup(1) does so with
+        // SIGHUP.
         let mut command = Command::new("env");
         command.args(["--default-signal=INT,HUP,TERM", "--"]).arg(binary());
         command.args([OsStr::new("recv"), OsStr::new(listen), file.as_ref()]);
@@ -318,7 +318,7 @@ impl Receiver {
         rustix::process::kill_process(self.child.pid(), signal).expect("it is ours");
     }
 
-    /// What it has started that is still there.
+    /// The processes that it has started and not waited for.
     pub fn children(&self) -> Vec<Pid> {
         running::children(self.child.pid())
     }

@@ -73,7 +73,7 @@ fn stop_tree(process: Pid, stopped: &mut Vec<OwnedFd>) {
     children(process).into_iter().for_each(|child| stop_tree(child, stopped));
 }
 
-/// What a process has started that is still there, waited for or not.
+/// The children of a process, zombies included.
 pub fn children(process: Pid) -> Vec<Pid> {
     let threads = fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero()));
     let of_thread = |thread: fs::DirEntry| {

@@ -26,7 +26,7 @@ use zc_tokio::{
 use crate::kit::{self, poll_once};
 
 const LEN: usize = 3_000_000;
-/// Where the file itself stands, whatever is copied.
+/// The file's own offset, which no copy moves.
 const STANDS: u64 = 17;
 
 fn holding(data: &[u8]) -> Arc<File> {
@@ -46,7 +46,7 @@ fn tasks_fill_and_serve_parts_of_one_open_file() {
         let middle = LEN as u64 / 2 + 1;
         let fill = async |range: Range<u64>| {
             let (client, mut from) = kit::tcp();
-            // The client has more to say than the part.
+            // The client sends more than the part.
             let feeder = Feeder::pieces(client, data[range.start as usize..].to_vec(), 1 << 20);
             let mut part = FileAt::range(Arc::clone(&file), range.clone()).unwrap();
             let (len, mut copier) = (range.end - range.start, Copier::new());
@@ -89,7 +89,7 @@ fn the_files_own_offset_is_not_asked_for() {
         assert_eq!(copier.run(&mut source, &mut sink).await.unwrap(), LEN as u64 - 5);
         let ours = [Some(file.as_raw_fd()), Some(target.as_raw_fd())];
         let calls = recorder.calls();
-        // One, which is how a pipe is told from a file.
+        // One lseek, by which a pipe is told from a file.
         let asks = calls.iter().filter(|record| record.call.syscall == Syscall::Seek);
         assert!(
             asks.clone().count() <= 1
@@ -121,7 +121,7 @@ fn a_source_ends_with_its_range_or_its_file() {
     });
 }
 
-/// What did not fit is the first byte too many, in the copier, and the rest, in the socket.
+/// The first byte too many is in the copier, and the rest is in the socket.
 #[test]
 fn a_sink_takes_no_byte_past_its_range() {
     for fits in [0, 1, 1000, 800_000, LEN as u64 - 1] {
@@ -152,7 +152,7 @@ fn a_sink_takes_no_byte_past_its_range() {
     }
 }
 
-/// In append mode Linux would write at the file's end.
+/// Linux appends to such a file, at any offset (pwrite(2), BUGS).
 #[test]
 fn a_file_in_append_mode_is_refused_before_a_byte_is_taken() {
     kit::run(async {
@@ -225,7 +225,7 @@ fn it_is_read_and_written_as_any_other() {
         assert_same(&all, &data);
         assert_eq!(place.offset(), 1000 + LEN as u64);
 
-        // What a read that was given up has found is not taken for what lies elsewhere.
+        // A dropped read found bytes that are not those at the new offset.
         for offset in [1000, 1500] {
             place.set_offset(1000);
             let _may_be_done = poll_once(place.read(&mut [0; 100])).await;
@@ -255,7 +255,7 @@ fn it_is_copied_from_and_into_by_its_own_methods() {
     });
 }
 
-/// The bytes in a layer's buffer go first, and a write in progress is over before the kernel writes behind it.
+/// The bytes in a layer's buffer go first. A write in progress ends before the kernel writes behind it.
 #[test]
 fn what_layers_hold_comes_before() {
     kit::run(async {
@@ -277,7 +277,7 @@ fn what_layers_hold_comes_before() {
     });
 }
 
-/// Holds bytes back, and writes them at once when it is flushed: no thread of the pool in between.
+/// Holds bytes back, and writes them at once when flushed, without a thread of the pool.
 struct HoldsBack {
     place: FileAt,
     held: Vec<u8>,
@@ -317,7 +317,7 @@ impl WriteReady for HoldsBack {
     }
 }
 
-/// A flush moves the offset on, in the middle of a step: what follows does not overwrite what it wrote.
+/// A flush moves the offset in the middle of a step. What follows does not overwrite what it wrote.
 #[test]
 fn an_offset_is_looked_at_after_a_flush() {
     kit::run(async {
@@ -330,7 +330,7 @@ fn an_offset_is_looked_at_after_a_flush() {
     });
 }
 
-/// The error of a write comes with the next call, and the offset is where the bytes end that are in the file.
+/// The error of a write comes with the next call. The offset is behind the bytes that are in the file.
 #[test]
 fn a_write_that_fails_brings_the_offset_back() {
     kit::run(async {
@@ -350,7 +350,7 @@ fn a_write_that_fails_brings_the_offset_back() {
 
 // ---- One file after another ---------------------------------------------------------------------
 
-/// All of one file and then of another, which it tells by what was taken.
+/// All of one file, and then all of another. What was taken tells it where it is.
 struct OneByOne<F> {
     now: AsyncTake<F>,
     then: Option<AsyncTake<F>>,
@@ -420,7 +420,7 @@ fn a_source_goes_on_to_its_next_file() {
     });
 }
 
-/// A log that is rotated: so many bytes a file.
+/// A log that is rotated: this many bytes a file.
 struct Rotated {
     now: tokio::fs::File,
     left: u64,
