@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_once() {
+    fn each_reason_is_shown_once() {
         let lines = "cli files::a\tno curl\nfiles pairs::b\tno xfs\ncli files::a\tno curl\ncli peers::c\tno curl\n";
         let want = "skipped:\n  no curl\n    in cli files::a\n    in cli peers::c\n  no xfs\n    in files pairs::b\n";
         assert_eq!(summary(lines), want);

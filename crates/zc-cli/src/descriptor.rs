@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_descriptors() {
+    fn names_of_descriptors_are_known() {
         let pid = std::process::id();
         for (name, number) in [
             ("/dev/stdin", Some(0)),
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn links_to_descriptors() {
+    fn links_to_descriptors_are_followed() {
         let dir = tempfile::tempdir().unwrap();
         let (one, two) = (dir.path().join("one"), dir.path().join("two"));
         symlink("/dev/stdout", &one).unwrap();

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses() {
+    fn addresses_are_parsed() {
         assert_eq!("unix:/run/x".parse(), Ok(Endpoint::Unix("/run/x".into())));
         for good in ["127.0.0.1:0", "[::1]:80", "localhost:65535"] {
             assert_eq!(good.parse(), Ok(Endpoint::Tcp(good.into())));

@@ -44,7 +44,7 @@ pub(crate) fn show(errno: i32) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn shown() {
+    fn errnos_are_shown_with_their_names() {
         assert_eq!(super::show(104), "Connection reset by peer (ECONNRESET)");
         assert_eq!(super::show(13), "Permission denied (EACCES)");
         assert_eq!(super::show(61), "No data available (errno 61)");

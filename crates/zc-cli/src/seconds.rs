@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times() {
+    fn seconds_are_parsed() {
         assert_eq!(parse("0"), Ok(Duration::ZERO));
         assert_eq!(parse("1.5"), Ok(Duration::from_millis(1500)));
         for text in ["", "-1", "1s", "inf", "NaN", "1e3", "1e400", "9".repeat(30).as_str()] {

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suffixes() {
+    fn sizes_are_parsed() {
         for (text, bytes) in [
             ("0", 0),
             ("4096", 4096),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense() {
+    fn nonsense_is_refused() {
         for text in [
             "",
             "k",
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn shown() {
+    fn sizes_are_shown() {
         assert_eq!(show(0), "0 B");
         assert_eq!(show(1023), "1023 B");
         assert_eq!(show(1536), "1.5 KiB");

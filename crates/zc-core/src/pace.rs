@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn as_much_as_the_rate_allows_and_one_burst() {
+    fn a_pace_allows_its_rate_and_one_burst() {
         for rate in [1, 7, 1000, 2 << 20, 10 << 30, 1 << 50] {
             for burst in [None, Some(1), Some(3), Some(100_000)] {
                 let pace = burst.map_or(Pace::new(rate), |burst| Pace::new(rate).burst(burst));

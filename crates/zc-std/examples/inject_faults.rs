@@ -73,12 +73,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_splices() -> io::Result<()> {
+    fn splices_may_be_short() -> io::Result<()> {
         short_splices_lose_nothing()
     }
 
     #[test]
-    fn full_disk() -> io::Result<()> {
+    fn the_disk_may_be_full() -> io::Result<()> {
         a_full_disk_leaves_no_half_message()
     }
 }

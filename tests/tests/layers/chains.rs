@@ -72,7 +72,7 @@ fn a_file_after_a_socket_takes_its_own_way() {
 
 /// A file may have grown since its end was seen. Only the chain knows whether it is past the file.
 #[test]
-fn a_file_or_a_pipe_that_is_not_the_last_link_is_read() {
+fn a_chain_that_begins_with_a_file_or_a_pipe_is_read() {
     let _leaks = fds::no_leaks();
     let data = data::bytes(83, 2 * LEN);
     let (stream, _feeder) = stream_of(&data[LEN..]);

@@ -106,7 +106,7 @@ fn a_read_that_panics_loses_nothing() {
 }
 
 #[test]
-fn a_read_that_is_interrupted_again_and_again_is_repeated() {
+fn a_read_that_is_always_interrupted_fails() {
     let _leaks = fds::no_leaks();
     let mut source = Reads(|_: &mut [u8]| Err(ErrorKind::Interrupted.into()));
     let mut limited = (&mut source as &mut dyn ReadSource).take(FAR);

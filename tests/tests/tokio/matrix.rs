@@ -146,7 +146,7 @@ async fn copies(from: &str, to: &str, seed: u64) {
 }
 
 #[test]
-fn every_source_with_every_sink() {
+fn every_source_copies_to_every_sink() {
     for (from, source) in SOURCES.iter().enumerate() {
         for (to, sink) in SINKS.iter().enumerate() {
             kit::run(async { copies(source, sink, (from * SINKS.len() + to) as u64).await });

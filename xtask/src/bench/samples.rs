@@ -263,7 +263,7 @@ mod tests {
         end\ta/1\n";
 
     #[test]
-    fn ratios_and_the_floor() {
+    fn ratios_and_the_floor_are_found() {
         let run = Run::parse(TEXT).unwrap();
         let cell = &run.cells[0];
         assert_eq!(cell.ratio("std", Metric::Cpu).unwrap().median, 0.25);

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quartiles() {
+    fn quartiles_are_around_the_median() {
         let spread = Spread::of(vec![4.0, 1.0, 3.0, 2.0, 5.0]).unwrap();
         assert_eq!(spread, Spread { median: 3.0, low: 2.0, high: 4.0 });
         assert!(!spread.spans_one());
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn means() {
+    fn means_are_geometric() {
         assert!((geomean([0.5, 2.0]).unwrap() - 1.0).abs() < 1e-12);
         assert_eq!(geomean([]), None);
     }

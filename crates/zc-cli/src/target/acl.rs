@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn permissions() {
+    fn permissions_are_read_and_set() {
         let mut acl =
             Acl::new(list(&[(1, 6), (2, 6), (4, 5), (0x10, 6), (0x20, 1)])).expect("a list");
         assert_eq!(acl.group(), Some(4));
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense() {
+    fn nonsense_is_refused() {
         for bytes in [&[][..], &[2, 0, 0], &[1, 0, 0, 0], &[2, 0, 0, 0, 0]] {
             assert_eq!(Acl::new(bytes.to_vec()), None);
         }

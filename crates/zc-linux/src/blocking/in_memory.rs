@@ -97,7 +97,7 @@ fn a_limit_is_kept_between_pipes() {
 }
 
 #[test]
-fn buffered_bytes_and_the_pipe_behind_them() {
+fn buffered_bytes_go_before_the_pipe_behind_them() {
     let (from, mut peer) = io::pipe().unwrap();
     peer.write_all(b"head, and ").unwrap();
     let mut reader = io::BufReader::new(from);
