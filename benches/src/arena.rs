@@ -297,8 +297,8 @@ impl Arena {
             return Ok(());
         }
         let mut file = File::create(&path)?;
-        // The page cache keeps a file in folios of about the size in which it was written, and large folios cost
-        // less. This size is neither the smallest nor the largest.
+        // The page cache keeps a file in folios of about the size in which it was written, and a folio that is
+        // written in parts costs more. This size favours neither small writes nor large ones.
         let block: Vec<u8> = (0..1 << 17).map(|at: u32| (at % 251) as u8).collect();
         let mut left = len;
         while left > 0 {
@@ -312,7 +312,7 @@ impl Arena {
     }
 }
 
-/// Go knows sockets and files, without kinds of files.
+/// The Go program's word for a place. A file of every kind is a file.
 fn go_kind(place: Place) -> &'static str {
     match place {
         Place::Tcp | Place::Unix => place.name(),

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn globs() {
+    fn globs_match_names() {
         assert!(matches("tcp-*/128K", "tcp-ext4/128K"));
         assert!(matches("*", "seed-tcp/1K"));
         assert!(!matches("tcp-*/1K", "seed-tcp/1K"));

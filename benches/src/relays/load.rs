@@ -40,7 +40,7 @@ const SHORT: usize = 16 << 10;
 /// How many short connections there are at a time.
 const SHORT_AT_A_TIME: usize = 16;
 
-/// How many bytes a client reads of a stalled connection at a time, and how many such reads there are.
+/// How many bytes a client reads of a stalled connection at a time, and how often.
 const SIP: usize = 16 << 10;
 const SIP_EVERY: Duration = Duration::from_millis(50);
 

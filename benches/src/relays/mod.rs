@@ -190,7 +190,7 @@ fn run_cell(plan: &Plan<'_>, cell: &Cell) {
             false
         }
     });
-    // Counting slows a relay down, so these figures come from the round that does not count.
+    // To count its calls slows a relay down, so these figures come from the round that does not count.
     for (name, figures) in &first {
         print_figures(&cell.name, name, 0, figures.iter().filter(|figure| figure.0 == CALLS));
     }

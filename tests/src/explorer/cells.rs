@@ -71,7 +71,7 @@ fn wrappings(payload: usize) -> Vec<(Vec<SourceWrap>, Vec<SinkWrap>)> {
 
 /// How a copy is made, how many bytes it has, and how many come at a time.
 fn engines() -> Vec<(Engine, usize, usize)> {
-    // A few pages, through a pipe of two; and as many as an adaptive copy splices.
+    // A few pages, through a pipe of two; and enough for an adaptive copy to splice.
     const FEW: usize = 3 * 4096 + 123;
     const RICH: usize = 80_000;
     const PIECE: usize = 16 * 1024;
@@ -117,7 +117,7 @@ pub fn all() -> Vec<Scenario> {
                         waiting: Waiting::Neither,
                         shared: false,
                     };
-                    // The other modes make steps by hand, too: each gets a share of the layers.
+                    // All modes that are driven by hand make the same steps, so each gets a share of the layers.
                     if engine.mode.by_hand() && i % 5 != (n + sources) % 5 {
                         continue;
                     }

@@ -98,7 +98,7 @@ pub(crate) struct Company {
     pub(crate) books: Rc<Books>,
 }
 
-/// Clears from `payload` the mark and every zero.
+/// Clears the mark from all of `payload`, and leaves no zero.
 pub(crate) fn without_marks(payload: &mut [u8]) {
     payload.iter_mut().for_each(|byte| *byte = *byte & !THEIRS | 1);
 }
