@@ -96,6 +96,9 @@ for name in "$@"; do
             | grep -v "^the calls:\|^--" | sed 's/[0-9][0-9]*/N/g' | cut -c1-90 \
             | sort | uniq -c | sort -rn | head -1 | sed 's/^ *[0-9]* //')
         echo "$name: caught (within $runs: \"$why\")"
+    elif [ "$ended" -eq 124 ]; then
+        echo "$name: HANGS, and no test says so"
+        survived=$((survived + 1))
     else
         echo "$name: does not build"
         tail -3 "$log"

@@ -30,13 +30,14 @@ fn a_closed_descriptor_is_an_error() {
     let nobody = Nobody::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    // What starts the tests may have left descriptors open, as make(1) does.
     let scripts = [
         r#""$0" cp precious - >&-"#,
         r#""$0" cp precious /dev/stdout >&-"#,
         r#""$0" cp precious //dev/fd/1 >&-"#,
         r#""$0" cp precious /proc/self/fd/1 >&-"#,
         r#""$0" cp precious /dev/stderr 2>&-"#,
-        r#""$0" cp precious /dev/fd/7"#,
+        r#""$0" cp precious /dev/fd/7 7>&-"#,
         r#""$0" cp precious /dev/fd/99999999999"#,
         r#""$0" cp precious link >&-"#,
         r#""$0" cp - precious <&-"#,
@@ -44,7 +45,7 @@ fn a_closed_descriptor_is_an_error() {
         r#""$0" cp - precious <&- >&- 2>&-"#,
         r#""$0" cp /dev/stdin precious <&-"#,
         r#""$0" cp /dev/fd/0 precious <&-"#,
-        r#""$0" cp /dev/fd/3 precious"#,
+        r#""$0" cp /dev/fd/3 precious 3<&-"#,
         // Open, but not in this direction.
         r#""$0" cp /dev/fd/3 precious 3>/dev/null"#,
         r#""$0" cp precious /dev/fd/3 3</dev/null"#,
