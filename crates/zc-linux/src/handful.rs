@@ -40,29 +40,32 @@ const LONGEST: Duration = Duration::from_micros(300);
 /// smaller. That took half of the gain from bulk senders, and more calls for those that pause for 0.1 ms.)
 const EAGER: Duration = Duration::from_micros(125);
 
-/// A rich step brings at least this many bytes, as from a bulk sender. With fewer there is nothing to
-/// be gained.
+/// A step that brings at least this many bytes is rich, and counts for so many. Others count for what they bring.
 const RICH: u64 = 16 * 1024;
 
-/// How many rich steps in a row prove a bulk sender.
-const PROOF: u16 = 8;
+/// How much a source has to have brought, so counted, to prove itself a bulk sender: by rich steps in a row, or by
+/// others.
+const PROOF: u64 = 8 * RICH;
 
-/// How many rich steps a step cancels that brings the largest handful without a wait: there is nothing
-/// to wait for.
-const UNASKED: u16 = 2;
+/// How much a step cancels that brings the largest handful without a wait: there is nothing to wait for.
+const UNASKED: u64 = 2 * RICH;
+
+/// Rich steps cancel what others have brought, and so much more at the most. Where a receiver is behind, small pieces
+/// leave their sender together; one that sleeps lets each leave by itself.
+const TOGETHER: i64 = 1 << 20;
 
 /// A source that gives nothing for so long pauses, and has to prove itself again: nothing may follow the last bytes
 /// of its next burst.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// After waits in vain a proof takes this many times as many steps, and at the most `MOST_PROOF`.
-const HARDER: u16 = 4;
-const MOST_PROOF: u16 = 2048;
+/// After waits in vain a proof takes this many times as much, and at the most `MOST_PROOF`.
+const HARDER: u64 = 4;
+const MOST_PROOF: u64 = 2048 * RICH;
 
 /// After how many handfuls a source has to prove itself again.
 const HOLDS_FOR: u16 = 256;
 
-/// After how many handfuls in time a proof takes fewer steps again.
+/// After how many handfuls in time a proof takes less again.
 const REGAINS_AFTER: u16 = 64;
 
 /// How many handfuls in time make up for a late one: a sender of bursts with pauses between is late with the last of
@@ -72,8 +75,8 @@ const LATE: u16 = 16;
 /// How late a source may be at first, and at the most: once. After waits in vain it may not be late at all.
 const CREDIT: u16 = LATE;
 
-/// The smallest handful: two rich steps.
-const LEAST: u64 = 2 * RICH;
+/// The smallest handful. A source that is too slow to bring it in the longest wait is not waited for.
+const LEAST: u64 = 8 * 1024;
 
 /// The first one.
 const FIRST: u64 = 128 * 1024;
@@ -94,16 +97,20 @@ pub(crate) struct Handfuls {
     longest: Duration,
     /// The descriptor that bytes come from now; each has a history of its own.
     at: Option<RawFd>,
-    /// How many rich steps there were in a row, what they brought, and how many a proof takes.
-    rich: u16,
+    /// Since when it is proving itself, by how many steps, what they brought, how much of that counts by rich steps and
+    /// by others, and how much a proof takes.
+    since: Option<Instant>,
+    steps: u32,
     brought: u64,
-    proof: u16,
-    /// How many bytes to wait for next, the fewest that are worth a wait, and how many the last wait was for.
+    rich: u64,
+    small: i64,
+    proof: u64,
+    /// How many bytes to wait for next, the fewest that are worth a wait, and the wait before the next step.
     next: u64,
     least: u64,
-    waited_for: Option<u64>,
-    /// Whether those came within [`EAGER`].
-    was_eager: bool,
+    /// What a plain step has brought.
+    usual: u64,
+    waited_for: Option<Wait>,
     /// Less came than the wait was for: the next step takes what is there without a wait.
     pauses: bool,
     /// When the last bytes came.
@@ -117,6 +124,16 @@ pub(crate) struct Handfuls {
     count: u16,
     /// How to wait for the socket; `None` until that matters.
     manner: Option<Manner>,
+}
+
+/// A wait that is over.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    bytes: u64,
+    /// Whether the socket was ready before the time was over: for all of the bytes, its end, or an error.
+    came: bool,
+    /// Whether within [`EAGER`].
+    eager: bool,
 }
 
 /// How to wait for a socket.
@@ -140,13 +157,16 @@ impl Handfuls {
         Handfuls {
             longest,
             at: None,
-            rich: 0,
+            since: None,
+            steps: 0,
             brought: 0,
+            rich: 0,
+            small: 0,
             proof: PROOF,
             next: FIRST,
             least: LEAST,
+            usual: 0,
             waited_for: None,
-            was_eager: false,
             pauses: false,
             last: None,
             in_time: 0,
@@ -166,18 +186,17 @@ impl Handfuls {
         if at.is_none() || step.taken == 0 {
             return;
         }
-        if self.has_paused(clock::now()) {
-            return match self.waited_for.take() {
-                Some(_) => self.stop(),
-                None => self.prove_again(),
-            };
-        }
-        match self.waited_for.take() {
+        let now = clock::now();
+        let (waited_for, has_paused) = (self.waited_for.take(), self.has_paused(now));
+        match waited_for {
+            Some(wait) if wait.came && step.taken >= wait.bytes => self.came_in_time(wait.eager),
+            Some(_) if has_paused => self.stop(),
+            None if has_paused => {
+                self.prove_again();
+                self.proves(step.taken, now);
+            }
             None if self.is_proved() => self.pauses = false,
-            None if step.taken >= MOST => self.rich = self.rich.saturating_sub(UNASKED),
-            None if step.taken >= RICH => self.proves(step.taken),
-            None => (self.rich, self.brought) = (0, 0),
-            Some(bytes) if step.taken >= bytes => self.came_in_time(),
+            None => self.proves(step.taken, now),
             Some(_) => self.was_late(step.taken),
         }
     }
@@ -188,20 +207,41 @@ impl Handfuls {
     }
 
     fn is_proved(&self) -> bool {
-        self.rich >= self.proof
+        self.rich.max(u64::try_from(self.small).unwrap_or(0)) >= self.proof
     }
 
-    /// One more rich step. What plain steps bring by themselves, or little more, is not worth a wait.
-    fn proves(&mut self, taken: u64) {
-        (self.rich, self.brought) = (self.rich + 1, self.brought + taken);
+    /// One more plain step. What plain steps bring by themselves, or little more, is not worth a wait; nor is what
+    /// takes longer than the longest.
+    fn proves(&mut self, taken: u64, now: Instant) {
+        if taken < RICH {
+            (self.rich, self.small) = (0, self.small.saturating_add_unsigned(taken));
+        } else {
+            self.small = self.small.saturating_sub_unsigned(taken).max(-TOGETHER);
+            self.rich = match taken < MOST {
+                true => self.rich + RICH,
+                false => self.rich.saturating_sub(UNASKED),
+            };
+        }
+        // What the first one brings may have come long before.
+        let Some(since) = self.since else {
+            self.since = Some(now);
+            return;
+        };
+        (self.steps, self.brought) = (self.steps + 1, self.brought + taken);
         if self.is_proved() {
-            let usual = self.brought / u64::from(self.rich);
+            let usual = self.brought / u64::from(self.steps);
+            self.usual = usual;
+            let in_a_wait = in_proportion(self.brought, self.longest, now.duration_since(since));
             self.least = LEAST.max(usual + usual / 2);
-            self.next = self.next.max(2 * usual).min(MOST);
+            if in_a_wait < self.least {
+                return self.prove_again();
+            }
+            let soon = in_a_wait / 4 * 3;
+            self.next = self.next.max(2 * usual).min(soon).max(self.least).min(MOST);
         }
     }
 
-    fn came_in_time(&mut self) {
+    fn came_in_time(&mut self, eager: bool) {
         self.count += 1;
         self.credit = (self.credit + 1).min(CREDIT);
         if self.count.is_multiple_of(REGAINS_AFTER) {
@@ -210,24 +250,28 @@ impl Handfuls {
         if self.count == HOLDS_FOR {
             return self.prove_again();
         }
-        self.in_time = if self.was_eager { self.in_time + 1 } else { 0 };
+        self.in_time = if eager { self.in_time + 1 } else { 0 };
         if self.in_time == self.grows_after {
             (self.in_time, self.next) = (0, (2 * self.next).min(MOST));
         }
     }
 
     fn was_late(&mut self, taken: u64) {
-        if taken < RICH || self.next / 2 < self.least || self.credit < LATE {
+        if self.credit < LATE {
             return self.stop();
         }
-        (self.next, self.in_time, self.pauses) = (self.next / 2, 0, true);
-        self.grows_after = (4 * self.grows_after).min(HOLDS_FOR);
         self.credit -= LATE;
+        if taken < 2 * self.usual {
+            return self.prove_again();
+        }
+        (self.next, self.in_time, self.pauses) = ((self.next / 2).max(self.least), 0, true);
+        self.grows_after = (4 * self.grows_after).min(HOLDS_FOR);
     }
 
     /// No more waits until the source has proved itself anew.
     fn prove_again(&mut self) {
-        (self.rich, self.brought, self.count, self.pauses) = (0, 0, 0, false);
+        (self.since, self.steps, self.brought) = (None, 0, 0);
+        (self.rich, self.small, self.count, self.pauses) = (0, self.small.min(0), 0, false);
     }
 
     /// The same, by more than before.
@@ -237,6 +281,7 @@ impl Handfuls {
             manner: self.manner,
             proof: (HARDER * self.proof).min(MOST_PROOF),
             credit: 0,
+            small: self.small.min(0),
             ..Handfuls::within(self.longest)
         };
     }
@@ -312,13 +357,20 @@ impl Handfuls {
         let end = until.map_or(end, |until| until.min(end));
         // Urgent data ends the wait, too, since splice goes no further. The step reports errors.
         let asleep = clock::now();
-        let _ = sys::wait_for(from, PollFlags::IN | PollFlags::RDHUP | PollFlags::PRI, Some(end));
+        let events = PollFlags::IN | PollFlags::RDHUP | PollFlags::PRI;
+        let came = sys::wait_for(from, events, Some(end)) == Ok(true);
         let slept = clock::now().duration_since(asleep);
-        (self.waited_for, self.was_eager) = (Some(bytes), slept <= EAGER);
+        self.waited_for = Some(Wait { bytes, came, eager: slept <= EAGER });
         if !mark.take_back() {
             self.manner = Some(Manner::Never);
         }
     }
+}
+
+/// What comes in `wait`, of a source that brought so much in `took`.
+fn in_proportion(brought: u64, wait: Duration, took: Duration) -> u64 {
+    let of = u128::from(brought) * wait.as_nanos();
+    u64::try_from(of.checked_div(took.as_nanos()).unwrap_or(of)).unwrap_or(u64::MAX)
 }
 
 impl Manner {
@@ -367,18 +419,23 @@ fn take_back(fd: BorrowedFd<'_>) -> bool {
 mod tests {
     use super::*;
 
-    /// A source that has proved itself by steps of this many bytes.
+    /// A source that has proved itself by steps of this many bytes, all at once.
     fn proved(step: u64) -> Handfuls {
-        let mut handfuls = Handfuls::within(LONGEST);
-        while !handfuls.is_proved() {
-            handfuls.proves(step);
+        proved_by(step, Duration::ZERO)
+    }
+
+    /// The same with so much time between the steps.
+    fn proved_by(step: u64, apart: Duration) -> Handfuls {
+        let (mut handfuls, mut now) = (Handfuls::within(LONGEST), Instant::now());
+        for _ in 0..PROOF / step.min(RICH) {
+            handfuls.proves(step, now);
+            now += apart;
         }
         handfuls
     }
 
     fn comes_in_time(handfuls: &mut Handfuls, times: u16) {
-        handfuls.was_eager = true;
-        (0..times).for_each(|_| handfuls.came_in_time());
+        (0..times).for_each(|_| handfuls.came_in_time(true));
     }
 
     #[test]
@@ -396,10 +453,27 @@ mod tests {
         let mut handfuls = proved(RICH);
         for _ in 0..10 {
             comes_in_time(&mut handfuls, GROWS_AFTER - 1);
-            handfuls.was_eager = false;
-            handfuls.came_in_time();
+            handfuls.came_in_time(false);
         }
         assert_eq!((handfuls.next, handfuls.is_proved()), (FIRST, true));
+    }
+
+    #[test]
+    fn small_pieces_prove_a_sender_too_and_it_is_asked_for_what_comes_in_time() {
+        // 64 KiB in a wait.
+        let handfuls = proved_by(1024, LONGEST / 64);
+        assert!(handfuls.is_proved());
+        assert!((46 * 1024..=50 * 1024).contains(&handfuls.next), "{}", handfuls.next);
+        // As much as is worth a wait, in no less time than that.
+        assert_eq!(proved_by(1024, LONGEST / 9).next, LEAST);
+    }
+
+    #[test]
+    fn who_is_slow_proves_nothing() {
+        assert!(!proved_by(1024, LONGEST / 7).is_proved());
+        // No more than plain steps bring.
+        assert!(proved_by(64 * 1024, LONGEST / 2).is_proved());
+        assert!(!proved_by(64 * 1024, LONGEST).is_proved());
     }
 
     #[test]
@@ -424,15 +498,23 @@ mod tests {
 
     #[test]
     fn who_is_late_once_is_waited_for_and_who_is_late_again_is_not() {
+        const SOME: u64 = 2 * RICH;
         let mut handfuls = proved(RICH);
-        handfuls.was_late(RICH);
+        handfuls.was_late(SOME);
         assert_eq!((handfuls.is_proved(), handfuls.next), (true, FIRST / 2));
         comes_in_time(&mut handfuls, LATE);
-        handfuls.was_late(RICH);
+        handfuls.was_late(SOME);
         assert!(handfuls.is_proved());
         comes_in_time(&mut handfuls, LATE - 1);
-        handfuls.was_late(RICH);
+        handfuls.was_late(SOME);
         assert!(!handfuls.is_proved());
+    }
+
+    #[test]
+    fn what_a_plain_step_brings_is_no_handful() {
+        let mut handfuls = proved(RICH);
+        handfuls.was_late(2 * RICH - 1);
+        assert_eq!((handfuls.is_proved(), handfuls.proof), (false, PROOF));
     }
 
     #[test]
@@ -452,9 +534,10 @@ mod tests {
     #[test]
     fn bursts_with_pauses_between_are_hardly_waited_for() {
         let (mut handfuls, mut waits) = (Handfuls::within(LONGEST), 0);
+        let now = Instant::now();
         for step in 0..10_000 {
             if !handfuls.is_proved() {
-                handfuls.proves(64 * 1024);
+                handfuls.proves(64 * 1024, now);
                 continue;
             }
             waits += 1;

@@ -25,12 +25,12 @@ use zc_testkit::{fds, files, raw, sockets};
 
 use super::sink_limits::Quota;
 
-/// What a bulk sender gives at a time, and how many times it takes to prove one.
+/// What counts of a step towards a proof, and how many of those prove a bulk sender.
 const RICH: usize = 16 * 1024;
 const PROOF: usize = 8;
 
 /// The smallest handful.
-const LEAST: usize = 2 * RICH;
+const LEAST: usize = 8 * 1024;
 
 /// The receive buffer, in bytes, in which a handful has room to grow; the kernel doubles this.
 const ROOM: usize = 200 * 1024;
@@ -250,17 +250,60 @@ fn each_wait_is_followed_by_one_call_that_takes_it_all() {
     assert!(!marks.is_empty() && marks.iter().all(|(took, mark)| took == mark), "{marks:?}");
 }
 
-/// Smaller steps show no bulk sender, and neither do a few rich ones.
+/// A few pieces are no bulk sender's, large or small.
 #[test]
 fn others_are_not_waited_for() {
     let _leaks = fds::no_leaks();
-    for (piece, len) in [(RICH - 1, 1 << 20), (RICH, PROOF * RICH)] {
+    for (piece, len) in [(RICH, PROOF * RICH), (4 * RICH, PROOF * 4 * RICH), (1000, 100_000)] {
         let data = bytes(3, len);
         let (peer, stream) = Peer::of(&data);
         let _hook = peer.serve(move || piece, |_| panic!("the copy waits"));
         let recorder = copied(&stream, &data);
         assert_eq!(waits(&recorder, &stream), (0, 0), "{len} bytes by {piece}");
     }
+}
+
+/// Small pieces are waited for as large ones are: a wake-up and two calls for each cost more than what they bring.
+#[test]
+fn a_sender_of_small_pieces_is_waited_for() {
+    const PIECE: usize = 1000;
+    let _leaks = fds::no_leaks();
+    let data = bytes(33, 2 << 20);
+    let (peer, stream) = Peer::of(&data);
+    let _hook = peer.serve(|| PIECE, a_handful);
+    let recorder = copied(&stream, &data);
+    let pieces = recorder.calls().iter().filter(|it| takes(&it.call)).count();
+    let proof = PROOF * RICH / PIECE;
+    assert!((proof..proof + 2 * data.len() / LEAST).contains(&pieces), "{pieces} pieces");
+    assert!(waits(&recorder, &stream).1 > 10);
+}
+
+/// Where a receiver is behind, small pieces come together by themselves.
+#[test]
+fn small_pieces_that_come_together_anyway_are_not_waited_for() {
+    let _leaks = fds::no_leaks();
+    let data = bytes(35, 4 << 20);
+    let (peer, stream) = Peer::of(&data);
+    let mut pieces = (0..17).cycle().map(|at| if at == 16 { 2 * RICH } else { 2000 });
+    let _hook = peer.serve(move || pieces.next().unwrap(), |_| panic!("the copy waits"));
+    let recorder = copied(&stream, &data);
+    assert_eq!(waits(&recorder, &stream), (0, 0));
+}
+
+/// A source that would not have brought a handful when the wait is over.
+#[test]
+fn a_slow_sender_is_not_waited_for() {
+    let _leaks = fds::no_leaks();
+    let data = bytes(34, 2 * PROOF * RICH);
+    let (peer, stream) = Peer::of(&data);
+    // At the most 20 MB/s, of which 6 KB come in a wait.
+    let slowly = move || {
+        std::thread::sleep(Duration::from_micros(100));
+        2000
+    };
+    let _hook = peer.serve_in_time(slowly, |_| panic!("the copy waits"));
+    let recorder = copied(&stream, &data);
+    assert_eq!(waits(&recorder, &stream), (0, 0));
 }
 
 /// Nothing may follow the last bytes of a burst.
@@ -301,11 +344,12 @@ fn full_hands_are_not_waited_for() {
 #[test]
 fn a_sender_has_to_prove_itself_again() {
     const HOLDS_FOR: usize = 256;
+    const HAND: usize = 2 * RICH;
     let _leaks = fds::no_leaks();
-    let data = bytes(25, 2 * (PROOF + 1) * RICH + (HOLDS_FOR + 2) * LEAST);
+    let data = bytes(25, 2 * (PROOF + 1) * RICH + (HOLDS_FOR + 2) * HAND);
     let (peer, stream) = Peer::of(&data);
-    // The smallest hand there is.
-    sockopt::set_socket_recv_buffer_size(&stream, 2 * LEAST).unwrap();
+    // A quarter of what the kernel makes of it is a hand.
+    sockopt::set_socket_recv_buffer_size(&stream, 2 * HAND).unwrap();
     let polls = Rc::new(RefCell::new(Vec::new()));
     let (at, seen) = (Rc::new(Cell::new(0)), Rc::clone(&polls));
     let count = Rc::clone(&at);
@@ -641,7 +685,7 @@ fn a_sender_that_picks_up_is_waited_for_again() {
         move |peer| {
             if vain > 0 {
                 vain -= 1;
-                // Less than a rich piece ends the waiting at once.
+                // Less than a plain step brings: it stops at once.
                 peer.send(RICH / 2);
                 seen.borrow_mut().push(false);
                 return Action::Proceed;
@@ -654,7 +698,7 @@ fn a_sender_that_picks_up_is_waited_for_again() {
     let events = events.take();
     assert_eq!(events[..3], [false, false, true]);
     assert!(events[2..].iter().all(|came| *came));
-    // Between two pairs of waits there are four times as many pieces.
+    // One wait in vain is forgiven. After the second a proof takes four times as many pieces.
     let calls = recorder.calls();
     let polls: Vec<_> = (0..calls.len())
         .filter(|&at| calls[at].call.syscall == Syscall::Poll && calls[at].call.from.is_some())
@@ -664,7 +708,7 @@ fn a_sender_that_picks_up_is_waited_for_again() {
         let takes = |it: &&hook::Record| takes(&it.call) && it.call.from == fd;
         calls[polls[from]..polls[to]].iter().filter(takes).count()
     };
-    assert_eq!([pieces(0, 1), pieces(1, 2)], [33, 129]);
+    assert_eq!([pieces(0, 1), pieces(1, 2)], [PROOF + 1, 4 * PROOF + 1]);
 }
 
 /// Where less comes than was waited for, the next step is a plain one, and the next wait is for half as much.

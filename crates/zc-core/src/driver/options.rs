@@ -76,8 +76,8 @@ pub struct Options {
     /// Whether the blocking driver may let bytes of a TCP source wait for others, up to 0.3 ms, once it has proved to
     /// be a bulk sender. `true` by default. It does so into a regular file, the null device and a sink that keeps
     /// nothing; into others with [`coalesce`](Options::coalesce) only. A receiver that sleeps until a handful has
-    /// come may take less CPU time: a quarter to two thirds less into the null device, and nothing to a half less
-    /// into files on ext4.
+    /// come may take less CPU time, and the smaller the sender's pieces are, the less. Into files on ext4 it takes a
+    /// quarter of the time for pieces of 1 KiB, a half for 16 KiB, and as much as without for 1 MiB.
     ///
     /// A byte may reach the file up to 0.3 ms later than without. It works by SO_RCVLOWAT, set for the length of one
     /// poll(2) and taken back; a mark that the socket's owner has set is left alone. Another thread or process that
