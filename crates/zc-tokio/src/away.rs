@@ -18,6 +18,7 @@ pub(crate) type PastFile = Arc<File>;
 
 /// A file that is bypassed, and where its next byte lies if a layer keeps an offset of its own.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "fs"), allow(dead_code))]
 pub(crate) struct Past {
     pub(crate) file: PastFile,
     pub(crate) offset: Option<u64>,
