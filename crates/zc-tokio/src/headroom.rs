@@ -38,9 +38,9 @@ impl Headroom {
         self.credit.max(HELD)
     }
 
-    /// Whether its source fills its pieces.
-    pub(crate) fn is_bulk(&self) -> bool {
-        self.is_bulk
+    /// Whether the next step may take much: its source fills its pieces, or has done so and the sink still has room.
+    pub(crate) fn is_much(&self) -> bool {
+        self.is_bulk || self.credit > HELD
     }
 
     /// Learns from a step.
@@ -52,5 +52,21 @@ impl Headroom {
             self.is_bulk = step.taken >= HELD;
             self.doubts -= u8::from(self.is_bulk && self.doubts > 0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A poll that begins with such a step counts its time from the start.
+    #[test]
+    fn room_that_is_known_counts_also_after_a_short_piece() {
+        let mut headroom = Headroom { credit: 4 * HELD, is_bulk: true, doubts: 0 };
+        headroom.saw(&Step::moved(1, 1, Next::Again));
+        assert!(!headroom.is_bulk && headroom.is_much());
+        headroom.saw(&Step::moved(3 * HELD, 3 * HELD, Next::Again));
+        headroom.saw(&Step::moved(1, 1, Next::Again));
+        assert!(!headroom.is_much(), "what room there was is used up");
     }
 }

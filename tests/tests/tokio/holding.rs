@@ -287,6 +287,27 @@ async fn takes_two_calls(options: Options) {
     assert!((4 * TIMES..5 * TIMES).contains(&calls), "{calls} calls for {TIMES} requests");
 }
 
+/// It is read in any case, so there is no question about its ends: a read, a write, and the read that finds the end.
+#[test]
+fn a_short_upload_asks_nothing_about_its_ends() {
+    kit::run(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let data = data::bytes(1, 16 * 1024);
+        client.write_all(&data).await.unwrap();
+        client.shutdown().await.unwrap();
+        server.shutdown().await.unwrap();
+        let mut relay = Relay::new();
+        assert_eq!(relay.run(&mut a, &mut b).await.unwrap(), (16 * 1024, 0));
+        let calls = relay.reports().0.calls();
+        drop((a, b));
+        let mut got = Vec::new();
+        server.read_to_end(&mut got).await.unwrap();
+        assert_same(&got, &data);
+        // The end may come a moment later than the bytes.
+        assert!((3..=5).contains(&calls), "{calls} calls");
+    });
+}
+
 /// A spawned future has to be `Send`, also over streams that are not `Sync`.
 #[test]
 fn relays_of_trait_objects_can_be_spawned() {

@@ -22,8 +22,8 @@ pub(crate) const SMALL: u64 = 64 * 1024;
 /// ext4: a sixth less than by copy_file_range; on btrfs half as much.)
 pub(crate) const TINY: u64 = 8 * 1024;
 
-/// A socket is read without a plan until this many bytes have come.
-const NOTABLE: u64 = 16 * 1024;
+/// A socket is read without a plan until this many bytes have come: so few are read in any case, if they come alone.
+const NOTABLE: u64 = 32 * 1024;
 
 const READ_WRITE: &[Way] = &[Way::ReadWrite];
 

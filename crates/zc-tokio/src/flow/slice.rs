@@ -5,8 +5,8 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 /// How much of its thread's time one direction may use before other tasks have theirs. The step that is being made
-/// then is finished, and takes as long again where it moves a MiB.
-const TIME: Duration = Duration::from_micros(350);
+/// then is finished, and where it moves a MiB it takes longer than that.
+const TIME: Duration = Duration::from_micros(250);
 
 /// How many bytes the kernel moves between two looks at the clock, which cost a fifth of a microsecond each.
 const UNCLOCKED: u64 = 64 * 1024;

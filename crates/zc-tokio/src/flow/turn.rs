@@ -35,7 +35,7 @@ impl Flow {
         if take_part(cx).is_pending() {
             return Poll::Pending;
         }
-        if self.headroom.is_bulk() {
+        if self.headroom.is_much() {
             slice.start();
         }
         let outcome = self.run(cx, source, sink, &mut slice);
