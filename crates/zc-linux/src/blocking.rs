@@ -198,7 +198,7 @@ fn run(
                 }
                 None => return Err(would_block(transfer, Side::Sink)),
             },
-            Step { next: Next::Failed(error), .. } => return Err(error),
+            Step { next: Next::Failed(error), .. } => return Err(*error),
             Step { next: Next::FlushSink | Next::ReadSource(_) | Next::WriteSink, .. } => {
                 unreachable!("done above")
             }

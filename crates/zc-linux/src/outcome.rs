@@ -26,5 +26,12 @@ pub(crate) enum Outcome {
     /// Not by this mechanism, now or later: the next one continues from the same byte.
     Refused(Errno),
     /// Not at all.
-    Failed(StepError),
+    Failed(Box<StepError>),
+}
+
+impl Outcome {
+    #[cold]
+    pub(crate) fn failed(error: StepError) -> Self {
+        Outcome::Failed(Box::new(error))
+    }
 }

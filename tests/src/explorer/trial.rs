@@ -240,7 +240,7 @@ impl Engine {
             Next::Again | Next::Ended => None,
             Next::WantRead { .. } => Some(would_block(Side::Source)),
             Next::WantWrite => Some(would_block(Side::Sink)),
-            Next::Failed(error) => Some(error),
+            Next::Failed(error) => Some(*error),
             other => return Err(format!("a step said {other:?}")),
         };
         self.transfer.park();

@@ -15,6 +15,7 @@ mod options;
 mod sink_walk;
 mod source_walk;
 mod step;
+pub mod straight;
 mod watch;
 
 pub use buffer::{Buffer, retry, write_once};

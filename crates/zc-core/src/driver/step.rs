@@ -55,8 +55,8 @@ pub enum Next {
     WantWrite,
     /// The source's layers let nothing through before this time.
     NotBefore(Instant),
-    /// The step failed. Bytes in flight are kept.
-    Failed(StepError),
+    /// The step failed. Bytes in flight are kept. (In a box, since every step's answer has room for it.)
+    Failed(Box<StepError>),
 }
 
 /// Why a step failed.
@@ -113,6 +113,6 @@ impl Step {
 
     /// A step that failed without having moved a byte.
     pub fn failed(error: StepError) -> Self {
-        Step::idle(Next::Failed(error))
+        Step::idle(Next::Failed(Box::new(error)))
     }
 }

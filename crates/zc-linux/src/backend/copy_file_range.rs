@@ -16,6 +16,7 @@ use crate::flight::Flight;
 use crate::sys;
 
 /// `known_end`: how far the source is known to go.
+#[inline(never)]
 pub(crate) fn step(
     flight: &mut Flight,
     from: End<'_>,
@@ -47,6 +48,6 @@ pub(crate) fn step(
         taken: moved + taken,
         delivered: moved + written,
         written,
-        outcome: error.map_or(outcome, Outcome::Failed),
+        outcome: error.map_or(outcome, Outcome::failed),
     }
 }

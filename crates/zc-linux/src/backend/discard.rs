@@ -26,6 +26,7 @@ thread_local! {
 }
 
 /// Takes at most `limit` bytes of TCP and drops them. [`Outcome::Nothing`] is the end here, or a limit of 0.
+#[inline(always)]
 pub(crate) fn step(from: End<'_>, limit: u64) -> Answer {
     let spare = SPARE.try_with(Cell::take).unwrap_or_default();
     let mut room = if spare.is_empty() { vec![0; ROOM].into() } else { spare };
@@ -37,11 +38,13 @@ pub(crate) fn step(from: End<'_>, limit: u64) -> Answer {
 }
 
 /// The same for a socket that is only taken for TCP, and may fill the room.
+#[inline(always)]
 pub(crate) fn unasked(buffer: &mut Buffer, from: End<'_>, limit: u64) -> Answer {
     dropped(buffer.drop_some(limit, |room| Ok(sys::discard(from.fd.fd(), room)?)))
 }
 
 /// The same by a read, for any source.
+#[inline(always)]
 pub(crate) fn read(buffer: &mut Buffer, from: End<'_>, limit: u64) -> Answer {
     let answer = read_write::took(buffer.drop_some(limit, |room| Ok(sys::read_end(from, room)?)));
     Answer { delivered: answer.taken, ..answer }

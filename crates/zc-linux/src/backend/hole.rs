@@ -44,6 +44,7 @@ pub(crate) struct Passed {
 
 /// Passes over the hole that was seen from `start` to `until`, and moves what is next to it: at most
 /// `limit` bytes together. `by_kernel`: whether copy_file_range may move them.
+#[inline(never)]
 pub(crate) fn step(
     flight: &mut Flight,
     from: Sparse<'_>,
@@ -87,7 +88,7 @@ pub(crate) fn step(
     } else {
         // What is left goes as zeros, or has an error to tell.
         let (taken, more, error) = claim::complete(source, sink, passed.refused, flight);
-        (taken, more, error.map_or(outcome, Outcome::Failed))
+        (taken, more, error.map_or(outcome, Outcome::failed))
     };
     let (taken, delivered) = (moved + taken, moved + more);
     (Answer { taken, delivered, written: written + more, outcome }, passed)
@@ -135,7 +136,7 @@ impl Walk<'_> {
                     match self.carry(len, flight) {
                         Ok(0) => return Outcome::Nothing,
                         Ok(_) => {}
-                        Err(error) => return Outcome::Failed(error),
+                        Err(error) => return Outcome::failed(error),
                     }
                 }
                 // A read finds out what there is.

@@ -82,7 +82,7 @@ impl Answer {
                     }
                     outcome => outcome,
                 };
-                (more, error.map_or(outcome, Outcome::Failed))
+                (more, error.map_or(outcome, Outcome::failed))
             }
         };
         Answer { taken: n + more, delivered, written: 0, outcome }
@@ -164,5 +164,5 @@ fn not_lent(to: End<'_>, syscall: Syscall, errno: Errno, is_refusal: fn(Errno) -
 }
 
 fn failed(side: Option<Side>, syscall: Syscall, errno: Errno) -> Outcome {
-    Outcome::Failed(StepError { side, syscall: syscall.name(), error: errno.into() })
+    Outcome::failed(StepError { side, syscall: syscall.name(), error: errno.into() })
 }

@@ -67,7 +67,7 @@ fn stopped(error: io::Error, side: Side) -> Outcome {
     match side {
         Side::Source if would_block => Outcome::WantRead,
         Side::Sink if would_block => Outcome::WantWrite,
-        Side::Source => Outcome::Failed(StepError::at(side, "read", error)),
-        Side::Sink => Outcome::Failed(StepError::at(side, "write", error)),
+        Side::Source => Outcome::failed(StepError::at(side, "read", error)),
+        Side::Sink => Outcome::failed(StepError::at(side, "write", error)),
     }
 }

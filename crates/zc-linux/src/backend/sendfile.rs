@@ -17,6 +17,7 @@ pub(crate) const LEAST: u64 = 64 * 1024;
 /// `waits_for_room`: the sink is in blocking mode, as far as is known. `known_end`: how far the source is known
 /// to go. A request for more than that makes sendfile hold back the last segment, in expectation of more: for
 /// up to 200 ms in kernels 4.1 to 6.4. (6.18 takes a tenth longer.)
+#[inline(never)]
 pub(crate) fn step(
     flight: &mut Flight,
     from: End<'_>,

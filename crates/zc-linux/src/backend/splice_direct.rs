@@ -19,6 +19,7 @@ use crate::sys::{self, Syscall};
 const LEAST: u64 = 4096;
 
 /// From a pipe.
+#[inline(always)]
 pub(crate) fn step(from: End<'_>, to: End<'_>, limit: u64) -> Answer {
     match sys::splice((from.fd.fd(), None), (to.fd.fd(), None), sys::at_most(limit)) {
         Ok(0) => Outcome::Nothing.into(),
@@ -30,6 +31,7 @@ pub(crate) fn step(from: End<'_>, to: End<'_>, limit: u64) -> Answer {
 }
 
 /// From a file to a pipe.
+#[inline(never)]
 pub(crate) fn step_from_file(
     flight: &mut Flight,
     from: End<'_>,

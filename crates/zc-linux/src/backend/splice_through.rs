@@ -45,6 +45,7 @@ pub(crate) fn most_while_scarce((to, kind): (End<'_>, Kind)) -> Result<u64, Errn
 }
 
 /// Fills the pipe, which is empty. What it took is in flight.
+#[inline(always)]
 pub(crate) fn fill(
     flight: &mut Flight,
     (from, kind): (End<'_>, Kind),
@@ -87,6 +88,7 @@ pub(crate) fn fill(
     }
 }
 
+#[inline(never)]
 fn fill_from_file(
     flight: &mut Flight,
     from: End<'_>,
@@ -114,6 +116,7 @@ fn fill_from_file(
 }
 
 /// Drains the pipe, which is not empty, once; into a file until it is empty.
+#[inline(always)]
 pub(crate) fn drain(flight: &mut Flight, (to, kind): (End<'_>, Kind)) -> Answer {
     if kind == Kind::File {
         return drain_into_file(flight, to);
@@ -166,7 +169,7 @@ fn drain_into_file(flight: &mut Flight, to: End<'_>) -> Answer {
     };
     let outcome = match (outcome, error) {
         // The write's error is the later one, and says why the rest is not delivered.
-        (_, Some(error)) => Outcome::Failed(error),
+        (_, Some(error)) => Outcome::failed(error),
         // What splice could not, a write has filled the range with.
         (Outcome::Failed(_), None) if more > 0 && flight.len() == 0 => {
             Outcome::Moved { drained: false, full: false }

@@ -11,6 +11,7 @@ use rustix::pipe::SpliceFlags;
 use super::{Syscall, call};
 
 /// splice(2). An offset goes with a file, and with nothing else.
+#[inline(always)]
 pub(crate) fn splice(
     (from, from_offset): (BorrowedFd<'_>, Option<u64>),
     (to, to_offset): (BorrowedFd<'_>, Option<u64>),

@@ -56,7 +56,7 @@ impl Transfer {
 
     /// Takes bytes by the first way of the plan that does not refuse, and delivers what it can. Then looks for
     /// the end of a file.
-    #[inline(never)]
+    #[inline(always)]
     fn as_planned(&mut self, from: End<'_>, to: End<'_>, limit: u64, budget: u64) -> Step {
         let mut step = self.some_as_planned(from, to, limit, budget);
         // Drivers that do not look behind a read go by its length, and report by themselves that
@@ -84,6 +84,7 @@ impl Transfer {
     }
 
     /// Takes bytes by the first way of the plan that does not refuse, and delivers what it can.
+    #[inline(always)]
     fn some_as_planned(&mut self, from: End<'_>, to: End<'_>, limit: u64, budget: u64) -> Step {
         if self.plan.is_none() {
             match Plan::make(from, to, limit, self.unplanned.1, &self.options) {

@@ -45,6 +45,7 @@ impl Transfer {
     }
 
     /// Reads and writes once within the plan.
+    #[inline(always)]
     pub(super) fn read_and_write(&mut self, from: End<'_>, to: End<'_>, limit: u64) -> Step {
         self.flight.release_pipe();
         self.tries(Mechanism::ReadWrite);

@@ -13,6 +13,7 @@ use crate::table::Way;
 
 impl Transfer {
     /// Takes at most `limit` bytes one way.
+    #[inline(always)]
     pub(super) fn take_by(&mut self, way: Way, from: End<'_>, to: End<'_>, limit: u64) -> Answer {
         let Self { flight, plan, options, stalled, .. } = self;
         let plan = plan.as_mut().expect("the caller has one");
@@ -57,6 +58,7 @@ impl Transfer {
     }
 
     /// Delivers what a splice has just taken.
+    #[inline(always)]
     pub(super) fn deliver_taken(&mut self, taken: u64, to: End<'_>) -> Step {
         let mut step = match &self.plan {
             Some(plan) if self.flight.is_in_pipe() && self.flight.buffer.is_empty() => {

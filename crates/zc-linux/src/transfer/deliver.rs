@@ -41,6 +41,7 @@ impl Transfer {
     }
 
     /// Drains the pipe once. If the sink refuses, the bytes stay in flight, and the next step writes them.
+    #[inline(always)]
     pub(super) fn drain_pipe(&mut self, to: End<'_>, kind: Kind) -> Step {
         let mut answer = self.drain(to, kind);
         if let Outcome::Refused(errno) = answer.outcome {
@@ -54,6 +55,7 @@ impl Transfer {
     }
 
     /// Drains the pipe once.
+    #[inline(always)]
     fn drain(&mut self, to: End<'_>, kind: Kind) -> Answer {
         self.tries(Mechanism::Splice);
         let answer = splice_through::drain(&mut self.flight, (to, kind));

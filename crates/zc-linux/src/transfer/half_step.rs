@@ -58,7 +58,7 @@ impl Transfer {
             Ok(stat) => stat.len,
             Err(errno) => {
                 let failed = StepError::at(Side::Source, "statx", errno);
-                return Outcome::Failed(failed).into();
+                return Outcome::failed(failed).into();
             }
         };
         // A length of 0 says nothing: procfs files have it too. And for so few bytes a read is right.

@@ -297,7 +297,10 @@ impl Transfer {
         budget: u64,
     ) -> Step {
         self.counted(|transfer| {
-            let mut step = transfer.walk(source, sink, budget);
+            let mut step = match transfer.straight(source, sink, budget) {
+                Some(step) => step,
+                None => transfer.walk(source, sink, budget),
+            };
             if transfer.must_compare {
                 (transfer.must_compare, transfer.has_compared) = (false, true);
                 step = if has_sink_in_it(source, sink) {
@@ -438,7 +441,7 @@ fn step_of(answer: Answer, worth: u64) -> Step {
 fn with_error(step: Step, walked: Result<(), StepError>) -> Step {
     match walked {
         Ok(()) => step,
-        Err(error) => Step { next: Next::Failed(error), ..step },
+        Err(error) => Step { next: Next::Failed(Box::new(error)), ..step },
     }
 }
 

@@ -14,6 +14,7 @@ use crate::table::Way;
 impl Transfer {
     /// Takes at most `budget` bytes, with nothing in flight, in a copy of `limit` bytes. [`Next::Ended`]: this link
     /// of the source has.
+    #[inline(always)]
     pub(super) fn drop_from(&mut self, from: End<'_>, limit: u64, budget: u64) -> Step {
         self.meets((from.fd.fd().as_raw_fd(), NO_FD));
         // A read may have to wait; an earlier copy may have left a pipe here.

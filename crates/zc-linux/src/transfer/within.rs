@@ -6,6 +6,7 @@
 use std::os::fd::AsRawFd;
 
 use zc_core::End;
+use zc_core::driver::straight::Place;
 use zc_core::driver::{Mechanism, Next, Step, StepError};
 
 use super::{NO_FD, Transfer, step_of};
@@ -30,7 +31,7 @@ impl Transfer {
         self.reads_messages = Some(reads_messages);
         match to {
             Some(to) if fits > 0 && !reads_messages => {
-                self.between(from, to, limit.min(fits), budget)
+                self.end_to_end((from, limit.min(fits)), Place::Fd(to), budget)
             }
             // A message is taken whole, or the rest of it would be lost.
             _ if reads_messages => self.take_alone(from, limit),

@@ -168,7 +168,7 @@ impl Flow {
             Next::WantRead { .. } | Next::WantWrite => {
                 let error = io::Error::other("a file is not ready");
                 let error = StepError::new("read", error);
-                Step { next: Next::Failed(error), ..step }
+                Step { next: Next::Failed(Box::new(error)), ..step }
             }
             _ => step,
         };

@@ -85,7 +85,9 @@ impl Flow {
         let step = match (look, walked) {
             (look, Ok(())) => return Poll::Ready(Ok((look, last))),
             // A layer's error comes after what the step did.
-            (Look::Stepped(step), Err(error)) => Step { next: Next::Failed(error), ..step },
+            (Look::Stepped(step), Err(error)) => {
+                Step { next: Next::Failed(Box::new(error)), ..step }
+            }
             (_, Err(error)) => Step::failed(error),
         };
         Poll::Ready(Ok((Look::Stepped(step), last)))

@@ -125,7 +125,7 @@ impl Flow {
                     ready!(self.flush(cx, sink))?;
                     self.transfer.flushed();
                 }
-                Next::Failed(error) => return Poll::Ready(Err(error.into())),
+                Next::Failed(error) => return Poll::Ready(Err((*error).into())),
                 Next::ReadSource(_) | Next::WriteSink | Next::NotBefore(_) => {
                     unreachable!("done by the step")
                 }
