@@ -450,7 +450,7 @@ fn bytes_past_the_limit_are_not_waited_for() {
     // A last handful that is smaller than others, and a rest that is not worth a wait.
     for rest in [LEAST + 5, LEAST - 5] {
         let buffer = sockopt::socket_recv_buffer_size(&Peer::of(&[0]).1).unwrap();
-        let limit = (PROOF + 1) * RICH + 3 * (buffer / 4) + rest;
+        let limit = (PROOF + 2) * RICH + 3 * (buffer / 4) + rest;
         let data = bytes(7, limit + LEFT);
         let (peer, stream) = Peer::of(&data);
         let moved = Rc::new(Cell::new(0));
@@ -615,8 +615,8 @@ fn a_timeout_of_the_socket_holds() {
         let data = bytes(11, 1 << 20);
         let (mut peer, stream) = Peer::of(&data);
         stream.set_read_timeout(Some(timeout)).unwrap();
-        // Enough for the proof, and then nothing.
-        let enough = (PROOF + 1) * RICH + RICH / 2;
+        // Enough for the plan and the proof, and then nothing.
+        let enough = (PROOF + 2) * RICH + RICH / 2;
         peer.send(enough);
         let fd = peer.fd;
         let _pieces = hook::replace(move |call| match call.from {
@@ -899,7 +899,7 @@ fn a_deadline_that_comes_meanwhile_is_kept() {
     let _leaks = fds::no_leaks();
     let data = bytes(21, 1 << 20);
     let (mut peer, stream) = Peer::of(&data);
-    let enough = (PROOF + 1) * RICH;
+    let enough = (PROOF + 2) * RICH;
     peer.send(enough);
     let fd = peer.fd;
     let _pieces = hook::replace(move |call| match call.from {
