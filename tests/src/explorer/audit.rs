@@ -125,8 +125,8 @@ impl Audit<'_> {
             // Calls that may come after the one that failed. Some only ask, give back a range of a file, or fetch
             // what is in the pipe. Others read what was claimed of a file and cannot be moved now.
             let asks = record.call.len == 0;
-            let keeps =
-                ["sendfile", "splice"].contains(&name) && record.call.syscall == Syscall::Read;
+            let keeps = ["sendfile", "splice", "read"].contains(&name)
+                && record.call.syscall == Syscall::Read;
             if !(asks || self.reads_own_pipe(record) || keeps) {
                 break;
             }

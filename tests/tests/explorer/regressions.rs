@@ -124,3 +124,32 @@ fn a_wait_is_named_after_the_call_that_would_have_waited() {
     let failed = copier.copy(&mut (&stream).take(0), &mut &sink);
     assert_eq!(failed.unwrap().moved_by(zc_std::Mechanism::ReadWrite), 4096);
 }
+
+/// A read of a claimed range failed. The range could not be given back, since another had read on behind it, and a second
+/// read kept it. The error is the first one's all the same.
+#[test]
+fn a_claim_that_is_kept_by_a_read_after_a_read_that_failed() {
+    use zc_testkit::explorer::{Misbehaviour::*, errno::*, *};
+    let _alone = zc_testkit::serial::serial();
+
+    replay(
+        &Scenario {
+            source: SourceKind::File,
+            above: vec![SourceWrap::Take(8687), SourceWrap::BufReader(100), SourceWrap::Progress],
+            sink: SinkKind::File,
+            below: vec![SinkWrap::Progress, SinkWrap::BufWriter(4096, 100), SinkWrap::Progress],
+            engine: Engine {
+                mode: Mode::Resume,
+                adaptive: false,
+                pipe_size: 8192,
+                coalesce: false,
+            },
+            payload: 12411,
+            chunk: 0,
+            waiting: Waiting::Neither,
+            shared: true,
+        },
+        &[(8, Zero), (10, Fail(EOPNOTSUPP)), (13, Meanwhile(Act::Read))],
+    )
+    .unwrap();
+}
