@@ -1,7 +1,7 @@
 //! Targets of zc's relay, relative to its peers.
 
 use super::samples::{Cell, Metric, Run};
-use super::target::target_of;
+use super::target::{Most, target_of};
 
 /// The most CPU time and memory, relative to one peer.
 struct Target {
@@ -79,6 +79,7 @@ pub(super) fn verdicts(run: &Run) -> Vec<String> {
         let base = target.base;
         let mut cpu = |what: &str, who, most, load| {
             let what = format!("{base}, relay, {what}: CPU");
+            let most = Most::Times(most);
             out.push(target_of(run, &what, (who, base), Metric::Cpu, most, is(load)));
         };
         cpu("bulk", "zc", target.bulk, "relay-bulk/");
