@@ -152,7 +152,7 @@ fn small_pieces_are_spliced_where_pages_are_passed_on() {
     let _leaks = fds::no_leaks();
     let all = (PIECES * PIECE) as u64;
     // This much is read before there is a plan.
-    let unplanned = 16 * 1024;
+    let unplanned = 32 * 1024;
 
     let ((client, from), (far, to)) = (sockets::unix(), pipes::pipe());
     let report = piece_by_piece(client, from, to, far);
