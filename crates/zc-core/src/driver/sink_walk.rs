@@ -61,9 +61,9 @@ impl Default for Manner {
 
 /// Tells its layer how many bytes were delivered, when the layers below have been told or one of them
 /// has panicked.
-struct Tell<'t, 's, Io> {
-    layer: &'t mut (dyn Sink<Io> + 's),
-    delivered: &'t Cell<u64>,
+pub(super) struct Tell<'t, 's, Io> {
+    pub(super) layer: &'t mut (dyn Sink<Io> + 's),
+    pub(super) delivered: &'t Cell<u64>,
 }
 
 impl<Io> Drop for Tell<'_, '_, Io> {

@@ -118,9 +118,9 @@ impl Above {
 
 /// Tells its layer how many bytes were `taken` below it, when the layers below have been told or one of
 /// them has panicked.
-struct Tell<'t, 's, Io> {
-    layer: &'t mut (dyn Source<Io> + 's),
-    taken: &'t Cell<u64>,
+pub(super) struct Tell<'t, 's, Io> {
+    pub(super) layer: &'t mut (dyn Source<Io> + 's),
+    pub(super) taken: &'t Cell<u64>,
 }
 
 impl<Io> Drop for Tell<'_, '_, Io> {

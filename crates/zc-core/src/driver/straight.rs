@@ -20,7 +20,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-use super::in_drop;
+use std::cell::Cell;
+
+use super::{in_drop, sink_walk, source_walk};
 use crate::End;
 use crate::sink::{Downstream, Drain, Sink};
 use crate::source::{Origin, Source, Upstream};
@@ -109,43 +111,27 @@ pub fn tell<Io>(
         #[inline]
         fn drop(&mut self) {
             if self.1 > 0 {
-                in_drop(|| tell_sink(self.0, self.1));
+                in_drop(|| tell_sink(self.0, &Cell::new(self.1)));
             }
         }
     }
 
     let _given = Given(sink, delivered);
     if taken > 0 {
-        tell_source(source, taken);
+        tell_source(source, &Cell::new(taken));
     }
 }
 
-fn tell_source<Io>(source: &mut (dyn Source<Io> + '_), taken: u64) {
-    /// Tells its layer when those below have been told, or one of them has panicked.
-    struct Taken<'t, 's, Io>(&'t mut (dyn Source<Io> + 's), u64);
-    impl<Io> Drop for Taken<'_, '_, Io> {
-        fn drop(&mut self) {
-            in_drop(|| self.0.taken(self.1));
-        }
-    }
-
-    let layer = Taken(source, taken);
-    if let Origin::Through(inner) = layer.0.upstream().origin {
+fn tell_source<Io>(source: &mut (dyn Source<Io> + '_), taken: &Cell<u64>) {
+    let tell = source_walk::Tell { layer: source, taken };
+    if let Origin::Through(inner) = tell.layer.upstream().origin {
         tell_source(inner, taken);
     }
 }
 
-fn tell_sink<Io>(sink: &mut (dyn Sink<Io> + '_), delivered: u64) {
-    /// Tells its layer when those below have been told, or one of them has panicked.
-    struct Given<'t, 's, Io>(&'t mut (dyn Sink<Io> + 's), u64);
-    impl<Io> Drop for Given<'_, '_, Io> {
-        fn drop(&mut self) {
-            in_drop(|| self.0.delivered(self.1));
-        }
-    }
-
-    let layer = Given(sink, delivered);
-    if let Drain::Through(inner) = layer.0.downstream().drain {
+fn tell_sink<Io>(sink: &mut (dyn Sink<Io> + '_), delivered: &Cell<u64>) {
+    let tell = sink_walk::Tell { layer: sink, delivered };
+    if let Drain::Through(inner) = tell.layer.downstream().drain {
         tell_sink(inner, delivered);
     }
 }
