@@ -1,10 +1,10 @@
 //! A file from an offset on.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::ops::RangeBounds;
 use std::os::fd::AsFd;
 
-use zc_core::driver::FileRange;
+use zc_core::driver::file_range::{self, FileRange};
 
 use crate::{Downstream, PollFd, Sink, Source, Upstream};
 
@@ -158,8 +158,7 @@ impl<F: AsFd> Read for FileAt<F> {
 impl<F: AsFd> Write for FileAt<F> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         if self.appends {
-            let what = "the file is in append mode, and would be written at its end";
-            return Err(io::Error::new(ErrorKind::InvalidInput, what));
+            return Err(file_range::append_mode());
         }
         let most = self.range.within(buf.len());
         let n = crate::engine::fd::write_at(self.file.as_fd(), &buf[..most], self.range.offset())?;

@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io;
 use std::ops::RangeBounds;
 use std::os::fd::{AsFd, RawFd};
-use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::{JoinHandle, spawn_blocking};
-use zc_core::driver::FileRange;
+use zc_core::driver::file_range::{self, FileRange};
+use zc_core::driver::write_once;
 
 use crate::{
     Downstream, PollFd, ReadReady, Registered, Settling, Sink, Source, TokioIo, Upstream,
@@ -138,11 +138,7 @@ impl FileAt {
     }
 
     fn check_mode(&self) -> io::Result<()> {
-        if !self.appends {
-            return Ok(());
-        }
-        let what = "the file is in append mode, and would be written at its end";
-        Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+        if self.appends { Err(file_range::append_mode()) } else { Ok(()) }
     }
 
     /// Waits for a write that is in progress. One that fails brings the offset back to behind what was written,
@@ -170,10 +166,9 @@ impl FileAt {
 fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> (usize, io::Result<()>) {
     let mut written = 0;
     while written < bytes.len() {
-        match file.write_at(&bytes[written..], offset + written as u64) {
-            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+        let at = offset + written as u64;
+        match write_once(&bytes[written..], |rest| zc_linux::fd::write_at(file.as_fd(), rest, at)) {
             Ok(n) => written += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return (written, Err(error)),
         }
     }
@@ -208,12 +203,7 @@ impl AsyncRead for FileAt {
             let (file, len) = (Arc::clone(&self.file), most.min(AT_A_TIME));
             let task = spawn_blocking(move || {
                 let mut bytes = vec![0; len];
-                let outcome = loop {
-                    match file.read_at(&mut bytes, offset) {
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        outcome => break outcome,
-                    }
-                };
+                let outcome = zc_linux::fd::read_at(file.as_fd(), &mut bytes, offset);
                 (bytes, outcome)
             });
             self.busy = Busy::Reading(offset, task);

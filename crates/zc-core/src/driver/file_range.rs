@@ -71,3 +71,10 @@ impl FileRange {
         self.offset = self.offset.saturating_add(n);
     }
 }
+
+/// The error of a write at an offset of one's own into a file in append mode. Linux would write at its end, and not there
+/// (pwrite(2), Bugs).
+pub fn append_mode() -> io::Error {
+    let what = "the file is in append mode, and would be written at its end";
+    io::Error::new(ErrorKind::InvalidInput, what)
+}

@@ -8,7 +8,9 @@
 //! The engine for Linux is `zc_linux::Transfer`.
 
 mod buffer;
-mod file_range;
+// As `Watch` below.
+#[doc(hidden)]
+pub mod file_range;
 mod mechanism;
 pub mod one_layer;
 mod options;
@@ -25,8 +27,6 @@ pub use sink_walk::{Manner, walk_sink};
 pub use source_walk::{Bottom, Link, Reach, each_descriptor, walk_source};
 pub use step::{Next, Step, StepError};
 // What the crates of the drivers share, and nobody else needs.
-#[doc(hidden)]
-pub use file_range::FileRange;
 #[doc(hidden)]
 pub use watch::Watch;
 

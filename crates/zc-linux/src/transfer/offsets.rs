@@ -1,9 +1,8 @@
 //! A sink whose layers keep an offset of their own.
 
-use std::io;
 use std::os::fd::AsRawFd;
 
-use zc_core::driver::StepError;
+use zc_core::driver::{StepError, file_range};
 use zc_core::{End, Side};
 
 use super::Transfer;
@@ -26,9 +25,7 @@ impl Transfer {
         let fd = Some(to.fd.fd().as_raw_fd());
         if self.checked_sink != fd {
             if sys::appends(to.fd.fd()) {
-                let what = "the file is in append mode, and would be written at its end";
-                let error = io::Error::new(io::ErrorKind::InvalidInput, what);
-                return Err(StepError::at(Side::Sink, "pwrite", error));
+                return Err(StepError::at(Side::Sink, "pwrite", file_range::append_mode()));
             }
             self.checked_sink = fd;
         }
