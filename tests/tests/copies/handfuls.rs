@@ -348,7 +348,7 @@ fn a_sender_has_to_prove_itself_again() {
     let _leaks = fds::no_leaks();
     let data = bytes(25, 2 * (PROOF + 1) * RICH + (HOLDS_FOR + 2) * HAND);
     let (peer, stream) = Peer::of(&data);
-    // A quarter of what the kernel makes of it is a hand.
+    // A handful is a quarter of what the kernel makes of it, at the most.
     sockopt::set_socket_recv_buffer_size(&stream, 2 * HAND).unwrap();
     let polls = Rc::new(RefCell::new(Vec::new()));
     let (at, seen) = (Rc::new(Cell::new(0)), Rc::clone(&polls));
