@@ -47,13 +47,15 @@ pub(crate) struct Away {
 }
 
 impl Away {
-    /// Takes at most `limit` bytes from a file, or else what is in flight; and delivers to a file, if there is one.
-    /// `splices`: the sink is a socket, which takes them from a pipe. At most `fits` bytes go to the sink.
+    /// Takes at most `budget` bytes from a file, or else what is in flight; and delivers to a file, if there is one.
+    /// `splices`: the sink is a socket, which takes them from a pipe. At most `fits` bytes go to the sink, and all of
+    /// the copy's steps take at most `limit`: only that tells whether a file is copied over its own bytes.
     #[cfg(feature = "fs")]
     pub(crate) fn start(
         mut transfer: Transfer,
         from: Option<(Past, u64)>,
         (to, fits): (Option<Past>, u64),
+        budget: u64,
         last: bool,
         splices: bool,
     ) -> Away {
@@ -64,14 +66,12 @@ impl Away {
         let delivers = to.is_some();
         let task = tokio::task::spawn_blocking(move || {
             if let (Some((file, limit)), None, true) = (&from, &to, splices) {
-                let step = transfer.take_from_file(file.end(), *limit);
+                let step = transfer.take_from_file(file.end(), budget.min(*limit));
                 return (transfer, step);
             }
-            let (mut source, budget) = match &from {
-                Some((file, limit)) => {
-                    (FlatSource { from: From::Fd(file.end()), limit: *limit }, *limit)
-                }
-                None => (FlatSource::nowhere(), u64::MAX),
+            let mut source = match &from {
+                Some((file, limit)) => FlatSource { from: From::Fd(file.end()), limit: *limit },
+                None => FlatSource::nowhere(),
             };
             let to = to.as_ref().map(Past::end);
             let mut sink = FlatSink { to, holds_back: false, is_nowhere: false, limit: fits };
@@ -86,6 +86,7 @@ impl Away {
         _: Transfer,
         _: Option<(Past, u64)>,
         _: (Option<Past>, u64),
+        _: u64,
         _: bool,
         _: bool,
     ) -> Away {

@@ -32,6 +32,8 @@ mod ranges;
 mod relays;
 /// A reset is passed on as one, and no delivered byte is lost by it.
 mod resets;
+/// A file copied into itself.
+mod same_file;
 /// A sink with a limit gets no byte more.
 mod sink_limits;
 /// Every timer, by a clock that the tests move.

@@ -123,16 +123,17 @@ impl Flow {
         })))
     }
 
-    /// Has a step made elsewhere.
+    /// Has a step made elsewhere: of at most `budget` bytes, in a copy of as many as come with the source.
     pub(super) fn leave(
         &mut self,
         from: Option<(Past, u64)>,
         to: Option<Past>,
+        budget: u64,
         last: bool,
         splices: bool,
     ) {
         let transfer = std::mem::take(&mut self.transfer);
-        let away = Away::start(transfer, from, (to, self.fits), last, splices);
+        let away = Away::start(transfer, from, (to, self.fits), budget, last, splices);
         self.files.get_or_insert_default().away = Some(away);
     }
 

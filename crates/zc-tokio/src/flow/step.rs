@@ -34,7 +34,7 @@ impl Flow {
             return Poll::Ready(Ok(Step::idle(Next::Again)));
         }
         if past.is_some() && self.transfer.in_flight() > 0 {
-            self.leave(None, past, true, false);
+            self.leave(None, past, u64::MAX, true, false);
             return Poll::Ready(Ok(Step::idle(Next::Again)));
         }
         if self.transfer.in_flight() > 0 {
@@ -80,7 +80,8 @@ impl Flow {
                     Some(Some(file)) => {
                         let to = to.and_then(|fd| sink.write_ready(fd));
                         let splices = to.is_some_and(|to| to.poll_fd().is_socket());
-                        self.leave(Some((file, limit.min(budget))), past, last, splices);
+                        let limit = limit.min(self.left);
+                        self.leave(Some((file, limit)), past, budget, last, splices);
                         Step::idle(Next::Again)
                     }
                     Some(None) => Step::idle(Next::ReadSource(limit.min(budget))),
