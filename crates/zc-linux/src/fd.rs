@@ -38,6 +38,13 @@ pub fn position(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(sys::position(fd)?)
 }
 
+/// Whether two descriptors are one open file; where the kernel does not tell (kcmp(2)), whether they are one file. It
+/// waits for no disk.
+pub fn is_one_open_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    let is_one_file = || sys::known_identity(one) == sys::known_identity(other);
+    sys::is_one_open_file(one, other).unwrap_or_else(|_| is_one_file())
+}
+
 /// Whether it is known to be in append mode.
 pub fn appends(fd: BorrowedFd<'_>) -> bool {
     sys::appends(fd)

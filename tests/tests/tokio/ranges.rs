@@ -486,6 +486,155 @@ fn a_sink_goes_on_to_its_next_file() {
     });
 }
 
+/// All of one file, and then another that gets the number of the first, which is closed.
+struct Replaced {
+    now: Option<FileAt>,
+    left: u64,
+    then: Option<File>,
+}
+
+impl Replaced {
+    fn with(now: File, then: File) -> Replaced {
+        Replaced { now: Some(FileAt::new(now, 0).unwrap()), left: EACH, then: Some(then) }
+    }
+
+    fn place(&mut self) -> &mut FileAt {
+        self.now.as_mut().unwrap()
+    }
+
+    fn moved(&mut self, n: u64) {
+        self.left -= n;
+        if self.left == 0
+            && let Some(then) = self.then.take()
+        {
+            let file = Arc::into_inner(self.now.take().unwrap().into_inner()).unwrap();
+            let mut fd = std::os::fd::OwnedFd::from(file);
+            rustix::io::dup2(then, &mut fd).unwrap();
+            (self.now, self.left) = (Some(FileAt::new(File::from(fd), 0).unwrap()), EACH);
+        }
+    }
+}
+
+impl AsyncRead for Replaced {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        unreachable!("the kernel bypasses it")
+    }
+}
+
+impl AsyncWrite for Replaced {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        unreachable!("the kernel bypasses it")
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.place()).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.place()).poll_shutdown(cx)
+    }
+}
+
+impl Source<TokioIo> for Replaced {
+    fn upstream(&mut self) -> Upstream<'_, TokioIo> {
+        let left = self.left;
+        Upstream::through(self.place()).limit(left)
+    }
+    fn taken(&mut self, n: u64) {
+        self.moved(n);
+    }
+}
+
+impl Sink<TokioIo> for Replaced {
+    fn downstream(&mut self) -> Downstream<'_, TokioIo> {
+        let left = self.left;
+        Downstream::through(self.place()).limit(left)
+    }
+    fn delivered(&mut self, n: u64) {
+        self.moved(n);
+    }
+}
+
+impl ReadReady for Replaced {
+    fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+        self.now.as_ref()?.read_ready(fd)
+    }
+    fn settle_source(
+        &mut self,
+        cx: &mut Context<'_>,
+        settling: &mut Settling,
+    ) -> Poll<io::Result<bool>> {
+        self.place().settle_source(cx, settling)
+    }
+}
+
+impl WriteReady for Replaced {
+    fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+        self.now.as_ref()?.write_ready(fd)
+    }
+    fn settle_sink(
+        &mut self,
+        cx: &mut Context<'_>,
+        settling: &mut Settling,
+    ) -> Poll<io::Result<bool>> {
+        self.place().settle_sink(cx, settling)
+    }
+}
+
+#[test]
+fn the_next_file_may_have_the_number_of_the_last() {
+    kit::run(goes_on_to_the_next_number());
+}
+
+/// A sandbox may forbid kcmp.
+#[test]
+fn the_next_file_is_known_by_its_inode_too() {
+    kit::run(async {
+        let _denied = hook::failing(Syscall::Kcmp, rustix::io::Errno::PERM.raw_os_error());
+        goes_on_to_the_next_number().await;
+    });
+}
+
+async fn goes_on_to_the_next_number() {
+    let data = data::bytes(15, 2 * EACH as usize);
+    let (first, second) = data.split_at(EACH as usize);
+    let logs = [files::empty(), files::empty()];
+    let [now, then] = logs.each_ref().map(|log| log.try_clone().unwrap());
+    let mut sink = Replaced::with(now, then);
+    assert_eq!(zc_tokio::copy(&mut &data[..], &mut sink).await.unwrap(), 2 * EACH);
+    for (log, part) in logs.iter().zip([first, second]) {
+        assert_same(&files::contents(log), part);
+    }
+
+    let [now, then] = logs.each_ref().map(|log| log.try_clone().unwrap());
+    let mut source = Replaced::with(now, then);
+    let (to_peer, mut to) = kit::tcp();
+    let collector = Collector::start(to_peer);
+    assert_eq!(zc_tokio::copy(&mut source, &mut to).await.unwrap(), 2 * EACH);
+    drop(to);
+    assert_same(&collector.finish(), &data);
+}
+
+/// The second file's duplicate gets the number of the first one's.
+#[test]
+fn what_is_known_of_one_file_is_not_taken_for_known_of_the_next() {
+    kit::run(async {
+        let data = data::bytes(16, 2 * EACH as usize);
+        let (first, second) = data.split_at(EACH as usize);
+        let kept = [holding(first), holding(second)];
+        let [now, then] =
+            kept.each_ref().map(|file| FileAt::new(Arc::clone(file), 0).unwrap().take(EACH));
+        let mut source = OneByOne { now, then: Some(then) };
+        let mut sink = FileAt::new(files::empty(), 0).unwrap();
+        let mut copier = Copier::new();
+        assert_eq!(copier.run(&mut source, &mut sink).await.unwrap(), 2 * EACH);
+        assert_eq!(copier.report().moved_by(Mechanism::CopyFileRange), 2 * EACH);
+        assert_same(&files::contents(sink.get_ref()), &data);
+    });
+}
+
 #[test]
 fn ranges_follow_each_other_as_links_of_a_chain() {
     kit::run(async {

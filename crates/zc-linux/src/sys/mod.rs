@@ -36,7 +36,7 @@ pub(crate) use sockets::{
     Protocol, has_protocol_above, is_at_mark, is_stream, low_water, protocol, receive_buffer,
     receive_timeout, reset_when_closed, room, set_low_water, take_error, unsent,
 };
-pub(crate) use stat::{Identity, Stat, has_fewer_blocks, shares_no_blocks, stat};
+pub(crate) use stat::{Identity, Stat, has_fewer_blocks, known_identity, shares_no_blocks, stat};
 pub(crate) use wait::{is_ready, readiness, wait_for, wait_readable};
 
 pub(crate) use crate::syscall::Syscall;

@@ -58,6 +58,14 @@ fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     })
 }
 
+/// Device and inode as they are known, so that no disk or server is waited for.
+#[cold]
+pub(crate) fn known_identity(fd: BorrowedFd<'_>) -> Result<Identity, Errno> {
+    let how = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let got = ask(Syscall::Statx, Some(fd), || rustix::fs::statx(fd, c"", how, StatxFlags::INO))?;
+    Ok(((got.stx_dev_major, got.stx_dev_minor), got.stx_ino))
+}
+
 /// Whether a file has fewer blocks than its length would need, as one with holes has. A file system that
 /// compresses, or does not tell, may say so of others.
 #[cold]

@@ -215,6 +215,13 @@ impl Transfer {
         })
     }
 
+    /// An end has gone on to another descriptor, for drivers that see it: the new one may have the number of the old
+    /// one, by which a step would tell them apart.
+    pub fn moved_on(&mut self) {
+        self.checked_sink = None;
+        self.replan();
+    }
+
     /// The driver has flushed the sink, as [`Next::FlushSink`] asked it to.
     pub fn flushed(&mut self) {
         self.is_flushed = true;

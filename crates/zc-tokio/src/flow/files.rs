@@ -1,7 +1,7 @@
 //! Files, which never say that they are not ready: their half of a step is made where it may wait for the disk.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::task::{Context, Poll, ready};
 
 use zc_core::Side;
@@ -41,13 +41,20 @@ impl Default for FileEnd {
 }
 
 impl FileEnd {
-    /// Another file has to settle for itself: an end may go on to its next one.
-    fn is_of(&mut self, now: Option<RawFd>) {
-        if let FileEnd::Settled { fd, .. } = self
-            && now != Some(*fd)
-        {
+    /// Another file has to settle for itself: an end may go on to its next one, and that may have the number of one
+    /// that was closed before. `true`: it is another.
+    fn is_another(&mut self, now: Registered<'_>) -> bool {
+        let now = now.poll_fd().fd();
+        let is_another = match self {
+            FileEnd::Settled { fd, file } => {
+                now.as_raw_fd() != *fd || !zc_linux::fd::is_one_open_file(now, file.as_fd())
+            }
+            _ => false,
+        };
+        if is_another {
             *self = FileEnd::default();
         }
+        is_another
     }
 }
 
@@ -72,12 +79,14 @@ impl Flow {
         to: Option<RawFd>,
         offset: Option<u64>,
     ) -> Poll<Result<(Option<RawFd>, Option<Past>), Failure>> {
-        let is_file = |fd| sink.write_ready(fd).is_some_and(Registered::is_file);
-        if !(cfg!(feature = "fs") && to.is_some_and(is_file)) {
+        let file = to.and_then(|fd| sink.write_ready(fd)).filter(|end| end.is_file());
+        let Some(file) = file.filter(|_| cfg!(feature = "fs")) else {
             return Poll::Ready(Ok((to, None)));
-        }
+        };
         let files = self.files.get_or_insert_default();
-        files.sink.is_of(to);
+        if files.sink.is_another(file) {
+            self.transfer.moved_on();
+        }
         if let FileEnd::Settling(settling) = &mut files.sink {
             self.waits = Waits::ForSink;
             let failed = |error| Failure::new(Side::Sink, Operation::Write, error);
@@ -104,11 +113,14 @@ impl Flow {
         fd: RawFd,
         offset: Option<u64>,
     ) -> Poll<Result<Option<Option<Past>>, Failure>> {
-        if !(cfg!(feature = "fs") && source.read_ready(fd).is_some_and(Registered::is_file)) {
+        let file = source.read_ready(fd).filter(|end| end.is_file());
+        let Some(file) = file.filter(|_| cfg!(feature = "fs")) else {
             return Poll::Ready(Ok(None));
-        }
+        };
         let files = self.files.get_or_insert_default();
-        files.source.is_of(Some(fd));
+        if files.source.is_another(file) {
+            self.transfer.moved_on();
+        }
         if let FileEnd::Settling(settling) = &mut files.source {
             self.waits = Waits::ForSource;
             let failed = |error| Failure::new(Side::Source, Operation::Read, error);
