@@ -17,7 +17,7 @@ use zc_linux::hook::{self, Syscall};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
-use zc_testkit::files;
+use zc_testkit::{fds, files};
 use zc_tokio::{
     Copier, Downstream, FileAt, Mechanism, Opaque, ReadReady, Registered, Settling, Side, Sink,
     Source, TokioIo, Upstream, WriteReady,
@@ -346,6 +346,46 @@ fn a_write_that_fails_brings_the_offset_back() {
         assert!(place.flush().await.is_err());
         assert_eq!(place.offset(), 1);
     });
+}
+
+/// Where the kernel knows no offsets (pwrite(2), `EINVAL`), and none are left to count by.
+#[test]
+fn offsets_end_where_the_kernel_s_do() {
+    kit::run(async {
+        let file = holding(b"what was there");
+        for offset in [i64::MAX as u64, 1 << 63, u64::MAX - 3, u64::MAX] {
+            let mut place = FileAt::new(Arc::clone(&file), offset).unwrap();
+            let outcome = match place.write_all(b"0123456789").await {
+                Ok(()) => place.flush().await,
+                failed => failed,
+            };
+            assert!(outcome.is_err());
+            assert_eq!(place.offset(), offset);
+            let mut copier = Copier::new();
+            assert!(copier.run(&mut &b"0123456789"[..], &mut place).await.is_err());
+            assert_eq!((copier.count(), copier.in_flight(), place.offset()), (0, 10, offset));
+        }
+        assert_same(&files::contents(&file), b"what was there");
+    });
+}
+
+#[test]
+fn a_write_that_a_runtime_never_makes_brings_the_offset_back() {
+    let _leaks = fds::no_leaks_with_tokio();
+    let file = files::empty();
+    let mut place = FileAt::new(file.try_clone().unwrap(), 5).unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let gone = runtime();
+    let handle = gone.handle().clone();
+    drop(gone);
+    {
+        let _inside = handle.enter();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let written = Pin::new(&mut place).poll_write(&mut cx, b"lost?");
+        assert!(matches!(written, Poll::Ready(Ok(5))), "{written:?}");
+    }
+    assert!(runtime().block_on(place.flush()).is_err());
+    assert_eq!((place.offset(), file.metadata().unwrap().len()), (5, 0));
 }
 
 // ---- One file after another ---------------------------------------------------------------------
