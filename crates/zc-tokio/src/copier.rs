@@ -130,10 +130,11 @@ impl Copier {
         W: AsyncSink + ?Sized,
     {
         let (mut source, mut sink) = (source, sink);
-        let outcome = self.drive(&mut source, &mut sink).await;
+        let Running(copier) = &mut Running(self);
+        let outcome = copier.drive(&mut source, &mut sink).await;
         match outcome {
-            Err(error) if self.session.passes_on(&error) => {
-                Err(self.pass_on(error, &mut source, &mut sink).await)
+            Err(error) if copier.session.passes_on(&error) => {
+                Err(copier.pass_on(error, &mut source, &mut sink).await)
             }
             outcome => outcome,
         }
@@ -238,5 +239,14 @@ impl Copier {
             Waits::ForSink => (source, None),
             Waits::Until(_) => (source, sink),
         }
+    }
+}
+
+/// A future that runs, until it ends or is dropped.
+struct Running<'r>(&'r mut Copier);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.session.rest();
     }
 }

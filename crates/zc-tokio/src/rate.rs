@@ -40,6 +40,13 @@ impl Rate {
         }
         Ok(self.watch.until(now.into_std()).filter(|_| waits).map(Instant::from_std))
     }
+
+    /// It is waited for no longer, until it is looked at again.
+    pub(crate) fn rest(&mut self, now: Instant) {
+        if let Some(since) = self.since.take() {
+            self.watch.waited(now.saturating_duration_since(since));
+        }
+    }
 }
 
 fn taken(flow: &Flow) -> u64 {

@@ -153,11 +153,12 @@ impl Relay {
         B: AsyncStream + ?Sized,
     {
         let (mut a, mut b) = (a, b);
-        let outcome = self.drive(&mut a, &mut b).await;
+        let Running(relay) = &mut Running(self);
+        let outcome = relay.drive(&mut a, &mut b).await;
         match outcome {
             // Boxed, as is all that not every relay does: what a task may hold, it has the memory for from the start.
-            Err(error) if self.session.passes_on(&error) => {
-                Err(Box::pin(self.pass_on(error, &mut a, &mut b)).await)
+            Err(error) if relay.session.passes_on(&error) => {
+                Err(Box::pin(relay.pass_on(error, &mut a, &mut b)).await)
             }
             outcome => outcome,
         }
@@ -361,4 +362,13 @@ fn registered<S: ReadReady + WriteReady>(
     (from, to): (Option<std::os::fd::RawFd>, Option<std::os::fd::RawFd>),
 ) -> Option<Registered<'_>> {
     from.and_then(|fd| end.read_ready(fd)).or_else(|| to.and_then(|fd| end.write_ready(fd)))
+}
+
+/// A future that runs, until it ends or is dropped.
+struct Running<'r>(&'r mut Relay);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.session.rest();
+    }
 }

@@ -189,6 +189,14 @@ impl Session {
         Ok(first)
     }
 
+    /// The future is gone. Until there is another one no source is waited for.
+    pub(crate) fn rest(&mut self) {
+        if let (Some(_), Some(clock)) = (self.options.min_rate, &mut self.clock) {
+            let now = Instant::now();
+            clock.rates.iter_mut().flatten().for_each(|rate| rate.rest(now));
+        }
+    }
+
     fn poll_deadlines(&mut self, cx: &mut Context<'_>, flows: &[&Flow]) -> Poll<Error> {
         let slow = match self.look_at_rates(flows) {
             Ok(time) => time,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use zc_testkit::serial::serial;
 use zc_testkit::sockets;
 use zc_tokio::{
@@ -424,5 +424,23 @@ fn dropped_futures_do_not_put_off_a_slow_source() {
         };
         assert!(error.is_timeout(), "{error}");
         assert_eq!(error.counts(), (0, 0));
+    });
+}
+
+/// Between two futures no source is waited for: what it may have sent by then is still in the socket.
+#[test]
+fn a_source_is_not_to_blame_for_the_time_between_two_futures() {
+    kit::run_paused(async {
+        let ((mut client, mut a), (_server, mut b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let mut copier =
+            Copier::with_options(options(|options| options.min_rate = Some((1000, TIMEOUT))));
+        assert!(kit::poll_once(copier.run(&mut a, &mut b)).await.is_none());
+        client.write_all(b"some").await.unwrap();
+        sleep(TIMEOUT * 10).await;
+        let slow = timeout(TIMEOUT / 2, copier.run(&mut a, &mut b)).await;
+        assert!(slow.is_err(), "{slow:?}");
+        assert_eq!(copier.count(), 4);
+        let slow = timeout(TIMEOUT, copier.run(&mut a, &mut b)).await.expect("its time is over");
+        assert!(slow.unwrap_err().is_timeout());
     });
 }
