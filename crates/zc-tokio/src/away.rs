@@ -44,6 +44,10 @@ pub(crate) struct Away {
     pub(crate) last: bool,
     /// Whether the sink's layers are to be told what it delivers.
     pub(crate) delivers: bool,
+    /// Whether the copy has got other ends since, which are not told of it.
+    pub(crate) is_of_others: bool,
+    /// Whether the bytes in flight have been taken out since, and so are not for the other ends.
+    pub(crate) is_taken_out: bool,
 }
 
 impl Away {
@@ -78,7 +82,8 @@ impl Away {
             let step = transfer.step::<TokioIo>(&mut source, &mut sink, budget);
             (transfer, step)
         });
-        Away { task, in_flight, takes, last, delivers }
+        let (is_of_others, is_taken_out) = (false, false);
+        Away { task, in_flight, takes, last, delivers, is_of_others, is_taken_out }
     }
 
     #[cfg(not(feature = "fs"))]

@@ -100,13 +100,17 @@ impl Copier {
         self.flow.transfer().report()
     }
 
-    /// Takes out the bytes in flight, in order. This copier does not deliver them any more.
+    /// Takes out the bytes in flight, in order. This copier does not deliver them any more. (Not those of a file's step
+    /// that is under way on another thread. After a [`rebind`](Copier::rebind) they are dropped.)
     pub fn take_residue(&mut self) -> Vec<u8> {
-        self.flow.transfer_mut().take_residue()
+        self.flow.take_residue()
     }
 
     /// Prepares it for other ends. **Bytes in flight stay, and go to the new sink**, before any others: those of
     /// another connection have to be [taken out](Copier::take_residue) first. Count and limit begin anew.
+    ///
+    /// A file's step that is under way on another thread ends, and neither the old ends' layers nor the new ones' are
+    /// told of it.
     pub fn rebind(&mut self) {
         self.flow.rebind();
         self.session.rebind();

@@ -121,9 +121,10 @@ impl Relay {
     }
 
     /// Takes out the bytes in flight in each direction, in order. This relay does not deliver them
-    /// any more.
+    /// any more. (Not those of a file's step that is under way on another thread. After a [`rebind`](Relay::rebind)
+    /// they are dropped.)
     pub fn take_residues(&mut self) -> (Vec<u8>, Vec<u8>) {
-        (self.there.transfer_mut().take_residue(), self.back.transfer_mut().take_residue())
+        (self.there.take_residue(), self.back.take_residue())
     }
 
     /// Prepares it for other ends. **Bytes in flight stay, and go to the new ends**, before any others: those of

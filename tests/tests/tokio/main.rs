@@ -24,6 +24,8 @@ mod layers;
 mod matrix;
 /// Copies into nowhere.
 mod nowhere;
+/// Other ends, while a file's step for the old ones is still under way.
+mod other_ends;
 /// Pipes, children and other descriptors.
 mod pipes;
 /// Ranges of one open file, each with an offset of its own.

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use zc_core::Side;
 use zc_core::driver::{Next, Step, StepError, walk_source};
+use zc_linux::Transfer;
 
 use super::look::tell_sink;
 use super::{Flow, Waits};
@@ -144,9 +145,26 @@ impl Flow {
         last: bool,
         splices: bool,
     ) {
-        let transfer = std::mem::take(&mut self.transfer);
+        let options = *self.transfer.options();
+        let transfer = std::mem::replace(&mut self.transfer, Transfer::new(options));
         let away = Away::start(transfer, from, (to, self.fits), budget, last, splices);
         self.files.get_or_insert_default().away = Some(away);
+    }
+
+    /// Other ends come. They are not told of a step that is being made elsewhere, which is not theirs.
+    pub(super) fn forsake(&mut self) {
+        if let Some(away) = self.files.as_mut().and_then(|files| files.away.as_mut()) {
+            away.is_of_others = true;
+        }
+    }
+
+    /// Takes out the bytes in flight. What a step that is being made elsewhere leaves in flight cannot be taken out; it
+    /// does not go to other ends.
+    pub(crate) fn take_residue(&mut self) -> Vec<u8> {
+        if let Some(away) = self.files.as_mut().and_then(|files| files.away.as_mut()) {
+            away.is_taken_out = true;
+        }
+        self.transfer.take_residue()
     }
 
     /// Waits for the step that is made elsewhere, and tells the layers what it did.
@@ -161,7 +179,18 @@ impl Flow {
         self.waits = if away.takes { Waits::ForSource } else { Waits::ForSink };
         let back = ready!(away.poll(cx));
         let (last, delivers) = (away.last, away.delivers);
+        let (is_of_others, is_taken_out) = (away.is_of_others, away.is_taken_out);
         (files.away, self.waits) = (None, Waits::No);
+        if is_of_others {
+            if let Ok((transfer, _)) = back {
+                self.transfer = transfer;
+                self.transfer.rebind();
+            }
+            if is_taken_out {
+                drop(self.transfer.take_residue());
+            }
+            return Poll::Ready(Ok(Step::idle(Next::Again)));
+        }
         let (transfer, step) = back?;
         self.transfer = transfer;
         self.headroom.saw(&step);

@@ -149,6 +149,7 @@ impl Flow {
 
     /// Prepares it for other ends, with what is in flight.
     pub(crate) fn rebind(&mut self) {
+        self.forsake();
         self.transfer.rebind();
         (self.link, self.phase, self.waits) = (Link::default(), Phase::Copying, Waits::No);
         self.delivered = 0;
@@ -158,10 +159,6 @@ impl Flow {
     /// How many bytes have been taken and not delivered.
     pub(crate) fn in_flight(&self) -> usize {
         self.away().map_or_else(|| self.transfer.in_flight(), |away| away.in_flight)
-    }
-
-    pub(crate) fn transfer_mut(&mut self) -> &mut Transfer {
-        &mut self.transfer
     }
 
     pub(crate) fn transfer(&self) -> &Transfer {
