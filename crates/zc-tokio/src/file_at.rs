@@ -61,7 +61,8 @@ const AT_A_TIME: usize = 256 * 1024;
 /// do. A write is over before the bytes are in the file; `flush` waits for that, and a copy flushes.
 ///
 /// A file in append mode can be read from. A write or a copy into it fails with `InvalidInput`, before a byte is
-/// taken: Linux would write at its end (pwrite(2), Bugs).
+/// taken: Linux would write at its end (pwrite(2), Bugs). The mode is asked when the `FileAt` is made; a write of its
+/// own does not notice that it has been set since.
 #[derive(Debug)]
 pub struct FileAt {
     file: Arc<File>,
