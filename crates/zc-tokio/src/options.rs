@@ -136,6 +136,8 @@ impl Options {
         linux.adaptive = self.adaptive;
         linux.page_sharing = self.page_sharing;
         linux.keep_holes = self.keep_holes;
+        // `Headroom` does.
+        linux.heeds_stalls = false;
         linux
     }
 }

@@ -1,6 +1,6 @@
 //! What a relay holds, for how long, and how other tasks see and stop it.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -287,6 +287,53 @@ async fn takes_two_calls(options: Options) {
     assert!((4 * TIMES..5 * TIMES).contains(&calls), "{calls} calls for {TIMES} requests");
 }
 
+/// A sink that stalls again and again, after it had room for much or for little, and a source that is always ahead of
+/// it: no stall holds more than 64 KiB. Pieces of 100 bytes take up most of the kernel's memory around them.
+#[test]
+fn no_stall_holds_more_than_64_kib() {
+    fn goes_on(mut client: impl Write, relay: &Relay, piece: usize) {
+        let bytes = vec![7; piece];
+        while client.write(&bytes).is_ok() {}
+        let (held, _) = relay.in_flight();
+        assert!(held <= 64 * 1024, "{held} bytes, of pieces of {piece}");
+    }
+    async fn stalls(
+        (client, a): (std::net::TcpStream, tokio::net::TcpStream),
+        (mut server, mut b): (impl Read, impl zc_tokio::AsyncSource + zc_tokio::AsyncSink),
+        piece: usize,
+    ) {
+        client.set_nonblocking(true).unwrap();
+        client.set_nodelay(true).unwrap();
+        let (mut a, mut relay) = (a, Relay::new());
+        let mut got = vec![0; 3 << 20];
+        for round in 0..300 {
+            goes_on(&client, &relay, piece);
+            assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
+            // Now and then the reader takes a sip, or nearly all that there is.
+            if round % 10 == 0 {
+                let most = got.len() >> (round / 10 % 8);
+                let mut read = 0;
+                while let Ok(n) = server.read(&mut got[read..most]) {
+                    read += n;
+                    if read == most {
+                        break;
+                    }
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    kit::run(async {
+        for piece in [100, 1 << 20] {
+            let (server, b) = kit::tcp();
+            server.set_nonblocking(true).unwrap();
+            stalls(kit::tcp(), (server, b), piece).await;
+            let (server, b) = kit::unix();
+            server.set_nonblocking(true).unwrap();
+            stalls(kit::tcp(), (server, b), piece).await;
+        }
+    });
+}
 /// It is read in any case, so there is no question about its ends: a read, a write, and the read that finds the end.
 #[test]
 fn a_short_upload_asks_nothing_about_its_ends() {

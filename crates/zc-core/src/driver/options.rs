@@ -68,6 +68,9 @@ pub struct Options {
     /// Whether a step only takes or only delivers, unless one call does both. `false` by default. For
     /// drivers that run one side of a step on another thread.
     pub half_steps: bool,
+    /// Whether a step takes at most 64 KiB at a time once the sink has been full, until a few such pieces have gone
+    /// through. `true` by default. For drivers whose budget for each step goes by the room that the sink has.
+    pub heeds_stalls: bool,
     /// Whether a read of a stream socket also looks whether there is more behind, in the same call (recvmmsg(2)).
     /// Then [`Step::drained`](super::Step::drained) means that the socket has said so. For drivers that have to know,
     /// on descriptors in non-blocking mode. The look costs about as much as the second call that it saves, less the
@@ -102,6 +105,7 @@ impl Default for Options {
             discard: true,
             keep_holes: false,
             half_steps: false,
+            heeds_stalls: true,
             looks_behind: false,
             handfuls: true,
             coalesce: None,

@@ -33,8 +33,9 @@ pub(crate) use read_write::{
     discard, read_and_look, read_end, read_fd, read_what_is_there, write_end, write_fd,
 };
 pub(crate) use sockets::{
-    Protocol, has_protocol_above, is_at_mark, is_stream, low_water, protocol, receive_buffer,
-    receive_timeout, reset_when_closed, room, set_low_water, take_error, unsent,
+    Protocol, counts_what_it_queues, has_protocol_above, is_at_mark, is_stream, low_water,
+    protocol, receive_buffer, receive_timeout, reset_when_closed, room, room_in_memory,
+    set_low_water, take_error, unsent,
 };
 pub(crate) use stat::{Identity, Stat, has_fewer_blocks, known_identity, shares_no_blocks, stat};
 pub(crate) use wait::{is_ready, readiness, wait_for, wait_readable};

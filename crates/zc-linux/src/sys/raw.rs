@@ -79,6 +79,36 @@ pub(super) fn unsent(fd: BorrowedFd<'_>) -> Result<libc::c_int, Errno> {
     Ok(bytes)
 }
 
+/// How large a socket's send buffer is, and how much of it what it has queued takes up, both as the kernel counts
+/// where it decides whether there is room (`SO_MEMINFO`, Linux 4.12).
+pub(super) fn send_buffer(fd: BorrowedFd<'_>) -> Result<(u32, u32), Errno> {
+    /// From asm-generic/socket.h, as on every machine that Android runs on.
+    #[cfg(target_os = "android")]
+    const SO_MEMINFO: libc::c_int = 55;
+    #[cfg(not(target_os = "android"))]
+    use libc::SO_MEMINFO;
+    // From linux/sock_diag.h. Unix sockets count what is allocated, TCP what is queued, and each leaves the other
+    // at about nothing.
+    const ALLOCATED: usize = 2;
+    const SEND_BUFFER: usize = 3;
+    const QUEUED: usize = 5;
+
+    let mut values = [0_u32; 9];
+    let size = size_of_val(&values);
+    let mut len = libc::socklen_t::try_from(size).expect("36 fits");
+    // SAFETY: the kernel writes at most `len` bytes to `values`, which is that long and lives on.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_MEMINFO,
+            values.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    })?;
+    Ok((values[SEND_BUFFER], values[ALLOCATED].max(values[QUEUED])))
+}
+
 /// Whether a TCP socket's next byte is its urgent one (`SIOCATMARK`, see
 /// [sockatmark(3)](https://man7.org/linux/man-pages/man3/sockatmark.3.html)).
 pub(super) fn is_at_mark(fd: BorrowedFd<'_>) -> Result<bool, Errno> {

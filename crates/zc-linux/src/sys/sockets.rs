@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use super::{Syscall, ask, call, raw};
 
@@ -59,6 +59,22 @@ pub(crate) fn is_stream(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 pub(crate) fn room(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     let all = ask(Syscall::GetSockOpt, Some(fd), || sockopt::socket_send_buffer_size(fd))?;
     Ok((all as u64).saturating_sub(unsent(fd)?))
+}
+
+/// How many bytes of memory a socket's send buffer has left, or `None` before Linux 4.12.
+pub(crate) fn room_in_memory(fd: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
+    match ask(Syscall::GetSockOpt, Some(fd), || raw::send_buffer(fd)) {
+        Ok((all, used)) => Ok(Some(u64::from(all.saturating_sub(used)))),
+        Err(Errno::NOPROTOOPT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whether a socket counts in its send buffer what its peer has not taken: the Internet's and Unix ones. The peer of a
+/// vsock one, for example, has a buffer that it says nothing of.
+pub(crate) fn counts_what_it_queues(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let domain = ask(Syscall::GetSockOpt, Some(fd), || sockopt::socket_domain(fd))?;
+    Ok(matches!(domain, AddressFamily::INET | AddressFamily::INET6 | AddressFamily::UNIX))
 }
 
 /// Whether urgent data is next, before which splice stops. It takes no lock of the socket's.

@@ -319,7 +319,7 @@ impl Transfer {
             if !matches!(step.next, Next::Again) {
                 transfer.is_flushed = false;
             }
-            if matches!(step.next, Next::WantWrite) {
+            if matches!(step.next, Next::WantWrite) && transfer.options.heeds_stalls {
                 transfer.stalled = STALL_MEMORY;
             }
             step
