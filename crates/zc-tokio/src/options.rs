@@ -84,7 +84,7 @@ pub struct Options {
     /// It works by SO_RCVLOWAT, set for the length of one wait and set back.
     pub coalesce: Option<Duration>,
     /// How many bytes a direction moves before other tasks have their turn; 8 MiB by default. They have it earlier
-    /// if the poll has used 0.25 milliseconds of its thread's time; it then finishes its step.
+    /// if the poll has used 0.375 milliseconds of its thread's time; it then finishes its step.
     pub budget: u64,
     /// The most bytes in flight in each direction; `u64::MAX`, the default: no limit. No more
     /// than 64 KiB of them wait for a sink in any case.

@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// How much of its thread's time one direction may use before other tasks have theirs. The step that is being made
 /// then is finished, and where it moves a MiB it takes longer than that.
-const TIME: Duration = Duration::from_micros(250);
+const TIME: Duration = Duration::from_micros(375);
 
 /// How many bytes the kernel moves between two looks at the clock, which cost a fifth of a microsecond each.
 const UNCLOCKED: u64 = 64 * 1024;
