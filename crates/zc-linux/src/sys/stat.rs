@@ -58,12 +58,16 @@ fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     })
 }
 
-/// Device and inode as they are known, so that no disk or server is waited for.
+/// Device and inode as they are known, so that no disk or server is waited for (but by fstat, before Linux 4.11).
 #[cold]
 pub(crate) fn known_identity(fd: BorrowedFd<'_>) -> Result<Identity, Errno> {
-    let how = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let got = ask(Syscall::Statx, Some(fd), || rustix::fs::statx(fd, c"", how, StatxFlags::INO))?;
-    Ok(((got.stx_dev_major, got.stx_dev_minor), got.stx_ino))
+    // AT_STATX_DONT_SYNC, which rustix has not for Android.
+    let how = AtFlags::EMPTY_PATH | AtFlags::from_bits_retain(0x4000);
+    let got = ask(Syscall::Statx, Some(fd), || rustix::fs::statx(fd, c"", how, StatxFlags::INO));
+    match got {
+        Ok(got) => Ok(((got.stx_dev_major, got.stx_dev_minor), got.stx_ino)),
+        Err(_) => Ok(fstat(fd)?.identity),
+    }
 }
 
 /// Whether a file has fewer blocks than its length would need, as one with holes has. A file system that
