@@ -334,6 +334,7 @@ fn no_stall_holds_more_than_64_kib() {
         }
     });
 }
+
 /// It is read in any case, so there is no question about its ends: a read, a write, and the read that finds the end.
 #[test]
 fn a_short_upload_asks_nothing_about_its_ends() {
