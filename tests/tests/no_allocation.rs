@@ -54,6 +54,23 @@ fn small_copies_share_one_buffer_per_thread() {
     }
 }
 
+/// A piece of which only a part has come by the first read is continued in the same buffer.
+#[test]
+fn a_piece_that_comes_in_parts_shares_the_buffer() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(82, PIECE as usize + PIECE as usize / 2);
+    for (name, copy) in COPIES {
+        let (mut client, stream) = sockets::tcp_v4();
+        client.write_all(&data).unwrap();
+        drop(client);
+        let mut file = files::empty();
+        assert_eq!(copy(&stream, &mut file), PIECE);
+        let (moved, allocated) = count(|| copy(&stream, &mut file));
+        assert_eq!((moved, allocated.calls), (PIECE / 2, 0), "{name}");
+        assert_same(&files::contents(&file), &data);
+    }
+}
+
 /// Copies of every kind share their thread's buffer.
 #[test]
 fn copies_of_every_kind_share_the_buffer() {

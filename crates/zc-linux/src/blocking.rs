@@ -42,7 +42,12 @@ where
     let mut buffer = zc_core::driver::Buffer::default();
     match fast::copy(source, sink, &mut buffer) {
         FastOutcome::Done(moved) => Ok(moved),
-        FastOutcome::Begun(moved) => copy_on(source, sink, buffer.take(), moved),
+        FastOutcome::Begun(moved) => {
+            let residue = buffer.take();
+            // The transfer takes its own from the thread's one spare buffer.
+            buffer.release();
+            copy_on(source, sink, residue, moved)
+        }
         FastOutcome::Failed(error) => Err(error.with_residue(buffer.take())),
     }
 }
