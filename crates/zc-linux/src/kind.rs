@@ -87,6 +87,8 @@ pub(crate) struct Nature {
     pub(crate) identity: Identity,
     /// Length in bytes, for files.
     pub(crate) len: u64,
+    /// Whether it is worth asking if its file system is known to share no blocks.
+    pub(crate) may_share_none: bool,
 }
 
 impl Nature {
@@ -95,7 +97,7 @@ impl Nature {
     /// read/write gets the descriptor: its error is the one worth reporting.
     #[inline(always)]
     pub(crate) fn of(fd: PollFd<'_>) -> Nature {
-        let only = |kind| Nature { kind, identity: ((0, 0), 0), len: 0 };
+        let only = |kind| Nature { kind, ..Nature::unasked() };
         if !fd.is_stream() {
             return only(Kind::Messages);
         }
@@ -104,7 +106,8 @@ impl Nature {
         }
         let Ok(stat) = sys::stat(fd.fd()) else { return only(Kind::Other) };
         let kind = of_stat(fd.fd(), &stat).unwrap_or(Kind::Other);
-        Nature { kind, identity: stat.identity, len: stat.len }
+        let Stat { identity, len, may_share_none, .. } = stat;
+        Nature { kind, identity, len, may_share_none }
     }
 
     /// As [`of`](Nature::of), for the sink of a file: it does not matter what a stream socket speaks.
@@ -120,7 +123,7 @@ impl Nature {
 
     /// For a descriptor whose kind does not matter.
     pub(crate) fn unasked() -> Nature {
-        Nature { kind: Kind::Other, identity: ((0, 0), 0), len: 0 }
+        Nature { kind: Kind::Other, identity: ((0, 0), 0), len: 0, may_share_none: false }
     }
 
     /// Whether both are one file.

@@ -16,7 +16,7 @@ use zc_testkit::mounts::Mount;
 use zc_testkit::skip::or_skip;
 use zc_testkit::{calls, fds, files, sockets};
 
-use Syscall::{CopyFileRange, Fstat, GetSockOpt, Read as R, Seek, Statx, Write as W};
+use Syscall::{CopyFileRange, Fstat, Fstatfs, GetSockOpt, Read as R, Seek, Statx, Write as W};
 
 /// Copies all of `from` to `to`. Returns the report and the calls.
 fn copy(from: &File, to: &File, data: &[u8]) -> (Report, Vec<Record>) {
@@ -179,6 +179,39 @@ fn no_file_system_is_asked_whether_it_shares_blocks() {
         let calls = calls::names(&calls);
         let asked = [Statx, Statx, Syscall::GetFlags, Seek, Seek];
         assert_eq!(calls, [&asked[..], &[CopyFileRange, R]].concat(), "{}", mount.kind());
+    }
+}
+
+/// Nor is one whose attributes tell it from those that are known to share none.
+#[test]
+fn only_what_may_share_no_blocks_is_asked() {
+    const LEN: usize = (2 << 20) + 5;
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(12, LEN);
+    let mounts = [
+        (Mount::tmpfs(16 << 10), true),
+        (Mount::ext4(16), true),
+        (Mount::xfs(320), false),
+        (Mount::btrfs(320), false),
+    ];
+    for (mount, shares_none) in mounts {
+        let Some(mount) = or_skip(mount) else { continue };
+        let create = |name: &str| {
+            let mut new = File::options();
+            new.read(true).write(true).create_new(true).open(mount.path(name)).unwrap()
+        };
+        let (mut from, to) = (create("from"), create("to"));
+        from.write_all(&data).unwrap();
+        from.sync_all().unwrap();
+        std::io::Seek::rewind(&mut from).unwrap();
+        let (report, calls) = copy(&from, &to, &data);
+        assert_eq!(report.moved_by(Mechanism::CopyFileRange), LEN as u64, "{}", mount.kind());
+        let names = calls::names(&calls);
+        let asked = names.iter().filter(|&&call| call == Fstatfs).count();
+        assert_eq!(asked, usize::from(shares_none), "{}: {names:?}", mount.kind());
+        let claims = calls.iter().filter(|record| record.call.syscall == CopyFileRange);
+        let most = if shares_none { 1 << 20 } else { LEN };
+        assert_eq!(claims.map(|claim| claim.call.len).max(), Some(most), "{}", mount.kind());
     }
 }
 

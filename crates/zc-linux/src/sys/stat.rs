@@ -4,7 +4,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{AtFlags, FileType, FsWord, StatxFlags, major, minor};
+use rustix::fs::{AtFlags, FileType, FsWord, Statx, StatxAttributes, StatxFlags, major, minor};
 use rustix::io::Errno;
 
 use super::{Syscall, ask};
@@ -21,6 +21,8 @@ pub(crate) struct Stat {
     pub(crate) device: (u32, u32),
     /// Length in bytes, for a file; 0 if it is not known.
     pub(crate) len: u64,
+    /// Whether [`shares_no_blocks`] may say yes of its file system. If not, its call is spared.
+    pub(crate) may_share_none: bool,
 }
 
 /// Asks for kind, inode and size, and for no times.
@@ -44,7 +46,19 @@ fn statx(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
         identity: ((got.stx_dev_major, got.stx_dev_minor), got.stx_ino),
         device: (got.stx_rdev_major, got.stx_rdev_minor),
         len: if knows_size { got.stx_size } else { 0 },
+        may_share_none: may_share_none(&got),
     })
+}
+
+/// Whether this may be a file on ext4 or tmpfs, by the attributes that its file system knows: ext4 encrypts (since
+/// Linux 4.11), and tmpfs has no device and does not compress, as btrfs does. Others may look like these two.
+#[inline(always)]
+fn may_share_none(got: &Statx) -> bool {
+    let knows = |attribute| got.stx_attributes_mask.contains(attribute);
+    // One that does not tell (ext2 before Linux 5.0) may be anything.
+    !knows(StatxAttributes::APPEND)
+        || knows(StatxAttributes::ENCRYPTED)
+        || got.stx_dev_major == 0 && !knows(StatxAttributes::COMPRESSED)
 }
 
 #[cold]
@@ -55,6 +69,7 @@ fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
         identity: ((major(got.st_dev), minor(got.st_dev)), got.st_ino),
         device: (major(got.st_rdev), minor(got.st_rdev)),
         len: u64::try_from(got.st_size).unwrap_or(0),
+        may_share_none: true,
     })
 }
 

@@ -101,7 +101,12 @@ impl Plan {
             }
             let claims = from.offset.is_none() || to.offset.is_none();
             let is_long = plan.known_end.left.min(limit) > table::MAX_CLAIMED;
-            if sink.kind == Kind::File && claims && is_long && sys::shares_no_blocks(to.fd.fd()) {
+            if sink.kind == Kind::File
+                && claims
+                && is_long
+                && sink.may_share_none
+                && sys::shares_no_blocks(to.fd.fd())
+            {
                 plan.max_call = table::MAX_CLAIMED;
             }
         }
