@@ -46,20 +46,20 @@ where
             let residue = buffer.take();
             // The transfer takes its own from the thread's one spare buffer.
             buffer.release();
-            copy_on(source, sink, residue, moved)
+            copy_on(Transfer::with_residue(residue), source, sink, moved)
         }
+        FastOutcome::Taken(moved) => copy_on(Transfer::of_all(buffer.take()), source, sink, moved),
         FastOutcome::Failed(error) => Err(error.with_residue(buffer.take())),
     }
 }
 
-/// Continues a copy that has delivered `before` bytes, and has `residue` in flight.
+/// Continues a copy that has delivered `before` bytes.
 fn copy_on(
+    mut transfer: Transfer,
     source: &mut dyn ReadSource,
     sink: &mut dyn WriteSink,
-    residue: Vec<u8>,
     before: u64,
 ) -> Result<u64, CopyError> {
-    let mut transfer = Transfer::with_residue(residue);
     match drive(&mut transfer, source, sink) {
         Ok(moved) => Ok(before + moved),
         Err(error) => {

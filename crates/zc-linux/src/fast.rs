@@ -23,6 +23,8 @@ pub(crate) enum FastOutcome {
     Done(u64),
     /// Not to the end. This many bytes were delivered, others may be in the buffer, and a transfer takes over.
     Begun(u64),
+    /// To the source's end, but not all of it is delivered: the rest is in the buffer, for a transfer that takes no more.
+    Taken(u64),
     /// To an error. The bytes that were taken and not delivered are in the buffer.
     Failed(CopyError),
 }
@@ -66,10 +68,10 @@ where
         (Ok((0, _)), _) => FastOutcome::Done(0),
         _ => {
             let is_all = is_all || matches!(one_layer::source(source), Some((_, 0)));
-            if is_all && buffer.is_empty() {
-                FastOutcome::Done(moved)
-            } else {
-                FastOutcome::Begun(moved)
+            match (is_all, buffer.is_empty()) {
+                (true, true) => FastOutcome::Done(moved),
+                (true, false) => FastOutcome::Taken(moved),
+                (false, _) => FastOutcome::Begun(moved),
             }
         }
     }

@@ -3,6 +3,7 @@ use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::process::Command;
 
 use rustix::process::Resource;
+use zc_std::hook;
 use zc_std::{Copier, Progress, ReadSource};
 use zc_testkit::apart::{apart, apart_with_the_tool};
 use zc_testkit::data::{self, assert_same};
@@ -251,6 +252,28 @@ fn the_tool_ends_or_refuses() {
             let want: &[u8] =
                 if said.stdout == b"refused\n" { b"" } else { &data[..len.min(limit)] };
             assert_same(&std::fs::read(&path).unwrap(), &[&data[..], want].concat());
+        });
+    });
+}
+
+/// The write that follows the one read of a small copy takes only some of it: what it has written is no more of the
+/// source than what the rest is.
+#[test]
+fn a_short_write_does_not_make_the_file_longer_for_the_copy() {
+    apart(|| {
+        bounded();
+        each(pairs(&[77, 1000, 8000], &ENDS), |&(len, end)| {
+            for most in [1, 60, len - 1] {
+                let _leaks = fds::no_leaks();
+                let (name, data) = file_of(len);
+                let mut to = end.open(&name);
+                let short = hook::short(most).at(&to).times(1).install();
+                let mut from = File::open(name.path()).unwrap().take(20_000);
+                let moved = zc_std::copy(&mut from, &mut to).unwrap();
+                assert_eq!((moved, from.limit(), short.hits()), (len as u64, 20_000 - moved, 1));
+                drop(short);
+                assert_same(&std::fs::read(name.path()).unwrap(), &[&data[..], &data[..]].concat());
+            }
         });
     });
 }

@@ -147,6 +147,11 @@ impl Transfer {
         Transfer { flight: Flight::of(residue), ..Transfer::default() }
     }
 
+    /// A transfer with `residue` in flight, the last bytes of a copy between two descriptors.
+    pub(crate) fn of_all(residue: Vec<u8>) -> Self {
+        Transfer { plan: Some(Plan::exhausted()), ..Transfer::with_residue(residue) }
+    }
+
     /// The options. A change within a copy may take effect at once, or with the next
     /// [`rebind`](Transfer::rebind).
     pub fn options_mut(&mut self) -> &mut Options {

@@ -200,6 +200,12 @@ impl Plan {
         }
     }
 
+    /// For a copy that takes no more.
+    #[cold]
+    pub(crate) fn exhausted() -> Plan {
+        Plan { remaining: 0, ..Plan::reading(Kind::File, Kind::File) }
+    }
+
     /// The way of the next bytes.
     pub(crate) fn way(&self) -> Way {
         let reads =
