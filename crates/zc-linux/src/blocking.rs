@@ -143,6 +143,10 @@ fn run(
         if let Some(watch) = &mut watch {
             watch.check()?;
             if transfer.in_flight() == 0 {
+                // What the sink holds back may be what the source's peer waits for.
+                if transfer.flushes_next(source, sink) {
+                    flush(transfer, sink)?;
+                }
                 watch.wait_for_source(source, transfer.link())?;
             }
         }
@@ -169,9 +173,7 @@ fn run(
         }
         let step = match step.next {
             Next::FlushSink => {
-                retry(|| sink.flush())
-                    .map_err(|error| StepError::at(Side::Sink, "flush", error))?;
-                transfer.flushed();
+                flush(transfer, sink)?;
                 continue;
             }
             Next::ReadSource(most) => transfer.read_with(most, |room| source.read(room)),
@@ -209,6 +211,12 @@ fn run(
             }
         }
     }
+}
+
+fn flush(transfer: &mut Transfer, sink: &mut dyn WriteSink) -> Result<(), StepError> {
+    retry(|| sink.flush()).map_err(|error| StepError::at(Side::Sink, "flush", error))?;
+    transfer.flushed();
+    Ok(())
 }
 
 fn would_block(transfer: &Transfer, side: Side) -> StepError {

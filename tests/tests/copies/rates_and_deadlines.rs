@@ -2,13 +2,14 @@
 //! bytes and steps; they measure no time.
 
 use std::cell::Cell;
-use std::io::{BufReader, ErrorKind, Read, Write};
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use zc_std::driver::{Next, Step};
 use zc_std::hook::{self, Syscall};
-use zc_std::{Copier, Fd, Opaque, Options, Pace, Paced, Side, Transfer, pool};
+use zc_std::{Copier, Downstream, Fd, Opaque, Options, Pace, Paced, Side, Sink, Transfer, pool};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::streams::{Stream, fill, nonblocking};
 use zc_testkit::{calls, fds, files, sockets};
@@ -254,6 +255,58 @@ fn with_a_deadline_a_copy_waits_for_descriptors_in_non_blocking_mode() {
             drop(to);
             assert_same(&reader.join().unwrap(), &data);
         });
+    }
+}
+
+/// The peer of both ends says nothing before it has read what the sink held back when the copy began.
+#[test]
+fn what_a_sink_holds_back_is_flushed_before_the_copy_waits_for_its_source() {
+    for (waits, nowhere) in [(true, false), (false, false), (true, true)] {
+        let _leaks = fds::no_leaks();
+        let (client, server) = sockets::unix();
+        // If it is not told, the copy ends without its bytes.
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let peer = thread::spawn(move || {
+            let mut head = [0; 6];
+            (&client).read_exact(&mut head)?;
+            (&client).write_all(b"body")?;
+            std::io::Result::Ok((head, client))
+        });
+        let mut sink =
+            BufWriter::new(if nowhere { Held::Nowhere(&server) } else { Held::Fd(&server) });
+        sink.write_all(b"ready\n").unwrap();
+        let mut copier = Copier::new();
+        if waits {
+            copier = copier.deadline(Instant::now() + LONG);
+        }
+        let report = copier.copy(&mut (&server).take(4), &mut sink).unwrap();
+        let (head, _open) = peer.join().unwrap().unwrap();
+        assert_eq!((report.moved(), &head), (4, b"ready\n"));
+    }
+}
+
+/// A socket that is written to, or of which a copy is told that it keeps nothing.
+enum Held<'s> {
+    Fd(&'s UnixStream),
+    Nowhere(&'s UnixStream),
+}
+
+impl Write for Held<'_> {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        let (Held::Fd(socket) | Held::Nowhere(socket)) = self;
+        socket.write(buf)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for Held<'_> {
+    fn downstream(&mut self) -> Downstream<'_> {
+        match self {
+            Held::Fd(socket) => Downstream::through(socket),
+            Held::Nowhere(_) => Downstream::nowhere(),
+        }
     }
 }
 

@@ -93,6 +93,32 @@ impl Transfer {
         step
     }
 
+    /// Whether the next step asks for a flush, before it takes bytes at a descriptor: for a driver that waits for them
+    /// before the step. Nothing is in flight.
+    pub(crate) fn flushes_next<Io>(
+        &self,
+        source: &mut (dyn Source<Io> + '_),
+        sink: &mut (dyn Sink<Io> + '_),
+    ) -> bool {
+        if self.is_flushed {
+            return false;
+        }
+        let mut holds_back = false;
+        walk_sink(sink, &Cell::new(0), &mut |end, manner| {
+            holds_back = manner.holds_back && (end.is_some() || manner.is_nowhere);
+        });
+        let mut takes = false;
+        // The step reports the error of a layer.
+        let _ = holds_back.then(|| {
+            walk_source(source, self.link, &mut |reach| {
+                let may = reach.not_before.is_none_or(|time| time <= Instant::now());
+                takes = matches!(reach.bottom, Bottom::Fd(_)) && reach.limit > 0 && may;
+                0
+            })
+        });
+        takes
+    }
+
     /// A step into `to`, which takes bytes in this manner. Bytes that bypass the sink's own `write` are
     /// counted in `delivered` at once, in case a layer of the source panics.
     fn step_into<Io>(
