@@ -160,7 +160,7 @@ fn run(
         let mut coalesce = coalesce.as_mut().filter(|_| transfer.in_flight() == 0);
         if let Some(coalesce) = &mut coalesce
             && !has_waited
-            && coalesce.gather(source, transfer.link())
+            && coalesce.gather(source, transfer.link(), watch.as_mut())
         {
             transfer.gathered();
         }

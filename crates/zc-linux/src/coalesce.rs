@@ -17,6 +17,7 @@ use rustix::fs::OFlags;
 use zc_core::Source;
 use zc_core::driver::{Bottom, Link, Reach, Step, walk_source};
 
+use crate::patience::Watch;
 use crate::sys::{self, Protocol};
 
 /// How many bytes to wait for: half a read's worth, and small against a receive buffer.
@@ -50,17 +51,25 @@ impl Coalesce {
     }
 
     /// Waits until a batch has arrived, or as many bytes as the limits let through if those are fewer, or the
-    /// delay is over. `true`: it has waited.
-    pub(crate) fn gather(&mut self, source: &mut dyn Source, link: Link) -> bool {
+    /// delay or the copy's patience is over. `true`: it has waited.
+    pub(crate) fn gather(
+        &mut self,
+        source: &mut dyn Source,
+        link: Link,
+        mut watch: Option<&mut Watch>,
+    ) -> bool {
         let (mut at, mut waited) = (None, false);
-        let _ = walk_source(source, link, &mut |Reach { bottom, limit, .. }| {
+        let _ = walk_source(source, link, &mut |reach| {
+            let Reach { bottom, limit, step_limit, .. } = reach;
             if let Bottom::Fd(end) = bottom {
                 let fd = end.fd.fd();
                 at = Some(fd.as_raw_fd());
                 if self.at != at {
                     *self = Coalesce { at, ..Coalesce::new(self.max_delay) };
                 }
-                waited = self.is_drained && self.can_wait(fd) && self.gather_at(fd, limit);
+                waited = self.is_drained
+                    && self.can_wait(fd)
+                    && self.gather_at(fd, limit.min(step_limit), watch.as_deref_mut());
             }
             0
         });
@@ -72,9 +81,15 @@ impl Coalesce {
         *self.can_wait.get_or_insert_with(|| can_be_waited_for(fd))
     }
 
-    fn gather_at(&mut self, from: BorrowedFd<'_>, limit: u64) -> bool {
+    fn gather_at(&mut self, from: BorrowedFd<'_>, limit: u64, watch: Option<&mut Watch>) -> bool {
         // A delay too long for the clock has no deadline.
-        let deadline = Instant::now().checked_add(self.max_delay);
+        let begun = Instant::now();
+        let delayed = begun.checked_add(self.max_delay);
+        let patient = watch.as_ref().and_then(|watch| watch.until(begun));
+        let deadline = match (delayed, patient) {
+            (Some(delayed), Some(patient)) => Some(delayed.min(patient)),
+            (delayed, patient) => delayed.or(patient),
+        };
         let batch = u32::try_from(limit.min(BATCH)).expect("a batch fits");
         // Asked for each time: its owner may set it while the copy goes on.
         let Ok(low_water) = sys::low_water(from) else { return false };
@@ -83,6 +98,9 @@ impl Coalesce {
         }
         // Ignore poll's result; the read reports any error.
         let _ = sys::wait_readable(from, deadline);
+        if let Some(watch) = watch {
+            watch.waited(begun.elapsed());
+        }
         if !sys::insist(|| sys::set_low_water(from, low_water)) {
             self.can_wait = Some(false);
         }

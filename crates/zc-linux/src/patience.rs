@@ -87,6 +87,11 @@ impl Watch {
         }
     }
 
+    /// When a wait for the source that begins `now` is over.
+    pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
+        self.0.until(now)
+    }
+
     /// Sleeps until `time`, or the deadline.
     pub(crate) fn sleep_until(&self, time: Instant) {
         let time = self.0.deadline().map_or(time, |deadline| deadline.min(time));

@@ -199,8 +199,9 @@ impl Copier {
     ///
     /// For senders that write pieces of up to a few KiB it saves most of the receiver's CPU time. It also lets
     /// a bulk sender's bytes wait for a [handful](Options::handfuls) on their way to sockets, as they do on
-    /// their way to files. It never waits for bytes beyond a limit, past the end of input, or for a sender
-    /// that fills the queue by itself. It works by SO_RCVLOWAT (socket(7)), which is set for the length of one
+    /// their way to files. It never waits for bytes beyond the source's limits, past the end of input, for a sender
+    /// that fills the queue by itself, or for longer than a [deadline](Copier::deadline) or a
+    /// [minimum rate](Copier::min_rate) lets it. It works by SO_RCVLOWAT (socket(7)), which is set for the length of one
     /// poll(2) at a time and set back. The kernel may enlarge the socket's receive buffer to fit, and leaves it so.
     /// Sources other than TCP sockets in blocking mode are not affected. `Duration::ZERO` polls without
     /// waiting; a delay too long for the clock waits without limit.

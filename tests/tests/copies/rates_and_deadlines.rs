@@ -4,15 +4,18 @@
 use std::cell::Cell;
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use zc_std::driver::{Next, Step};
 use zc_std::hook::{self, Syscall};
-use zc_std::{Copier, Downstream, Fd, Opaque, Options, Pace, Paced, Side, Sink, Transfer, pool};
+use zc_std::{
+    Copier, Downstream, Fd, Opaque, Options, Pace, Paced, Progress, Side, Sink, Transfer, pool,
+};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::streams::{Stream, fill, nonblocking};
-use zc_testkit::{calls, fds, files, sockets};
+use zc_testkit::{calls, fds, files, raw, sockets};
 
 const LEN: usize = 300_000;
 const LONG: Duration = Duration::from_secs(3600);
@@ -307,6 +310,45 @@ impl Sink for Held<'_> {
             Held::Fd(socket) => Downstream::through(socket),
             Held::Nowhere(_) => Downstream::nowhere(),
         }
+    }
+}
+
+/// A sender of small pieces, whose next ones are waited for together, and do not come.
+#[test]
+fn coalescing_waits_no_longer_than_the_copy_does() {
+    for rate in [false, true] {
+        let _leaks = fds::no_leaks();
+        let (client, server) = sockets::tcp_v4();
+        let mut same = client.try_clone().unwrap();
+        let (stop, stopped) = mpsc::channel::<()>();
+        let sender = thread::spawn(move || {
+            (&client).write_all(&[1; 1000]).unwrap();
+            // More, which only a copy that waits for too long gets.
+            if stopped.recv_timeout(Duration::from_secs(10)).is_err() {
+                (&client).write_all(&[3; 200_000]).unwrap();
+            }
+        });
+        let copier = Copier::new().coalesce(LONG);
+        let soon = Duration::from_millis(200);
+        let mut copier = match rate {
+            true => copier.min_rate(3000, soon),
+            false => copier.deadline(Instant::now() + soon),
+        };
+        let file = files::empty();
+        // Each piece is answered by the next one.
+        let mut pieces = 0;
+        let mut sink = Progress::new(&file, |_| {
+            pieces += 1;
+            if pieces < 3 {
+                same.write_all(&[2]).unwrap();
+            }
+        });
+        let error = copier.copy(&mut &server, &mut sink).unwrap_err();
+        stop.send(()).unwrap();
+        sender.join().unwrap();
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+        assert!(error.moved() <= 1002, "{error}");
+        assert_eq!(raw::low_water(&server).unwrap(), 1);
     }
 }
 
