@@ -28,9 +28,11 @@ struct Least {
 impl Watch {
     /// `None`: without end.
     pub fn new(deadline: Option<Instant>, min_rate: Option<(u64, Duration)>) -> Option<Self> {
+        // No bytes are never too few. To judge that, a driver with no time between would wake up all the while.
+        let least = min_rate.filter(|&(bytes, _)| bytes > 0);
         let least =
-            min_rate.map(|(bytes, every)| Least { bytes, every, got: 0, waited: Duration::ZERO });
-        (deadline.is_some() || least.is_some()).then_some(Watch { deadline, least })
+            least.map(|(bytes, every)| Least { bytes, every, got: 0, waited: Duration::ZERO });
+        (deadline.is_some() || min_rate.is_some()).then_some(Watch { deadline, least })
     }
 
     /// When to give up.
@@ -145,6 +147,13 @@ mod tests {
         }
         watch.saw(99);
         assert!(watch.judge(150 * MS).is_err());
+    }
+
+    #[test]
+    fn a_rate_of_nothing_is_never_judged() {
+        let mut watch = Watch::new(None, Some((0, Duration::ZERO))).expect("waits all the same");
+        watch.judge(MS).unwrap();
+        assert_eq!(watch.until(Instant::now()), None);
     }
 
     #[test]
