@@ -84,13 +84,23 @@ pub(crate) fn look(file: impl AsFd, identity: Identity, at: u64) -> Result<Exten
     if sys::stat(own)?.identity != identity {
         return Err(Errno::BADF);
     }
-    match sys::next_data(own, at) {
-        Ok(data) if data > at => Ok(Extent::Hole(data)),
-        Ok(_) => Ok(Extent::Data(sys::next_hole(own, at)?)),
-        Err(Errno::NXIO) => match sys::stat(own)?.len {
-            end if end > at => Ok(Extent::Hole(end)),
-            _ => Ok(Extent::Nothing),
-        },
-        Err(errno) => Err(errno),
+    // Between the two calls others may make a hole where data was. No bytes of data would pass for the end.
+    const PATIENCE: usize = 4;
+    for _ in 0..PATIENCE {
+        match sys::next_data(own, at) {
+            Ok(data) if data > at => return Ok(Extent::Hole(data)),
+            Ok(_) => match sys::next_hole(own, at)? {
+                hole if hole > at => return Ok(Extent::Data(hole)),
+                _ => {}
+            },
+            Err(Errno::NXIO) => {
+                return Ok(match sys::stat(own)?.len {
+                    end if end > at => Extent::Hole(end),
+                    _ => Extent::Nothing,
+                });
+            }
+            Err(errno) => return Err(errno),
+        }
     }
+    Err(Errno::AGAIN)
 }

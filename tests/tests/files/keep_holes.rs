@@ -10,6 +10,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
+use rustix::fs::{FallocateFlags, fallocate};
 use zc_core::driver::Next;
 use zc_linux::{Options, Transfer};
 use zc_std::hook::{self, Action, Syscall};
@@ -456,6 +457,33 @@ fn what_is_written_into_a_hole_is_copied() {
     while !matches!(transfer.step(&mut &from, &mut &to, MIB).next, Next::Ended) {}
     assert_same(&files::contents(&to), &files::contents(&from));
     assert_eq!(transfer.report().moved(), 8 * MIB);
+}
+
+/// Between the call that finds data and the one that finds where it ends, all of it may become a hole. The copy reads
+/// and writes, since the file is small and goes to another device.
+#[test]
+fn data_that_becomes_a_hole_as_it_is_found_is_not_the_end() {
+    let _leaks = fds::no_leaks();
+    let layout = (60 * KIB, &[(0, 4 * KIB), (8 * KIB, KIB)][..]);
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let path = dir.path().join("sparse");
+    make(&path, layout);
+    let source = File::open(&path).unwrap();
+    let on_disk = files::on_disk(b"");
+    let same = File::options().write(true).open(&path).unwrap();
+    let made = Rc::new(Cell::new(0));
+    let count = made.clone();
+    let _others = hook::replace(move |call| {
+        if call.syscall == Syscall::SeekHole && count.replace(count.get() + 1) == 0 {
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            fallocate(&same, hole, 0, 4 * KIB).unwrap();
+        }
+        Action::Proceed
+    });
+    let report = Copier::new().keep_holes(true).copy(&mut &source, &mut &on_disk).unwrap();
+    assert!(made.get() > 0);
+    assert_eq!((report.moved(), files::position(&source)), (60 * KIB, 60 * KIB));
+    assert_same(&files::contents(&on_disk), &fs::read(&path).unwrap());
 }
 
 /// A copy of a file into itself, beyond its end or within, is as without the option.
