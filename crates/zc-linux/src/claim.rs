@@ -239,7 +239,7 @@ impl<'fd> Claim<'fd> {
 
     /// Whether the kernel chooses the offset of each write, so that there was nothing to claim. `seems_to`: what to
     /// believe if it will not say.
-    fn appends(&self, seems_to: bool) -> bool {
+    pub(crate) fn appends(&self, seems_to: bool) -> bool {
         let flags = || sys::flags(self.fd.fd());
         self.len > 0 && flags().map_or(seems_to, |flags| flags.contains(OFlags::APPEND))
     }

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, OFlags, fallocate, fcntl_setfl};
 use zc_core::driver::Next;
 use zc_linux::{Options, Transfer};
 use zc_std::hook::{self, Action, Syscall};
@@ -234,7 +234,9 @@ fn a_file_system_that_knows_no_holes_gets_every_byte() {
 #[test]
 fn each_hole_is_looked_up_once() {
     let _leaks = fds::no_leaks();
-    use Syscall::{CopyFileRange, Fallocate, GetLock, Open, Read, Seek, SeekData, SeekHole, Statx};
+    use Syscall::{
+        CopyFileRange, Fallocate, GetFlags, GetLock, Open, Read, Seek, SeekData, SeekHole, Statx,
+    };
     let (from, to) = (files::empty(), files::empty());
     fill(&from, (4 * MIB, &[(MIB, MIB)]));
     let recorder = hook::record();
@@ -243,9 +245,9 @@ fn each_hole_is_looked_up_once() {
     assert_same(&files::contents(&to), &files::contents(&from));
     assert_eq!(report.calls(), calls.len() as u64);
     let from_the_first_hole = calls.iter().position(|&call| call == GetLock).unwrap();
-    // The hole is looked up. A range is claimed, and what of it lies beyond the hole given back. Then the sink's
-    // range is claimed; statx tells how long the sink is.
-    let hole = [GetLock, Open, Statx, SeekData, Seek, Seek, Seek, Statx];
+    // The hole is looked up, and the sink is not in append mode. A range is claimed, and what of it lies beyond the hole
+    // given back. Then the sink's range is claimed; statx tells how long the sink is.
+    let hole = [GetLock, Open, Statx, SeekData, GetFlags, Seek, Seek, Seek, Statx];
     let data = [GetLock, Open, Statx, SeekData, SeekHole, CopyFileRange];
     // No data follows, so the file's length is asked for. The sink becomes as long, without a block.
     let last = [GetLock, Open, Statx, SeekData, Statx, Fallocate, Fallocate];
@@ -484,6 +486,33 @@ fn data_that_becomes_a_hole_as_it_is_found_is_not_the_end() {
     assert!(made.get() > 0);
     assert_eq!((report.moved(), files::position(&source)), (60 * KIB, 60 * KIB));
     assert_same(&files::contents(&on_disk), &fs::read(&path).unwrap());
+}
+
+/// Another user of the open file puts it in append mode while the copy goes on: each byte and hole goes to its end,
+/// which is where the copy was. (Where copy_file_range does not tell, a moment is left in which it may be too late.)
+#[test]
+fn a_sink_put_in_append_mode_meanwhile_gets_every_hole() {
+    use Syscall::{CopyFileRange, SeekData, SeekHole};
+    let told =
+        [SeekData, SeekHole].into_iter().flat_map(|when| (1..4).map(move |n| (when, n, true)));
+    for (when, calls, by_kernel) in told.chain([(SeekData, 1, false)]) {
+        let _leaks = fds::no_leaks();
+        let (source, sink) = (files::empty(), files::empty());
+        fill(&source, (4 * MIB, &[(0, 64 * KIB), (MIB, 64 * KIB), (3 * MIB, 64 * KIB)]));
+        let (same, made) = (sink.try_clone().unwrap(), Cell::new(0));
+        let _others = hook::replace(move |call| {
+            if call.syscall == when && made.replace(made.get() + 1) == calls {
+                fcntl_setfl(&same, OFlags::APPEND).unwrap();
+            }
+            match call.syscall {
+                CopyFileRange if !by_kernel => Action::Fail(libc::ENOSYS),
+                _ => Action::Proceed,
+            }
+        });
+        let report = Copier::new().keep_holes(true).copy(&mut &source, &mut &sink).unwrap();
+        assert_eq!(report.moved(), 4 * MIB, "{when:?} {calls}");
+        assert_same(&files::contents(&sink), &files::contents(&source));
+    }
 }
 
 /// A copy of a file into itself, beyond its end or within, is as without the option.

@@ -164,7 +164,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Moves some of `n` bytes of data; 0 if the source has become shorter.
+    /// Moves some of `n` bytes of data; 0 if the source has become shorter, or the kernel would choose the place.
     fn carry(&mut self, len: u64, flight: &mut Flight) -> Result<u64, StepError> {
         if self.by_kernel {
             let n = sys::at_most(len);
@@ -181,6 +181,10 @@ impl Walk<'_> {
                 Err(errno) => {
                     self.by_kernel = false;
                     self.passed.refused = Some(errno);
+                    // Put in append mode just now: pwrite would write elsewhere.
+                    if errno == Errno::BADF && self.sink.appends(true) {
+                        return Ok(0);
+                    }
                 }
             }
         }

@@ -7,6 +7,7 @@ use super::{Transfer, step_of};
 use crate::backend::Outcome;
 use crate::backend::hole::{self, Sparse};
 use crate::holes::Extent;
+use crate::sys;
 use crate::table::Way;
 
 /// What comes next of the source.
@@ -30,6 +31,10 @@ impl Transfer {
             Ok((_, Extent::Nothing)) => return NextExtent::Data(u64::MAX),
             Err(_) => return self.fills_holes(),
         };
+        // It may have been put in append mode since the plan was made. Then it has no place for a hole.
+        if sys::appends(to.fd.fd()) {
+            return self.fills_holes();
+        }
         let source = Sparse { end: from, identity: holes.identity, known_end: holes.known_end };
         let until = until.min(start + holes.max_step);
         let (mut answer, passed) =
