@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::thread;
 
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use zc_std::Mechanism::{self, CopyFileRange, ReadWrite, Sendfile, Splice};
 use zc_std::hook::{self, Action, Record, Syscall};
@@ -161,6 +162,36 @@ fn what_has_no_places_is_no_file_at_an_offset() {
     for fd in [reader.as_fd(), writer.as_fd(), one.as_fd(), other.as_fd()] {
         assert_eq!(FileAt::new(fd, 0).unwrap_err().kind(), ErrorKind::NotSeekable);
     }
+}
+
+/// Put in append mode while the copy goes on, by another user of the open file: the mechanism's refusal tells.
+#[test]
+fn a_file_put_in_append_mode_meanwhile_gets_nothing_at_its_end() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(1, 3 << 20);
+    let (source, file) = (files::holding(&data), files::holding(&data::bytes(2, 4 << 20)));
+    let (same, mut calls) = (file.try_clone().unwrap(), 0);
+    let _others = hook::replace(move |call| {
+        if call.syscall != Syscall::CopyFileRange {
+            return Action::Proceed;
+        }
+        calls += 1;
+        if calls == 2 {
+            fcntl_setfl(&same, OFlags::APPEND).unwrap();
+        }
+        Action::Limit(1 << 20)
+    });
+    let (mut from, mut to) = (FileAt::new(&source, 0).unwrap(), FileAt::new(&file, 7).unwrap());
+    let mut copier = Copier::new();
+    let error = copier.copy(&mut from, &mut to).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.moved(), to.offset()),
+        (ErrorKind::InvalidInput, 1 << 20, 7 + (1 << 20))
+    );
+    assert_eq!(from.offset(), error.moved() + copier.in_flight() as u64);
+    assert_eq!(file.metadata().unwrap().len(), 4 << 20);
+    let residue = copier.take_residue();
+    assert_same(&residue, &data[1 << 20..][..residue.len()]);
 }
 
 /// Linux appends to such a file, at any offset (pwrite(2), BUGS).

@@ -155,6 +155,8 @@ impl Transfer {
 
     /// A way cannot do this copy: on to the next.
     pub(super) fn refused(&mut self, way: Way, errno: Errno) {
+        // The sink may have been put in append mode. What it has an offset for would be written at its end.
+        self.checked_sink = None;
         if let Some(plan) = &mut self.plan
             && plan.next_way()
         {
