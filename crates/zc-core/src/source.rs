@@ -205,6 +205,9 @@ impl<'a, Io> Upstream<'a, Io> {
     ///
     /// The kernel bypasses the chain only where `first` [ends for good](Upstream::ends_for_good). The
     /// chain knows whether its first half has ended; a copy that starts later does not.
+    ///
+    /// A copy counts the links that have ended in it. So a chain may drop one of them in its own `read`, or when the
+    /// last bytes of that link are [taken](Source::taken); but not later, while its bytes bypass it.
     #[inline]
     pub fn then<A: Source<Io>, B: Source<Io>>(first: &'a mut A, second: &'a mut B) -> Self {
         Self::new(Origin::Then(first, second))

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
 use zc_std::hook::{self, Syscall};
-use zc_std::{Copier, Mechanism, Opaque, Progress};
+use zc_std::{Copier, Mechanism, Opaque, Progress, Source, Upstream};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::{calls, fds, files, pipes, sockets};
@@ -240,4 +240,52 @@ fn links_that_can_only_be_read_or_are_empty_are_copied() {
             &[b"opaque, cursor, xxx", &data[..], b", end"].concat(),
         );
     }
+}
+
+/// A chain that drops its first half once a read has found its end.
+struct Dropping<A, B> {
+    first: Option<A>,
+    second: B,
+}
+
+impl<A: Read, B: Read> Read for Dropping<A, B> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if let Some(first) = &mut self.first {
+            match first.read(buf)? {
+                0 => self.first = None,
+                n => return Ok(n),
+            }
+        }
+        self.second.read(buf)
+    }
+}
+
+impl<A: Source, B: Source> Source for Dropping<A, B> {
+    fn upstream(&mut self) -> Upstream<'_> {
+        match &mut self.first {
+            Some(first) => Upstream::then(first, &mut self.second),
+            None => Upstream::through(&mut self.second),
+        }
+    }
+}
+
+#[test]
+fn a_half_that_a_read_drops_is_not_taken_for_the_next_one() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(82, 1 << 20);
+    let want = [b"head", &data[..], b"tail"].concat();
+    let ends = || Dropping { first: Some(Opaque(&data[..])), second: &b"tail"[..] };
+
+    let (mut source, mut sink) =
+        (Dropping { first: Some(&b"head"[..]), second: ends() }, Vec::new());
+    assert_eq!(zc_std::copy(&mut source, &mut sink).unwrap(), want.len() as u64);
+    assert_same(&sink, &want);
+
+    let (mut client, server) = sockets::unix();
+    client.write_all(b"head").unwrap();
+    drop(client);
+    let (mut source, mut sink) = (Dropping { first: Some(server), second: ends() }, files::empty());
+    let report = Copier::new().copy(&mut source, &mut sink).unwrap();
+    assert_eq!(report.moved(), want.len() as u64);
+    assert_same(&files::contents(&sink), &want);
 }

@@ -347,6 +347,8 @@ impl Transfer {
             }
             // Where a source is read and bypassed in turn (a header, a body), each turn has its own plan.
             transfer.replan();
+            // The source may drop links that have ended, once it is read. Those that it keeps end again.
+            transfer.link = Link::default();
             transfer.tries(Mechanism::ReadWrite);
             let answer = read_write::took(transfer.flight.buffer.fill(most, &mut read));
             // The sink may hold these back, and a descriptor may come next.
