@@ -102,7 +102,7 @@ pub fn drive(
 ///
 /// # Errors
 ///
-/// As for [`drive`], but not `WouldBlock`; and `TimedOut`, when it is over.
+/// As for [`drive`], but `WouldBlock` only from a type's own `read` or `write`; and `TimedOut`, when it is over.
 pub fn drive_within(
     patience: &Patience,
     transfer: &mut Transfer,
@@ -140,6 +140,7 @@ fn run(
     let mut handfuls = Handfuls::new(transfer.options());
     let mut watch = Watch::new(patience);
     loop {
+        let mut waits = false;
         if let Some(watch) = &mut watch {
             watch.check()?;
             if transfer.in_flight() == 0 {
@@ -147,7 +148,7 @@ fn run(
                 if transfer.flushes_next(source, sink) {
                     flush(transfer, sink)?;
                 }
-                watch.wait_for_source(source, transfer.link())?;
+                waits = watch.wait_for_source(source, transfer.link())?;
             }
         }
         // What is in flight does not wait for what may come.
@@ -193,18 +194,18 @@ fn run(
                     None => thread::sleep(time.saturating_duration_since(Instant::now())),
                 }
             }
-            // The next turn of the loop waits.
-            Step { next: Next::WantRead { .. }, .. } if watch.is_some() => transfer.park(),
+            // The next turn of the loop waits; for what has no descriptor it would not, and spin.
+            Step { next: Next::WantRead { .. }, .. } if waits => transfer.park(),
             Step { next: Next::WantRead { .. }, .. } => {
                 return Err(would_block(transfer, Side::Source));
             }
-            Step { next: Next::WantWrite, .. } => match &watch {
-                Some(watch) => {
-                    transfer.park();
-                    watch.wait_for_sink(sink)?;
+            Step { next: Next::WantWrite, .. } => {
+                let Some(watch) = &watch else { return Err(would_block(transfer, Side::Sink)) };
+                transfer.park();
+                if !watch.wait_for_sink(sink)? {
+                    return Err(would_block(transfer, Side::Sink));
                 }
-                None => return Err(would_block(transfer, Side::Sink)),
-            },
+            }
             Step { next: Next::Failed(error), .. } => return Err(*error),
             Step { next: Next::FlushSink | Next::ReadSource(_) | Next::WriteSink, .. } => {
                 unreachable!("done above")

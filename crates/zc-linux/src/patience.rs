@@ -17,7 +17,7 @@ use crate::sys;
 /// How long a blocking copy goes on, and how slow its source may be; by default without end.
 ///
 /// With either of them a copy waits in poll(2), also on descriptors in non-blocking mode, and does not
-/// stop with `WouldBlock`. For a sink in blocking mode the call that writes to it waits.
+/// stop with `WouldBlock` there. For a sink in blocking mode the call that writes to it waits.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Patience {
@@ -42,19 +42,21 @@ impl Watch {
         self.0.check(None, Instant::now())
     }
 
-    /// Waits until the source has something, if a call on it could wait. The step tells of errors.
+    /// Waits until the source has something, if a call on it could wait. `false`: it has no descriptor to wait by. The
+    /// step tells of errors.
     pub(crate) fn wait_for_source(
         &mut self,
         source: &mut dyn Source,
         link: Link,
-    ) -> Result<(), StepError> {
-        let mut outcome = Ok(());
+    ) -> Result<bool, StepError> {
+        let (mut outcome, mut can_wait) = (Ok(()), false);
         let walked = walk_source(source, link, &mut |reach| {
             let Reach { bottom, limit, not_before, .. } = reach;
+            let may = || not_before.is_none_or(|time| time <= Instant::now());
+            can_wait = limit > 0 && matches!(bottom, Bottom::Fd(end) if end.offset.is_none());
             if let Bottom::Fd(end) = bottom
-                && limit > 0
-                && end.offset.is_none()
-                && not_before.is_none_or(|time| time <= Instant::now())
+                && can_wait
+                && may()
             {
                 outcome = loop {
                     let begun = Instant::now();
@@ -69,21 +71,20 @@ impl Watch {
             }
             0
         });
-        walked.and(outcome)
+        walked.and(outcome).map(|()| can_wait)
     }
 
-    /// Waits until the sink takes something.
-    pub(crate) fn wait_for_sink(&self, sink: &mut dyn Sink) -> Result<(), StepError> {
-        let mut ready = Ok(true);
+    /// Waits until the sink takes something. `false`: it has no descriptor to wait by.
+    pub(crate) fn wait_for_sink(&self, sink: &mut dyn Sink) -> Result<bool, StepError> {
+        let mut ready = None;
         walk_sink(sink, &Cell::new(0), &mut |end, _| {
-            if let Some(end) = end {
-                ready = sys::wait_for(end.fd.fd(), PollFlags::OUT, self.0.deadline());
-            }
+            ready = end.map(|end| sys::wait_for(end.fd.fd(), PollFlags::OUT, self.0.deadline()));
         });
         match ready {
-            Ok(false) => self.0.check(Some(Side::Sink), Instant::now()),
+            None => Ok(false),
+            Some(Ok(false)) => self.0.check(Some(Side::Sink), Instant::now()).map(|()| true),
             // The step tells of errors.
-            _ => Ok(()),
+            Some(_) => Ok(true),
         }
     }
 

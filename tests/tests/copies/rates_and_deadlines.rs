@@ -352,6 +352,22 @@ fn coalescing_waits_no_longer_than_the_copy_does() {
     }
 }
 
+/// What only a type's own `read` or `write` can tell cannot be waited for.
+#[test]
+fn a_type_that_is_not_ready_and_has_no_descriptor_stops_the_copy() {
+    let _leaks = fds::no_leaks();
+    let (_client, server) = sockets::unix();
+    let server = nonblocking(server);
+    let copier = || Copier::new().min_rate(1, LONG);
+    let error = copier().copy(&mut Opaque(&server), &mut Vec::new()).unwrap_err();
+    assert_eq!((error.kind(), error.side()), (ErrorKind::WouldBlock, Some(Side::Source)));
+    fill(&server);
+    let mut source = &b"more"[..];
+    let error = copier().copy(&mut source, &mut Opaque(&server)).unwrap_err();
+    assert_eq!((error.kind(), error.side()), (ErrorKind::WouldBlock, Some(Side::Sink)));
+    assert_eq!((error.moved(), source.len()), (0, 4));
+}
+
 // ---- Least rates --------------------------------------------------------------------------------
 
 #[test]
