@@ -289,3 +289,40 @@ fn a_half_that_a_read_drops_is_not_taken_for_the_next_one() {
     assert_eq!(report.moved(), want.len() as u64);
     assert_same(&files::contents(&sink), &want);
 }
+
+/// A chain that drops its first half while the second one's bytes bypass it.
+struct Late<'a> {
+    halves: Dropping<&'a [u8], &'a UnixStream>,
+}
+
+impl Read for Late<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.halves.read(buf)
+    }
+}
+
+impl Source for Late<'_> {
+    fn upstream(&mut self) -> Upstream<'_> {
+        self.halves.upstream()
+    }
+    fn taken(&mut self, _: u64) {
+        if self.halves.first.is_some_and(<[u8]>::is_empty) && HELD.replace(true) {
+            self.halves.first = None;
+        }
+    }
+}
+
+thread_local! {
+    static HELD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+#[test]
+fn a_half_that_is_dropped_too_late_is_an_error_and_no_end() {
+    let _leaks = fds::no_leaks();
+    let (mut client, server) = sockets::unix();
+    client.write_all(&[7; 5000]).unwrap();
+    let halves = Dropping { first: Some(&b"head"[..]), second: &server };
+    let (mut source, mut sink) = (Late { halves }, Vec::new());
+    let error = zc_std::copy(&mut source, &mut sink).unwrap_err();
+    assert_eq!((error.kind(), sink.len()), (io::ErrorKind::InvalidData, 5004), "{error}");
+}

@@ -340,3 +340,61 @@ fn trait_objects_and_boxes_are_copied() {
         assert_eq!(&got, b"boxed");
     });
 }
+
+/// A chain that drops its first half once a read has found its end.
+struct Dropping<A, B> {
+    first: Option<A>,
+    second: B,
+}
+
+impl<A, B> tokio::io::AsyncRead for Dropping<A, B>
+where
+    A: tokio::io::AsyncRead + Unpin,
+    B: tokio::io::AsyncRead + Unpin,
+{
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        if let Some(first) = &mut self.first {
+            match Pin::new(first).poll_read(cx, buf) {
+                Poll::Ready(Ok(())) if buf.filled().len() == before => self.first = None,
+                outcome => return outcome,
+            }
+        }
+        Pin::new(&mut self.second).poll_read(cx, buf)
+    }
+}
+
+impl<Io, A: Source<Io>, B: Source<Io>> Source<Io> for Dropping<A, B> {
+    fn upstream(&mut self) -> Upstream<'_, Io> {
+        match &mut self.first {
+            Some(first) => Upstream::then(first, &mut self.second),
+            None => Upstream::through(&mut self.second),
+        }
+    }
+}
+
+impl<A: ReadReady, B: ReadReady> ReadReady for Dropping<A, B> {
+    fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+        let first = self.first.as_ref().and_then(|first| first.read_ready(fd));
+        first.or_else(|| self.second.read_ready(fd))
+    }
+}
+
+#[test]
+fn a_half_that_a_read_drops_is_not_taken_for_the_next_one() {
+    kit::run(async {
+        let data = data::bytes(9, LEN);
+        let (to_peer, mut to) = kit::tcp();
+        let collector = Collector::start(to_peer);
+        let ends = Dropping { first: Some(Opaque(&data[..])), second: &b"tail"[..] };
+        let mut source = Dropping { first: Some(&b"head"[..]), second: ends };
+        let moved = Copier::new().run(&mut source, &mut to).await.unwrap();
+        assert_eq!(moved, LEN as u64 + 8);
+        drop(to);
+        assert_same(&collector.finish(), &[b"head", &data[..], b"tail"].concat());
+    });
+}

@@ -62,7 +62,7 @@ pub struct Reach<'a> {
 /// # Errors
 ///
 /// `InvalidData` if a layer's buffer does not fall by what was taken from it. The layers above have
-/// been told all the same.
+/// been told all the same. Also if the source has no such `link`.
 ///
 /// ```
 /// use std::io::{BufRead, BufReader, Read, Write};
@@ -94,10 +94,12 @@ pub fn walk_source<Io>(
 ) -> Result<(), StepError> {
     let mut skip = link.ended;
     let above = Above { limit: u64::MAX, step_limit: u64::MAX, not_before: None, last: true };
-    if !descend(source, &mut skip, above, &Cell::new(0), take)? {
-        take(Above { limit: 0, ..above }.reach(Bottom::Spent));
+    if descend(source, &mut skip, above, &Cell::new(0), take)? {
+        return Ok(());
     }
-    Ok(())
+    // Which one the copy is at cannot be told. To go on would skip bytes, and to end would lose them.
+    let what = "a chain of sources has fewer links than have ended";
+    Err(StepError::at(Side::Source, "upstream", io::Error::new(io::ErrorKind::InvalidData, what)))
 }
 
 /// What the layers above have said.
@@ -154,10 +156,8 @@ fn descend<Io>(
     above.not_before = above.not_before.max(not_before);
     // No deeper layer can matter: this is where a framed copy ends.
     if above.limit == 0 && above.last {
-        if *skip == 0 {
-            take(above.reach(Bottom::Spent));
-        }
-        return Ok(*skip == 0);
+        take(above.reach(Bottom::Spent));
+        return Ok(true);
     }
     let bottom = match origin {
         Origin::Through(inner) => return descend(inner, skip, above, taken, take),

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::ReadBuf;
-use zc_core::driver::Step;
+use zc_core::driver::{Link, Step};
 
 use super::{Flow, Waits};
 use crate::error::Failure;
@@ -21,6 +21,8 @@ impl Flow {
     ) -> Poll<Result<Step, Failure>> {
         let mut is_pending = false;
         self.is_by_hand = true;
+        // A chain may drop links that have ended, once it is read. Those that it keeps end again.
+        self.link = Link::default();
         let step = self.transfer.read_with(most, |room| {
             let mut room = ReadBuf::new(room);
             match Pin::new(&mut *source).poll_read(cx, &mut room) {
