@@ -3,13 +3,14 @@
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::running::start;
-use zc_tokio::{Copier, Fd, Mechanism};
+use zc_tokio::{Copier, Fd, Mechanism, Options};
 
 use crate::kit;
 
@@ -113,5 +114,28 @@ fn any_descriptor_may_be_registered() {
         assert!(copier.report().moved_by(Mechanism::Splice) > LEN as u64 / 2);
         drop((to, feeder));
         assert_same(&collector.finish(), &data);
+    });
+}
+
+/// What does not fit a read of a message, the kernel drops.
+#[test]
+fn a_message_is_taken_whole_whatever_the_sink() {
+    kit::run(async {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        for budget in [1000, 8 << 20] {
+            let (tx, rx) =
+                socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+            let message = data::bytes(5, 100_000);
+            assert_eq!(send(&tx, &message, SendFlags::empty()), Ok(message.len()));
+            drop(tx);
+            // SAFETY: it keeps its descriptor open, and the same one, for as long as it lives.
+            let mut from = Fd::new(unsafe { AsyncFd::register(rx) }.unwrap()).unwrap();
+            let mut options = Options::default();
+            options.budget = budget;
+            let mut got = Vec::new();
+            let moved = Copier::with_options(options).run(&mut from, &mut got).await.unwrap();
+            assert_eq!(moved, message.len() as u64);
+            assert_same(&got, &message);
+        }
     });
 }
