@@ -110,6 +110,10 @@ impl Flow {
         sink: &mut dyn AsyncSink,
     ) -> Poll<Result<Step, Failure>> {
         match step.next {
+            // What it did is counted before another call may have to wait.
+            Next::WriteSink if step.taken > 0 || step.delivered > 0 => {
+                Poll::Ready(Ok(Step { next: Next::Again, ..step }))
+            }
             Next::ReadSource(most) => self.read(cx, most, source),
             Next::WriteSink => self.write(cx, &mut FlatSource::nowhere(), sink),
             _ => Poll::Ready(Ok(step)),
