@@ -106,7 +106,10 @@ impl Flow {
                     return Poll::Pending;
                 }
             };
-            slice.used(step.taken.max(step.delivered), std::mem::take(&mut self.is_by_hand));
+            // It asks for a flush again in each turn: with that a small slice would be used up each time.
+            if !matches!(step.next, Next::FlushSink) {
+                slice.used(step.taken.max(step.delivered), std::mem::take(&mut self.is_by_hand));
+            }
             self.left = if self.left == u64::MAX {
                 u64::MAX
             } else {
