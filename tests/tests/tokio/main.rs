@@ -34,6 +34,8 @@ mod ranges;
 mod relays;
 /// A reset is passed on as one, and no delivered byte is lost by it.
 mod resets;
+/// More than one runtime, and one that is gone.
+mod runtimes;
 /// A file copied into itself.
 mod same_file;
 /// A sink with a limit gets no byte more.
