@@ -1,13 +1,16 @@
 //! More than one runtime, and one that is gone.
 
+use std::future::Future;
 use std::io::Write;
+use std::pin::pin;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
-use zc_testkit::fds;
-use zc_tokio::{Copier, Operation, Options};
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::{fds, files};
+use zc_tokio::{Copier, FileAt, Operation, Options};
 
 use crate::kit;
 
@@ -61,4 +64,37 @@ fn a_timeout_goes_by_the_clock_of_the_present_runtime() {
             assert_eq!(outcome.unwrap_err().operation(), Operation::IdleTimeout);
         });
     }
+}
+
+/// A runtime that shuts down makes no more steps.
+#[test]
+fn a_step_that_is_never_made_keeps_what_is_in_flight() {
+    let _leaks = fds::no_leaks_with_tokio();
+    let gone = runtime();
+    let handle = gone.handle().clone();
+    drop(gone);
+    let data = data::bytes(1, 50_000);
+    let (now, later) = data.split_at(40_000);
+    let file = files::empty();
+    runtime().block_on(async {
+        let (mut client, mut from) = kit::unix();
+        client.write_all(now).unwrap();
+        from.readable().await.unwrap();
+        let mut to = FileAt::new(file.try_clone().unwrap(), 0).unwrap();
+        let mut copier = Copier::new();
+        let outcome = {
+            let mut running = pin!(copier.run(&mut from, &mut to));
+            std::future::poll_fn(|cx| {
+                let _inside = handle.enter();
+                running.as_mut().poll(cx)
+            })
+            .await
+        };
+        assert!(outcome.is_err(), "{outcome:?}");
+        assert_eq!((copier.count(), copier.in_flight()), (0, now.len()));
+        client.write_all(later).unwrap();
+        drop(client);
+        assert_eq!(copier.run(&mut from, &mut to).await.unwrap(), data.len() as u64);
+    });
+    assert_same(&files::contents(&file), &data);
 }

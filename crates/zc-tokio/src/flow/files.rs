@@ -177,22 +177,19 @@ impl Flow {
         let files = self.files.as_mut().expect("the caller has looked");
         let away = files.away.as_mut().expect("the caller has looked");
         self.waits = if away.takes { Waits::ForSource } else { Waits::ForSink };
-        let back = ready!(away.poll(cx));
+        let (transfer, step) = ready!(away.poll(cx));
         let (last, delivers) = (away.last, away.delivers);
         let (is_of_others, is_taken_out) = (away.is_of_others, away.is_taken_out);
         (files.away, self.waits) = (None, Waits::No);
+        self.transfer = transfer;
         if is_of_others {
-            if let Ok((transfer, _)) = back {
-                self.transfer = transfer;
-                self.transfer.rebind();
-            }
+            self.transfer.rebind();
             if is_taken_out {
                 drop(self.transfer.take_residue());
             }
             return Poll::Ready(Ok(Step::idle(Next::Again)));
         }
-        let (transfer, step) = back?;
-        self.transfer = transfer;
+        let step = step?;
         self.headroom.saw(&step);
         if step.taken > 0 {
             let told = walk_source::<TokioIo>(source, self.link, &mut |_| step.taken);
