@@ -93,7 +93,7 @@ impl Flow {
             let failed = |error| Failure::new(Side::Sink, Operation::Write, error);
             let is_settled = ready!(sink.settle_sink(cx, settling)).map_err(failed)?;
             let end = to.filter(|_| is_settled).and_then(|fd| sink.write_ready(fd));
-            files.sink = past(end).map_err(failed)?;
+            files.sink = past(end);
             // The two halves of a step are made on different threads.
             self.transfer.options_mut().half_steps = true;
             self.waits = Waits::No;
@@ -127,7 +127,7 @@ impl Flow {
             let failed = |error| Failure::new(Side::Source, Operation::Read, error);
             let is_settled = ready!(source.settle_source(cx, settling)).map_err(failed)?;
             let end = if is_settled { source.read_ready(fd) } else { None };
-            files.source = past(end).map_err(failed)?;
+            files.source = past(end);
             self.waits = Waits::No;
         }
         Poll::Ready(Ok(Some(match &files.source {
@@ -215,14 +215,12 @@ impl Flow {
     }
 }
 
-/// The file behind `end`, which has settled.
-fn past(end: Option<Registered<'_>>) -> io::Result<FileEnd> {
-    Ok(match end {
-        Some(end) => {
-            let fd = end.poll_fd().fd();
-            let file = PastFile::new(fd.try_clone_to_owned()?.into());
-            FileEnd::Settled { fd: fd.as_raw_fd(), file }
-        }
-        None => FileEnd::Opaque,
-    })
+/// The file behind `end`, which has settled. Where there is no descriptor left to bypass it with, its own `poll_`
+/// methods do without.
+fn past(end: Option<Registered<'_>>) -> FileEnd {
+    let settled = end.map(|end| end.poll_fd().fd()).and_then(|fd| {
+        let file = PastFile::new(fd.try_clone_to_owned().ok()?.into());
+        Some(FileEnd::Settled { fd: fd.as_raw_fd(), file })
+    });
+    settled.unwrap_or(FileEnd::Opaque)
 }
