@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::task::{Context, Poll, ready};
 
 use zc_core::Side;
-use zc_core::driver::{Next, Step, StepError, walk_source};
+use zc_core::driver::{Bottom, Next, Step, StepError, each_descriptor, walk_source};
 use zc_linux::Transfer;
 
 use super::look::tell_sink;
@@ -22,6 +22,8 @@ pub(super) struct Files {
     /// The files that are bypassed.
     source: FileEnd,
     sink: FileEnd,
+    /// Whether the source's descriptors have been compared with the sink.
+    has_compared: bool,
 }
 
 /// A file at one end.
@@ -67,8 +69,43 @@ impl Flow {
     /// The files have to settle again before they are bypassed.
     pub(super) fn unsettle(&mut self) {
         if let Some(files) = &mut self.files {
-            (files.source, files.sink) = Default::default();
+            (files.source, files.sink, files.has_compared) = Default::default();
         }
+    }
+
+    /// Fails if the file `to` is in a source that is read, or has read ahead: only the plan of a step from descriptor
+    /// to descriptor knows where such a copy has to end.
+    pub(super) fn compare(
+        &mut self,
+        source: &mut dyn AsyncSource,
+        to: &Past,
+    ) -> Result<(), Failure> {
+        let files = self.files.get_or_insert_default();
+        if files.has_compared {
+            return Ok(());
+        }
+        let mut is_read = false;
+        let walked = walk_source::<TokioIo>(source, self.link, &mut |reach| {
+            is_read = matches!(reach.bottom, Bottom::Opaque | Bottom::Buffered(_));
+            0
+        });
+        walked?;
+        if !is_read {
+            return Ok(());
+        }
+        files.has_compared = true;
+        let mut is_same = false;
+        each_descriptor::<TokioIo>(source, &mut |from| {
+            is_same |= !from.fd.is_socket()
+                && zc_linux::fd::is_one_regular_file(from.fd.fd(), to.file.as_fd());
+        });
+        if is_same {
+            let what = "source and destination are the same file, and part of it is read ahead, or only the source \
+                        itself knows how much is to come";
+            let error = io::Error::new(io::ErrorKind::InvalidInput, what);
+            return Err(StepError::new("copy", error).into());
+        }
+        Ok(())
     }
 
     /// The sink's descriptor, unless it is a file; and the file, once it can be bypassed.

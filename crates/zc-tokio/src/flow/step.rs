@@ -44,6 +44,9 @@ impl Flow {
         if self.left == 0 {
             return Poll::Ready(Ok(Step::idle(Next::Ended)));
         }
+        if let Some(file) = &past {
+            self.compare(source, file)?;
+        }
         let mut budget = turn.min(self.left).min(self.max_in_flight);
         budget = budget.min(match past {
             // A file takes all that it is given, if its disk does.
