@@ -2,6 +2,8 @@
 
 /// What tokio's own tests ask of its `copy`, `copy_buf` and `copy_bidirectional`, asked of zc-tokio's.
 mod as_tokio;
+/// What a relay that closes with its first end delivers before.
+mod closing;
 /// A relay waits until more bytes of a bulk sender have come, and for nothing else.
 mod coalescing;
 /// A future that is dropped at any of its awaits loses nothing.

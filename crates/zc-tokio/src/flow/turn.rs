@@ -139,6 +139,6 @@ impl Flow {
 
 /// Takes a share of what the task may do before others have their turn, for copies between ends that
 /// themselves take none. (Without tokio's `rt` there is no other way to it than a source that does.)
-fn take_part(cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+pub(crate) fn take_part(cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     Pin::new(&mut tokio::io::empty()).poll_read(cx, &mut ReadBuf::new(&mut []))
 }
