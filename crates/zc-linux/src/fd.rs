@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
+use rustix::fs::FileType;
 use zc_core::{End, PollFd};
 
 use crate::sys;
@@ -43,6 +44,15 @@ pub fn position(fd: BorrowedFd<'_>) -> io::Result<u64> {
 pub fn is_one_open_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     let is_one_file = || sys::known_identity(one) == sys::known_identity(other);
     sys::is_one_open_file(one, other).unwrap_or_else(|_| is_one_file())
+}
+
+/// Whether two descriptors are known to be one regular file.
+pub fn is_one_regular_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    let is_one = match (sys::known_identity(one), sys::known_identity(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    };
+    is_one && sys::stat(one).is_ok_and(|stat| stat.kind == FileType::RegularFile)
 }
 
 /// Whether it is known to be in append mode.

@@ -6,6 +6,8 @@
 
 use std::fs::File;
 use std::sync::Arc;
+#[cfg(feature = "fs")]
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use zc_core::driver::Step;
@@ -35,7 +37,10 @@ impl Past {
 #[derive(Debug)]
 pub(crate) struct Away {
     #[cfg(feature = "fs")]
-    task: tokio::task::JoinHandle<(Transfer, Step)>,
+    task: tokio::task::JoinHandle<Step>,
+    /// It comes back also from a step that was never made, or has panicked.
+    #[cfg(feature = "fs")]
+    transfer: Arc<Mutex<Transfer>>,
     /// How many bytes were in flight when it left.
     pub(crate) in_flight: usize,
     /// Whether it takes, and does not only deliver what is in flight.
@@ -56,7 +61,7 @@ impl Away {
     /// the copy's steps take at most `limit`: only that tells whether a file is copied over its own bytes.
     #[cfg(feature = "fs")]
     pub(crate) fn start(
-        mut transfer: Transfer,
+        transfer: Transfer,
         from: Option<(Past, u64)>,
         (to, fits): (Option<Past>, u64),
         budget: u64,
@@ -68,10 +73,12 @@ impl Away {
 
         let (in_flight, takes) = (transfer.in_flight(), from.is_some());
         let delivers = to.is_some();
+        let transfer = Arc::new(Mutex::new(transfer));
+        let theirs = Arc::clone(&transfer);
         let task = tokio::task::spawn_blocking(move || {
+            let mut transfer = theirs.lock().unwrap_or_else(PoisonError::into_inner);
             if let (Some((file, limit)), None, true) = (&from, &to, splices) {
-                let step = transfer.take_from_file(file.end(), budget.min(*limit));
-                return (transfer, step);
+                return transfer.take_from_file(file.end(), budget.min(*limit));
             }
             let mut source = match &from {
                 Some((file, limit)) => FlatSource { from: From::Fd(file.end()), limit: *limit },
@@ -79,11 +86,10 @@ impl Away {
             };
             let to = to.as_ref().map(Past::end);
             let mut sink = FlatSink { to, holds_back: false, is_nowhere: false, limit: fits };
-            let step = transfer.step::<TokioIo>(&mut source, &mut sink, budget);
-            (transfer, step)
+            transfer.step::<TokioIo>(&mut source, &mut sink, budget)
         });
         let (is_of_others, is_taken_out) = (false, false);
-        Away { task, in_flight, takes, last, delivers, is_of_others, is_taken_out }
+        Away { task, transfer, in_flight, takes, last, delivers, is_of_others, is_taken_out }
     }
 
     #[cfg(not(feature = "fs"))]
@@ -100,18 +106,22 @@ impl Away {
 
     /// What has become of it.
     #[cfg(feature = "fs")]
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Transfer, Step), Failure>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Transfer, Result<Step, Failure>)> {
         use std::future::Future;
         use zc_core::driver::StepError;
 
-        std::pin::Pin::new(&mut self.task).poll(cx).map_err(|error| {
-            // The runtime is shutting down, or a step has panicked.
-            StepError::new("spawn_blocking", std::io::Error::other(error)).into()
+        std::pin::Pin::new(&mut self.task).poll(cx).map(|ended| {
+            let mut transfer = self.transfer.lock().unwrap_or_else(PoisonError::into_inner);
+            let step = ended.map_err(|error| {
+                // The runtime is shutting down, or a step has panicked.
+                StepError::new("spawn_blocking", std::io::Error::other(error)).into()
+            });
+            (std::mem::take(&mut *transfer), step)
         })
     }
 
     #[cfg(not(feature = "fs"))]
-    pub(crate) fn poll(&mut self, _: &mut Context<'_>) -> Poll<Result<(Transfer, Step), Failure>> {
+    pub(crate) fn poll(&mut self, _: &mut Context<'_>) -> Poll<(Transfer, Result<Step, Failure>)> {
         unreachable!("it never starts")
     }
 }

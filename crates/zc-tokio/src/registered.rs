@@ -158,11 +158,15 @@ impl<'a> Registered<'a> {
     /// write, and returns the error.
     pub(crate) async fn failed(self) -> io::Error {
         loop {
-            match self.0 {
-                Of::Tcp(stream) => drop(stream.ready(Interest::ERROR).await),
-                Of::Unix(stream) => drop(stream.ready(Interest::ERROR).await),
+            let is_watched = match self.0 {
+                Of::Tcp(stream) => stream.ready(Interest::ERROR).await.is_ok(),
+                Of::Unix(stream) => stream.ready(Interest::ERROR).await.is_ok(),
                 // A pipe whose other end is closed can be read, or written to, at once.
-                _ => std::future::pending().await,
+                _ => false,
+            };
+            // Its runtime may be gone, which the direction that needs it next reports.
+            if !is_watched {
+                return std::future::pending().await;
             }
             if let Some(error) = self.error() {
                 return error;

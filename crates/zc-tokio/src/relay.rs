@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use zc_core::Side;
 use zc_linux::Report;
 
-use crate::flow::{Flow, GATHERED, Slice, Then, Waits};
+use crate::flow::{Flow, GATHERED, Slice, Then, Waits, take_part};
 use crate::registered::{LowWater, wait_for_reset, wait_to_be_woken};
 use crate::session::Session;
 use crate::{
@@ -319,20 +319,36 @@ impl Relay {
         A: AsyncStream,
         B: AsyncStream,
     {
-        let slice = self.session.slice();
-        let (polled, direction) = if self.there.is_done() && self.back.waits() == Waits::ForSource {
-            self.back.cut();
-            (self.back.poll(cx, b, a, slice), Direction::BToA)
-        } else if self.back.is_done() && self.there.waits() == Waits::ForSource {
-            self.there.cut();
-            (self.there.poll(cx, a, b, slice), Direction::AToB)
-        } else {
-            return None;
+        let (there, back) = (&self.there, &self.back);
+        let (direction, flow) = match (there.is_done(), back.is_done()) {
+            (true, false) => (Direction::BToA, &mut self.back),
+            (false, true) => (Direction::AToB, &mut self.there),
+            _ => return None,
         };
-        match polled {
-            Poll::Ready(Err(failure)) => Some((direction, failure)),
-            _ => None,
+        let session = &self.session;
+        let mut poll = |flow: &mut Flow, cx: &mut Context<'_>| {
+            let polled = match direction {
+                Direction::AToB => flow.poll(cx, a, b, session.slice()),
+                Direction::BToA => flow.poll(cx, b, a, session.slice()),
+            };
+            match polled {
+                Poll::Ready(Err(failure)) => Some((direction, failure)),
+                _ => None,
+            }
+        };
+        if flow.is_unsure() {
+            // Its source may have more, which no edge tells of.
+            flow.look();
+            if let Some(failed) = poll(flow, cx) {
+                return Some(failed);
+            }
         }
+        // A task that has had its share is told that nothing is ready, whatever there is.
+        if flow.waits() != Waits::ForSource || take_part(cx).is_pending() {
+            return None;
+        }
+        flow.cut();
+        poll(flow, cx)
     }
 
     /// The descriptors of those of the two ends that no direction waits for.

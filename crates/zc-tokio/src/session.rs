@@ -189,9 +189,12 @@ impl Session {
         Ok(first)
     }
 
-    /// The future is gone. Until there is another one no source is waited for.
+    /// The future is gone. Until there is another one no source is waited for. That may be on another runtime, whose
+    /// clock does not move this one's timer.
     pub(crate) fn rest(&mut self) {
-        if let (Some(_), Some(clock)) = (self.options.min_rate, &mut self.clock) {
+        let Some(clock) = &mut self.clock else { return };
+        clock.timer = Timer::default();
+        if self.options.min_rate.is_some() {
             let now = Instant::now();
             clock.rates.iter_mut().flatten().for_each(|rate| rate.rest(now));
         }

@@ -4,12 +4,14 @@ use std::io::{SeekFrom, Write};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 
+use rustix::process::Resource;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, BufReader, BufWriter};
 use zc_linux::hook;
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
+use zc_testkit::limits;
 use zc_tokio::{Copier, Mechanism, Options, PageSharing, pool};
 
 use crate::kit;
@@ -343,5 +345,21 @@ fn a_file_without_offsets_is_copied() {
         let mut out = Vec::new();
         assert_eq!(zc_tokio::copy(&mut file, &mut out).await.unwrap(), 5);
         assert_eq!(out, b"hello");
+    });
+}
+
+/// Its own `poll_` methods need no more of them.
+#[test]
+fn a_file_is_copied_without_a_descriptor_to_spare() {
+    kit::run(async {
+        let data = data::bytes(7, LEN);
+        let (mut source, mut from) = empty();
+        source.write_all(&data).unwrap();
+        let (target, mut to) = empty();
+        let before = limits::set_soft(Resource::Nofile, Some(1));
+        let moved = zc_tokio::copy(&mut from, &mut to).await;
+        limits::set_soft(Resource::Nofile, before);
+        assert_eq!(moved.unwrap(), LEN as u64);
+        assert_same(&contents(&target), &data);
     });
 }

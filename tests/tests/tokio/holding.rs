@@ -3,9 +3,11 @@
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
+use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::fds;
+use zc_testkit::feeder::Feeder;
 use zc_tokio::{Copier, Direction, Opaque, Operation, Options, Relay, pool};
 
 use crate::kit;
@@ -385,5 +387,25 @@ fn the_future_is_small() {
         let future = size_of_val(&relay.run(&mut a, &mut b));
         let size = size_of::<Relay>() + future;
         assert!(size <= 1536, "{} + {future} bytes", size_of::<Relay>());
+    });
+}
+
+/// A sink that holds bytes back is flushed before others bypass it, in each turn: that alone must not use it up.
+#[test]
+fn the_smallest_budget_is_enough_to_flush_and_go_on() {
+    kit::run(async {
+        let (client, mut from) = kit::tcp();
+        let (to_peer, to) = kit::tcp();
+        let collector = Collector::start(to_peer);
+        let data = data::bytes(2, 10_000);
+        let feeder = Feeder::pieces(client, data.clone(), 10_000);
+        let mut options = Options::default();
+        options.budget = 0;
+        let mut to = BufWriter::new(to);
+        to.write_all(b"held back").await.unwrap();
+        let moved = Copier::with_options(options).run(&mut from, &mut to).await.unwrap();
+        assert_eq!(moved, data.len() as u64);
+        drop((to, feeder));
+        assert_same(&collector.finish(), &[b"held back", &data[..]].concat());
     });
 }

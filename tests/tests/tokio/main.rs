@@ -2,6 +2,8 @@
 
 /// What tokio's own tests ask of its `copy`, `copy_buf` and `copy_bidirectional`, asked of zc-tokio's.
 mod as_tokio;
+/// What a relay that closes with its first end delivers before.
+mod closing;
 /// A relay waits until more bytes of a bulk sender have come, and for nothing else.
 mod coalescing;
 /// A future that is dropped at any of its awaits loses nothing.
@@ -34,6 +36,8 @@ mod ranges;
 mod relays;
 /// A reset is passed on as one, and no delivered byte is lost by it.
 mod resets;
+/// More than one runtime, and one that is gone.
+mod runtimes;
 /// A file copied into itself.
 mod same_file;
 /// A sink with a limit gets no byte more.

@@ -1,13 +1,16 @@
 //! Copies into nowhere.
 
 use std::io::Write;
+use std::time::Duration;
 
+use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::time::timeout;
 use zc_linux::hook::{self, Recorder, Syscall};
 use zc_testkit::calls;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
-use zc_tokio::AsyncSource;
+use zc_tokio::{AsyncSource, Copier};
 
 use crate::kit;
 
@@ -90,5 +93,30 @@ fn a_source_that_waits_is_waited_for() {
         assert_eq!(moved, 600_000);
         is_done.recv().unwrap();
         feeder.finish().unwrap();
+    });
+}
+
+/// It shortens a call, and no edge follows for what lies behind it.
+#[test]
+fn an_urgent_byte_holds_nothing_back() {
+    kit::run(async {
+        let (mut client, mut from) = kit::tcp();
+        let mut copier = Copier::new();
+        let handle = copier.handle();
+        let mut nowhere = tokio::io::sink();
+        for round in 1..=5 {
+            client.write_all(b"some").unwrap();
+            send(&client, b"!", SendFlags::OOB).unwrap();
+            client.write_all(b"more").unwrap();
+            let arriving = async {
+                while handle.counts().0 < round * 8 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::select! {
+                outcome = copier.run(&mut from, &mut nowhere) => panic!("{outcome:?}"),
+                arrived = timeout(Duration::from_secs(10), arriving) => arrived.expect("it hangs"),
+            }
+        }
     });
 }

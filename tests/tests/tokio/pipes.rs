@@ -1,15 +1,22 @@
 //! Pipes, children and other descriptors.
 
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::pin::Pin;
 use std::process::Stdio;
+use std::task::{Context, Poll};
 
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::unix::pipe;
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::running::start;
-use zc_tokio::{Copier, Fd, Mechanism};
+use zc_tokio::{
+    Copier, Downstream, Fd, Mechanism, Options, PollFd, Registered, Sink, TokioIo, WriteReady,
+};
 
 use crate::kit;
 
@@ -113,5 +120,92 @@ fn any_descriptor_may_be_registered() {
         assert!(copier.report().moved_by(Mechanism::Splice) > LEN as u64 / 2);
         drop((to, feeder));
         assert_same(&collector.finish(), &data);
+    });
+}
+
+/// A pipe that hides how it is waited for.
+struct Hidden(pipe::Sender);
+
+impl AsyncWrite for Hidden {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Sink<TokioIo> for Hidden {
+    fn downstream(&mut self) -> Downstream<'_, TokioIo> {
+        Downstream::through(&mut self.0)
+    }
+}
+
+impl WriteReady for Hidden {
+    fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+        Registered::hidden(PollFd::stream(self.0.as_fd())).matching(fd)
+    }
+}
+
+/// What a step took counts also if the sink's owner has to wait with it.
+#[test]
+fn no_byte_beyond_the_limit_goes_into_a_full_pipe() {
+    const LIMIT: u64 = 300_000;
+    kit::run(async {
+        let data = data::bytes(4, LEN);
+        let (peer, mut from) = kit::tcp();
+        let feeder = Feeder::pieces(peer, data.clone(), 50_000);
+        let (tx, mut rx) = pipe::pipe().unwrap();
+        let mut options = Options::default();
+        options.limits.0 = LIMIT;
+        let (mut copier, mut to) = (Copier::with_options(options), Hidden(tx));
+        while copier.count() < 65_536 || copier.in_flight() == 0 {
+            let moved = kit::poll_once(copier.run(&mut from, &mut to)).await;
+            assert!(moved.is_none(), "{moved:?}");
+            tokio::task::yield_now().await;
+        }
+        let into = async {
+            let moved = copier.run(&mut from, &mut to).await;
+            drop(to);
+            moved.unwrap()
+        };
+        let mut got = Vec::new();
+        let (moved, read) = tokio::join!(into, rx.read_to_end(&mut got));
+        assert_eq!((moved, read.unwrap() as u64), (LIMIT, LIMIT));
+        assert_same(&got, &data[..LIMIT as usize]);
+        let mut rest = Vec::new();
+        from.read_to_end(&mut rest).await.unwrap();
+        assert_same(&rest, &data[LIMIT as usize..]);
+        feeder.finish().unwrap();
+    });
+}
+
+/// What does not fit a read of a message, the kernel drops.
+#[test]
+fn a_message_is_taken_whole_whatever_the_sink() {
+    kit::run(async {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        for budget in [1000, 8 << 20] {
+            let (tx, rx) =
+                socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+            let message = data::bytes(5, 100_000);
+            assert_eq!(send(&tx, &message, SendFlags::empty()), Ok(message.len()));
+            drop(tx);
+            // SAFETY: it keeps its descriptor open, and the same one, for as long as it lives.
+            let mut from = Fd::new(unsafe { AsyncFd::register(rx) }.unwrap()).unwrap();
+            let mut options = Options::default();
+            options.budget = budget;
+            let mut got = Vec::new();
+            let moved = Copier::with_options(options).run(&mut from, &mut got).await.unwrap();
+            assert_eq!(moved, message.len() as u64);
+            assert_same(&got, &message);
+        }
     });
 }

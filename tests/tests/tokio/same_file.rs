@@ -5,10 +5,10 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::Arc;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, BufReader};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::files;
-use zc_tokio::{Copier, FileAt, Options};
+use zc_tokio::{AsyncSource, Copier, FileAt, Options};
 
 use crate::kit;
 
@@ -72,5 +72,46 @@ fn parts_that_overlap_are_refused_before_a_byte_is_moved() {
             assert_eq!((error.kind(), source.limit()), (ErrorKind::InvalidInput, 100_000));
             assert_same(&files::contents(&file), &data);
         }
+    });
+}
+
+/// Only a plan from descriptor to descriptor knows where such a copy ends: one that is read would go on with its own
+/// tail.
+#[test]
+fn a_file_that_is_read_ahead_or_heads_a_chain_is_not_appended_to_itself() {
+    kit::run(async {
+        let data = data::bytes(4, LEN);
+        let named = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(named.path(), &data).unwrap();
+        let open = || tokio::fs::File::from_std(File::open(named.path()).unwrap());
+        let mut options = Options::default();
+        options.limits.0 = 4 * LEN as u64;
+        let mut ahead = BufReader::new(open());
+        ahead.read_u8().await.unwrap();
+        let sources: [Box<dyn AsyncSource>; 3] = [
+            Box::new(open().chain(tokio::io::empty())),
+            Box::new(ahead),
+            Box::new((&b"header"[..]).chain(open())),
+        ];
+        for (n, mut source) in sources.into_iter().enumerate() {
+            let sink = File::options().append(true).open(named.path()).unwrap();
+            let mut copier = Copier::with_options(options);
+            let outcome = copier.run(&mut source, &mut tokio::fs::File::from_std(sink)).await;
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::InvalidInput, "source {n}");
+            assert_eq!((copier.count(), copier.in_flight()), (0, 0), "source {n}");
+            assert_same(&files::contents(named.as_file()), &data);
+        }
+    });
+}
+
+/// Of devices any number may be open.
+#[test]
+fn a_device_is_copied_into_itself() {
+    kit::run(async {
+        let mut source = tokio::fs::File::open("/dev/zero").await.unwrap().take(100_000);
+        let mut sink = File::options().write(true).open("/dev/zero").unwrap().into();
+        let mut source = (&mut source).chain(tokio::io::empty());
+        let moved = zc_tokio::copy::<_, tokio::fs::File>(&mut source, &mut sink).await.unwrap();
+        assert_eq!(moved, 100_000);
     });
 }

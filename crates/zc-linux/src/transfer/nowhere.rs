@@ -56,6 +56,13 @@ impl Transfer {
 
     fn dropped(&mut self, mechanism: Mechanism, answer: Answer, limit: u64) -> Step {
         let taken = answer.taken;
+        let answer = match answer.outcome {
+            // Such a driver waits for an edge after it, and urgent data and passed descriptors shorten a call, too.
+            Outcome::Moved { .. } if self.options.looks_behind => {
+                Answer { outcome: Answer::moved(0).outcome, ..answer }
+            }
+            _ => answer,
+        };
         match &mut self.plan {
             Some(plan) => plan.took(taken),
             None => self.unplanned = (self.unplanned.0 + taken, self.unplanned.1.max(taken)),

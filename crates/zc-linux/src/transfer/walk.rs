@@ -227,6 +227,8 @@ impl Transfer {
             (Bottom::Fd(from), To::Writer) => {
                 self.tries(Mechanism::ReadWrite);
                 let is_stream = is_stream_socket(from.fd);
+                // A message is read whole, even beyond the budget.
+                let most = if from.fd.is_stream() { most } else { limit };
                 let answer = self.read(from, most, is_stream);
                 match answer.outcome {
                     Outcome::Nothing => self.end_of_link(last),

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::task::{Context, Poll, ready};
 
 use zc_core::Side;
-use zc_core::driver::{Next, Step, StepError, walk_source};
+use zc_core::driver::{Bottom, Next, Step, StepError, each_descriptor, walk_source};
 use zc_linux::Transfer;
 
 use super::look::tell_sink;
@@ -22,6 +22,8 @@ pub(super) struct Files {
     /// The files that are bypassed.
     source: FileEnd,
     sink: FileEnd,
+    /// Whether the source's descriptors have been compared with the sink.
+    has_compared: bool,
 }
 
 /// A file at one end.
@@ -67,8 +69,43 @@ impl Flow {
     /// The files have to settle again before they are bypassed.
     pub(super) fn unsettle(&mut self) {
         if let Some(files) = &mut self.files {
-            (files.source, files.sink) = Default::default();
+            (files.source, files.sink, files.has_compared) = Default::default();
         }
+    }
+
+    /// Fails if the file `to` is in a source that is read, or has read ahead: only the plan of a step from descriptor
+    /// to descriptor knows where such a copy has to end.
+    pub(super) fn compare(
+        &mut self,
+        source: &mut dyn AsyncSource,
+        to: &Past,
+    ) -> Result<(), Failure> {
+        let files = self.files.get_or_insert_default();
+        if files.has_compared {
+            return Ok(());
+        }
+        let mut is_read = false;
+        let walked = walk_source::<TokioIo>(source, self.link, &mut |reach| {
+            is_read = matches!(reach.bottom, Bottom::Opaque | Bottom::Buffered(_));
+            0
+        });
+        walked?;
+        if !is_read {
+            return Ok(());
+        }
+        files.has_compared = true;
+        let mut is_same = false;
+        each_descriptor::<TokioIo>(source, &mut |from| {
+            is_same |= !from.fd.is_socket()
+                && zc_linux::fd::is_one_regular_file(from.fd.fd(), to.file.as_fd());
+        });
+        if is_same {
+            let what = "source and destination are the same file, and part of it is read ahead, or only the source \
+                        itself knows how much is to come";
+            let error = io::Error::new(io::ErrorKind::InvalidInput, what);
+            return Err(StepError::new("copy", error).into());
+        }
+        Ok(())
     }
 
     /// The sink's descriptor, unless it is a file; and the file, once it can be bypassed.
@@ -93,7 +130,7 @@ impl Flow {
             let failed = |error| Failure::new(Side::Sink, Operation::Write, error);
             let is_settled = ready!(sink.settle_sink(cx, settling)).map_err(failed)?;
             let end = to.filter(|_| is_settled).and_then(|fd| sink.write_ready(fd));
-            files.sink = past(end).map_err(failed)?;
+            files.sink = past(end);
             // The two halves of a step are made on different threads.
             self.transfer.options_mut().half_steps = true;
             self.waits = Waits::No;
@@ -127,7 +164,7 @@ impl Flow {
             let failed = |error| Failure::new(Side::Source, Operation::Read, error);
             let is_settled = ready!(source.settle_source(cx, settling)).map_err(failed)?;
             let end = if is_settled { source.read_ready(fd) } else { None };
-            files.source = past(end).map_err(failed)?;
+            files.source = past(end);
             self.waits = Waits::No;
         }
         Poll::Ready(Ok(Some(match &files.source {
@@ -177,22 +214,19 @@ impl Flow {
         let files = self.files.as_mut().expect("the caller has looked");
         let away = files.away.as_mut().expect("the caller has looked");
         self.waits = if away.takes { Waits::ForSource } else { Waits::ForSink };
-        let back = ready!(away.poll(cx));
+        let (transfer, step) = ready!(away.poll(cx));
         let (last, delivers) = (away.last, away.delivers);
         let (is_of_others, is_taken_out) = (away.is_of_others, away.is_taken_out);
         (files.away, self.waits) = (None, Waits::No);
+        self.transfer = transfer;
         if is_of_others {
-            if let Ok((transfer, _)) = back {
-                self.transfer = transfer;
-                self.transfer.rebind();
-            }
+            self.transfer.rebind();
             if is_taken_out {
                 drop(self.transfer.take_residue());
             }
             return Poll::Ready(Ok(Step::idle(Next::Again)));
         }
-        let (transfer, step) = back?;
-        self.transfer = transfer;
+        let step = step?;
         self.headroom.saw(&step);
         if step.taken > 0 {
             let told = walk_source::<TokioIo>(source, self.link, &mut |_| step.taken);
@@ -218,14 +252,12 @@ impl Flow {
     }
 }
 
-/// The file behind `end`, which has settled.
-fn past(end: Option<Registered<'_>>) -> io::Result<FileEnd> {
-    Ok(match end {
-        Some(end) => {
-            let fd = end.poll_fd().fd();
-            let file = PastFile::new(fd.try_clone_to_owned()?.into());
-            FileEnd::Settled { fd: fd.as_raw_fd(), file }
-        }
-        None => FileEnd::Opaque,
-    })
+/// The file behind `end`, which has settled. Where there is no descriptor left to bypass it with, its own `poll_`
+/// methods do without.
+fn past(end: Option<Registered<'_>>) -> FileEnd {
+    let settled = end.map(|end| end.poll_fd().fd()).and_then(|fd| {
+        let file = PastFile::new(fd.try_clone_to_owned().ok()?.into());
+        Some(FileEnd::Settled { fd: fd.as_raw_fd(), file })
+    });
+    settled.unwrap_or(FileEnd::Opaque)
 }

@@ -28,6 +28,7 @@ use zc_linux::{Options, Transfer};
 use crate::headroom::Headroom;
 use files::Files;
 pub(crate) use slice::Slice;
+pub(crate) use turn::take_part;
 
 /// How many bytes of a bulk sender are worth waiting for together.
 pub(crate) const GATHERED: u64 = 256 * 1024;

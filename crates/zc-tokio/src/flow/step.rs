@@ -44,6 +44,9 @@ impl Flow {
         if self.left == 0 {
             return Poll::Ready(Ok(Step::idle(Next::Ended)));
         }
+        if let Some(file) = &past {
+            self.compare(source, file)?;
+        }
         let mut budget = turn.min(self.left).min(self.max_in_flight);
         budget = budget.min(match past {
             // A file takes all that it is given, if its disk does.
@@ -110,6 +113,10 @@ impl Flow {
         sink: &mut dyn AsyncSink,
     ) -> Poll<Result<Step, Failure>> {
         match step.next {
+            // What it did is counted before another call may have to wait.
+            Next::WriteSink if step.taken > 0 || step.delivered > 0 => {
+                Poll::Ready(Ok(Step { next: Next::Again, ..step }))
+            }
             Next::ReadSource(most) => self.read(cx, most, source),
             Next::WriteSink => self.write(cx, &mut FlatSource::nowhere(), sink),
             _ => Poll::Ready(Ok(step)),

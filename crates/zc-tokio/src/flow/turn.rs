@@ -106,7 +106,10 @@ impl Flow {
                     return Poll::Pending;
                 }
             };
-            slice.used(step.taken.max(step.delivered), std::mem::take(&mut self.is_by_hand));
+            // It asks for a flush again in each turn: with that a small slice would be used up each time.
+            if !matches!(step.next, Next::FlushSink) {
+                slice.used(step.taken.max(step.delivered), std::mem::take(&mut self.is_by_hand));
+            }
             self.left = if self.left == u64::MAX {
                 u64::MAX
             } else {
@@ -136,6 +139,6 @@ impl Flow {
 
 /// Takes a share of what the task may do before others have their turn, for copies between ends that
 /// themselves take none. (Without tokio's `rt` there is no other way to it than a source that does.)
-fn take_part(cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+pub(crate) fn take_part(cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     Pin::new(&mut tokio::io::empty()).poll_read(cx, &mut ReadBuf::new(&mut []))
 }

@@ -1,0 +1,78 @@
+//! What is there when the other direction ends is delivered before both ends are shut down.
+
+use std::future::Future;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::pin::{Pin, pin};
+use std::task::Context;
+use std::time::Duration;
+
+use rustix::net::{SendFlags, send};
+use tokio::io::{AsyncRead, Interest, ReadBuf};
+use zc_tokio::{EndPolicy, Options, Relay};
+
+use crate::kit;
+
+fn closing() -> Options {
+    let mut options = Options::default();
+    options.on_end = EndPolicy::Close;
+    options
+}
+
+/// With a timeout short reads are taken for the last ones, for a while.
+#[test]
+fn also_behind_an_urgent_byte() {
+    for idle_timeout in [None, Some(Duration::from_secs(60))] {
+        kit::run(async {
+            let ((mut client, mut a), (mut server, mut b)) = (kit::tcp(), kit::tcp());
+            let mut options = closing();
+            options.idle_timeout = idle_timeout;
+            let mut relay = Relay::with_options(options);
+            server.write_all(b"before").unwrap();
+            send(&server, b"!", SendFlags::OOB).unwrap();
+            server.write_all(b"behind").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            b.ready(Interest::READABLE).await.unwrap();
+            a.ready(Interest::READABLE).await.unwrap();
+            assert_eq!(relay.run(&mut a, &mut b).await.unwrap(), (0, 12));
+            drop(a);
+            let mut got = String::new();
+            client.read_to_string(&mut got).unwrap();
+            assert_eq!(got, "beforebehind");
+        });
+    }
+}
+
+/// Uses up all but `rest` of what a task may do before others have their turn.
+fn leave_of_the_share(rest: usize, cx: &mut Context<'_>) {
+    const SHARE: usize = 128;
+    for _ in rest..SHARE {
+        let mut nothing = tokio::io::empty();
+        let _ = Pin::new(&mut nothing).poll_read(cx, &mut ReadBuf::new(&mut []));
+    }
+}
+
+/// Then tokio says that nothing is ready, whatever there is.
+#[test]
+fn also_if_the_task_has_had_its_share() {
+    kit::run(async {
+        for rest in 0..20 {
+            let ((mut client, mut a), (mut server, mut b)) = (kit::tcp(), kit::tcp());
+            let mut relay = Relay::with_options(closing());
+            server.write_all(b"down").unwrap();
+            client.write_all(b"up").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            b.ready(Interest::READABLE).await.unwrap();
+            a.ready(Interest::READABLE).await.unwrap();
+            let mut running = pin!(relay.run(&mut a, &mut b));
+            let mut is_first = true;
+            let outcome = std::future::poll_fn(|cx| {
+                if std::mem::take(&mut is_first) {
+                    leave_of_the_share(rest, cx);
+                }
+                running.as_mut().poll(cx)
+            });
+            assert_eq!(outcome.await.unwrap(), (2, 4), "with {rest} left");
+        }
+    });
+}
