@@ -261,7 +261,7 @@ pub(crate) struct Writing {
     /// What it holds is not compared with what was to come. --expect counts all of the file, and --limit
     /// only what is added to it. For recv and send, give it at both ends. The receiver sends the number
     /// of bytes that it has, in decimal, and a newline. The sender repeats that line and sends what
-    /// follows.
+    /// follows. Into a descriptor (- or /dev/fd/N) nothing can be resumed.
     #[arg(long)]
     pub(crate) resume: bool,
 }

@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
 use std::os::fd::RawFd;
 use std::path::Path;
 
 use crate::descriptor;
 use crate::end::{End, Use};
 use crate::error::Failure;
-use crate::target::{Manner, Pending, Target, Uncommitted};
+use crate::target::{Disposition, Manner, Pending, Target, Uncommitted};
 
 const STANDARD: RawFd = 1;
 
@@ -38,6 +39,10 @@ impl Sink {
     pub(crate) fn open(said: &OsStr, path: &Path, manner: Manner) -> Result<Sink, Failure> {
         let open = || {
             if let Some(number) = number(said) {
+                if manner.disposition == Disposition::Resume {
+                    let why = "of an open descriptor nothing says what is there already: name the file";
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+                }
                 let end = End::inherited(number, said, Use::Write)?;
                 let file = File::from(end.fd.get_ref().try_clone()?);
                 let (pending, identity) = (Pending::inherited(file, manner.sync), end.identity);

@@ -50,6 +50,24 @@ fn resumes_a_copy() {
     assert_eq!(names(dir.path()).len(), 2);
 }
 
+/// What is there already cannot be told, and all of it would come once more.
+#[test]
+fn nothing_is_resumed_into_an_open_descriptor() {
+    let dir = scratch();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let content = bytes(1, LEN);
+    fs::write(&from, &content).unwrap();
+    fs::write(&to, &content[..LEN / 2]).unwrap();
+    for target in ["-", "/dev/stdout"] {
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"exec "$0" cp --resume "$1" "$2" >> "$3""#]);
+        command.arg(zc([""; 0]).get_program()).arg(&from).arg(target).arg(&to);
+        let said = "of an open descriptor nothing says what is there already";
+        run(&mut command, b"").expect_failure(1, &[said]);
+        assert!(fs::read(&to).unwrap() == content[..LEN / 2], "{target}");
+    }
+}
+
 #[test]
 fn resumes_an_upload() {
     let dir = scratch();
