@@ -273,7 +273,8 @@ fn finish(mut child: Running, mut stderr: BufReader<ChildStderr>) -> Outcome {
 #[derive(Debug)]
 pub struct Receiver {
     child: Running,
-    stderr: BufReader<ChildStderr>,
+    /// What it has said since, and was not read.
+    pub stderr: BufReader<ChildStderr>,
     /// Its address, as `zc send` takes it.
     pub address: String,
 }

@@ -13,6 +13,7 @@ use crate::args::Recv;
 use crate::done::Done;
 use crate::end::End;
 use crate::error::Failure;
+use crate::say::Seldom;
 use crate::sink::Sink;
 use crate::target::{DEFAULT_MODE, Disposition, Manner};
 use crate::{output, recv};
@@ -28,25 +29,26 @@ pub(crate) fn run(args: &Recv) -> Result<(), Failure> {
     // No client should send what cannot be kept.
     drop(open(args, numbers.load(Relaxed))?);
     let listener = recv::listen(args)?;
-    let places = Places::default();
+    let (places, mut refused) = (Places::default(), Seldom::default());
     thread::scope(|scope| {
         loop {
             let place = places.take();
-            let stream = recv::accept(&listener, args);
+            let mut stream = match recv::accept(&listener, args) {
+                Ok(stream) => stream,
+                Err(failure) => {
+                    if refused.is_said() {
+                        output::each(&args.output, &Err(failure));
+                    }
+                    // Too many open files, perhaps: it passes.
+                    thread::sleep(Duration::from_millis(100));
+                    continue;
+                }
+            };
             let numbers = &numbers;
             let serve = move || {
                 let _place = place;
-                match stream {
-                    // Said before the sender hears of it.
-                    Ok(mut stream) => {
-                        output::each(&args.output, &serve(args, &mut stream, numbers));
-                    }
-                    Err(failure) => {
-                        output::each(&args.output, &Err(failure));
-                        // Too many open files, perhaps: it passes.
-                        thread::sleep(Duration::from_millis(100));
-                    }
-                }
+                // Said before the sender hears of it.
+                output::each(&args.output, &serve(args, &mut stream, numbers));
             };
             if let Err(error) = thread::Builder::new().spawn_scoped(scope, serve) {
                 output::each(&args.output, &Err(Failure::io("cannot serve a connection", &error)));

@@ -1,14 +1,15 @@
 //! `zc` among other programs: many uploads, pipelines, a terminal, shells, and the manual.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal};
 use zc_testkit::cli::{Nobody, Receiver, binary, have, listens, names, run, scratch, zc};
 use zc_testkit::data::bytes;
 
@@ -102,6 +103,37 @@ fn keeps_open_after_failures() {
         run(&mut nobody.zc(&["recv", "-k", "127.0.0.1:0", path]), b"")
             .expect_failure(1, &["(EACCES)"]);
     }
+}
+
+/// The receiver pauses, says so once, and goes on when there are descriptors again.
+#[test]
+fn outlives_a_lack_of_descriptors() {
+    let dir = scratch();
+    let mut command = zc(["recv", "--keep-open", "127.0.0.1:0"]);
+    let few = Rlimit { current: Some(24), maximum: Some(24) };
+    // SAFETY: setrlimit(2) is async-signal-safe.
+    unsafe {
+        command.pre_exec(move || Ok(rustix::process::setrlimit(Resource::Nofile, few)?));
+    }
+    let mut receiver = Receiver::of(command.arg(dir.path()));
+    let clients: Vec<_> =
+        (0..20).map(|_| TcpStream::connect(&receiver.address).unwrap()).collect();
+    let mut line = String::new();
+    while !line.contains("cannot accept") {
+        line.clear();
+        assert!(receiver.stderr.read_line(&mut line).unwrap() > 0);
+    }
+    drop(clients);
+    let mut sent = run(&mut zc(["send", "-", &receiver.address]), b"at last");
+    // While the others are being closed, there may be no descriptor for its file.
+    while sent.code() != Some(0) {
+        sent = run(&mut zc(["send", "-", &receiver.address]), b"at last");
+    }
+    let is_last = |name: &String| fs::read(dir.path().join(name)).unwrap() == b"at last";
+    assert_eq!(names(dir.path()).iter().filter(|name| is_last(name)).count(), 1);
+    receiver.kill(Signal::TERM);
+    let said = receiver.finish().stderr;
+    assert!(!said.contains("cannot accept"), "{said}");
 }
 
 /// pv | gzip | zc send, and zc recv | gzip -d.

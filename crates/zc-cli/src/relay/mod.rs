@@ -16,13 +16,10 @@ use zc_tokio::{Options, ResetPolicy};
 
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
-use crate::say::say;
+use crate::say::{Seldom, say};
 use args::Relay;
 use line::{Ended, How};
 use stream::{Acceptor, NO_DESCRIPTORS, Stream};
-
-/// How long not to say again what it cannot do: it may be able to in between.
-const SILENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(args: &Relay) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -66,7 +63,7 @@ async fn serve(args: &Relay) -> Result<(), Failure> {
 async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>) {
     let most = args.max_connections.map_or(Semaphore::MAX_PERMITS, |most| most as usize);
     let permits = Arc::new(Semaphore::new(most));
-    let (mut number, mut said) = (0_u64, None::<Instant>);
+    let (mut number, mut refused) = (0_u64, Seldom::default());
     let manner = Arc::new(Manner {
         target: args.target.clone(),
         connect_timeout: args.connect_timeout,
@@ -84,8 +81,7 @@ async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>)
             // Out of descriptors or memory, or the client has gone: the next may do better.
             Err(error) => {
                 if !is_about_the_client(&error) {
-                    if said.is_none_or(|said| said.elapsed() > SILENCE) {
-                        said = Some(Instant::now());
+                    if refused.is_said() {
                         say(format_args!("zc relay: cannot accept, and tries again: {error}"));
                     }
                     tokio::time::sleep(NO_DESCRIPTORS).await;

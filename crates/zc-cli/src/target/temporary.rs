@@ -1,10 +1,12 @@
 //! Files that have not got their name yet.
 
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, renameat_with};
@@ -102,10 +104,12 @@ fn at_free_name<T>(
 ) -> io::Result<(PathBuf, T)> {
     // No name is tried twice: another thread's file may bear it.
     static ATTEMPT: AtomicU32 = AtomicU32::new(0);
+    // In containers that share a directory processes may have the same number, which is 1 as a rule.
+    static MARK: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
     loop {
         let attempt = ATTEMPT.fetch_add(1, Relaxed);
         // Not made of the target's name, which may be as long as names can be.
-        let name = format!(".zc-{}-{attempt}.tmp", std::process::id());
+        let name = format!(".zc-{}-{:x}-{attempt}.tmp", std::process::id(), *MARK);
         let path = directory.join(name);
         match make(&path) {
             Ok(made) => return Ok((path, made)),
