@@ -193,6 +193,12 @@ impl Flow {
         self.files.get_or_insert_default().away = Some(away);
     }
 
+    /// Whether its source is a file, which is waited for and never has nothing.
+    pub(crate) fn waits_for_disk(&self, source: &dyn AsyncSource) -> bool {
+        let end = self.from.and_then(|fd| source.read_ready(fd));
+        self.away().is_some() || end.is_some_and(Registered::is_file)
+    }
+
     /// Other ends come. They are not told of a step that is being made elsewhere, which is not theirs.
     pub(super) fn forsake(&mut self) {
         if let Some(away) = self.files.as_mut().and_then(|files| files.away.as_mut()) {
