@@ -151,10 +151,10 @@ impl Session {
             clock.last = Some(read());
         }
         for (blocked, flow) in clock.blocked.iter_mut().zip(flows) {
-            *blocked = match (flow.waits(), *blocked) {
-                (Waits::ForSink, None) if self.options.write_timeout.is_some() => Some(read()),
-                (Waits::ForSink, since) => since,
-                _ => None,
+            *blocked = match (flow.waits_for_sink(), *blocked) {
+                (true, None) if self.options.write_timeout.is_some() => Some(read()),
+                (true, since) => since,
+                (false, _) => None,
             };
         }
         for (since, flow) in clock.unsure.iter_mut().zip(flows) {
