@@ -146,8 +146,8 @@ impl Relay {
     /// # Errors
     ///
     /// The first error of either direction, which says where and what. Everything stays here, and it may be run
-    /// again: after a timeout it has as much time again. A reset by a peer is reported again by every later run,
-    /// until a [`rebind`](Self::rebind): what was cut off never looks like an end.
+    /// again: after a timeout it has as much time again. A reset by a peer, or a connection that is lost (`ETIMEDOUT`),
+    /// is reported again by every later run, until a [`rebind`](Self::rebind): what was cut off never looks like an end.
     pub async fn run<A, B>(&mut self, a: &mut A, b: &mut B) -> Result<(u64, u64), Error>
     where
         A: AsyncStream + ?Sized,
