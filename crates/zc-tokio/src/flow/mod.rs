@@ -182,9 +182,10 @@ impl Flow {
         self.waits
     }
 
-    /// Whether bytes wait for the sink: those in flight, or those that it holds back itself.
+    /// Whether bytes wait for the sink: those in flight, or those of this copy that it holds back itself.
     pub(crate) fn waits_for_sink(&self) -> bool {
-        self.waits == Waits::ForSink || self.waits != Waits::No && self.is_flushing
+        let holds_back = self.is_flushing && self.delivered > 0;
+        self.waits == Waits::ForSink || self.waits != Waits::No && holds_back
     }
 
     /// The descriptors of source and sink, if it knows them.
