@@ -126,8 +126,8 @@ impl Copier {
     /// # Errors
     ///
     /// The first error, which says where and what. Everything stays here, and it may be run again: after a timeout it
-    /// has as much time again. A reset by a peer is reported again by every later run, until a
-    /// [`rebind`](Self::rebind): what was cut off never looks like an end.
+    /// has as much time again. A reset by a peer, or a connection that is lost (`ETIMEDOUT`), is reported again by every
+    /// later run, until a [`rebind`](Self::rebind): what was cut off never looks like an end.
     pub async fn run<R, W>(&mut self, source: &mut R, sink: &mut W) -> Result<u64, Error>
     where
         R: AsyncSource + ?Sized,

@@ -96,7 +96,7 @@ impl Error {
     }
 
     /// How many bytes have been delivered so far, from the first end to the second and back; since the copier
-    /// or relay was made.
+    /// or relay was made, or prepared for other ends (`rebind`).
     pub fn counts(&self) -> (u64, u64) {
         self.counts
     }

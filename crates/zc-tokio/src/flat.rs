@@ -8,14 +8,14 @@ use zc_core::{Downstream, End, Sink, Source, Upstream};
 use crate::TokioIo;
 
 /// Where the next bytes of a source are.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct FlatSource<'a> {
     pub(crate) from: From<'a>,
     /// How many bytes its layers let through.
     pub(crate) limit: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum From<'a> {
     /// It does not matter: what is in flight goes first.
     Nowhere,

@@ -41,6 +41,9 @@
 //! - `BufStream` as a source, since it does not show what it has read ahead. (As a sink it is bypassed.) Use
 //!   `BufReader<BufWriter<S>>`, which is the same and shows it.
 //!
+//! So is a file in a `Chain`: it would have to say what it has read ahead, and the chain does not know which of its
+//! two is meant.
+//!
 //! # What it holds
 //!
 //! No pipe and no buffer while it waits for its source: a relay's future is two KiB. It keeps a pipe only while

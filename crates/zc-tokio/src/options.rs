@@ -47,7 +47,8 @@ pub enum ResetPolicy {
 /// # assert_eq!(relay.counts(), (0, 0));
 /// ```
 ///
-/// The timeouts need a runtime with its time driver enabled. Without them no timer is made.
+/// The timeouts, `min_rate` and `coalesce` need a runtime with its time driver enabled, and so does a
+/// [`Paced`](crate::Paced) source. Without them no timer is made.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Options {

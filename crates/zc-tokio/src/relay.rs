@@ -11,8 +11,8 @@ use crate::flow::{Flow, GATHERED, Slice, Then, Waits, take_part};
 use crate::registered::{LowWater, wait_for_reset, wait_to_be_woken};
 use crate::session::Session;
 use crate::{
-    AsyncStream, Direction, EndPolicy, Error, Handle, Options, ReadReady, Registered, RelayEnd,
-    WriteReady, reset,
+    AsyncSink, AsyncSource, AsyncStream, Direction, EndPolicy, Error, Handle, Options, ReadReady,
+    Registered, RelayEnd, WriteReady, reset,
 };
 
 /// A relay between two streams, which owns all that is in flight: its future may be dropped at any time, and
@@ -146,8 +146,8 @@ impl Relay {
     /// # Errors
     ///
     /// The first error of either direction, which says where and what. Everything stays here, and it may be run
-    /// again: after a timeout it has as much time again. A reset by a peer is reported again by every later run,
-    /// until a [`rebind`](Self::rebind): what was cut off never looks like an end.
+    /// again: after a timeout it has as much time again. A reset by a peer, or a connection that is lost (`ETIMEDOUT`),
+    /// is reported again by every later run, until a [`rebind`](Self::rebind): what was cut off never looks like an end.
     pub async fn run<A, B>(&mut self, a: &mut A, b: &mut B) -> Result<(u64, u64), Error>
     where
         A: AsyncStream + ?Sized,
@@ -325,30 +325,31 @@ impl Relay {
             (false, true) => (Direction::AToB, &mut self.there),
             _ => return None,
         };
-        let session = &self.session;
-        let mut poll = |flow: &mut Flow, cx: &mut Context<'_>| {
-            let polled = match direction {
-                Direction::AToB => flow.poll(cx, a, b, session.slice()),
-                Direction::BToA => flow.poll(cx, b, a, session.slice()),
-            };
-            match polled {
-                Poll::Ready(Err(failure)) => Some((direction, failure)),
-                _ => None,
-            }
+        let (source, sink): (&mut dyn AsyncSource, &mut dyn AsyncSink) = match direction {
+            Direction::AToB => (a, b),
+            Direction::BToA => (b, a),
+        };
+        let failed = |polled| match polled {
+            Poll::Ready(Err(failure)) => Some((direction, failure)),
+            _ => None,
         };
         if flow.is_unsure() {
             // Its source may have more, which no edge tells of.
             flow.look();
-            if let Some(failed) = poll(flow, cx) {
-                return Some(failed);
+            let failed = failed(flow.poll(cx, source, sink, self.session.slice()));
+            if failed.is_some() {
+                return failed;
             }
         }
+        if flow.waits() != Waits::ForSource || flow.waits_for_disk(source) {
+            return None;
+        }
         // A task that has had its share is told that nothing is ready, whatever there is.
-        if flow.waits() != Waits::ForSource || take_part(cx).is_pending() {
+        if take_part(cx).is_pending() {
             return None;
         }
         flow.cut();
-        poll(flow, cx)
+        failed(flow.poll(cx, source, sink, self.session.slice()))
     }
 
     /// The descriptors of those of the two ends that no direction waits for.

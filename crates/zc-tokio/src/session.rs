@@ -151,10 +151,10 @@ impl Session {
             clock.last = Some(read());
         }
         for (blocked, flow) in clock.blocked.iter_mut().zip(flows) {
-            *blocked = match (flow.waits(), *blocked) {
-                (Waits::ForSink, None) if self.options.write_timeout.is_some() => Some(read()),
-                (Waits::ForSink, since) => since,
-                _ => None,
+            *blocked = match (flow.waits_for_sink(), *blocked) {
+                (true, None) if self.options.write_timeout.is_some() => Some(read()),
+                (true, since) => since,
+                (false, _) => None,
             };
         }
         for (since, flow) in clock.unsure.iter_mut().zip(flows) {
@@ -286,19 +286,21 @@ impl Session {
         self.reset_by(direction, side, errno)
     }
 
-    /// Whether `error` is a reset that is to be passed on. Passed on or not, it is reported again by every later run:
-    /// the kernel tells it once, and after that the connection looks like one that has ended.
+    /// Whether `error` is a reset that is to be passed on. Passed on or not, it is reported again by every later run,
+    /// and so is a connection that is lost otherwise: the kernel tells it once, and after that the connection looks
+    /// like one that has ended.
     pub(crate) fn passes_on(&mut self, error: &Error) -> bool {
         let passes_on = self.options.on_reset == ResetPolicy::Forward;
         // EPIPE comes from a peer that had ended before it closed: what it sent is whole.
         let cuts_off = passes_on || error.kind() != io::ErrorKind::BrokenPipe;
-        if !reset::is_reset(error) || !cuts_off {
+        let is_reset = reset::is_reset(error) && cuts_off;
+        if !is_reset && !reset::is_lost(error) {
             return false;
         }
         if let (Some(direction), Some(side)) = (error.direction(), error.side()) {
             self.reset = Some((direction, side, errno_of(error.io_error())));
         }
-        passes_on && !self.is_passed_on
+        is_reset && passes_on && !self.is_passed_on
     }
 
     /// It has been. (A future that is dropped before leaves it to the next run.)

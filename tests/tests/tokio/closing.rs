@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncRead, Interest, ReadBuf};
+use zc_testkit::collector::Collector;
+use zc_testkit::data::{self, assert_same};
+use zc_testkit::files;
 use zc_tokio::{EndPolicy, Options, Relay};
 
 use crate::kit;
@@ -74,5 +77,22 @@ fn also_if_the_task_has_had_its_share() {
             });
             assert_eq!(outcome.await.unwrap(), (2, 4), "with {rest} left");
         }
+    });
+}
+
+/// A file is always ready, however long its disk takes.
+#[test]
+fn also_all_of_a_file() {
+    kit::run(async {
+        let data = data::bytes(1, 3_000_000);
+        let (client, mut a) = kit::tcp();
+        client.shutdown(Shutdown::Write).unwrap();
+        let collector = Collector::start(client);
+        let file = tokio::fs::File::from_std(files::holding(&data));
+        let mut b = tokio::io::join(file, tokio::io::sink());
+        let counts = Relay::with_options(closing()).run(&mut a, &mut b).await.unwrap();
+        assert_eq!(counts, (0, data.len() as u64));
+        drop(a);
+        assert_same(&collector.finish(), &data);
     });
 }

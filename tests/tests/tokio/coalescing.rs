@@ -1,14 +1,16 @@
 //! A relay waits until more bytes of a bulk sender have come, and for nothing else.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
-use zc_tokio::{Options, Relay};
+use zc_tokio::{Copier, Opaque, Options, Relay};
 
 use crate::kit;
 use crate::relays::talk;
@@ -109,5 +111,43 @@ fn a_little_more_waits_for_the_delay() {
         let _ended = relaying.await.unwrap();
         // A timer may be a millisecond late.
         assert!(DELAY <= longest && longest <= DELAY + Duration::from_millis(2), "{longest:?}");
+    });
+}
+
+/// Gives all that it has at once, and then nothing for good.
+struct Quiet {
+    left: usize,
+    polls: usize,
+}
+
+impl AsyncRead for Quiet {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.polls += 1;
+        if self.left == 0 {
+            return Poll::Pending;
+        }
+        let n = self.left.min(buf.remaining());
+        buf.put_slice(&vec![7; n]);
+        self.left -= n;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// It says by itself when it has more.
+#[test]
+fn an_end_that_is_only_read_is_not_looked_at_again_and_again() {
+    kit::run_paused(async {
+        let mut source = Opaque(Quiet { left: 200_000, polls: 0 });
+        let mut copier = Copier::with_options(options(Duration::from_millis(1)));
+        let mut got = Vec::new();
+        let copying = copier.run(&mut source, &mut got);
+        let outcome = tokio::time::timeout(Duration::from_secs(10), copying).await;
+        assert!(outcome.is_err(), "{outcome:?}");
+        assert_eq!(got.len(), 200_000);
+        assert!(source.0.polls < 100, "{} polls", source.0.polls);
     });
 }

@@ -187,6 +187,35 @@ fn no_byte_beyond_the_limit_goes_into_a_full_pipe() {
     });
 }
 
+/// Its owner has to wait for it: to ask the pipe again and again would take all of a processor.
+#[test]
+fn bytes_of_a_buffer_wait_for_room_in_a_pipe_that_hides() {
+    kit::run(async {
+        let data = data::bytes(6, 200_000);
+        let (tx, mut rx) = pipe::pipe().unwrap();
+        let mut to = Hidden(tx);
+        let (mut source, mut got) = (&data[..], Vec::new());
+        {
+            let mut copying = tokio_test::task::spawn(zc_tokio::copy(&mut source, &mut to));
+            assert!(copying.poll().is_pending());
+            assert!(!copying.is_woken(), "the pipe is full");
+            // Reads all that is there, without the copy.
+            got.resize(65_536, 0);
+            rx.read_exact(&mut got).await.unwrap();
+            while !copying.is_woken() {
+                tokio::task::yield_now().await;
+            }
+        }
+        let into = async {
+            zc_tokio::copy(&mut source, &mut to).await.unwrap();
+            drop(to);
+        };
+        let ((), read) = tokio::join!(into, rx.read_to_end(&mut got));
+        read.unwrap();
+        assert_same(&got, &data);
+    });
+}
+
 /// What does not fit a read of a message, the kernel drops.
 #[test]
 fn a_message_is_taken_whole_whatever_the_sink() {

@@ -632,8 +632,10 @@ fn the_next_file_may_have_the_number_of_the_last() {
 #[test]
 fn the_next_file_is_known_by_its_inode_too() {
     kit::run(async {
-        let _denied = hook::failing(Syscall::Kcmp, rustix::io::Errno::PERM.raw_os_error());
+        let eperm = rustix::io::Errno::PERM.raw_os_error();
+        let denied = hook::failing(Syscall::Kcmp, eperm).install();
         goes_on_to_the_next_number().await;
+        assert!(denied.hits() > 0);
     });
 }
 

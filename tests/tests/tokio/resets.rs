@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream as Peer;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use zc_linux::hook::{self, Syscall};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::sockets;
@@ -244,6 +246,31 @@ fn a_reset_that_is_reported_stays_one() {
             drop(client);
             copier.rebind();
             assert_eq!(copier.run(&mut a, &mut b).await.unwrap(), 0);
+        });
+    }
+}
+
+/// A peer that is silent for too long, or out of reach. The kernel tells it once.
+#[test]
+fn a_connection_that_is_lost_never_looks_like_one_that_has_ended() {
+    for (errno, kind) in [
+        (Errno::TIMEDOUT, ErrorKind::TimedOut),
+        (Errno::HOSTUNREACH, ErrorKind::HostUnreachable),
+        (Errno::NETUNREACH, ErrorKind::NetworkUnreachable),
+    ] {
+        kit::run(async {
+            let ((mut client, mut a), (_server, mut b)) = (kit::tcp(), kit::tcp());
+            client.write_all(b"cut off").unwrap();
+            let mut copier = Copier::new();
+            let lost = hook::failing(Syscall::Read, errno.raw_os_error()).times(1).install();
+            let error = copier.run(&mut a, &mut b).await.unwrap_err();
+            assert_eq!((error.kind(), lost.hits()), (kind, 1));
+            assert!(!error.is_timeout());
+            drop(client);
+            for _ in 0..2 {
+                let error = copier.run(&mut a, &mut b).await.unwrap_err();
+                assert_eq!((error.kind(), error.end()), (kind, Some(RelayEnd::A)));
+            }
         });
     }
 }

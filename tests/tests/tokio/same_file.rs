@@ -88,7 +88,8 @@ fn a_file_that_is_read_ahead_or_heads_a_chain_is_not_appended_to_itself() {
         options.limits.0 = 4 * LEN as u64;
         let mut ahead = BufReader::new(open());
         ahead.read_u8().await.unwrap();
-        let sources: [Box<dyn AsyncSource>; 3] = [
+        let sources: [Box<dyn AsyncSource>; 4] = [
+            Box::new(tokio::io::empty().chain(open())),
             Box::new(open().chain(tokio::io::empty())),
             Box::new(ahead),
             Box::new((&b"header"[..]).chain(open())),

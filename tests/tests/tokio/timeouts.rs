@@ -1,15 +1,17 @@
 //! Every timer, by a clock that the tests move.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::net::{SendFlags, send};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 use zc_testkit::serial::serial;
 use zc_testkit::sockets;
 use zc_tokio::{
-    Copier, Direction, EndPolicy, Operation, Options, Relay, RelayEnd, ResetPolicy, Side,
+    Copier, Direction, EndPolicy, Opaque, Operation, Options, Relay, RelayEnd, ResetPolicy, Side,
 };
 
 use crate::kit;
@@ -442,5 +444,41 @@ fn a_source_is_not_to_blame_for_the_time_between_two_futures() {
         assert_eq!(copier.count(), 4);
         let slow = timeout(TIMEOUT, copier.run(&mut a, &mut b)).await.expect("its time is over");
         assert!(slow.unwrap_err().is_timeout());
+    });
+}
+
+/// Takes all bytes at once, and gets rid of none.
+struct Holds(u64);
+
+impl AsyncWrite for Holds {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0 += buf.len() as u64;
+        Poll::Ready(Ok(buf.len()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+/// As a TLS stream does whose peer reads nothing. The source has nothing more meanwhile, and is not to blame.
+#[test]
+fn bytes_that_a_sink_holds_back_wait_for_it_too() {
+    kit::run_paused(async {
+        let (mut client, mut from) = kit::tcp_tasks();
+        client.write_all(b"hello").await.unwrap();
+        let mut sink = Opaque(Holds(0));
+        let mut copier =
+            Copier::with_options(options(|options| options.write_timeout = Some(TIMEOUT)));
+        let copying = timeout(10 * TIMEOUT, copier.run(&mut from, &mut sink));
+        let error = copying.await.expect("it waits for ever").unwrap_err();
+        assert_eq!((error.operation(), error.side()), (Operation::Write, Some(Side::Sink)));
+        assert_eq!((error.counts().0, sink.0.0), (5, 5));
     });
 }

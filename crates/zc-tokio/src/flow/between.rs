@@ -99,7 +99,12 @@ impl Flow {
             return self.write(cx, &mut source, sink);
         };
         ready!(self.poll_ready(cx, to, Side::Sink))?;
+        let is_hidden = to.is_hidden();
         let step = self.sampled(None, Some(to), source, holds_back, u64::MAX);
+        if is_hidden && matches!(step.next, Next::WantWrite) {
+            // Only its owner can wait for it, with the same bytes.
+            return self.write(cx, &mut source, sink);
+        }
         tell_sink(sink, step.delivered);
         Poll::Ready(Ok(step))
     }

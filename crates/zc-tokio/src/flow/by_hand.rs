@@ -36,6 +36,8 @@ impl Flow {
         });
         if is_pending {
             self.waits = Waits::ForSource;
+            // It says by itself when it has more, and of how many bytes.
+            (self.is_unsure, self.gained) = (false, 0);
             return Poll::Pending;
         }
         Poll::Ready(Ok(step))

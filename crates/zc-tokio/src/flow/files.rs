@@ -73,6 +73,21 @@ impl Flow {
         }
     }
 
+    /// Fails if the file `to` is in a source that has read ahead. Its bytes are taken by the next look.
+    pub(super) fn compare_buffered(
+        &mut self,
+        source: &mut dyn AsyncSource,
+        to: &Past,
+    ) -> Result<(), Failure> {
+        let mut is_buffered = false;
+        let walked = walk_source::<TokioIo>(source, self.link, &mut |reach| {
+            is_buffered = matches!(reach.bottom, Bottom::Buffered(_));
+            0
+        });
+        walked?;
+        if is_buffered { self.compare(source, to) } else { Ok(()) }
+    }
+
     /// Fails if the file `to` is in a source that is read, or has read ahead: only the plan of a step from descriptor
     /// to descriptor knows where such a copy has to end.
     pub(super) fn compare(
@@ -81,19 +96,9 @@ impl Flow {
         to: &Past,
     ) -> Result<(), Failure> {
         let files = self.files.get_or_insert_default();
-        if files.has_compared {
+        if std::mem::replace(&mut files.has_compared, true) {
             return Ok(());
         }
-        let mut is_read = false;
-        let walked = walk_source::<TokioIo>(source, self.link, &mut |reach| {
-            is_read = matches!(reach.bottom, Bottom::Opaque | Bottom::Buffered(_));
-            0
-        });
-        walked?;
-        if !is_read {
-            return Ok(());
-        }
-        files.has_compared = true;
         let mut is_same = false;
         each_descriptor::<TokioIo>(source, &mut |from| {
             is_same |= !from.fd.is_socket()
@@ -186,6 +191,12 @@ impl Flow {
         let transfer = std::mem::replace(&mut self.transfer, Transfer::new(options));
         let away = Away::start(transfer, from, (to, self.fits), budget, last, splices);
         self.files.get_or_insert_default().away = Some(away);
+    }
+
+    /// Whether its source is a file, which is waited for and never has nothing.
+    pub(crate) fn waits_for_disk(&self, source: &dyn AsyncSource) -> bool {
+        let end = self.from.and_then(|fd| source.read_ready(fd));
+        self.away().is_some() || end.is_some_and(Registered::is_file)
     }
 
     /// Other ends come. They are not told of a step that is being made elsewhere, which is not theirs.

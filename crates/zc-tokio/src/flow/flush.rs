@@ -16,8 +16,9 @@ impl Flow {
         cx: &mut Context<'_>,
         sink: &mut dyn AsyncSink,
     ) -> Poll<Result<(), Failure>> {
-        self.waits = Waits::ForSink;
+        (self.waits, self.is_flushing) = (Waits::ForSink, true);
         let flushed = ready!(Pin::new(sink).poll_flush(cx));
+        self.is_flushing = false;
         flushed.map_err(|error| Failure::new(Side::Sink, Operation::Flush, error))?;
         (self.waits, self.is_unflushed) = (Waits::No, false);
         Poll::Ready(Ok(()))

@@ -56,6 +56,8 @@ pub(crate) struct Flow {
     delivered: u64,
     /// Whether the sink may hold back bytes that were not flushed.
     is_unflushed: bool,
+    /// Whether a flush has had to wait, maybe while the source is waited for.
+    is_flushing: bool,
     /// Whether the sink keeps nothing, and has no descriptor.
     is_nowhere: bool,
     /// How many bytes the sink's layers let through.
@@ -124,6 +126,7 @@ impl Flow {
             headroom: Headroom::default(),
             delivered: 0,
             is_unflushed: true,
+            is_flushing: false,
             is_nowhere: false,
             fits: u64::MAX,
             trusts_short_reads: false,
@@ -153,7 +156,7 @@ impl Flow {
         self.forsake();
         self.transfer.rebind();
         (self.link, self.phase, self.waits) = (Link::default(), Phase::Copying, Waits::No);
-        self.delivered = 0;
+        (self.delivered, self.is_flushing) = (0, false);
         (self.from, self.to) = (None, None);
     }
 
@@ -177,6 +180,12 @@ impl Flow {
 
     pub(crate) fn waits(&self) -> Waits {
         self.waits
+    }
+
+    /// Whether bytes wait for the sink: those in flight, or those of this copy that it holds back itself.
+    pub(crate) fn waits_for_sink(&self) -> bool {
+        let holds_back = self.is_flushing && self.delivered > 0;
+        self.waits == Waits::ForSink || self.waits != Waits::No && holds_back
     }
 
     /// The descriptors of source and sink, if it knows them.

@@ -45,7 +45,7 @@ impl Flow {
             return Poll::Ready(Ok(Step::idle(Next::Ended)));
         }
         if let Some(file) = &past {
-            self.compare(source, file)?;
+            self.compare_buffered(source, file)?;
         }
         let mut budget = turn.min(self.left).min(self.max_in_flight);
         budget = budget.min(match past {
@@ -85,7 +85,7 @@ impl Flow {
                         let splices = to.is_some_and(|to| to.poll_fd().is_socket());
                         let limit = limit.min(self.left);
                         self.leave(Some((file, limit)), past, budget, last, splices);
-                        Step::idle(Next::Again)
+                        return Poll::Ready(Ok(Step::idle(Next::Again)));
                     }
                     Some(None) => Step::idle(Next::ReadSource(limit.min(budget))),
                     None if offset.is_some() => Step::idle(Next::ReadSource(limit.min(budget))),
@@ -97,6 +97,9 @@ impl Flow {
             }
             Look::Stepped(step) => step,
         };
+        if let (Next::ReadSource(_), Some(file)) = (&step.next, &past) {
+            self.compare(source, file)?;
+        }
         if matches!(step.next, Next::Ended) && !last {
             self.link = self.link.next();
             return Poll::Ready(Ok(Step { next: Next::Again, ..step }));

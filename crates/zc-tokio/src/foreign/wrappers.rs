@@ -1,7 +1,9 @@
 //! Tokio's wrappers: limits, chains and buffers.
 
+use std::io;
 use std::os::fd::RawFd;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use tokio::io::{
     AsyncBufRead, AsyncRead, AsyncWrite, BufReader, BufStream, BufWriter, Chain, Join, Take,
@@ -9,7 +11,9 @@ use tokio::io::{
 
 use super::opaque_source;
 use crate::ends::ready_as_inner;
-use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, WriteReady};
+use crate::{
+    Downstream, ReadReady, Registered, Settling, Sink, Source, TokioIo, Upstream, WriteReady,
+};
 
 ready_as_inner! {
     ReadReady::read_ready, settle_source: [AsyncRead] Take;
@@ -97,6 +101,13 @@ impl<R: AsyncRead + ReadReady, W: AsyncWrite> ReadReady for Join<R, W> {
     fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
         self.reader().read_ready(fd)
     }
+    fn settle_source(
+        &mut self,
+        cx: &mut Context<'_>,
+        settling: &mut Settling,
+    ) -> Poll<io::Result<bool>> {
+        self.reader_mut().settle_source(cx, settling)
+    }
 }
 
 impl<R: AsyncRead, W: AsyncWrite + Sink<TokioIo>> Sink<TokioIo> for Join<R, W> {
@@ -108,5 +119,12 @@ impl<R: AsyncRead, W: AsyncWrite + Sink<TokioIo>> Sink<TokioIo> for Join<R, W> {
 impl<R: AsyncRead, W: AsyncWrite + WriteReady> WriteReady for Join<R, W> {
     fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
         self.writer().write_ready(fd)
+    }
+    fn settle_sink(
+        &mut self,
+        cx: &mut Context<'_>,
+        settling: &mut Settling,
+    ) -> Poll<io::Result<bool>> {
+        self.writer_mut().settle_sink(cx, settling)
     }
 }
