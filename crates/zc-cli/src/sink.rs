@@ -40,7 +40,8 @@ impl Sink {
         let open = || {
             if let Some(number) = number(said) {
                 if manner.disposition == Disposition::Resume {
-                    let why = "of an open descriptor nothing says what is there already: name the file";
+                    let why =
+                        "of an open descriptor nothing says what is there already: name the file";
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
                 }
                 let end = End::inherited(number, said, Use::Write)?;

@@ -116,8 +116,7 @@ fn outlives_a_lack_of_descriptors() {
         command.pre_exec(move || Ok(rustix::process::setrlimit(Resource::Nofile, few)?));
     }
     let mut receiver = Receiver::of(command.arg(dir.path()));
-    let clients: Vec<_> =
-        (0..20).map(|_| TcpStream::connect(&receiver.address).unwrap()).collect();
+    let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(&receiver.address).unwrap()).collect();
     let mut line = String::new();
     while !line.contains("cannot accept") {
         line.clear();
