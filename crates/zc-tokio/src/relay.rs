@@ -158,7 +158,7 @@ impl Relay {
         let outcome = relay.drive(&mut a, &mut b).await;
         match outcome {
             // Boxed, as is all that not every relay does: what a task may hold, it has the memory for from the start.
-            Err(error) if relay.session.passes_on(&error) => {
+            Err(error) if relay.session.passes_on(&error, true) => {
                 Err(Box::pin(relay.pass_on(error, &mut a, &mut b)).await)
             }
             outcome => outcome,

@@ -288,13 +288,14 @@ impl Session {
 
     /// Whether `error` is a reset that is to be passed on. Passed on or not, it is reported again by every later run,
     /// and so is a connection that is lost otherwise: the kernel tells it once, and after that the connection looks
-    /// like one that has ended.
-    pub(crate) fn passes_on(&mut self, error: &Error) -> bool {
+    /// like one that has ended. `is_from_socket`: a file, on a file system over a network, may be read again.
+    pub(crate) fn passes_on(&mut self, error: &Error, is_from_socket: bool) -> bool {
         let passes_on = self.options.on_reset == ResetPolicy::Forward;
         // EPIPE comes from a peer that had ended before it closed: what it sent is whole.
         let cuts_off = passes_on || error.kind() != io::ErrorKind::BrokenPipe;
         let is_reset = reset::is_reset(error) && cuts_off;
-        if !is_reset && !reset::is_lost(error) {
+        let is_lost = is_from_socket && reset::is_lost(error);
+        if !is_reset && !is_lost {
             return false;
         }
         if let (Some(direction), Some(side)) = (error.direction(), error.side()) {

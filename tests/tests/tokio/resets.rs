@@ -1,15 +1,18 @@
 //! A reset is passed on as one, and no delivered byte is lost by it.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream as Peer;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use tokio::io::{AsyncRead, ReadBuf};
 use zc_linux::hook::{self, Syscall};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::sockets;
-use zc_tokio::{Copier, Options, Relay, RelayEnd, ResetPolicy, Side};
+use zc_tokio::{Copier, Opaque, Options, Relay, RelayEnd, ResetPolicy, Side};
 
 use crate::kit;
 
@@ -248,6 +251,38 @@ fn a_reset_that_is_reported_stays_one() {
             assert_eq!(copier.run(&mut a, &mut b).await.unwrap(), 0);
         });
     }
+}
+
+/// Reads from a file on another machine, for example, which answers later.
+struct Slow {
+    is_late: bool,
+    rest: &'static [u8],
+}
+
+impl AsyncRead for Slow {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.is_late) {
+            return Poll::Ready(Err(Errno::TIMEDOUT.into()));
+        }
+        Pin::new(&mut self.rest).poll_read(cx, buf)
+    }
+}
+
+#[test]
+fn only_a_connection_is_lost_for_good_by_a_timeout() {
+    kit::run(async {
+        let mut source = Opaque(Slow { is_late: true, rest: b"at last" });
+        let ((server, mut b), mut copier) = (kit::tcp(), Copier::new());
+        let error = copier.run(&mut source, &mut b).await.unwrap_err();
+        assert_eq!((error.kind(), error.side()), (ErrorKind::TimedOut, Some(Side::Source)));
+        assert_eq!(copier.run(&mut source, &mut b).await.unwrap(), 7);
+        drop(b);
+        assert_same(&Collector::start(server).finish(), b"at last");
+    });
 }
 
 /// A peer that is silent for too long, or out of reach. The kernel tells it once.

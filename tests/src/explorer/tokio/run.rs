@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use zc_core::Side;
 use zc_std::hook::{Call, Syscall};
 use zc_std::pool;
 use zc_tokio::{Copier, Error, Options, Relay};
@@ -150,10 +151,10 @@ impl Trial {
                 Some(Err(error)) => {
                     check_error(&error, counts, faults.fired() > fired)?;
                     stage.has_to_fail(&error)?;
-                    if is_reset(&error) {
+                    if is_final(&error, true) {
                         let again =
                             stage.poll(relay.run(&mut a_end, &mut b_end), drops.polls()).await?;
-                        return stays_reset(&error, &again.map(|again| again.map(drop)));
+                        return stays(&error, &again.map(|again| again.map(drop)));
                     }
                     errors += 1;
                     check(errors <= faults.fired(), || format!("fails again: {error}"))?;
@@ -195,6 +196,7 @@ impl Trial {
         stage.feed_half().map_err(harness)?;
         let exact = !matches!(from, SourceKind::Buffered | SourceKind::Chain | SourceKind::Rewound)
             && to != SinkKind::Buffered;
+        let from_socket = !matches!(from, SourceKind::Pipe | SourceKind::Opaque);
         let mut copier = Copier::with_options(self.options());
         let mut drops = Dropping::new(self.scenario.drops);
         let mut errors = 0;
@@ -214,10 +216,10 @@ impl Trial {
                 Some(Err(error)) => {
                     check_error(&error, (count, 0), faults.fired() > fired)?;
                     stage.has_to_fail(&error)?;
-                    if is_reset(&error) {
+                    if is_final(&error, from_socket) {
                         let again =
                             stage.poll(copier.run(&mut source, &mut sink), drops.polls()).await?;
-                        return stays_reset(&error, &again.map(|again| again.map(drop)));
+                        return stays(&error, &again.map(|again| again.map(drop)));
                     }
                     errors += 1;
                     check(errors <= faults.fired(), || format!("fails again: {error}"))?;
@@ -249,15 +251,18 @@ fn check_error(error: &Error, counts: (u64, u64), has_reason: bool) -> Result<()
     check(!error.is_timeout(), || format!("no time has passed: {error}"))
 }
 
-/// Whether a connection has been reset, which is final.
-fn is_reset(error: &Error) -> bool {
-    error.end().is_some() && error.kind() == io::ErrorKind::ConnectionReset
+/// Whether a connection has been reset, or is lost otherwise, which is final.
+fn is_final(error: &Error, is_from_socket: bool) -> bool {
+    let is_lost = is_from_socket
+        && error.side() == Some(Side::Source)
+        && error.kind() == io::ErrorKind::TimedOut;
+    error.end().is_some() && (error.kind() == io::ErrorKind::ConnectionReset || is_lost)
 }
 
 /// The next run, which moves nothing, must not take the broken connection for one that ended.
-fn stays_reset(error: &Error, again: &Option<Result<(), Error>>) -> Result<(), String> {
-    let is_so =
-        matches!(&again, Some(Err(again)) if is_reset(again) && again.counts() == error.counts());
+fn stays(error: &Error, again: &Option<Result<(), Error>>) -> Result<(), String> {
+    let is_so = matches!(&again, Some(Err(again))
+        if again.end() == error.end() && again.kind() == error.kind() && again.counts() == error.counts());
     check(is_so, || format!("{error}, and then {again:?}"))
 }
 
