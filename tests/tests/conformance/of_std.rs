@@ -60,6 +60,37 @@ mod good_sources {
     }
 
     #[test]
+    fn a_chain_that_drops_its_first_half_once_that_is_read_passes() {
+        struct Dropping {
+            first: Option<&'static [u8]>,
+            second: Opaque<UnixStream>,
+        }
+        impl Read for Dropping {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                if let Some(first) = &mut self.first {
+                    match first.read(buf)? {
+                        0 if !buf.is_empty() => self.first = None,
+                        n => return Ok(n),
+                    }
+                }
+                self.second.read(buf)
+            }
+        }
+        impl Source for Dropping {
+            fn upstream(&mut self) -> Upstream<'_> {
+                match &mut self.first {
+                    Some(first) => Upstream::then(first, &mut self.second),
+                    None => Upstream::through(&mut self.second),
+                }
+            }
+        }
+        conformance::assert_source(|stream| Dropping {
+            first: Some(&b"head"[..]),
+            second: Opaque(stream),
+        });
+    }
+
+    #[test]
     fn types_in_memory_pass() {
         conformance::assert_source(|_| &b"all there is"[..]);
         conformance::assert_source(|_| io::Cursor::new(vec![7; 3000]));

@@ -644,6 +644,8 @@ fn step_past(
             }
             AtLink::Opaque(room) => {
                 seen.opaque = true;
+                // It may drop links that have ended, once it is read. Those that it keeps end again.
+                *link = Link::default();
                 return read(source, room);
             }
             AtLink::Ended(why, true) => return Outcome::Ended(why),
