@@ -15,6 +15,9 @@ pub enum EndPolicy {
     #[default]
     Forward,
     /// Have the other direction deliver what it has taken and what its source has ready, and shut both ends down.
+    ///
+    /// A file is delivered whole. But not one behind a type of which nothing is known but its `poll_read`, as that of a
+    /// chain is whose first half is a file: a wait for its disk cannot be told from one for more.
     Close,
 }
 
@@ -63,6 +66,9 @@ pub struct Options {
     pub half_close_timeout: Option<Duration>,
     /// Fail once an end has taken none of the bytes that wait for it for this long. `None`, the
     /// default: never.
+    ///
+    /// What an end has taken and holds back (a TLS stream) has as long to be flushed, all of it: how much of that has
+    /// gone is not seen.
     pub write_timeout: Option<Duration>,
     /// Fail once a source has given fewer than so many bytes in so much time spent waiting for it. `None`, the
     /// default: never. It is against clients that hold an upload open with a byte now and then.

@@ -11,7 +11,7 @@ use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
-use zc_testkit::files;
+use zc_testkit::{files, pipes};
 use zc_tokio::{EndPolicy, Options, Relay};
 
 use crate::kit;
@@ -94,5 +94,21 @@ fn also_all_of_a_file() {
         assert_eq!(counts, (0, data.len() as u64));
         drop(a);
         assert_same(&collector.finish(), &data);
+    });
+}
+
+/// It is read as a file is, by a thread that waits for it.
+#[test]
+fn in_front_of_a_fifo_that_has_nothing() {
+    kit::run(async {
+        let (client, mut a) = kit::tcp();
+        client.shutdown(Shutdown::Write).unwrap();
+        let (reader, mut writer) = pipes::fifo();
+        let file = tokio::fs::File::from_std(reader);
+        let mut b = tokio::io::join(file, tokio::io::sink());
+        let counts = Relay::with_options(closing()).run(&mut a, &mut b).await.unwrap();
+        assert_eq!(counts, (0, 0));
+        // That thread may have begun.
+        writer.write_all(b"!").unwrap();
     });
 }

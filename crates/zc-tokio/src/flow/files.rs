@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use zc_core::Side;
 use zc_core::driver::{Bottom, Next, Step, StepError, each_descriptor, walk_source};
-use zc_linux::Transfer;
+use zc_linux::{Kind, Transfer};
 
 use super::look::tell_sink;
 use super::{Flow, Waits};
@@ -193,10 +193,17 @@ impl Flow {
         self.files.get_or_insert_default().away = Some(away);
     }
 
-    /// Whether its source is a file, which is waited for and never has nothing.
+    /// Whether its source is a file, which is waited for and never has nothing. (A FIFO or a tty may have nothing. Like
+    /// a file it may be one of tokio's `File`s, but it cannot seek.)
     pub(crate) fn waits_for_disk(&self, source: &dyn AsyncSource) -> bool {
-        let end = self.from.and_then(|fd| source.read_ready(fd));
-        self.away().is_some() || end.is_some_and(Registered::is_file)
+        let file = self.from.and_then(|fd| source.read_ready(fd)).filter(|end| end.is_file());
+        self.away().is_some()
+            || file.is_some_and(|file| {
+                let fd = file.poll_fd().fd();
+                // A regular file's offset is locked while another thread reads from there.
+                Kind::of(fd).is_ok_and(|kind| kind == Kind::File)
+                    || zc_linux::fd::position(fd).is_ok()
+            })
     }
 
     /// Other ends come. They are not told of a step that is being made elsewhere, which is not theirs.
