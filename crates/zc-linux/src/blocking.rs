@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod in_memory;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::thread;
 use std::time::Instant;
 
@@ -146,7 +146,7 @@ fn run(
             if transfer.in_flight() == 0 {
                 // What the sink holds back may be what the source's peer waits for.
                 if transfer.flushes_next(source, sink) {
-                    flush(transfer, sink)?;
+                    flush(transfer, sink, Some(watch))?;
                 }
                 waits = watch.wait_for_source(source, transfer.link())?;
             }
@@ -174,7 +174,7 @@ fn run(
         }
         let step = match step.next {
             Next::FlushSink => {
-                flush(transfer, sink)?;
+                flush(transfer, sink, watch.as_ref())?;
                 continue;
             }
             Next::ReadSource(most) => transfer.read_with(most, |room| source.read(room)),
@@ -214,8 +214,24 @@ fn run(
     }
 }
 
-fn flush(transfer: &mut Transfer, sink: &mut dyn WriteSink) -> Result<(), StepError> {
-    retry(|| sink.flush()).map_err(|error| StepError::at(Side::Sink, "flush", error))?;
+/// Flushes the sink. Where it has no room, `watch` waits, if there is one and a descriptor to wait by.
+fn flush(
+    transfer: &mut Transfer,
+    sink: &mut dyn WriteSink,
+    watch: Option<&Watch>,
+) -> Result<(), StepError> {
+    while let Err(error) = retry(|| sink.flush()) {
+        let has_waited = match watch {
+            Some(watch) if error.kind() == ErrorKind::WouldBlock => {
+                transfer.park();
+                watch.wait_for_sink(sink)?
+            }
+            _ => false,
+        };
+        if !has_waited {
+            return Err(StepError::at(Side::Sink, "flush", error));
+        }
+    }
     transfer.flushed();
     Ok(())
 }

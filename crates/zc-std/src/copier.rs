@@ -215,8 +215,8 @@ impl Copier {
     /// returns after it. Never, by default.
     ///
     /// With a deadline or a [minimum rate](Copier::min_rate) a copy waits in poll(2) until the deadline at most, also
-    /// on descriptors in non-blocking mode. It stops with `WouldBlock` only if a `read` or `write` of yours says so, since
-    /// there is nothing to wait by.
+    /// on descriptors in non-blocking mode. It stops with `WouldBlock` only if a type's own `read`, `write` or
+    /// `flush` says so, and the copy knows of no descriptor to wait by.
     ///
     /// Two calls may outlast the deadline. A write to a sink in blocking mode waits in the call: put a socket in
     /// non-blocking mode, or set its [write timeout](std::net::TcpStream::set_write_timeout). So does the `read` or

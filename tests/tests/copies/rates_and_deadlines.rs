@@ -313,6 +313,51 @@ impl Sink for Held<'_> {
     }
 }
 
+/// What a sink in non-blocking mode held back when the copy began has to wait for room, too.
+#[test]
+fn with_a_deadline_a_copy_waits_for_room_for_what_the_sink_holds_back() {
+    let _leaks = fds::no_leaks();
+    let (to, mut server) = sockets::unix();
+    let to = nonblocking(to);
+    let filled = fill(&to);
+    server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let (full, is_full) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        is_full.recv().unwrap();
+        let mut got = vec![0; filled + 9];
+        server.read_exact(&mut got).map(|()| got.split_off(filled))
+    });
+    let file = files::holding(b"body");
+    let mut sink = BufWriter::new(Tells(&to, full));
+    sink.write_all(b"head\n").unwrap();
+    let outcome = Copier::new().deadline(Instant::now() + LONG).copy(&mut &file, &mut sink);
+    assert_eq!(outcome.unwrap().moved(), 4);
+    assert_eq!(reader.join().unwrap().unwrap(), b"head\nbody");
+}
+
+/// A socket that tells when it has no room.
+struct Tells<'s>(&'s UnixStream, mpsc::Sender<()>);
+
+impl Write for Tells<'_> {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        let wrote = self.0.write(buf);
+        if wrote.is_err() {
+            // The reader may have been told before.
+            let _ = self.1.send(());
+        }
+        wrote
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for Tells<'_> {
+    fn downstream(&mut self) -> Downstream<'_> {
+        Downstream::through(&mut self.0)
+    }
+}
+
 /// A sender of small pieces, whose next ones are waited for together, and do not come.
 #[test]
 fn coalescing_waits_no_longer_than_the_copy_does() {

@@ -109,8 +109,13 @@ fn run(
         buffer.release();
         // Flushed, so that no byte waits in a layer while the copy waits for the source.
         let manner = manner(sink);
-        if manner.holds_back {
-            sink.flush().map_err(|error| StepError::at(Side::Sink, "flush", error))?;
+        while manner.holds_back
+            && let Err(error) = sink.flush()
+        {
+            match watch.waits_out(&error) {
+                true => watch.wait_for_sink(sink, error)?,
+                false => return Err(StepError::at(Side::Sink, "flush", error)),
+            }
         }
         watch.check()?;
         watch.wait_for_source(source)?;
