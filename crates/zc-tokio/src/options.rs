@@ -16,8 +16,9 @@ pub enum EndPolicy {
     Forward,
     /// Have the other direction deliver what it has taken and what its source has ready, and shut both ends down.
     ///
-    /// A file is delivered whole. But not one behind a type of which nothing is known but its `poll_read`, as that of a
-    /// chain is whose first half is a file: a wait for its disk cannot be told from one for more.
+    /// A file is delivered whole, and so is all of a chain that has a file in it, to its end: a wait for the disk cannot
+    /// be told from one for more. (Not a file in an [`Opaque`](crate::Opaque), of which nothing is known but its
+    /// `poll_read`.)
     Close,
 }
 

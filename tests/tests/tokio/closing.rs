@@ -8,7 +8,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use rustix::net::{SendFlags, send};
-use tokio::io::{AsyncRead, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, Interest, ReadBuf};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{files, pipes};
@@ -94,6 +94,23 @@ fn also_all_of_a_file() {
         assert_eq!(counts, (0, data.len() as u64));
         drop(a);
         assert_same(&collector.finish(), &data);
+    });
+}
+
+/// The chain reads it by itself.
+#[test]
+fn also_all_of_a_file_that_heads_a_chain() {
+    kit::run(async {
+        let data = data::bytes(2, 3_000_000);
+        let (client, mut a) = kit::tcp();
+        client.shutdown(Shutdown::Write).unwrap();
+        let collector = Collector::start(client);
+        let file = tokio::fs::File::from_std(files::holding(&data));
+        let mut b = tokio::io::join(file.chain(&b"tail"[..]), tokio::io::sink());
+        let counts = Relay::with_options(closing()).run(&mut a, &mut b).await.unwrap();
+        assert_eq!(counts, (0, data.len() as u64 + 4));
+        drop(a);
+        assert_same(&collector.finish(), &[&data[..], b"tail"].concat());
     });
 }
 

@@ -1,7 +1,7 @@
 //! Files, which never say that they are not ready: their half of a step is made where it may wait for the disk.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll, ready};
 
 use zc_core::Side;
@@ -193,17 +193,14 @@ impl Flow {
         self.files.get_or_insert_default().away = Some(away);
     }
 
-    /// Whether its source is a file, which is waited for and never has nothing. (A FIFO or a tty may have nothing. Like
-    /// a file it may be one of tokio's `File`s, but it cannot seek.)
-    pub(crate) fn waits_for_disk(&self, source: &dyn AsyncSource) -> bool {
-        let file = self.from.and_then(|fd| source.read_ready(fd)).filter(|end| end.is_file());
-        self.away().is_some()
-            || file.is_some_and(|file| {
-                let fd = file.poll_fd().fd();
-                // A regular file's offset is locked while another thread reads from there.
-                Kind::of(fd).is_ok_and(|kind| kind == Kind::File)
-                    || zc_linux::fd::position(fd).is_ok()
-            })
+    /// Whether its source is a file, or has one in it, which is waited for and never has nothing. Which of its parts a
+    /// chain is at, only the chain knows.
+    pub(crate) fn waits_for_disk(&self, source: &mut dyn AsyncSource) -> bool {
+        let mut has_file = self.away().is_some();
+        each_descriptor::<TokioIo>(source, &mut |end| {
+            has_file = has_file || !end.fd.is_socket() && is_on_disk(end.fd.fd());
+        });
+        has_file
     }
 
     /// Other ends come. They are not told of a step that is being made elsewhere, which is not theirs.
@@ -268,6 +265,12 @@ impl Flow {
         };
         self.finish_step(cx, step, source, sink)
     }
+}
+
+/// Not a FIFO or a tty, which may have nothing. Like a file it may be one of tokio's `File`s, but it cannot seek. (A
+/// regular file is not asked to: its offset is locked while another thread reads from there.)
+fn is_on_disk(fd: BorrowedFd<'_>) -> bool {
+    Kind::of(fd).is_ok_and(|kind| kind == Kind::File) || zc_linux::fd::position(fd).is_ok()
 }
 
 /// The file behind `end`, which has settled. Where there is no descriptor left to bypass it with, its own `poll_`
