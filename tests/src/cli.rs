@@ -12,7 +12,7 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, setrlimit};
 use tempfile::TempDir;
 
 use crate::running::{self, Running, kill_tree, start};
@@ -215,6 +215,15 @@ impl Outcome {
         for part in parts {
             assert!(line.contains(part), "no {part:?} in {line:?}");
         }
+    }
+}
+
+/// Lets a command, once it is started, have so many descriptors at the most.
+pub fn limit_descriptors(command: &mut Command, most: u64) {
+    let limit = Rlimit { current: Some(most), maximum: Some(most) };
+    // SAFETY: setrlimit(2) is async-signal-safe.
+    unsafe {
+        command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?));
     }
 }
 

@@ -3,14 +3,15 @@
 use std::fs::{self, File};
 use std::io::{BufRead, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal};
-use zc_testkit::cli::{Nobody, Receiver, binary, have, listens, names, run, scratch, zc};
+use rustix::process::Signal;
+use zc_testkit::cli::{
+    Nobody, Receiver, binary, have, limit_descriptors, listens, names, run, scratch, zc,
+};
 use zc_testkit::data::bytes;
 
 const LEN: usize = 3_000_001;
@@ -110,11 +111,7 @@ fn keeps_open_after_failures() {
 fn outlives_a_lack_of_descriptors() {
     let dir = scratch();
     let mut command = zc(["recv", "--keep-open", "127.0.0.1:0"]);
-    let few = Rlimit { current: Some(24), maximum: Some(24) };
-    // SAFETY: setrlimit(2) is async-signal-safe.
-    unsafe {
-        command.pre_exec(move || Ok(rustix::process::setrlimit(Resource::Nofile, few)?));
-    }
+    limit_descriptors(&mut command, 24);
     let mut receiver = Receiver::of(command.arg(dir.path()));
     let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(&receiver.address).unwrap()).collect();
     let mut line = String::new();

@@ -3,15 +3,14 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::Signal;
 use serde_json::Value;
-use zc_testkit::cli::{have, run, scratch, zc};
+use zc_testkit::cli::{have, limit_descriptors, run, scratch, zc};
 use zc_testkit::data::bytes;
 use zc_testkit::relay::Relay;
 use zc_testkit::sockets;
@@ -187,11 +186,7 @@ fn a_relay_outlives_a_lack_of_descriptors() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = server.local_addr().unwrap().to_string();
     let mut command = zc(["relay", "--json", "127.0.0.1:0", &target]);
-    let few = Rlimit { current: Some(24), maximum: Some(24) };
-    // SAFETY: setrlimit(2) is async-signal-safe.
-    unsafe {
-        command.pre_exec(move || Ok(rustix::process::setrlimit(Resource::Nofile, few)?));
-    }
+    limit_descriptors(&mut command, 24);
     let mut relay = Relay::of(command.args(["--connect-timeout", "1"]));
     let (heard, hears) = mpsc::channel();
     thread::spawn(move || {

@@ -157,6 +157,19 @@ fn where_statx_is_denied_fstat_does() {
     }
 }
 
+/// A file with `data`, whose blocks are allocated, and an empty one.
+fn on_the_disk(mount: &Mount, data: &[u8]) -> (File, File) {
+    let create = |name: &str| {
+        let mut new = File::options();
+        new.read(true).write(true).create_new(true).open(mount.path(name)).unwrap()
+    };
+    let (mut from, to) = (create("from"), create("to"));
+    from.write_all(data).unwrap();
+    from.sync_all().unwrap();
+    std::io::Seek::rewind(&mut from).unwrap();
+    (from, to)
+}
+
 /// The call that shares blocks says whether the file system can.
 #[test]
 fn no_file_system_is_asked_whether_it_shares_blocks() {
@@ -165,14 +178,7 @@ fn no_file_system_is_asked_whether_it_shares_blocks() {
     let mounts = [Mount::tmpfs(16 << 10), Mount::ext4(16), Mount::xfs(320), Mount::btrfs(320)];
     for mount in mounts {
         let Some(mount) = or_skip(mount) else { continue };
-        let create = |name: &str| {
-            let mut new = File::options();
-            new.read(true).write(true).create_new(true).open(mount.path(name)).unwrap()
-        };
-        let (mut from, to) = (create("from"), create("to"));
-        from.write_all(&data).unwrap();
-        from.sync_all().unwrap();
-        std::io::Seek::rewind(&mut from).unwrap();
+        let (from, to) = on_the_disk(&mount, &data);
         let (report, calls) = copy(&from, &to, &data);
         assert_eq!(report.moved_by(Mechanism::CopyFileRange), 1 << 20, "{}", mount.kind());
         // What both files are, whether the sink is in append mode, and a claim on each of them.
@@ -196,14 +202,7 @@ fn only_what_may_share_no_blocks_is_asked() {
     ];
     for (mount, shares_none) in mounts {
         let Some(mount) = or_skip(mount) else { continue };
-        let create = |name: &str| {
-            let mut new = File::options();
-            new.read(true).write(true).create_new(true).open(mount.path(name)).unwrap()
-        };
-        let (mut from, to) = (create("from"), create("to"));
-        from.write_all(&data).unwrap();
-        from.sync_all().unwrap();
-        std::io::Seek::rewind(&mut from).unwrap();
+        let (from, to) = on_the_disk(&mount, &data);
         let (report, calls) = copy(&from, &to, &data);
         assert_eq!(report.moved_by(Mechanism::CopyFileRange), LEN as u64, "{}", mount.kind());
         let names = calls::names(&calls);

@@ -218,7 +218,7 @@ pub(crate) fn verdicts(run: &Run) -> Vec<String> {
     // The number of a relay's cell is one of connections.
     let small = |cell: &Cell| {
         let is_of = |size: &&str| cell.name.ends_with(&format!("/{size}"));
-        !cell.name.starts_with("relay-") && ["256", "1K", "4K"].iter().any(is_of)
+        is_no_relay(cell) && ["256", "1K", "4K"].iter().any(is_of)
     };
 
     let mut out = seed::verdicts(run);
