@@ -258,6 +258,7 @@ struct Running<'r>(&'r mut Copier);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        self.0.flow.rest();
         self.0.session.rest();
     }
 }

@@ -387,6 +387,8 @@ struct Running<'r>(&'r mut Relay);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        self.0.there.rest();
+        self.0.back.rest();
         self.0.session.rest();
     }
 }

@@ -2,12 +2,13 @@
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
-use zc_testkit::fds;
 use zc_testkit::feeder::Feeder;
+use zc_testkit::{fds, files};
 use zc_tokio::{Copier, Direction, Opaque, Operation, Options, Relay, pool};
 
 use crate::kit;
@@ -34,6 +35,26 @@ fn an_idle_relay_holds_nothing_but_its_ends() {
         assert_eq!((pool::in_use(), relay.in_flight()), (0, (0, 0)));
         pool::clear();
         assert_eq!(fds::census(), before);
+    });
+}
+
+/// Its owner may have closed it, or unlinked it to have its room back.
+#[test]
+fn a_copier_that_does_not_run_keeps_no_file_open() {
+    kit::run(async {
+        let (mut client, mut from) = kit::unix();
+        client.write_all(b"hello").unwrap();
+        let mut to = tokio::fs::File::from_std(files::empty());
+        let before = fds::census();
+        let mut copier = Copier::new();
+        while copier.count() < 5 {
+            let running = copier.run(&mut from, &mut to);
+            let stopped = tokio::time::timeout(Duration::from_millis(10), running).await;
+            assert!(stopped.is_err(), "the client has not ended");
+        }
+        assert_eq!(fds::census(), before, "its future is gone");
+        let file = to.into_std().await;
+        assert_eq!(files::contents(&file), b"hello");
     });
 }
 

@@ -144,10 +144,16 @@ impl Flow {
 
     /// Prepares it for more polls, after the owner of the ends has had them.
     pub(crate) fn begin(&mut self) {
+        // A future that was forgotten has not done so.
+        self.rest();
         self.is_unflushed = true;
-        self.unsettle();
         self.headroom = Headroom::default();
         self.is_at_rest = false;
+    }
+
+    /// The future is gone. Until there is another one it holds no file open, and no pipe that others could use.
+    pub(crate) fn rest(&mut self) {
+        self.unsettle();
         self.transfer.park();
     }
 
