@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use zc_core::Side;
 use zc_linux::Report;
 
+use crate::error::Failure;
 use crate::flow::{Flow, GATHERED, Slice, Then, Waits, take_part};
 use crate::registered::{LowWater, wait_for_reset, wait_to_be_woken};
 use crate::session::Session;
@@ -56,6 +57,8 @@ use crate::{
 pub struct Relay {
     there: Flow,
     back: Flow,
+    /// Whether `back` is polled first: the other one has used up what the task may do.
+    is_back_first: bool,
     session: Session,
 }
 
@@ -76,6 +79,7 @@ impl Relay {
         let mut relay = Relay {
             there: Flow::new(options.linux(), Then::ShutDown),
             back: Flow::new(options.linux(), Then::ShutDown),
+            is_back_first: false,
             session: Session::new(options),
         };
         relay.limit();
@@ -289,13 +293,21 @@ impl Relay {
             true => self.session.slice().halved(),
             false => self.session.slice(),
         };
-        let slices = (slice(), slice());
-        let mut failed = None;
-        if let Poll::Ready(Err(failure)) = self.there.poll(cx, a, b, slices.0) {
-            failed = Some((Direction::AToB, failure));
-        } else if let Poll::Ready(Err(failure)) = self.back.poll(cx, b, a, slices.1) {
-            failed = Some((Direction::BToA, failure));
-        } else if self.session.options.on_end == EndPolicy::Close {
+        let slices = [slice(), slice()];
+        let order = match self.is_back_first {
+            false => [Direction::AToB, Direction::BToA],
+            true => [Direction::BToA, Direction::AToB],
+        };
+        let mut failed = order.into_iter().zip(slices).find_map(|(direction, slice)| {
+            let polled = match direction {
+                Direction::AToB => self.there.poll(cx, a, b, slice),
+                Direction::BToA => self.back.poll(cx, b, a, slice),
+            };
+            failure_of(direction, polled)
+        });
+        // The one that comes second may have had nothing of what the task may do.
+        self.is_back_first ^= take_part(cx).is_pending();
+        if failed.is_none() && self.session.options.on_end == EndPolicy::Close {
             failed = self.close(cx, a, b);
         }
         let clock = self.session.after(cx, &[&self.there, &self.back]);
@@ -314,7 +326,7 @@ impl Relay {
         cx: &mut Context<'_>,
         a: &mut A,
         b: &mut B,
-    ) -> Option<(Direction, crate::error::Failure)>
+    ) -> Option<(Direction, Failure)>
     where
         A: AsyncStream,
         B: AsyncStream,
@@ -329,14 +341,11 @@ impl Relay {
             Direction::AToB => (a, b),
             Direction::BToA => (b, a),
         };
-        let failed = |polled| match polled {
-            Poll::Ready(Err(failure)) => Some((direction, failure)),
-            _ => None,
-        };
         if flow.is_unsure() {
             // Its source may have more, which no edge tells of.
             flow.look();
-            let failed = failed(flow.poll(cx, source, sink, self.session.slice()));
+            let polled = flow.poll(cx, source, sink, self.session.slice());
+            let failed = failure_of(direction, polled);
             if failed.is_some() {
                 return failed;
             }
@@ -349,7 +358,7 @@ impl Relay {
             return None;
         }
         flow.cut();
-        failed(flow.poll(cx, source, sink, self.session.slice()))
+        failure_of(direction, flow.poll(cx, source, sink, self.session.slice()))
     }
 
     /// The descriptors of those of the two ends that no direction waits for.
@@ -366,6 +375,16 @@ impl Relay {
             a.or(a_too).filter(|_| !is_watched(there, back)),
             b_too.or(b).filter(|_| !is_watched(back, there)),
         )
+    }
+}
+
+fn failure_of(
+    direction: Direction,
+    polled: Poll<Result<(), Failure>>,
+) -> Option<(Direction, Failure)> {
+    match polled {
+        Poll::Ready(Err(failure)) => Some((direction, failure)),
+        _ => None,
     }
 }
 

@@ -1,10 +1,12 @@
 //! What a relay holds, for how long, and how other tasks see and stop it.
 
 use std::io::{Read, Write};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufWriter, ReadBuf, join};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
@@ -55,6 +57,48 @@ fn a_copier_that_does_not_run_keeps_no_file_open() {
         assert_eq!(fds::census(), before, "its future is gone");
         let file = to.into_std().await;
         assert_eq!(files::contents(&file), b"hello");
+    });
+}
+
+/// Gives a byte a time without end, and takes a part of what its task may do for each.
+struct Drip;
+
+impl AsyncRead for Drip {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let room = buf.initialize_unfilled_to(1);
+        let mut byte = ReadBuf::new(room);
+        ready!(Pin::new(&mut tokio::io::repeat(b'.')).poll_read(cx, &mut byte))?;
+        buf.advance(1);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// It takes all that the task may do in each poll.
+#[test]
+fn a_busy_direction_leaves_the_other_one_its_share() {
+    kit::run(async {
+        for is_there in [true, false] {
+            let ((mut peer, end), (_other_peer, other)) = (kit::unix(), kit::unix());
+            let mut busy = join(Opaque(Drip), Opaque(other));
+            let mut quiet = join(end, tokio::io::sink());
+            peer.write_all(b"hello").unwrap();
+            let mut relay = Relay::new();
+            for _ in 0..10 {
+                let polled = match is_there {
+                    true => kit::poll_once(relay.run(&mut busy, &mut quiet)).await,
+                    false => kit::poll_once(relay.run(&mut quiet, &mut busy)).await,
+                };
+                assert!(polled.is_none());
+                tokio::task::yield_now().await;
+            }
+            let (there, back) = relay.counts();
+            let (dripped, heard) = if is_there { (there, back) } else { (back, there) };
+            assert!(dripped > 100 && heard == 5, "{dripped}, {heard}");
+        }
     });
 }
 
