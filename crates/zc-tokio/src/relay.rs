@@ -341,8 +341,8 @@ impl Relay {
             Direction::AToB => (a, b),
             Direction::BToA => (b, a),
         };
-        if flow.is_unsure() {
-            // Its source may have more, which no edge tells of.
+        if flow.waits() == Waits::ForSource {
+            // Its source may have more, which no edge tells of, or none that the runtime has seen.
             flow.look();
             let polled = flow.poll(cx, source, sink, self.session.slice());
             let failed = failure_of(direction, polled);

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, Interest, ReadBuf};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{files, pipes};
-use zc_tokio::{EndPolicy, Options, Relay};
+use zc_tokio::{AsyncStream, EndPolicy, Opaque, Options, Relay};
 
 use crate::kit;
 
@@ -46,6 +46,24 @@ fn also_behind_an_urgent_byte() {
     }
 }
 
+/// The server's answer came before the end was passed on to it, and after the runtime last looked.
+#[test]
+fn also_what_the_runtime_has_not_seen() {
+    kit::run(async {
+        let ((mut client, mut a), (mut server, mut b)) = (kit::tcp(), kit::tcp());
+        let mut relay = Relay::with_options(closing());
+        assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
+        client.shutdown(Shutdown::Write).unwrap();
+        a.ready(Interest::READABLE).await.unwrap();
+        server.write_all(b"answer").unwrap();
+        assert_eq!(relay.run(&mut a, &mut b).await.unwrap(), (0, 6));
+        drop(a);
+        let mut got = String::new();
+        client.read_to_string(&mut got).unwrap();
+        assert_eq!(got, "answer");
+    });
+}
+
 /// Uses up all but `rest` of what a task may do before others have their turn.
 fn leave_of_the_share(rest: usize, cx: &mut Context<'_>) {
     const SHARE: usize = 128;
@@ -59,7 +77,7 @@ fn leave_of_the_share(rest: usize, cx: &mut Context<'_>) {
 #[test]
 fn also_if_the_task_has_had_its_share() {
     kit::run(async {
-        for rest in 0..20 {
+        for (rest, hides) in (0..20).flat_map(|rest| [(rest, false), (rest, true)]) {
             let ((mut client, mut a), (mut server, mut b)) = (kit::tcp(), kit::tcp());
             let mut relay = Relay::with_options(closing());
             server.write_all(b"down").unwrap();
@@ -67,7 +85,9 @@ fn also_if_the_task_has_had_its_share() {
             client.shutdown(Shutdown::Write).unwrap();
             b.ready(Interest::READABLE).await.unwrap();
             a.ready(Interest::READABLE).await.unwrap();
-            let mut running = pin!(relay.run(&mut a, &mut b));
+            let mut hidden = Opaque(&mut b);
+            let b: &mut dyn AsyncStream = if hides { &mut hidden } else { hidden.0 };
+            let mut running = pin!(relay.run(&mut a, b));
             let mut is_first = true;
             let outcome = std::future::poll_fn(|cx| {
                 if std::mem::take(&mut is_first) {
@@ -75,7 +95,7 @@ fn also_if_the_task_has_had_its_share() {
                 }
                 running.as_mut().poll(cx)
             });
-            assert_eq!(outcome.await.unwrap(), (2, 4), "with {rest} left");
+            assert_eq!(outcome.await.unwrap(), (2, 4), "with {rest} left, {hides}");
         }
     });
 }
