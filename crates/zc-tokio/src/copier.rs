@@ -159,6 +159,7 @@ impl Copier {
         W: AsyncSink,
     {
         let (from, to) = self.flow.descriptors();
+        let mut stopped = None;
         if error.side() == Some(Side::Sink) {
             reset::reset_when_dropped(from.and_then(|fd| source.read_ready(fd)));
         } else {
@@ -172,10 +173,13 @@ impl Copier {
                 .await;
                 reset::until_arrived(to.and_then(|fd| sink.write_ready(fd))).await;
             };
-            let _is_late = tokio::time::timeout_at(until, arriving).await;
+            stopped = self.session.wait_for_arrival(until, arriving).await;
             reset::reset_when_dropped(to.and_then(|fd| sink.write_ready(fd)));
         }
-        self.session.has_passed_on();
+        match stopped {
+            Some(stopped) => error = stopped,
+            None => self.session.has_passed_on(),
+        }
         self.session.note(&[&self.flow]);
         error.counts = (self.flow.delivered(), 0);
         error

@@ -197,12 +197,15 @@ impl Relay {
             };
             reset::until_arrived(end).await;
         };
-        let _is_late = tokio::time::timeout_at(until, arriving).await;
+        let stopped = self.session.wait_for_arrival(until, arriving).await;
         reset::reset_when_dropped(match is_for_b {
             true => registered(b, (back.0, there.1)),
             false => registered(a, (there.0, back.1)),
         });
-        self.session.has_passed_on();
+        match stopped {
+            Some(stopped) => error = stopped,
+            None => self.session.has_passed_on(),
+        }
         self.session.note(&[&self.there, &self.back]);
         error.counts = self.counts();
         error

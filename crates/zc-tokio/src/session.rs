@@ -1,7 +1,9 @@
 //! What a copy has beside its directions: a clock, and handles of other tasks.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -90,15 +92,19 @@ impl Session {
 
     /// Before the directions are polled. `Err`: they need not be, since the copy is to stop.
     pub(crate) fn before(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
-        if let Some(handle) = &self.handle
-            && handle.is_to_stop(cx)
-        {
-            return Err(self.error(None, Failure::stopped(None, Operation::Abort)));
+        if let Some(stopped) = self.stopped(cx) {
+            return Err(stopped);
         }
         match self.reset {
             Some((direction, side, errno)) => Err(self.reset_by(direction, side, errno)),
             None => Ok(()),
         }
+    }
+
+    /// The error of a copy that is told to stop. Otherwise an abort wakes the task.
+    fn stopped(&mut self, cx: &mut Context<'_>) -> Option<Error> {
+        let is_to_stop = self.handle.as_ref()?.is_to_stop(cx);
+        is_to_stop.then(|| self.error(None, Failure::stopped(None, Operation::Abort)))
     }
 
     /// After the directions have been polled: takes note of what they did. Then, if they are pending, looks at the
@@ -319,6 +325,20 @@ impl Session {
             .get_or_insert_default()
             .passes_on_until
             .get_or_insert_with(|| Instant::now() + patience)
+    }
+
+    /// Waits until what was delivered has `arrived`, and until then at the latest. `Some`: it is told to stop.
+    pub(crate) async fn wait_for_arrival(
+        &mut self,
+        until: Instant,
+        arrived: impl Future<Output = ()>,
+    ) -> Option<Error> {
+        let mut arrived = pin!(tokio::time::timeout_at(until, arrived));
+        poll_fn(|cx| match self.stopped(cx) {
+            Some(stopped) => Poll::Ready(Some(stopped)),
+            None => arrived.as_mut().poll(cx).map(|_is_late| None),
+        })
+        .await
     }
 
     /// Whether a peer's reset has ended it for good.

@@ -7,12 +7,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
 use zc_linux::hook::{self, Syscall};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::sockets;
-use zc_tokio::{Copier, Opaque, Options, Relay, RelayEnd, ResetPolicy, Side};
+use zc_tokio::{
+    Copier, Error, Handle, Opaque, Operation, Options, Relay, RelayEnd, ResetPolicy, Side,
+};
 
 use crate::kit;
 
@@ -99,6 +102,72 @@ async fn floods(relay: &mut Relay, drops: bool) {
 fn a_reset_comes_after_what_was_in_flight() {
     for drops in [false, true] {
         kit::run(async move { floods(&mut Relay::with_options(passing_on()), drops).await });
+    }
+}
+
+/// A copy of either kind.
+enum Either {
+    Relay(Box<Relay>),
+    Copier(Box<Copier>),
+}
+
+impl Either {
+    fn handle(&mut self) -> Handle {
+        match self {
+            Either::Relay(relay) => relay.handle(),
+            Either::Copier(copier) => copier.handle(),
+        }
+    }
+
+    async fn fails(&mut self, a: &mut TcpStream, b: &mut TcpStream) -> Error {
+        match self {
+            Either::Relay(relay) => relay.run(a, b).await.map(drop),
+            Either::Copier(copier) => copier.run(a, b).await.map(drop),
+        }
+        .expect_err("the client has not ended")
+    }
+}
+
+/// The client has reset while nothing more fits, and the server reads nothing.
+#[test]
+fn an_abort_is_heard_while_a_reset_is_put_off() {
+    let copies = [
+        Either::Relay(Box::new(Relay::with_options(passing_on()))),
+        Either::Copier(Box::new(Copier::with_options(passing_on()))),
+    ];
+    for mut copy in copies {
+        kit::run(async move {
+            let ((mut client, mut a), (server, mut b)) = (kit::tcp_tasks(), kit::tcp());
+            let filling = async {
+                let chunk = data::bytes(1, 1 << 20);
+                while let Ok(written) =
+                    tokio::time::timeout(Duration::from_millis(50), client.write_all(&chunk)).await
+                {
+                    written.unwrap();
+                }
+                client
+            };
+            let handle = copy.handle();
+            let client = tokio::select! {
+                error = copy.fails(&mut a, &mut b) => panic!("{error}"),
+                client = filling => client,
+            };
+            sockets::reset(client.into_std().unwrap());
+            let stopping = async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                handle.abort();
+            };
+            let (stopped, ()) = tokio::join!(copy.fails(&mut a, &mut b), stopping);
+            assert_eq!(stopped.operation(), Operation::Abort);
+            // It has been stopped once, and goes on to pass the reset on.
+            let hearing = tokio::task::spawn_blocking(|| hears(server));
+            let error = copy.fails(&mut a, &mut b).await;
+            assert!(error.is_disconnect(), "{error}");
+            drop((a, b));
+            let (got, end) = hearing.await.unwrap();
+            assert_eq!(got.len() as u64, error.counts().0);
+            assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        });
     }
 }
 
