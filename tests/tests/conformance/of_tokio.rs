@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::RawFd;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, BufReader, BufStream, BufWriter, ReadBuf, Take,
@@ -13,7 +13,7 @@ use tokio::io::{
 use tokio::net::UnixStream;
 use zc_tokio::conformance::{self, LEN, Property, SinkKit, SourceKit};
 use zc_tokio::{
-    Downstream, Opaque, ReadReady, Registered, Rewind, Sink, Source, Upstream, WriteReady,
+    Downstream, Opaque, Paced, ReadReady, Registered, Rewind, Sink, Source, Upstream, WriteReady,
 };
 
 /// A wrapper with the fault numbered `FAULT`.
@@ -24,6 +24,19 @@ struct Wrapper<S, const FAULT: u8> {
     ahead: Vec<u8>,
     held: Vec<u8>,
     has_waited: Cell<bool>,
+    first: Option<Waker>,
+}
+
+impl<S, const FAULT: u8> Wrapper<S, FAULT> {
+    /// Whom the stream is to wake instead of the task.
+    fn other_waker(&mut self, waker: &Waker) -> Option<Waker> {
+        match FAULT {
+            ASLEEP => Some(Waker::noop().clone()),
+            DOZES => (self.bytes > 0).then(|| Waker::noop().clone()),
+            WAKES_THE_FIRST => Some(self.first.get_or_insert_with(|| waker.clone()).clone()),
+            _ => None,
+        }
+    }
 }
 
 const NONE: u8 = 0;
@@ -47,13 +60,25 @@ const CHANGES: u8 = 8;
 const HOLDS_BACK: u8 = 9;
 /// It keeps a shutdown to itself.
 const STAYS_OPEN: u8 = 10;
+/// It wakes the task that waited first, whoever waits now.
+const WAKES_THE_FIRST: u8 = 11;
+/// It waits without a waker, but not the first time.
+const DOZES: u8 = 12;
+/// It wakes its task whenever it waits.
+const SPINS: u8 = 13;
+/// It takes what the buffer holds for its own.
+const TAKES_ALL: u8 = 14;
+/// Its flush never ends.
+const NEVER_FLUSHES: u8 = 15;
+/// Its shutdown never ends.
+const NEVER_ENDS: u8 = 16;
 
 type Faulty<const FAULT: u8> = Wrapper<UnixStream, FAULT>;
 
 fn wrap<const FAULT: u8>(inner: UnixStream) -> Faulty<FAULT> {
     let left = if FAULT == UNLIMITED { 1000 } else { u64::MAX };
     let (ahead, held, has_waited) = (Vec::new(), Vec::new(), Cell::new(false));
-    Wrapper { inner, bytes: 0, left, ahead, held, has_waited }
+    Wrapper { inner, bytes: 0, left, ahead, held, has_waited, first: None }
 }
 
 impl<const FAULT: u8> AsyncRead for Faulty<FAULT> {
@@ -84,13 +109,12 @@ impl<const FAULT: u8> AsyncRead for Faulty<FAULT> {
         }
         let mut bytes = vec![0; most];
         let mut room = ReadBuf::new(&mut bytes);
-        let polled = match FAULT {
-            ASLEEP => {
-                let mut nobody = Context::from_waker(std::task::Waker::noop());
-                Pin::new(&mut this.inner).poll_read(&mut nobody, &mut room)
-            }
-            _ => Pin::new(&mut this.inner).poll_read(cx, &mut room),
-        };
+        let waker = this.other_waker(cx.waker()).unwrap_or_else(|| cx.waker().clone());
+        let polled =
+            Pin::new(&mut this.inner).poll_read(&mut Context::from_waker(&waker), &mut room);
+        if polled.is_pending() && FAULT == SPINS {
+            cx.waker().wake_by_ref();
+        }
         if polled.is_pending() && FAULT == WOULD_BLOCK && this.has_waited.replace(true) {
             return Poll::Ready(Err(io::ErrorKind::WouldBlock.into()));
         }
@@ -99,7 +123,7 @@ impl<const FAULT: u8> AsyncRead for Faulty<FAULT> {
             bytes[..n].make_ascii_uppercase();
         }
         buf.put_slice(&bytes[..n]);
-        this.bytes += n as u64;
+        this.bytes += if FAULT == TAKES_ALL { buf.filled().len() } else { n } as u64;
         this.left = this.left.saturating_sub(n as u64);
         polled
     }
@@ -146,13 +170,15 @@ impl<const FAULT: u8> AsyncWrite for Faulty<FAULT> {
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 Poll::Pending => Poll::Pending,
             },
-            ASLEEP => {
-                let mut nobody = Context::from_waker(std::task::Waker::noop());
-                Pin::new(&mut this.inner).poll_write(&mut nobody, buf)
-            }
             CHANGES => Pin::new(&mut this.inner).poll_write(cx, &buf.to_ascii_uppercase()),
-            _ => Pin::new(&mut this.inner).poll_write(cx, buf),
+            _ => {
+                let waker = this.other_waker(cx.waker()).unwrap_or_else(|| cx.waker().clone());
+                Pin::new(&mut this.inner).poll_write(&mut Context::from_waker(&waker), buf)
+            }
         };
+        if polled.is_pending() && FAULT == SPINS {
+            cx.waker().wake_by_ref();
+        }
         if polled.is_pending() && FAULT == WOULD_BLOCK && this.has_waited.replace(true) {
             return Poll::Ready(Err(io::ErrorKind::WouldBlock.into()));
         }
@@ -163,6 +189,9 @@ impl<const FAULT: u8> AsyncWrite for Faulty<FAULT> {
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if FAULT == NEVER_FLUSHES {
+            return Poll::Pending;
+        }
         while !this.held.is_empty() {
             match Pin::new(&mut this.inner).poll_write(cx, &this.held) {
                 Poll::Ready(Ok(n)) => drop(this.held.drain(..n)),
@@ -174,6 +203,9 @@ impl<const FAULT: u8> AsyncWrite for Faulty<FAULT> {
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if FAULT == NEVER_ENDS {
+            return Poll::Pending;
+        }
         match Pin::new(&mut *this).poll_flush(cx) {
             Poll::Ready(Ok(())) if FAULT != STAYS_OPEN => {
                 Pin::new(&mut this.inner).poll_shutdown(cx)
@@ -217,6 +249,7 @@ fn good_sources_pass() {
     conformance::assert_source(|stream| stream.into_split().0);
     conformance::assert_source(BufStream::new);
     conformance::assert_source(Opaque);
+    conformance::assert_source(|stream| Paced::new(stream, 100_000_000));
     SourceKit::new(|stream| stream.take(777)).count(|take: &Take<_>| 777 - take.limit()).assert();
 }
 
@@ -251,6 +284,7 @@ fn is_found<const FAULT: u8>(source: Option<Property>, sink: Option<Property>) {
 #[test]
 fn what_is_not_counted_is_found() {
     is_found::<UNCOUNTED>(Some(Property::Count), Some(Property::Count));
+    is_found::<TAKES_ALL>(Some(Property::Count), None);
 }
 
 #[test]
@@ -270,6 +304,11 @@ fn readiness_that_is_lost_is_found() {
     is_found::<LOST>(Some(Property::Readiness), Some(Property::Readiness));
     is_found::<ANY>(Some(Property::Readiness), Some(Property::Readiness));
     is_found::<ASLEEP>(Some(Property::Readiness), Some(Property::Readiness));
+    is_found::<DOZES>(Some(Property::Readiness), None);
+    is_found::<WAKES_THE_FIRST>(Some(Property::Readiness), Some(Property::Readiness));
+    is_found::<SPINS>(Some(Property::Readiness), Some(Property::Readiness));
+    is_found::<NEVER_FLUSHES>(None, Some(Property::Readiness));
+    is_found::<NEVER_ENDS>(None, Some(Property::Readiness));
     is_found::<WOULD_BLOCK>(Some(Property::Errors), Some(Property::Errors));
 }
 

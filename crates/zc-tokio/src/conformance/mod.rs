@@ -8,7 +8,9 @@
 //! | property | a source | a sink |
 //! |---|---|---|
 //! | [`Readiness`](Property::Readiness) | `read_ready` finds the descriptor that `upstream` leads to, and no other | the same of `write_ready` and `downstream` |
-//! | | who waits for `poll_read` is woken | … for `poll_write` |
+//! | | who has polled `poll_read` last is woken, when there are bytes, each time | … `poll_write`, when there is room |
+//! | | | who waits for `poll_flush` or `poll_shutdown` is woken |
+//! | [`Order`](Property::Order) | `poll_read` puts its bytes behind those that the buffer holds | |
 //! | [`Errors`](Property::Errors) | no `WouldBlock`, which wakes nobody | nor here |
 //! | [`End`](Property::End) | | `poll_shutdown` reaches the stream |
 //!

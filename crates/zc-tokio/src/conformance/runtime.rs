@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
@@ -62,7 +63,7 @@ impl Kit {
     }
 
     /// What `poll` answers by itself, with a count of how often it wakes.
-    pub(super) fn once<T>(
+    fn once<T>(
         &self,
         wakes: &Arc<Wakes>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
@@ -71,8 +72,57 @@ impl Kit {
         poll(&mut Context::from_waker(&Waker::from(Arc::clone(wakes))))
     }
 
+    /// Polls until it waits, and once more as another task: that is the one to be woken.
+    pub(super) fn until_it_waits<T>(
+        &self,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Waiting<T> {
+        let mut has_waited = false;
+        for _ in 0..TRIES {
+            let woken = Arc::new(Wakes::default());
+            if let Poll::Ready(answer) = self.once(&woken, &mut poll) {
+                return Waiting::Ready(answer);
+            }
+            // The runtime may not have looked at a new socket yet.
+            self.look();
+            if woken.are_none() && std::mem::replace(&mut has_waited, true) {
+                return Waiting::Waits(woken);
+            }
+        }
+        Waiting::Spins
+    }
+
+    /// What `poll` answers in the end. `None`: it is pending, and wakes nobody.
+    pub(super) fn in_the_end<T>(
+        &self,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Option<io::Result<T>> {
+        for _ in 0..TRIES {
+            let woken = Arc::new(Wakes::default());
+            if let Poll::Ready(answer) = self.once(&woken, &mut poll) {
+                return Some(answer);
+            }
+            if !self.is_woken(&woken) {
+                return None;
+            }
+        }
+        Some(Err(io::ErrorKind::WouldBlock.into()))
+    }
+
+    /// Whether the task is woken now, or by a timer that is not far.
+    pub(super) fn is_woken(&self, woken: &Wakes) -> bool {
+        self.look();
+        for _ in 0..PATIENCE {
+            if !woken.are_none() {
+                break;
+            }
+            self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        }
+        !woken.are_none()
+    }
+
     /// Lets the runtime poll.
-    pub(super) fn look(&self) {
+    fn look(&self) {
         self.runtime.block_on(async {
             for _ in 0..3 {
                 tokio::task::yield_now().await;
@@ -96,12 +146,17 @@ impl Kit {
             )
         } else if found != Some(at) || find(RawFd::MAX).is_some() {
             format!(
-                "`{finds}` finds a descriptor that it was not asked for: see `Registered::if_is`"
+                "`{finds}` finds a descriptor that it was not asked for: see `Registered::matching`"
             )
         } else {
             return;
         };
-        self.found.borrow_mut().get_or_insert(Failure::new(Property::Readiness, 0, what));
+        self.note(Property::Readiness, what);
+    }
+
+    /// Takes note of what is wrong, if it is the first.
+    pub(super) fn note(&self, property: Property, what: impl Into<String>) {
+        self.found.borrow_mut().get_or_insert_with(|| Failure::new(property, 0, what));
     }
 
     /// What was found to be wrong.
@@ -109,6 +164,23 @@ impl Kit {
         self.found.borrow_mut().take().map_or(Ok(()), Err)
     }
 }
+
+/// What came of polls that were to wait.
+#[derive(Debug)]
+pub(super) enum Waiting<T> {
+    /// It does not wait.
+    Ready(T),
+    /// It waits, and the task with these wakes is to be woken.
+    Waits(Arc<Wakes>),
+    /// It wakes its task each time that it is polled.
+    Spins,
+}
+
+/// How often a type is polled that wakes its task and is pending again.
+const TRIES: usize = 16;
+
+/// For how many milliseconds a type may wait for a timer of its own.
+const PATIENCE: usize = 500;
 
 /// How often a task was woken.
 #[derive(Debug, Default)]

@@ -7,14 +7,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::Poll;
 
 use tokio::net::UnixStream;
 use zc_core::conformance::{AtSink, SinkAccess};
 use zc_core::driver::walk_sink;
 
-use super::runtime::{Kit, Wakes};
+use super::runtime::{Kit, Waiting};
 use super::{Failure, Property, raise};
 use crate::{AsyncSink, TokioIo};
 
@@ -94,39 +92,43 @@ impl<S> fmt::Debug for SinkKit<'_, S> {
     }
 }
 
-/// A task that waits for room is woken when there is some.
+/// A task that waits for room is woken when there is some: the one that has polled last.
 fn wakes<S: AsyncSink>(kit: &Kit, make: &mut Make<'_, S>) -> Result<(), Failure> {
     let setup = |error: io::Error| Failure::setup(&error);
+    let failure = |at, what: &str| Err(Failure::new(Property::Readiness, at, what));
     let (near, far) = StdUnixStream::pair().map_err(setup)?;
     far.set_nonblocking(true).map_err(setup)?;
     let mut sink = kit.build(near, make).map_err(setup)?;
-    let (mut woken, mut taken) = (Arc::new(Wakes::default()), 0);
+    let mut taken = 0;
     loop {
-        let polled = kit.once(&woken, |cx| Pin::new(&mut sink).poll_write(cx, &[7; 4096]));
-        match polled {
-            Poll::Ready(Ok(n)) if n > 0 && taken < BOTTOMLESS => taken += n,
-            // A sink that refuses bytes, or keeps them all, does not wait.
-            Poll::Ready(_) => return Ok(()),
-            // The runtime has not looked at the new socket yet, or there is no room.
-            Poll::Pending => {
-                kit.look();
-                if woken.are_none() {
-                    break;
-                }
-                woken = Arc::new(Wakes::default());
+        let polled = kit.until_it_waits(|cx| Pin::new(&mut sink).poll_write(cx, &[7; 4096]));
+        let woken = match polled {
+            Waiting::Ready(Ok(n)) if n > 0 && taken < BOTTOMLESS => {
+                taken += n;
+                continue;
             }
+            // A sink that refuses bytes, or keeps them all, does not wait.
+            Waiting::Ready(_) => return Ok(()),
+            Waiting::Waits(woken) => woken,
+            Waiting::Spins => {
+                return failure(
+                    taken,
+                    "`poll_write` is pending, and wakes its task at once, again and again: let the stream wake it",
+                );
+            }
+        };
+        let mut rest = Vec::new();
+        // It ends with `WouldBlock`.
+        let _ = (&far).read_to_end(&mut rest);
+        if kit.is_woken(&woken) {
+            return Ok(());
         }
+        return failure(
+            rest.len(),
+            "`poll_write` is pending, and wakes nobody when there is room, or a task that has polled it before: hand \
+             its context on, each time",
+        );
     }
-    let mut rest = Vec::new();
-    // It ends with `WouldBlock`.
-    let _ = (&far).read_to_end(&mut rest);
-    kit.look();
-    if woken.are_none() {
-        let what =
-            "`poll_write` is pending, and wakes nobody when there is room: hand its context on";
-        return Err(Failure::new(Property::Readiness, rest.len(), what));
-    }
-    Ok(())
 }
 
 /// A shutdown passes on what a flush does, and reaches the stream.
@@ -158,12 +160,19 @@ fn written<S: AsyncSink>(
     let (near, mut far) = StdUnixStream::pair().map_err(setup)?;
     far.set_nonblocking(true).map_err(setup)?;
     let mut sink = kit.build(near, make).map_err(setup)?;
-    let wrote = kit.now(|cx| Pin::new(&mut sink).poll_write(cx, &[7; 100]));
-    let passed_on = kit.now(|cx| match shuts_down {
+    let wrote = kit.in_the_end(|cx| Pin::new(&mut sink).poll_write(cx, &[7; 100]));
+    let passed_on = kit.in_the_end(|cx| match shuts_down {
         true => Pin::new(&mut sink).poll_shutdown(cx),
         false => Pin::new(&mut sink).poll_flush(cx),
     });
-    if wrote.is_err() || passed_on.is_err() {
+    let Some(passed_on) = passed_on else {
+        let what = format!(
+            "`{}` is pending where the stream has room, and wakes nobody: hand its context on",
+            if shuts_down { "poll_shutdown" } else { "poll_flush" }
+        );
+        return Err(Failure::new(Property::Readiness, 0, what));
+    };
+    if !matches!(wrote, Some(Ok(_))) || passed_on.is_err() {
         return Ok(None);
     }
     let mut got = Vec::new();

@@ -7,14 +7,13 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use tokio::io::ReadBuf;
 use tokio::net::UnixStream;
 use zc_core::conformance::{AtSource, SourceAccess};
 use zc_core::driver::{Bottom, Link, StepError, walk_source};
 
-use super::runtime::{Kit, Wakes};
+use super::runtime::{Kit, Waiting};
 use super::{Failure, Property, raise};
 use crate::{AsyncSource, TokioIo};
 
@@ -90,27 +89,50 @@ impl<S> fmt::Debug for SourceKit<'_, S> {
     }
 }
 
-/// A task that waits for bytes is woken when there are some.
+/// How many reads a source may give before it waits for its stream.
+const READS: usize = 4096;
+
+/// A task that waits for bytes is woken when there are some: the one that has polled last, and each time.
 fn wakes<S: AsyncSource>(kit: &Kit, make: &mut Make<'_, S>) -> Result<(), Failure> {
     let setup = |error: io::Error| Failure::setup(&error);
+    let failure = |what: &str| Err(Failure::new(Property::Readiness, 0, what));
     let (near, mut far) = StdUnixStream::pair().map_err(setup)?;
     let mut source = kit.build(near, make).map_err(setup)?;
-    let (woken, mut room) = (Arc::new(Wakes::default()), [0; 64]);
-    let polled =
-        kit.once(&woken, |cx| Pin::new(&mut source).poll_read(cx, &mut ReadBuf::new(&mut room)));
-    // A source that yields bytes without its stream, or has ended, does not wait.
-    if polled.is_ready() {
-        return Ok(());
-    }
-    far.write_all(&[7; 64]).map_err(setup)?;
-    kit.look();
-    if woken.are_none() {
-        let what =
-            "`poll_read` is pending, and wakes nobody when there are bytes: hand its context on";
-        return Err(Failure::new(Property::Readiness, 0, what));
+    let mut waits = 0;
+    for _ in 0..READS {
+        let polled = kit.until_it_waits(|cx| {
+            let mut room = [0; 64];
+            let mut room = ReadBuf::new(&mut room);
+            let polled = Pin::new(&mut source).poll_read(cx, &mut room);
+            polled.map_ok(|()| room.filled().len())
+        });
+        match polled {
+            Waiting::Ready(Ok(n)) if n > 0 => {}
+            // It has ended.
+            Waiting::Ready(_) => break,
+            Waiting::Waits(_) if waits == 2 => break,
+            Waiting::Waits(woken) => {
+                waits += 1;
+                far.write_all(&[7; 64]).map_err(setup)?;
+                if !kit.is_woken(&woken) {
+                    return failure(
+                        "`poll_read` is pending, and wakes nobody when there are bytes, or a task that has polled it \
+                         before: hand its context on, each time",
+                    );
+                }
+            }
+            Waiting::Spins => {
+                return failure(
+                    "`poll_read` is pending, and wakes its task at once, again and again: let the stream wake it",
+                );
+            }
+        }
     }
     Ok(())
 }
+
+/// What the buffer holds before each read.
+const BEFORE: &[u8] = b"before";
 
 /// A source under test, polled to see what it has now.
 struct Polled<S> {
@@ -121,10 +143,20 @@ struct Polled<S> {
 impl<S: AsyncSource> SourceAccess for Polled<S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let source = &mut self.source;
-        self.kit.now(|cx| {
-            let mut room = ReadBuf::new(buf);
-            Pin::new(&mut *source).poll_read(cx, &mut room).map_ok(|()| room.filled().len())
-        })
+        let mut room = vec![0; BEFORE.len() + buf.len()];
+        let n = self.kit.now(|cx| {
+            let mut room = ReadBuf::new(&mut room);
+            room.put_slice(BEFORE);
+            let polled = Pin::new(&mut *source).poll_read(cx, &mut room);
+            polled.map_ok(|()| room.filled().len().saturating_sub(BEFORE.len()))
+        })?;
+        if !room.starts_with(BEFORE) {
+            let what =
+                "`poll_read` changes bytes that the buffer held before: put its own behind them";
+            self.kit.note(Property::Order, what);
+        }
+        buf.copy_from_slice(&room[BEFORE.len()..]);
+        Ok(n)
     }
 
     fn walk(&mut self, link: Link, visit: &mut AtSource<'_>) -> Result<(), StepError> {
