@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use zc_core::Side;
 use zc_linux::Report;
 
-use crate::flow::{Flow, GATHERED, Slice, Then, Waits};
+use crate::flow::{Flow, GATHERED, Slice, Then, Waits, may_be_connection};
 use crate::registered::{LowWater, wait_for_reset};
 use crate::session::Session;
 use crate::{
@@ -137,18 +137,11 @@ impl Copier {
         let Running(copier) = &mut Running(self);
         let outcome = copier.drive(&mut source, &mut sink).await;
         match outcome {
-            Err(error) if copier.passes_on(&error, &source) => {
+            Err(error) if copier.session.passes_on(&error, || may_be_connection(&mut source)) => {
                 Err(copier.pass_on(error, &mut source, &mut sink).await)
             }
             outcome => outcome,
         }
-    }
-
-    #[cold]
-    fn passes_on(&mut self, error: &Error, source: &impl ReadReady) -> bool {
-        let end = self.flow.descriptors().0.and_then(|fd| source.read_ready(fd));
-        let is_from_socket = end.is_some_and(|end| end.poll_fd().is_socket());
-        self.session.passes_on(error, is_from_socket)
     }
 
     /// Passes a reset on to the other end: to the sink once all that is in flight to it has arrived.

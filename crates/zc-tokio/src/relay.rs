@@ -8,7 +8,7 @@ use zc_core::Side;
 use zc_linux::Report;
 
 use crate::error::Failure;
-use crate::flow::{Flow, GATHERED, Slice, Then, Waits, take_part};
+use crate::flow::{Flow, GATHERED, Slice, Then, Waits, may_be_connection, take_part};
 use crate::registered::{LowWater, wait_for_reset, wait_to_be_woken};
 use crate::session::Session;
 use crate::{
@@ -162,7 +162,12 @@ impl Relay {
         let outcome = relay.drive(&mut a, &mut b).await;
         match outcome {
             // Boxed, as is all that not every relay does: what a task may hold, it has the memory for from the start.
-            Err(error) if relay.session.passes_on(&error, true) => {
+            Err(error)
+                if relay.session.passes_on(&error, || match error.end() {
+                    Some(RelayEnd::B) => may_be_connection(&mut b),
+                    _ => may_be_connection(&mut a),
+                }) =>
+            {
                 Err(Box::pin(relay.pass_on(error, &mut a, &mut b)).await)
             }
             outcome => outcome,

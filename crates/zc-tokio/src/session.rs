@@ -294,13 +294,17 @@ impl Session {
 
     /// Whether `error` is a reset that is to be passed on. Passed on or not, it is reported again by every later run,
     /// and so is a connection that is lost otherwise: the kernel tells it once, and after that the connection looks
-    /// like one that has ended. `is_from_socket`: a file, on a file system over a network, may be read again.
-    pub(crate) fn passes_on(&mut self, error: &Error, is_from_socket: bool) -> bool {
+    /// like one that has ended. `may_be_connection`: a file, on a file system over a network, may be read again.
+    pub(crate) fn passes_on(
+        &mut self,
+        error: &Error,
+        may_be_connection: impl FnOnce() -> bool,
+    ) -> bool {
         let passes_on = self.options.on_reset == ResetPolicy::Forward;
         // EPIPE comes from a peer that had ended before it closed: what it sent is whole.
         let cuts_off = passes_on || error.kind() != io::ErrorKind::BrokenPipe;
         let is_reset = reset::is_reset(error) && cuts_off;
-        let is_lost = is_from_socket && reset::is_lost(error);
+        let is_lost = reset::is_lost(error) && may_be_connection();
         if !is_reset && !is_lost {
             return false;
         }

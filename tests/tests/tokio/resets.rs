@@ -2,19 +2,21 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream as Peer;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, join};
 use tokio::net::TcpStream;
 use zc_linux::hook::{self, Syscall};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
-use zc_testkit::sockets;
+use zc_testkit::{files, sockets};
 use zc_tokio::{
-    Copier, Error, Handle, Opaque, Operation, Options, Relay, RelayEnd, ResetPolicy, Side,
+    Copier, Error, Handle, Opaque, Operation, Options, PollFd, ReadReady, Relay, RelayEnd,
+    ResetPolicy, Side, Source, TokioIo, Upstream,
 };
 
 use crate::kit;
@@ -322,7 +324,7 @@ fn a_reset_that_is_reported_stays_one() {
     }
 }
 
-/// Reads from a file on another machine, for example, which answers later.
+/// Fails once, and goes on.
 struct Slow {
     is_late: bool,
     rest: &'static [u8],
@@ -341,16 +343,54 @@ impl AsyncRead for Slow {
     }
 }
 
+/// A file on another machine, which answers later.
+struct SlowFile(Slow, std::fs::File);
+
+impl AsyncRead for SlowFile {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Source<TokioIo> for SlowFile {
+    fn upstream(&mut self) -> Upstream<'_, TokioIo> {
+        Upstream::fd(PollFd::stream(self.1.as_fd()))
+    }
+}
+
+impl ReadReady for SlowFile {}
+
 #[test]
 fn only_a_connection_is_lost_for_good_by_a_timeout() {
     kit::run(async {
-        let mut source = Opaque(Slow { is_late: true, rest: b"at last" });
+        let slow = || SlowFile(Slow { is_late: true, rest: b"at last" }, files::empty());
         let ((server, mut b), mut copier) = (kit::tcp(), Copier::new());
+        let mut source = slow();
         let error = copier.run(&mut source, &mut b).await.unwrap_err();
         assert_eq!((error.kind(), error.side()), (ErrorKind::TimedOut, Some(Side::Source)));
         assert_eq!(copier.run(&mut source, &mut b).await.unwrap(), 7);
+        let (mut a, mut relay) = (join(slow(), tokio::io::sink()), Relay::new());
+        let mut b = join(tokio::io::empty(), b);
+        assert_eq!(relay.run(&mut a, &mut b).await.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(relay.run(&mut a, &mut b).await.unwrap(), (7, 0));
         drop(b);
-        assert_same(&Collector::start(server).finish(), b"at last");
+        assert_same(&Collector::start(server).finish(), b"at lastat last");
+    });
+}
+
+/// The halves of `tokio::io::split` and TLS streams do not show what they read from.
+#[test]
+fn also_one_that_hides_its_socket_never_looks_like_one_that_has_ended() {
+    kit::run(async {
+        let (mut lost, mut copier) = (Opaque(Slow { is_late: true, rest: b"" }), Copier::new());
+        for _ in 0..3 {
+            let error = copier.run(&mut lost, &mut tokio::io::sink()).await.unwrap_err();
+            assert_eq!((error.kind(), error.side()), (ErrorKind::TimedOut, Some(Side::Source)));
+        }
     });
 }
 

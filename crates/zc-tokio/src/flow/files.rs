@@ -267,6 +267,16 @@ impl Flow {
     }
 }
 
+/// Whether a source's error may be that of a connection. One that hides its descriptor may have one. (Not a file, on a
+/// file system over a network.)
+pub(crate) fn may_be_connection(source: &mut dyn AsyncSource) -> bool {
+    let (mut hides, mut has_socket) = (true, false);
+    each_descriptor::<TokioIo>(source, &mut |end| {
+        (hides, has_socket) = (false, has_socket || end.fd.is_socket());
+    });
+    hides || has_socket
+}
+
 /// Not a FIFO or a tty, which may have nothing. Like a file it may be one of tokio's `File`s, but it cannot seek. (A
 /// regular file is not asked to: its offset is locked while another thread reads from there.)
 fn is_on_disk(fd: BorrowedFd<'_>) -> bool {

@@ -27,6 +27,7 @@ use zc_linux::{Options, Transfer};
 
 use crate::headroom::Headroom;
 use files::Files;
+pub(crate) use files::may_be_connection;
 pub(crate) use slice::Slice;
 pub(crate) use turn::take_part;
 

@@ -196,7 +196,7 @@ impl Trial {
         stage.feed_half().map_err(harness)?;
         let exact = !matches!(from, SourceKind::Buffered | SourceKind::Chain | SourceKind::Rewound)
             && to != SinkKind::Buffered;
-        let from_socket = !matches!(from, SourceKind::Pipe | SourceKind::Opaque);
+        let from_socket = from != SourceKind::Pipe;
         let mut copier = Copier::with_options(self.options());
         let mut drops = Dropping::new(self.scenario.drops);
         let mut errors = 0;
