@@ -351,6 +351,7 @@ impl Relay {
         };
         if flow.waits() == Waits::ForSource {
             // Its source may have more, which no edge tells of, or none that the runtime has seen.
+            // (A task that has had its share is told that nothing is ready, whatever there is. Then it does not wait.)
             flow.look();
             let polled = flow.poll(cx, source, sink, self.session.slice());
             let failed = failure_of(direction, polled);
@@ -359,10 +360,6 @@ impl Relay {
             }
         }
         if flow.waits() != Waits::ForSource || flow.waits_for_disk(source) {
-            return None;
-        }
-        // A task that has had its share is told that nothing is ready, whatever there is.
-        if take_part(cx).is_pending() {
             return None;
         }
         flow.cut();
