@@ -1,5 +1,6 @@
 //! Any descriptor.
 
+use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
@@ -98,7 +99,7 @@ impl<'a> Registered<'a> {
     }
 }
 
-impl<T: AsFd + AsRawFd> Any for Fd<T> {
+impl<T: AsFd + AsRawFd + Send + Sync> Any for Fd<T> {
     fn poll_fd(&self) -> PollFd<'_> {
         PollFd::of(self)
     }
@@ -118,6 +119,9 @@ impl<T: AsFd + AsRawFd> Any for Fd<T> {
         call: &mut dyn FnMut() -> io::Result<()>,
     ) -> io::Result<()> {
         self.get_ref().try_io(interest, |_| call())
+    }
+    fn is_failing(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(async { self.get_ref().ready(Interest::ERROR).await.is_ok() })
     }
 }
 

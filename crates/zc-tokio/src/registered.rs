@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::Interest;
@@ -161,6 +162,7 @@ impl<'a> Registered<'a> {
             let is_watched = match self.0 {
                 Of::Tcp(stream) => stream.ready(Interest::ERROR).await.is_ok(),
                 Of::Unix(stream) => stream.ready(Interest::ERROR).await.is_ok(),
+                Of::Any(fd) if is_connection(fd.kind()) => fd.is_failing().await,
                 // A pipe whose other end is closed can be read, or written to, at once.
                 _ => false,
             };
@@ -185,6 +187,7 @@ impl<'a> Registered<'a> {
         let _ = match self.0 {
             Of::Tcp(stream) => stream.try_io(Interest::ERROR, ask),
             Of::Unix(stream) => stream.try_io(Interest::ERROR, ask),
+            Of::Any(fd) => fd.try_io(Interest::ERROR, &mut ask),
             _ => ask(),
         };
         found
@@ -197,6 +200,11 @@ impl fmt::Debug for Registered<'_> {
     }
 }
 
+/// Whether its error is the end of it. (A socket that keeps messages goes on.)
+fn is_connection(kind: Kind) -> bool {
+    matches!(kind, Kind::Tcp | Kind::Mptcp | Kind::StreamSocket)
+}
+
 /// An [`Fd`](crate::Fd) of any owner.
 pub(crate) trait Any {
     fn poll_fd(&self) -> PollFd<'_>;
@@ -207,6 +215,8 @@ pub(crate) trait Any {
         interest: Interest,
         call: &mut dyn FnMut() -> io::Result<()>,
     ) -> io::Result<()>;
+    /// Waits until there may be an error. `false`: its runtime is gone.
+    fn is_failing(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 }
 
 /// A TCP stream that calls itself readable only once many bytes have come: for the length of one wait.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, join};
 use tokio::net::TcpStream;
 use zc_linux::hook::{self, Syscall};
@@ -15,7 +16,7 @@ use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{files, sockets};
 use zc_tokio::{
-    Copier, Error, Handle, Opaque, Operation, Options, PollFd, ReadReady, Relay, RelayEnd,
+    Copier, Error, Fd, Handle, Opaque, Operation, Options, PollFd, ReadReady, Relay, RelayEnd,
     ResetPolicy, Side, Source, TokioIo, Upstream,
 };
 
@@ -280,6 +281,42 @@ fn a_copy_passes_a_reset_on_to_its_sink_and_its_source() {
 }
 
 /// Only a TCP connection can be reset. On others the error is reported, and no more.
+/// A connection of another crate, while nothing more fits into the other one.
+#[test]
+fn a_reset_of_any_descriptor_is_noticed() {
+    kit::run(async {
+        let ((mut client, a), (_server, b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let of_elsewhere = |stream: TcpStream| {
+            let stream = stream.into_std().unwrap();
+            // SAFETY: the stream keeps its descriptor open, and the same one, for as long as it lives.
+            Fd::new(unsafe { AsyncFd::register(stream) }.unwrap()).unwrap()
+        };
+        let (mut a, mut b) = (of_elsewhere(a), of_elsewhere(b));
+        let mut relay = Relay::new();
+        let filling = async {
+            let chunk = data::bytes(1, 1 << 20);
+            while let Ok(written) =
+                tokio::time::timeout(Duration::from_millis(50), client.write_all(&chunk)).await
+            {
+                written.unwrap();
+            }
+            client
+        };
+        let client = tokio::select! {
+            _ = relay.run(&mut a, &mut b) => panic!("no one has ended"),
+            client = filling => client,
+        };
+        sockets::reset(client.into_std().unwrap());
+        for _ in 0..2 {
+            let error = relay.run(&mut a, &mut b).await.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.end()),
+                (ErrorKind::ConnectionReset, Some(RelayEnd::A))
+            );
+        }
+    });
+}
+
 #[test]
 fn a_unix_stream_ends_as_ever() {
     kit::run(async {
