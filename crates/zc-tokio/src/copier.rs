@@ -160,11 +160,13 @@ impl Copier {
             self.flow.cut_off();
             let arriving = async {
                 // The reset was the first error; another one here does not count.
-                let _ = poll_fn(|cx| {
+                let delivered = poll_fn(|cx| {
                     self.flow.poll(cx, source, sink, Slice::new(u64::MAX)).map_err(drop)
                 })
                 .await;
-                reset::until_arrived(to.and_then(|fd| sink.write_ready(fd))).await;
+                if delivered.is_ok() {
+                    reset::until_arrived(to.and_then(|fd| sink.write_ready(fd))).await;
+                }
             };
             stopped = self.session.wait_for_arrival(until, arriving).await;
             reset::reset_when_dropped(to.and_then(|fd| sink.write_ready(fd)));

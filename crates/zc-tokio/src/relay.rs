@@ -188,7 +188,7 @@ impl Relay {
         flow.cut_off();
         let arriving = async {
             // The reset was the first error; another one here does not count.
-            let _ = poll_fn(|cx| {
+            let delivered = poll_fn(|cx| {
                 let polled = match is_for_b {
                     true => flow.poll(cx, a, b, Slice::new(u64::MAX)),
                     false => flow.poll(cx, b, a, Slice::new(u64::MAX)),
@@ -200,7 +200,9 @@ impl Relay {
                 true => registered(b, (back.0, there.1)),
                 false => registered(a, (there.0, back.1)),
             };
-            reset::until_arrived(end).await;
+            if delivered.is_ok() {
+                reset::until_arrived(end).await;
+            }
         };
         let stopped = self.session.wait_for_arrival(until, arriving).await;
         reset::reset_when_dropped(match is_for_b {

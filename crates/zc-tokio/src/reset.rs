@@ -35,12 +35,15 @@ pub(crate) fn is_lost(error: &Error) -> bool {
 }
 
 /// Waits until the peer has acknowledged all that it was sent. (No event tells of it, so it polls.) Without a
-/// TCP connection there is nothing to wait for.
+/// TCP connection, or once that is lost, too, there is nothing to wait for.
 pub(crate) async fn until_arrived(end: Option<Registered<'_>>) {
     const LONGEST: Duration = Duration::from_millis(50);
     let Some(end) = end.filter(|end| end.is_tcp()) else { return };
     let mut pause = Duration::from_millis(1);
-    while zc_linux::fd::unsent(end.poll_fd().fd()).is_ok_and(|bytes| bytes > 0) {
+    let fd = end.poll_fd().fd();
+    // What a lost connection has not sent stays in its queue.
+    let is_well = || matches!(zc_linux::fd::take_error(fd), Ok(None));
+    while zc_linux::fd::unsent(fd).is_ok_and(|bytes| bytes > 0) && is_well() {
         tokio::time::sleep(pause).await;
         pause = (2 * pause).min(LONGEST);
     }

@@ -174,6 +174,40 @@ fn an_abort_is_heard_while_a_reset_is_put_off() {
     }
 }
 
+/// Where both connections are lost there is no peer to wait for.
+#[test]
+fn a_peer_that_resets_too_puts_off_no_reset() {
+    for is_full in [false, true] {
+        kit::run(async move {
+            let ((mut client, mut a), (server, mut b)) = (kit::tcp_tasks(), kit::tcp());
+            let mut options = passing_on();
+            options.write_timeout = Some(Duration::from_secs(3600));
+            let mut relay = Relay::with_options(options);
+            let (chunk, mut is_stuck) = (data::bytes(1, 1 << 16), false);
+            // Until bytes wait in the socket, or do not fit there.
+            while !is_stuck {
+                let writing = tokio::time::timeout(Duration::from_millis(50), client.write(&chunk));
+                let relaying =
+                    tokio::time::timeout(Duration::from_millis(5), relay.run(&mut a, &mut b));
+                let (written, relayed) = tokio::join!(writing, relaying);
+                assert!(relayed.is_err(), "no one has ended");
+                is_stuck = match is_full {
+                    true => written.is_err(),
+                    false => zc_linux::fd::unsent(b.as_fd()).unwrap() > 0,
+                };
+            }
+            sockets::reset(client.into_std().unwrap());
+            let resetting = async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                sockets::reset(server);
+            };
+            let (outcome, ()) = tokio::join!(relay.run(&mut a, &mut b), resetting);
+            let error = outcome.unwrap_err();
+            assert_eq!(error.end(), Some(RelayEnd::A), "{error}");
+        });
+    }
+}
+
 /// A peer that takes nothing puts the reset off for as long as a write may take, and no longer.
 #[test]
 fn a_peer_that_is_stuck_puts_a_reset_off_for_a_while() {
