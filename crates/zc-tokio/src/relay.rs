@@ -316,7 +316,8 @@ impl Relay {
             failure_of(direction, polled)
         });
         // The one that comes second may have had nothing of what the task may do.
-        self.is_back_first ^= take_part(cx).is_pending();
+        let first = if self.is_back_first { &self.back } else { &self.there };
+        self.is_back_first ^= first.has_run() && take_part(cx).is_pending();
         if failed.is_none() && self.session.options.on_end == EndPolicy::Close {
             failed = self.close(cx, a, b);
         }

@@ -1,5 +1,6 @@
 //! What a relay holds, for how long, and how other tasks see and stop it.
 
+use std::future::Future;
 use std::io::{Read, Write};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -98,6 +99,41 @@ fn a_busy_direction_leaves_the_other_one_its_share() {
             let (there, back) = relay.counts();
             let (dripped, heard) = if is_there { (there, back) } else { (back, there) };
             assert!(dripped > 100 && heard == 5, "{dripped}, {heard}");
+        }
+    });
+}
+
+/// A task may wait for any number of copies: those that have nothing to do use up nothing of what it may do.
+#[test]
+fn idle_relays_leave_the_others_of_their_task_its_share() {
+    kit::run(async {
+        let mut ends: Vec<_> = (0..300).map(|_| (kit::unix(), kit::unix())).collect();
+        let mut relays: Vec<_> = ends.iter().map(|_| Relay::new()).collect();
+        let (mut peers, mut running) = (Vec::new(), Vec::new());
+        for (relay, ((client, a), (server, b))) in relays.iter_mut().zip(&mut ends) {
+            peers.push((client, server));
+            running.push(Box::pin(relay.run(a, b)));
+        }
+        for at in [0, 150, 299] {
+            let mut polls = 0;
+            let mut got = [0; 5];
+            peers[at].1.set_nonblocking(true).unwrap();
+            while peers[at].1.read_exact(&mut got).is_err() {
+                // So that all of them have begun to wait.
+                if polls == 10 {
+                    peers[at].0.write_all(b"hello").unwrap();
+                }
+                polls += 1;
+                assert!(polls < 20, "{at} gets nothing");
+                std::future::poll_fn(|cx| {
+                    for relay in &mut running {
+                        assert!(relay.as_mut().poll(cx).is_pending());
+                    }
+                    Poll::Ready(())
+                })
+                .await;
+                tokio::task::yield_now().await;
+            }
         }
     });
 }

@@ -80,6 +80,8 @@ pub(crate) struct Flow {
     waits: Waits,
     /// Whether it does by a descriptor's readiness, and nothing else can make a difference.
     is_at_rest: bool,
+    /// Whether the last poll has used up some of what the task may do.
+    has_run: bool,
     /// The descriptors it saw last.
     from: Option<RawFd>,
     to: Option<RawFd>,
@@ -138,6 +140,7 @@ impl Flow {
             gained: 0,
             waits: Waits::No,
             is_at_rest: false,
+            has_run: false,
             from: None,
             to: None,
         }
@@ -183,6 +186,10 @@ impl Flow {
 
     pub(crate) fn is_done(&self) -> bool {
         self.phase == Phase::Done
+    }
+
+    pub(crate) fn has_run(&self) -> bool {
+        self.has_run
     }
 
     pub(crate) fn waits(&self) -> Waits {

@@ -25,6 +25,7 @@ impl Flow {
         sink: &mut dyn AsyncSink,
         mut slice: Slice,
     ) -> Poll<Result<(), Failure>> {
+        self.has_run = false;
         if self.is_at_rest && self.still_waits(cx, source, sink) {
             self.gathers = false;
             // Pipes may have become scarce.
@@ -35,6 +36,7 @@ impl Flow {
         if take_part(cx).is_pending() {
             return Poll::Pending;
         }
+        self.has_run = true;
         if self.headroom.is_much() {
             slice.start();
         }
