@@ -137,7 +137,12 @@ impl Copier {
         let Running(copier) = &mut Running(self);
         let outcome = copier.drive(&mut source, &mut sink).await;
         match outcome {
-            Err(error) if copier.session.passes_on(&error, || may_be_connection(&mut source)) => {
+            // A sink is not read from, and so never looks like one that has ended.
+            Err(error)
+                if copier.session.passes_on(&error, || {
+                    error.side() == Some(Side::Source) && may_be_connection(&mut source)
+                }) =>
+            {
                 Err(copier.pass_on(error, &mut source, &mut sink).await)
             }
             outcome => outcome,

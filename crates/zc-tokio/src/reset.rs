@@ -3,8 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use zc_core::Side;
-
 use crate::{Error, Registered};
 
 /// How long delivered bytes may take to arrive before the other end is reset, if there is no write timeout.
@@ -21,10 +19,10 @@ pub(crate) fn is_reset(error: &Error) -> bool {
         )
 }
 
-/// Whether the connection of the source is lost without a reset: its peer is silent, or out of reach. The kernel tells
-/// it once, and after that the connection looks like one that has ended.
+/// Whether an end's connection is lost without a reset: its peer is silent, or out of reach. The kernel tells it once, a
+/// read or a write, and after that the connection looks like one that has ended.
 pub(crate) fn is_lost(error: &Error) -> bool {
-    error.side() == Some(Side::Source)
+    error.end().is_some()
         && error.io_error().raw_os_error().is_some()
         && matches!(
             error.kind(),

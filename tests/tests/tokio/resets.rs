@@ -453,6 +453,30 @@ fn only_a_connection_is_lost_for_good_by_a_timeout() {
     });
 }
 
+/// A write is told it once, and then a read of the same connection takes it for one that has ended.
+#[test]
+fn a_connection_that_is_lost_to_a_write_is_lost_to_the_other_direction_too() {
+    kit::run(async {
+        let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+        let mut relay = Relay::new();
+        assert!(kit::poll_once(relay.run(&mut a, &mut b)).await.is_none());
+        client.write_all(b"lost").unwrap();
+        let lost = hook::failing(Syscall::Write, Errno::TIMEDOUT.raw_os_error()).times(1).install();
+        let error = relay.run(&mut a, &mut b).await.unwrap_err();
+        assert_eq!(
+            (error.end(), error.side(), lost.hits()),
+            (Some(RelayEnd::B), Some(Side::Sink), 1)
+        );
+        assert_eq!(relay.take_residues().0, b"lost");
+        drop(server);
+        drop(client);
+        for _ in 0..2 {
+            let error = relay.run(&mut a, &mut b).await.unwrap_err();
+            assert_eq!((error.kind(), error.end()), (ErrorKind::TimedOut, Some(RelayEnd::B)));
+        }
+    });
+}
+
 /// The halves of `tokio::io::split` and TLS streams do not show what they read from.
 #[test]
 fn also_one_that_hides_its_socket_never_looks_like_one_that_has_ended() {

@@ -151,7 +151,7 @@ impl Trial {
                 Some(Err(error)) => {
                     check_error(&error, counts, faults.fired() > fired)?;
                     stage.has_to_fail(&error)?;
-                    if is_final(&error, true) {
+                    if is_final(&error, |_| true) {
                         let again =
                             stage.poll(relay.run(&mut a_end, &mut b_end), drops.polls()).await?;
                         return stays(&error, &again.map(|again| again.map(drop)));
@@ -216,7 +216,7 @@ impl Trial {
                 Some(Err(error)) => {
                     check_error(&error, (count, 0), faults.fired() > fired)?;
                     stage.has_to_fail(&error)?;
-                    if is_final(&error, from_socket) {
+                    if is_final(&error, |side| from_socket && side == Side::Source) {
                         let again =
                             stage.poll(copier.run(&mut source, &mut sink), drops.polls()).await?;
                         return stays(&error, &again.map(|again| again.map(drop)));
@@ -252,10 +252,8 @@ fn check_error(error: &Error, counts: (u64, u64), has_reason: bool) -> Result<()
 }
 
 /// Whether a connection has been reset, or is lost otherwise, which is final.
-fn is_final(error: &Error, is_from_socket: bool) -> bool {
-    let is_lost = is_from_socket
-        && error.side() == Some(Side::Source)
-        && error.kind() == io::ErrorKind::TimedOut;
+fn is_final(error: &Error, is_read_from: impl FnOnce(Side) -> bool) -> bool {
+    let is_lost = error.kind() == io::ErrorKind::TimedOut && error.side().is_some_and(is_read_from);
     error.end().is_some() && (error.kind() == io::ErrorKind::ConnectionReset || is_lost)
 }
 
