@@ -6,19 +6,21 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use rustix::net::{Shutdown, shutdown};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use zc_core::{IsStream, PollFd, Side};
 use zc_linux::Kind;
 
-use crate::registered::Any;
+use crate::registered::{Any, is_connection};
 use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, WriteReady};
 
 /// Any descriptor in non-blocking mode as a source and sink: an `AsyncFd` over an `OwnedFd` from elsewhere, a
 /// serial line, a socket of another crate.
 ///
-/// Shutting it down does nothing: drop it to close it. Over a socket that keeps message boundaries each read is
-/// one message, and each write is one.
+/// Shut down, a connection is shut down for writing, as tokio's own are: a relay passes the end of input on. With any
+/// other descriptor that does nothing: drop it to close it. Over a socket that keeps message boundaries each read is one
+/// message, and each write is one.
 ///
 /// ```
 /// use tokio::io::unix::AsyncFd;
@@ -183,6 +185,9 @@ impl<T: AsFd + AsRawFd + Unpin> AsyncWrite for Fd<T> {
         Poll::Ready(Ok(()))
     }
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        Poll::Ready(match is_connection(self.kind) {
+            true => shutdown(self.as_fd(), Shutdown::Write).map_err(io::Error::from),
+            false => Ok(()),
+        })
     }
 }

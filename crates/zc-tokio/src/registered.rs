@@ -200,8 +200,9 @@ impl fmt::Debug for Registered<'_> {
     }
 }
 
-/// Whether its error is the end of it. (A socket that keeps messages goes on.)
-fn is_connection(kind: Kind) -> bool {
+/// Whether it is a connection that carries bytes: it has an end, and an error ends it. (A socket that keeps messages goes
+/// on.)
+pub(crate) fn is_connection(kind: Kind) -> bool {
     matches!(kind, Kind::Tcp | Kind::Mptcp | Kind::StreamSocket)
 }
 

@@ -1,12 +1,14 @@
 //! Pipes, children and other descriptors.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::process::Stdio;
 use std::task::{Context, Poll};
 
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+use rustix::net::{
+    AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, send, shutdown, socketpair,
+};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::unix::pipe;
@@ -15,7 +17,8 @@ use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
 use zc_testkit::running::start;
 use zc_tokio::{
-    Copier, Downstream, Fd, Mechanism, Options, PollFd, Registered, Sink, TokioIo, WriteReady,
+    Copier, Downstream, Fd, Mechanism, Options, PollFd, Registered, Relay, Sink, TokioIo,
+    WriteReady,
 };
 
 use crate::kit;
@@ -92,6 +95,47 @@ fn bytes_pass_through_a_child() {
         drop((to, feeder, from));
         assert_same(&collector.finish(), &data);
     });
+}
+
+/// Each peer ends only once it has heard the other's end.
+#[test]
+fn a_relay_passes_the_end_of_any_connection_on() {
+    for is_tcp in [false, true] {
+        kit::run(async {
+            let known = |ours: OwnedFd| {
+                rustix::io::ioctl_fionbio(&ours, true).unwrap();
+                // SAFETY: it keeps its descriptor open, and the same one, for as long as it lives.
+                Fd::new(unsafe { AsyncFd::register(ours) }.unwrap()).unwrap()
+            };
+            let pair = || match is_tcp {
+                true => {
+                    let (theirs, ours) = zc_testkit::sockets::tcp_v4();
+                    (OwnedFd::from(theirs), known(ours.into()))
+                }
+                false => {
+                    let (theirs, ours) = zc_testkit::sockets::unix();
+                    (OwnedFd::from(theirs), known(ours.into()))
+                }
+            };
+            let ((client, mut a), (server, mut b)) = (pair(), pair());
+            let relaying = async { Relay::new().run(&mut a, &mut b).await.unwrap() };
+            let talking = tokio::task::spawn_blocking(move || {
+                let (mut client, mut server) =
+                    (std::fs::File::from(client), std::fs::File::from(server));
+                let (mut asked, mut answered) = (Vec::new(), Vec::new());
+                client.write_all(b"question").unwrap();
+                shutdown(&client, Shutdown::Write).unwrap();
+                server.read_to_end(&mut asked).unwrap();
+                server.write_all(b"answer").unwrap();
+                drop(server);
+                client.read_to_end(&mut answered).unwrap();
+                (asked, answered)
+            });
+            let (counts, talked) = tokio::join!(relaying, talking);
+            assert_eq!(counts, (8, 6));
+            assert_eq!(talked.unwrap(), (b"question".to_vec(), b"answer".to_vec()));
+        });
+    }
 }
 
 #[test]
