@@ -40,6 +40,9 @@ use crate::{
 ///
 /// [`run`](Copier::run) may be dropped at any await and called again with the same two ends, as
 /// [`Relay`](crate::Relay#cancel-safety)'s may.
+///
+/// Each run first has a `tokio::fs::File` seek back over what it may have read ahead, which takes two polls as a rule. A
+/// loop that drops the future after every single poll may get no further; `FileAt` needs no such seek.
 #[derive(Debug)]
 pub struct Copier {
     flow: Flow,
