@@ -3,17 +3,19 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use tokio::io::unix::AsyncFd;
 use tokio::io::{
-    AsyncRead, AsyncReadExt, AsyncWrite, BufReader, BufStream, BufWriter, ReadBuf, Take,
+    AsyncRead, AsyncReadExt, AsyncWrite, BufReader, BufStream, BufWriter, ReadBuf, Take, join,
 };
 use tokio::net::UnixStream;
 use zc_tokio::conformance::{self, LEN, Property, SinkKit, SourceKit};
 use zc_tokio::{
-    Downstream, Opaque, Paced, ReadReady, Registered, Rewind, Sink, Source, Upstream, WriteReady,
+    Downstream, Fd, Opaque, Paced, ReadReady, Registered, Rewind, Sink, Source, Upstream,
+    WriteReady,
 };
 
 /// A wrapper with the fault numbered `FAULT`.
@@ -239,6 +241,12 @@ impl<const FAULT: u8> WriteReady for Faulty<FAULT> {
     }
 }
 
+fn of_elsewhere(stream: UnixStream) -> Fd<OwnedFd> {
+    let stream = OwnedFd::from(stream.into_std().unwrap());
+    // SAFETY: it keeps its descriptor open, and the same one, for as long as it lives.
+    Fd::new(unsafe { AsyncFd::register(stream) }.unwrap()).unwrap()
+}
+
 #[test]
 fn good_sources_pass() {
     SourceKit::new(wrap::<NONE>).count(|wrapper| wrapper.bytes).assert();
@@ -249,6 +257,8 @@ fn good_sources_pass() {
     conformance::assert_source(|stream| stream.into_split().0);
     conformance::assert_source(BufStream::new);
     conformance::assert_source(Opaque);
+    conformance::assert_source(of_elsewhere);
+    conformance::assert_source(|stream| join(stream, tokio::io::sink()));
     conformance::assert_source(|stream| Paced::new(stream, 100_000_000));
     SourceKit::new(|stream| stream.take(777)).count(|take: &Take<_>| 777 - take.limit()).assert();
 }
@@ -262,6 +272,9 @@ fn good_sinks_pass() {
     conformance::assert_sink(|stream| stream.into_split().1);
     conformance::assert_sink(BufStream::new);
     conformance::assert_sink(Opaque);
+    conformance::assert_sink(of_elsewhere);
+    conformance::assert_sink(|stream| join(tokio::io::empty(), stream));
+    conformance::assert_sink(|stream| Rewind::new("read ahead", stream));
 }
 
 #[track_caller]

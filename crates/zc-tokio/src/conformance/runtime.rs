@@ -180,7 +180,7 @@ pub(super) enum Waiting<T> {
 const TRIES: usize = 16;
 
 /// For how many milliseconds a type may wait for a timer of its own.
-const PATIENCE: usize = 500;
+const PATIENCE: usize = 200;
 
 /// How often a task was woken.
 #[derive(Debug, Default)]
