@@ -164,8 +164,8 @@ impl Relay {
             // Boxed, as is all that not every relay does: what a task may hold, it has the memory for from the start.
             Err(error)
                 if relay.session.passes_on(&error, || match error.end() {
-                    Some(RelayEnd::B) => may_be_connection(&mut b),
-                    _ => may_be_connection(&mut a),
+                    Some(RelayEnd::B) => may_be_lost(&error, &mut b, relay.there.descriptors().1),
+                    _ => may_be_lost(&error, &mut a, relay.back.descriptors().1),
                 }) =>
             {
                 Err(Box::pin(relay.pass_on(error, &mut a, &mut b)).await)
@@ -399,6 +399,12 @@ fn failure_of(
 /// Whether it has had its turn, and goes on at once.
 fn goes_on(flow: &Flow) -> bool {
     !flow.is_done() && flow.waits() == Waits::No
+}
+
+/// Whether the end that failed may be a connection. It may also be one to read from, and a file to write to.
+fn may_be_lost(error: &Error, end: &mut impl AsyncStream, to: Option<std::os::fd::RawFd>) -> bool {
+    let writes_to_file = to.and_then(|fd| end.write_ready(fd)).is_some_and(Registered::is_file);
+    (error.side() == Some(Side::Source) || !writes_to_file) && may_be_connection(end)
 }
 
 /// An end by its descriptor: that of the direction from there, or of the one to there.

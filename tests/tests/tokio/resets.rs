@@ -2,22 +2,22 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream as Peer;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, join};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, join};
 use tokio::net::TcpStream;
 use zc_linux::hook::{self, Syscall};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{files, sockets};
 use zc_tokio::{
-    Copier, Error, Fd, Handle, Opaque, Operation, Options, PollFd, ReadReady, Relay, RelayEnd,
-    ResetPolicy, Side, Source, TokioIo, Upstream,
+    Copier, Downstream, Error, Fd, Handle, Opaque, Operation, Options, PollFd, ReadReady,
+    Registered, Relay, RelayEnd, ResetPolicy, Side, Sink, Source, TokioIo, Upstream, WriteReady,
 };
 
 use crate::kit;
@@ -475,6 +475,60 @@ fn a_connection_that_is_lost_to_a_write_is_lost_to_the_other_direction_too() {
             let error = relay.run(&mut a, &mut b).await.unwrap_err();
             assert_eq!((error.kind(), error.end()), (ErrorKind::TimedOut, Some(RelayEnd::B)));
         }
+    });
+}
+
+/// A file on another machine, which takes bytes later.
+struct LateFile {
+    is_late: bool,
+    file: std::fs::File,
+}
+
+impl AsyncWrite for LateFile {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if std::mem::take(&mut self.is_late) {
+            return Poll::Ready(Err(Errno::TIMEDOUT.into()));
+        }
+        Poll::Ready(self.file.write(buf))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Sink<TokioIo> for LateFile {
+    fn downstream(&mut self) -> Downstream<'_, TokioIo> {
+        Downstream::fd(PollFd::stream(self.file.as_fd()))
+    }
+}
+
+impl WriteReady for LateFile {
+    fn write_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+        Registered::file(&self.file).matching(fd)
+    }
+}
+
+/// It is at one end with a connection, which is read from.
+#[test]
+fn a_file_that_is_late_is_written_to_again() {
+    kit::run(async {
+        let ((mut client, mut a), (server, b)) = (kit::tcp(), kit::tcp());
+        let mut b = join(b, LateFile { is_late: true, file: files::empty() });
+        let mut relay = Relay::new();
+        client.write_all(b"at last").unwrap();
+        let error = relay.run(&mut a, &mut b).await.unwrap_err();
+        assert_eq!((error.kind(), error.end()), (ErrorKind::TimedOut, Some(RelayEnd::B)));
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        drop(server);
+        assert_eq!(relay.run(&mut a, &mut b).await.unwrap(), (7, 0));
+        assert_same(&files::contents(&b.writer().file), b"at last");
     });
 }
 
