@@ -17,7 +17,8 @@ use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, 
 /// serial line, a socket of another crate.
 ///
 /// Shutting it down does nothing: drop it to close it. Over a socket that keeps message boundaries each read is
-/// one message, and each write is one.
+/// one message, and each write is one. Of a message of more than 256 KiB that much is taken, and then the copy
+/// fails with `EMSGSIZE`.
 ///
 /// ```
 /// use tokio::io::unix::AsyncFd;

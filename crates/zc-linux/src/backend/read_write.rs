@@ -6,6 +6,7 @@
 
 use std::io;
 
+use rustix::io::Errno;
 use zc_core::driver::{Buffer, StepError};
 use zc_core::{End, Side};
 
@@ -33,6 +34,24 @@ pub(crate) fn take_and_look(buffer: &mut Buffer, from: End<'_>, limit: u64) -> A
         Ok(n)
     });
     took(filled.map(|(n, _)| (n, is_empty)))
+}
+
+/// The same, of a message. What does not fit is lost; unless that is for `limit`, as a `read` would, it says so:
+/// what fits is taken, and then it fails.
+#[cold]
+pub(crate) fn take_message(buffer: &mut Buffer, from: End<'_>, limit: u64) -> Answer {
+    let mut is_cut = false;
+    let filled = buffer.fill(limit, |room| {
+        let (n, is_longer) = sys::read_message(from.fd.fd(), room)?;
+        is_cut = is_longer && (room.len() as u64) < limit;
+        Ok(n)
+    });
+    let answer = took(filled);
+    if is_cut {
+        let error = StepError::at(Side::Source, "read", Errno::MSGSIZE);
+        return Answer { outcome: Outcome::failed(error), ..answer };
+    }
+    answer
 }
 
 /// Writes once from `buffer`.

@@ -7,13 +7,14 @@
 //!     ├ nowhere   bytes of a descriptor, for a sink that keeps none, or
 //!     ├ within    bytes of a descriptor, for a sink with a limit that the source's is not below, or
 //!     └ between   bytes from descriptor to descriptor: by which way, for this pair of ends (plan, pieces,
-//!        │        overlap), and what its answer means
+//!        │        overlap, boundaries of messages), and what its answer means
 //!        ├ next_extent … of a source whose holes are kept
 //!        ├ by_way      … by a mechanism of the kernel's (backend), or
 //!        └ by_reading  … by a read and a write
 //! ```
 
 mod between;
+mod boundaries;
 mod by_reading;
 mod by_way;
 mod deliver;
