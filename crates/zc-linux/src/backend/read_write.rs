@@ -36,8 +36,8 @@ pub(crate) fn take_and_look(buffer: &mut Buffer, from: End<'_>, limit: u64) -> A
     took(filled.map(|(n, _)| (n, is_empty)))
 }
 
-/// The same, of a message. What does not fit is lost; unless that is for `limit`, as a `read` would, it says so:
-/// what fits is taken, and then it fails.
+/// The same, of one message. The kernel drops the end of one that is too long. If `limit` would have let it through, the
+/// copy fails, with what there is of it in flight.
 #[cold]
 pub(crate) fn take_message(buffer: &mut Buffer, from: End<'_>, limit: u64) -> Answer {
     let mut is_cut = false;
