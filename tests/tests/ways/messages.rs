@@ -3,12 +3,12 @@
 use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use zc_std::hook::{self, Syscall};
-use zc_std::{AsRawPollFd, Copier, Fd, Mechanism, ReadFrom, Side};
+use zc_std::{AsRawPollFd, Copier, Fd, Mechanism, ReadFrom, Side, WriteSink};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{calls, fds, files, sockets};
 
@@ -178,6 +178,40 @@ fn a_unix_datagram_of_256_kib_goes_whole_and_a_longer_one_is_an_error() {
             let n = server.recv(&mut buf).unwrap();
             assert_same(&buf[..n], &message[..len.min(MOST)]);
         }
+    }
+}
+
+/// Also where a type says that it is a stream, and nothing has asked what it is before the read.
+#[test]
+fn a_message_that_is_too_long_is_an_error_behind_a_stream_s_type() {
+    const MOST: usize = 256 << 10;
+    for first in [0, 10, 40_000] {
+        let _leaks = fds::no_leaks();
+        let (client, from) = seqpacket();
+        rustix::net::sockopt::set_socket_send_buffer_size(&client, 2 * MOST).unwrap();
+        let sent = [data::bytes(1, first), data::bytes(2, MOST + 1)];
+        let from = UnixStream::from(from);
+        from.set_nonblocking(true).unwrap();
+        let (mut file, mut got) = (files::empty(), Vec::new());
+        for into_file in [true, false] {
+            for message in sent.iter().filter(|message| !message.is_empty()) {
+                assert_eq!(rustix::io::write(&client, message), Ok(message.len()));
+            }
+            let sink: &mut dyn WriteSink = if into_file { &mut file } else { &mut got };
+            let mut copier = Copier::new();
+            let error = copier.copy(&mut &from, sink).unwrap_err();
+            assert_eq!(
+                (error.raw_os_error(), error.syscall(), error.side()),
+                (Some(libc::EMSGSIZE), Some("read"), Some(Side::Source))
+            );
+            assert_eq!((error.moved(), copier.in_flight()), (first as u64, MOST));
+            let error = copier.copy(&mut &from, sink).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            assert_eq!((error.moved(), copier.in_flight()), (MOST as u64, 0));
+        }
+        let want = [&sent[0][..], &sent[1][..MOST]].concat();
+        assert_same(&files::contents(&file), &want);
+        assert_same(&got, &want);
     }
 }
 

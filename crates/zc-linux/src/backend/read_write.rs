@@ -47,11 +47,13 @@ pub(crate) fn take_message(buffer: &mut Buffer, from: End<'_>, limit: u64) -> An
         Ok(n)
     });
     let answer = took(filled);
-    if is_cut {
-        let error = StepError::at(Side::Source, "read", Errno::MSGSIZE);
-        return Answer { outcome: Outcome::failed(error), ..answer };
-    }
-    answer
+    if is_cut { cut(answer.taken) } else { answer }
+}
+
+/// What a read comes to that has taken so many bytes of a message, and not all of it.
+#[cold]
+pub(crate) fn cut(taken: u64) -> Answer {
+    Answer::took(taken, Outcome::failed(StepError::at(Side::Source, "read", Errno::MSGSIZE)))
 }
 
 /// Writes once from `buffer`.

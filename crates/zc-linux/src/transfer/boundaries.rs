@@ -4,6 +4,7 @@
 use zc_core::{End, PollFd};
 
 use super::Transfer;
+use crate::backend::{Answer, Outcome, read_write};
 use crate::kind::{Kind, Nature, is_stream_socket};
 use crate::sys;
 
@@ -20,6 +21,25 @@ impl Transfer {
             return of_messages(from);
         }
         from
+    }
+
+    /// What a read of at most `limit` bytes comes to, if it may have filled its room with the beginning of a message.
+    #[inline(always)]
+    pub(super) fn whole(&mut self, from: End<'_>, limit: u64, answer: Answer) -> Answer {
+        let is_full = matches!(answer.outcome, Outcome::Moved { drained: false, .. });
+        if is_full && answer.taken < limit && self.plan.is_none() && is_stream_socket(from.fd) {
+            return self.unless_cut(from, answer);
+        }
+        answer
+    }
+
+    /// A message that fits exactly is taken for one that does not: the read did not ask, and cannot be made again.
+    #[cold]
+    fn unless_cut(&mut self, from: End<'_>, answer: Answer) -> Answer {
+        match self.reads_messages(from) {
+            true => read_write::cut(answer.taken),
+            false => answer,
+        }
     }
 
     /// Whether the source keeps the boundaries of messages: asked once for these ends.

@@ -38,11 +38,12 @@ impl Transfer {
     #[inline(always)]
     pub(super) fn read(&mut self, from: End<'_>, limit: u64, is_stream: bool) -> Answer {
         let buffer = &mut self.flight.buffer;
-        match is_stream && self.options.looks_behind {
+        let answer = match is_stream && self.options.looks_behind {
             true => read_write::take_and_look(buffer, from, limit),
             false if is_message_socket(from.fd) => read_write::take_message(buffer, from, limit),
             false => read_write::take(buffer, from, limit),
-        }
+        };
+        self.whole(from, limit, answer)
     }
 
     /// Reads and writes once within the plan.
