@@ -126,6 +126,12 @@ impl<'fd> PollFd<'fd> {
         PollFd { fd, is_stream: true, is_socket: true, is_tcp: false }
     }
 
+    /// The same for a socket that keeps the boundaries of messages: it is read a message at a time, and never spliced.
+    #[inline]
+    pub fn messages(fd: BorrowedFd<'fd>) -> Self {
+        PollFd { fd, is_stream: false, is_socket: true, is_tcp: false }
+    }
+
     /// Whether bytes may be cut and joined anywhere; when not, one read is one message.
     #[inline]
     pub fn is_stream(&self) -> bool {

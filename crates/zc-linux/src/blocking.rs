@@ -177,7 +177,7 @@ fn run(
                 flush(transfer, sink, watch.as_ref())?;
                 continue;
             }
-            Next::ReadSource(most) => transfer.read_with(most, |room| source.read(room)),
+            Next::ReadSource(most) => transfer.read_source(source, most),
             Next::WriteSink => transfer.write_with(source, |bytes| sink.write(bytes)),
             _ => step,
         };

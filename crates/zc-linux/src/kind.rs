@@ -138,6 +138,12 @@ pub(crate) fn is_stream_socket(fd: PollFd<'_>) -> bool {
     fd.is_socket() && fd.is_stream()
 }
 
+/// Whether it is a socket that is known to keep the boundaries of messages.
+#[inline(always)]
+pub(crate) fn is_message_socket(fd: PollFd<'_>) -> bool {
+    fd.is_socket() && !fd.is_stream()
+}
+
 fn of_stat(fd: BorrowedFd<'_>, stat: &Stat) -> Result<Kind, Errno> {
     Ok(match stat.kind {
         FileType::RegularFile => Kind::File,

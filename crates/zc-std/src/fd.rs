@@ -28,7 +28,8 @@ use crate::{AsRawPollFd, Downstream, IsStream, Kind, Sink, Source, Upstream};
 /// Over a socket that keeps message boundaries each read is one message and each write is one
 /// message. What does not fit the reader's buffer is lost, as recv(2) says. A copy reads up to 256
 /// KiB at a time, or up to its limit if that is less. That is enough for any UDP datagram, but not
-/// for a longer Unix datagram. A message of no bytes looks like the end of input.
+/// for a longer Unix datagram: of one, that much is taken, and then the copy fails with `EMSGSIZE`. A message of no
+/// bytes looks like the end of input.
 ///
 /// # Types of other crates
 ///

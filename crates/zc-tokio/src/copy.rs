@@ -47,7 +47,8 @@ where
 /// # Errors
 ///
 /// The first error of either direction, in an `io::Error` of its kind that carries an [`Error`](crate::Error): with
-/// the counts so far and the bytes in flight. [`Error::from_io`](crate::Error::from_io) finds it.
+/// the counts so far and the bytes in flight. [`Error::from_io`](crate::Error::from_io) finds it. (A file's step in the
+/// other direction is waited for, so that what it moves is in them.)
 ///
 /// ```no_run
 /// # async fn f() -> std::io::Result<()> {
@@ -64,6 +65,9 @@ where
     match relay.run(a, b).await {
         Ok(counts) => Ok(counts),
         Err(mut error) => {
+            // The other direction may have a file's step under way.
+            relay.settle(a, b).await;
+            error.counts = relay.counts();
             error.residues = relay.take_residues();
             Err(error.into())
         }

@@ -20,7 +20,8 @@ use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, 
 ///
 /// Shut down, a connection is shut down for writing, as tokio's own are: a relay passes the end of input on. With any
 /// other descriptor that does nothing: drop it to close it. Over a socket that keeps message boundaries each read is one
-/// message, and each write is one.
+/// message, and each write is one. Of a message of more than 256 KiB that much is taken, and then the copy fails with
+/// `EMSGSIZE`.
 ///
 /// ```
 /// use tokio::io::unix::AsyncFd;

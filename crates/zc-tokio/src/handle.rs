@@ -33,16 +33,19 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub(crate) fn new() -> Handle {
-        Handle { shared: Arc::new(Shared::new()), made: Instant::now() }
+    pub(crate) fn new(counts: (u64, u64)) -> Handle {
+        let handle = Handle { shared: Arc::new(Shared::new()), made: Instant::now() };
+        handle.shared.moved(counts, 0);
+        handle
     }
 
-    /// How many bytes have been delivered so far: from the first end to the second, and back.
+    /// How many bytes have been delivered so far: from the first end to the second, and back. They begin anew where those
+    /// of the copier or relay do: with other ends, or once all had been copied.
     pub fn counts(&self) -> (u64, u64) {
         self.shared.counts()
     }
 
-    /// How long no bytes have moved; since it was made, if none have.
+    /// How long no bytes have moved; since the first handle was made or the counts began anew, if none have.
     pub fn idle(&self) -> Duration {
         self.made.elapsed().saturating_sub(Duration::from_micros(self.shared.last()))
     }

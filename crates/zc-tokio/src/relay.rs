@@ -174,6 +174,17 @@ impl Relay {
         }
     }
 
+    /// Waits for what other threads do, which is then in the counts and the residues.
+    pub(crate) async fn settle<A, B>(&mut self, a: &mut A, b: &mut B)
+    where
+        A: AsyncStream + ?Sized,
+        B: AsyncStream + ?Sized,
+    {
+        let (mut a, mut b) = (a, b);
+        poll_fn(|cx| self.there.settle(cx, &mut a, &mut b)).await;
+        poll_fn(|cx| self.back.settle(cx, &mut b, &mut a)).await;
+    }
+
     /// Passes a reset on to the other end, once all that is in flight to that end has arrived.
     #[cold]
     async fn pass_on<A, B>(&mut self, mut error: Error, a: &mut A, b: &mut B) -> Error

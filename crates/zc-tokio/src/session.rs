@@ -64,7 +64,8 @@ impl Session {
     }
 
     pub(crate) fn handle(&mut self) -> Handle {
-        self.handle.get_or_insert_with(Handle::new).clone()
+        let counts = self.counts();
+        self.handle.get_or_insert_with(|| Handle::new(counts)).clone()
     }
 
     pub(crate) fn on_progress(&mut self, progress: Progress) {
@@ -75,6 +76,9 @@ impl Session {
     pub(crate) fn rebind(&mut self) {
         (self.counts, self.ended) = ([0; 2], 0);
         (self.reset, self.is_passed_on) = (None, false);
+        if let Some(handle) = &self.handle {
+            handle.moved(self.counts(), Instant::now());
+        }
         if let Some(clock) = &mut self.clock {
             let timer = std::mem::take(&mut clock.timer);
             **clock = Clock { timer, ..Clock::default() };

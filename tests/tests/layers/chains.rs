@@ -290,6 +290,28 @@ fn a_half_that_a_read_drops_is_not_taken_for_the_next_one() {
     assert_same(&files::contents(&sink), &want);
 }
 
+/// A link that has ended is not asked again before each read of the next one, which only the chain itself can make.
+#[test]
+fn a_half_that_has_ended_is_not_asked_for_more() {
+    let _leaks = fds::no_leaks();
+    let data = data::bytes(83, 1 << 20);
+    let (mut client, server) = sockets::unix();
+    client.write_all(b"head").unwrap();
+    drop(client);
+    let number = server.as_raw_fd();
+    // In one read for each part.
+    let parts = data[..1 << 19].chain(&data[1 << 19..]);
+    let (mut source, mut sink) = (server.chain(Opaque(parts)), files::empty());
+    let recorder = hook::record();
+    let report = Copier::new().copy(&mut source, &mut sink).unwrap();
+    assert_eq!(report.moved(), 4 + (1 << 20));
+    assert_same(&files::contents(&sink), &[b"head", &data[..]].concat());
+    // The head and its end. (The chain's own read, which finds the end for itself, is no call of the engine's.)
+    let reads = recorder.calls_to(Syscall::Read);
+    let of_head: Vec<_> = reads.iter().filter(|read| read.call.from == Some(number)).collect();
+    assert_eq!(of_head.iter().map(|read| read.moved()).collect::<Vec<_>>(), [4, 0]);
+}
+
 /// A chain that drops its first half while the second one's bytes bypass it.
 struct Late<'a> {
     halves: Dropping<&'a [u8], &'a UnixStream>,

@@ -138,6 +138,30 @@ fn idle_relays_leave_the_others_of_their_task_its_share() {
     });
 }
 
+/// A handle tells the counts of its copy, whenever it is made and whatever ends the copy has by then.
+#[test]
+fn a_handle_counts_as_its_copy_does() {
+    kit::run_paused(async {
+        let (mut client, mut from) = tokio::io::duplex(100);
+        let mut from = Opaque(&mut from);
+        let mut copier = Copier::new();
+        client.write_all(b"hello").await.unwrap();
+        assert!(kit::poll_once(copier.run(&mut from, &mut Vec::new())).await.is_none());
+        let handle = copier.handle();
+        assert_eq!((handle.counts(), copier.count()), ((5, 0), 5));
+
+        let second = std::time::Duration::from_secs(1);
+        tokio::time::advance(second).await;
+        assert_eq!(handle.idle(), second);
+        copier.rebind();
+        assert_eq!((handle.counts(), handle.idle()), ((0, 0), std::time::Duration::ZERO));
+        copier.run(&mut &b"bye"[..], &mut Vec::new()).await.unwrap();
+        assert_eq!(handle.counts(), (3, 0));
+        copier.run(&mut &b""[..], &mut Vec::new()).await.unwrap();
+        assert_eq!((handle.counts(), copier.count()), ((0, 0), 0));
+    });
+}
+
 #[test]
 fn other_tasks_see_what_has_moved_and_stop_it() {
     kit::run(async {

@@ -24,6 +24,8 @@ mod kit;
 mod layers;
 /// Every kind of source with every kind of sink, its future dropped after every poll.
 mod matrix;
+/// Sockets that keep the boundaries of messages.
+mod messages;
 /// Copies into nowhere.
 mod nowhere;
 /// Other ends, while a file's step for the old ones is still under way.

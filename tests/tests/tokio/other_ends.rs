@@ -5,7 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
-use zc_testkit::{fds, files};
+use zc_testkit::{fds, files, sockets};
 use zc_tokio::{Copier, FileAt};
 
 use crate::kit::{self, poll_once};
@@ -73,4 +73,34 @@ fn what_is_taken_out_does_not_go_to_the_next_client() {
             assert_same(before, &old[..before.len()]);
         });
     }
+}
+
+/// A plain call that fails hands out what it has taken, also if a file's step had just begun then.
+#[test]
+fn what_a_step_takes_when_the_other_direction_fails_is_in_the_error() {
+    run(async |go| {
+        let data = data::bytes(5, LEN);
+        let mut source = FileAt::new(files::holding(&data), 0).unwrap();
+        let target = Arc::new(files::empty());
+        let mut sink = FileAt::new(Arc::clone(&target), 0).unwrap();
+        let (peer, mut stream) = kit::tcp();
+        sockets::reset(peer);
+        stream.readable().await.unwrap();
+        let mut ends = tokio::io::join(&mut source, &mut sink);
+        let copied = async { zc_tokio::copy_bidirectional(&mut ends, &mut stream).await };
+        let lets_go = async {
+            tokio::task::yield_now().await;
+            drop(go);
+        };
+        let (copied, ()) = tokio::join!(copied, lets_go);
+        let failed = copied.unwrap_err();
+        let failed = zc_tokio::Error::from_io(&failed).unwrap();
+        assert_eq!(failed.io_error().raw_os_error(), Some(libc::ECONNRESET), "{failed}");
+        let (taken, none) = failed.residues();
+        assert_eq!((failed.counts(), none.len()), ((0, 0), 0));
+        assert!(!taken.is_empty());
+        assert_same(taken, &data[..taken.len()]);
+        assert_eq!((source.offset(), sink.offset()), (taken.len() as u64, 0));
+        assert!(files::contents(&target).is_empty());
+    });
 }

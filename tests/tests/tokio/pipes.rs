@@ -6,9 +6,7 @@ use std::pin::Pin;
 use std::process::Stdio;
 use std::task::{Context, Poll};
 
-use rustix::net::{
-    AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, send, shutdown, socketpair,
-};
+use rustix::net::{Shutdown, shutdown};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::unix::pipe;
@@ -257,28 +255,5 @@ fn bytes_of_a_buffer_wait_for_room_in_a_pipe_that_hides() {
         let ((), read) = tokio::join!(into, rx.read_to_end(&mut got));
         read.unwrap();
         assert_same(&got, &data);
-    });
-}
-
-/// What does not fit a read of a message, the kernel drops.
-#[test]
-fn a_message_is_taken_whole_whatever_the_sink() {
-    kit::run(async {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        for budget in [1000, 8 << 20] {
-            let (tx, rx) =
-                socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-            let message = data::bytes(5, 100_000);
-            assert_eq!(send(&tx, &message, SendFlags::empty()), Ok(message.len()));
-            drop(tx);
-            // SAFETY: it keeps its descriptor open, and the same one, for as long as it lives.
-            let mut from = Fd::new(unsafe { AsyncFd::register(rx) }.unwrap()).unwrap();
-            let mut options = Options::default();
-            options.budget = budget;
-            let mut got = Vec::new();
-            let moved = Copier::with_options(options).run(&mut from, &mut got).await.unwrap();
-            assert_eq!(moved, message.len() as u64);
-            assert_same(&got, &message);
-        }
     });
 }

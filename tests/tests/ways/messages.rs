@@ -3,12 +3,12 @@
 use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use zc_std::hook::{self, Syscall};
-use zc_std::{AsRawPollFd, Copier, Fd, Mechanism, ReadFrom};
+use zc_std::{AsRawPollFd, Copier, Fd, Mechanism, ReadFrom, Side, WriteSink};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{calls, fds, files, sockets};
 
@@ -145,9 +145,9 @@ fn a_stream_becomes_messages_and_messages_a_stream() {
     assert_eq!(writer.join().unwrap().moved_by(Mechanism::ReadWrite), 200_000);
 }
 
-/// What fits into one read goes whole. Of a longer datagram the kernel drops the rest, as the documentation says.
+/// What fits into one read goes whole. Of a longer datagram the kernel drops the rest, which the copy says.
 #[test]
-fn a_unix_datagram_of_256_kib_goes_whole_and_no_longer_one() {
+fn a_unix_datagram_of_256_kib_goes_whole_and_a_longer_one_is_an_error() {
     const MOST: usize = 256 << 10;
     for adaptive in [true, false] {
         let _leaks = fds::no_leaks();
@@ -163,11 +163,79 @@ fn a_unix_datagram_of_256_kib_goes_whole_and_no_longer_one() {
         for len in [MOST - 1, MOST, MOST + 1, MOST + 5000, 1] {
             let message = data::bytes(len as u64, len);
             assert_eq!(client.send(&message).unwrap(), len);
+            if len > MOST {
+                let error = copier.copy(&mut source, &mut sink).unwrap_err();
+                assert_eq!(
+                    (error.raw_os_error(), error.syscall(), error.side()),
+                    (Some(libc::EMSGSIZE), Some("read"), Some(Side::Source))
+                );
+                // What is left of it is still to be had.
+                assert_eq!((error.moved(), copier.in_flight()), (0, MOST));
+            }
             let error = copier.copy(&mut source, &mut sink).unwrap_err();
             assert_eq!((error.kind(), error.syscall()), (io::ErrorKind::WouldBlock, Some("read")));
             assert_eq!((error.moved(), copier.in_flight()), (len.min(MOST) as u64, 0));
             let n = server.recv(&mut buf).unwrap();
             assert_same(&buf[..n], &message[..len.min(MOST)]);
         }
+    }
+}
+
+/// Also where a type says that it is a stream, and nothing has asked what it is before the read.
+#[test]
+fn a_message_that_is_too_long_is_an_error_behind_a_stream_s_type() {
+    const MOST: usize = 256 << 10;
+    for first in [0, 10, 40_000] {
+        let _leaks = fds::no_leaks();
+        let (client, from) = seqpacket();
+        rustix::net::sockopt::set_socket_send_buffer_size(&client, 2 * MOST).unwrap();
+        let sent = [data::bytes(1, first), data::bytes(2, MOST + 1)];
+        let from = UnixStream::from(from);
+        from.set_nonblocking(true).unwrap();
+        let (mut file, mut got) = (files::empty(), Vec::new());
+        for into_file in [true, false] {
+            for message in sent.iter().filter(|message| !message.is_empty()) {
+                assert_eq!(rustix::io::write(&client, message), Ok(message.len()));
+            }
+            let sink: &mut dyn WriteSink = if into_file { &mut file } else { &mut got };
+            let mut copier = Copier::new();
+            let error = copier.copy(&mut &from, sink).unwrap_err();
+            assert_eq!(
+                (error.raw_os_error(), error.syscall(), error.side()),
+                (Some(libc::EMSGSIZE), Some("read"), Some(Side::Source))
+            );
+            assert_eq!((error.moved(), copier.in_flight()), (first as u64, MOST));
+            let error = copier.copy(&mut &from, sink).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            assert_eq!((error.moved(), copier.in_flight()), (MOST as u64, 0));
+        }
+        let want = [&sent[0][..], &sent[1][..MOST]].concat();
+        assert_same(&files::contents(&file), &want);
+        assert_same(&got, &want);
+    }
+}
+
+/// A limit cuts a message as the buffer of a `read` does: that is no error, and the rest of the message is lost.
+#[test]
+fn a_limit_cuts_a_message() {
+    for limit in [100, 100_000, 300_000] {
+        let _leaks = fds::no_leaks();
+        let (client, from) = UnixDatagram::pair().unwrap();
+        rustix::net::sockopt::set_socket_send_buffer_size(&client, 1 << 19).unwrap();
+        let messages = [data::bytes(1, 200_000), data::bytes(2, 10)];
+        for message in &messages {
+            assert_eq!(client.send(message).unwrap(), message.len());
+        }
+        let (mut source, mut got) = (Fd::new(&from).unwrap().take(limit), Vec::new());
+        let moved = if limit > 200_010 {
+            from.set_nonblocking(true).unwrap();
+            Copier::new().copy(&mut source, &mut got).unwrap_err().moved()
+        } else {
+            Copier::new().copy(&mut source, &mut got).unwrap().moved()
+        };
+        let fits = (limit as usize).min(200_000);
+        assert_same(&got[..fits], &messages[0][..fits]);
+        assert_same(&got[fits..], if limit > 200_010 { &messages[1] } else { &[] });
+        assert_eq!((moved, source.limit()), (got.len() as u64, limit - got.len() as u64));
     }
 }

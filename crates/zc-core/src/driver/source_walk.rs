@@ -23,6 +23,43 @@ impl Link {
     pub fn next(self) -> Link {
         Link { ended: self.ended + 1 }
     }
+
+    /// Has the source read by its own `read`, in `read`, and returns the link that a copy at this one is at then: the
+    /// same, or the first if the source has dropped links meanwhile. Those that it has kept end again.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use zc_core::driver::Link;
+    ///
+    /// let mut source = (&b"head"[..]).chain(&b"tail"[..]);
+    /// source.read_exact(&mut [0; 4])?;
+    /// let link = Link::default().next();
+    /// let (tail, link_then) = link.across(&mut source, |source| std::io::read_to_string(source));
+    /// assert_eq!((tail?.as_str(), link_then), ("tail", link));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn across<Io, S: Source<Io> + ?Sized, T>(
+        self,
+        source: &mut S,
+        read: impl FnOnce(&mut S) -> T,
+    ) -> (T, Link) {
+        if self == Link::default() {
+            return (read(source), self);
+        }
+        let before = links(source);
+        let answer = read(source);
+        let link = if links(source) == before { self } else { Link::default() };
+        (answer, link)
+    }
+}
+
+/// How many links a source has.
+fn links<Io, S: Source<Io> + ?Sized>(source: &mut S) -> usize {
+    match source.upstream().origin {
+        Origin::Through(inner) => links(inner),
+        Origin::Then(first, second) => links(first) + links(second),
+        Origin::Fd(_) | Origin::Spent | Origin::Opaque => 1,
+    }
 }
 
 /// Where the next bytes of a source are.

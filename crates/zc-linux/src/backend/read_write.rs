@@ -6,6 +6,7 @@
 
 use std::io;
 
+use rustix::io::Errno;
 use zc_core::driver::{Buffer, StepError};
 use zc_core::{End, Side};
 
@@ -33,6 +34,26 @@ pub(crate) fn take_and_look(buffer: &mut Buffer, from: End<'_>, limit: u64) -> A
         Ok(n)
     });
     took(filled.map(|(n, _)| (n, is_empty)))
+}
+
+/// The same, of one message. The kernel drops the end of one that is too long. If `limit` would have let it through, the
+/// copy fails, with what there is of it in flight.
+#[cold]
+pub(crate) fn take_message(buffer: &mut Buffer, from: End<'_>, limit: u64) -> Answer {
+    let mut is_cut = false;
+    let filled = buffer.fill(limit, |room| {
+        let (n, is_longer) = sys::read_message(from.fd.fd(), room)?;
+        is_cut = is_longer && (room.len() as u64) < limit;
+        Ok(n)
+    });
+    let answer = took(filled);
+    if is_cut { cut(answer.taken) } else { answer }
+}
+
+/// What a read comes to that has taken so many bytes of a message, and not all of it.
+#[cold]
+pub(crate) fn cut(taken: u64) -> Answer {
+    Answer::took(taken, Outcome::failed(StepError::at(Side::Source, "read", Errno::MSGSIZE)))
 }
 
 /// Writes once from `buffer`.

@@ -30,7 +30,8 @@ pub(crate) use kernel::{copy_file_range, sendfile, splice};
 pub(crate) use pipes::{pipe, pipe_size, room_in_pipe, set_pipe_size};
 pub(crate) use process::process;
 pub(crate) use read_write::{
-    discard, read_and_look, read_end, read_fd, read_what_is_there, write_end, write_fd,
+    discard, read_and_look, read_end, read_fd, read_message, read_what_is_there, write_end,
+    write_fd,
 };
 pub(crate) use sockets::{
     Protocol, counts_what_it_queues, has_protocol_above, is_at_mark, is_stream, low_water,

@@ -2,11 +2,12 @@
 
 // `inline(always)` here: see `fast`.
 
+use std::io::IoSliceMut;
 use std::os::fd::BorrowedFd;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags};
 use zc_core::End;
 
 use super::{MAX_LEN, Syscall, call, is_ready, raw};
@@ -50,6 +51,26 @@ pub(crate) fn read_end(end: End<'_>, buf: &mut [u8]) -> Result<usize, Errno> {
             Err(errno) => Err(errno),
         }
     })
+}
+
+/// recvmsg(2), of a socket that keeps the boundaries of messages; and whether the message was longer than `buf`, so
+/// that the kernel has dropped its end. (recv with `MSG_TRUNC` tells as much, but is no read of what is a stream
+/// after all.)
+#[cold]
+pub(crate) fn read_message(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(usize, bool), Errno> {
+    let (mut is_longer, room) = (false, buf.len());
+    let answer = call(Syscall::Read, Some(fd), None, room, |len| {
+        let mut none = RecvAncillaryBuffer::default();
+        let mut parts = [IoSliceMut::new(&mut buf[..len])];
+        let got = rustix::net::recvmsg(fd, &mut parts, &mut none, RecvFlags::empty())?;
+        // A hook that shortens the call is no message that is too long.
+        is_longer = got.flags.contains(ReturnFlags::TRUNC) && len == room;
+        Ok(got.bytes)
+    });
+    match answer {
+        Err(errno) if only_reads_and_writes(errno) => read_fd(fd, buf).map(|n| (n, false)),
+        answer => answer.map(|n| (n, is_longer)),
+    }
 }
 
 /// recv(2) with `MSG_TRUNC`, of a stream socket: takes at most as many bytes as `room` has, and drops them. TCP

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use zc_core::End;
 use zc_core::driver::{Next, Step};
 
+use super::boundaries::of_messages;
 use super::next_extent::NextExtent;
 use super::plan::Plan;
 use super::{Transfer, step_of};
@@ -30,6 +31,7 @@ impl Transfer {
     pub(super) fn between(&mut self, from: End<'_>, to: End<'_>, limit: u64, budget: u64) -> Step {
         let ends = (from.fd.fd().as_raw_fd(), to.fd.fd().as_raw_fd());
         self.meets(ends);
+        let from = self.as_it_is(from, limit, budget);
         // More than one read may be a file copied into itself; a plan checks that.
         let at_once = limit <= budget || from.fd.is_socket();
         if self.plan.is_none()
@@ -103,7 +105,8 @@ impl Transfer {
                 return Step::idle(Next::Ended);
             }
             let reads_messages = plan.source == Kind::Messages;
-            let budget = if reads_messages { u64::MAX } else { budget };
+            let (from, budget) =
+                if reads_messages { (of_messages(from), u64::MAX) } else { (from, budget) };
             let most = limit.min(plan.most()).min(budget);
             let limit = match self.next_extent(from, to, limit.min(budget)) {
                 NextExtent::Data(len) => most.min(len),

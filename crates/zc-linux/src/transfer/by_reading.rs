@@ -6,7 +6,7 @@ use zc_core::driver::{Mechanism, Next, Step};
 use super::plan::Plan;
 use super::{MAX_AFTER_STALL, Transfer, step_of};
 use crate::backend::{Answer, Outcome, read_write};
-use crate::kind::{Kind, is_stream_socket};
+use crate::kind::{Kind, is_message_socket, is_stream_socket};
 
 /// How much to read past urgent data, or where a source that had nothing has something again. What
 /// follows can be spliced.
@@ -38,10 +38,12 @@ impl Transfer {
     #[inline(always)]
     pub(super) fn read(&mut self, from: End<'_>, limit: u64, is_stream: bool) -> Answer {
         let buffer = &mut self.flight.buffer;
-        match is_stream && self.options.looks_behind {
+        let answer = match is_stream && self.options.looks_behind {
             true => read_write::take_and_look(buffer, from, limit),
+            false if is_message_socket(from.fd) => read_write::take_message(buffer, from, limit),
             false => read_write::take(buffer, from, limit),
-        }
+        };
+        self.whole(from, limit, answer)
     }
 
     /// Reads and writes once within the plan.

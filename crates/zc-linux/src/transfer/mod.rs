@@ -7,13 +7,14 @@
 //!     ├ nowhere   bytes of a descriptor, for a sink that keeps none, or
 //!     ├ within    bytes of a descriptor, for a sink with a limit that the source's is not below, or
 //!     └ between   bytes from descriptor to descriptor: by which way, for this pair of ends (plan, pieces,
-//!        │        overlap), and what its answer means
+//!        │        overlap, boundaries of messages), and what its answer means
 //!        ├ next_extent … of a source whose holes are kept
 //!        ├ by_way      … by a mechanism of the kernel's (backend), or
 //!        └ by_reading  … by a read and a write
 //! ```
 
 mod between;
+mod boundaries;
 mod by_reading;
 mod by_way;
 mod deliver;
@@ -34,7 +35,7 @@ use std::os::fd::RawFd;
 use zc_core::driver::{
     Link, Mechanism, Next, Options, Step, StepError, each_descriptor, walk_sink,
 };
-use zc_core::{Side, Sink, Source};
+use zc_core::{ReadSource, Side, Sink, Source};
 
 use crate::backend::{Answer, Outcome, read_write};
 use crate::flight::Flight;
@@ -359,6 +360,16 @@ impl Transfer {
                 outcome => Step { drained: false, ..step_of(Answer { outcome, ..answer }, 1) },
             }
         })
+    }
+
+    /// [`read_with`](Transfer::read_with) by the source's own `read`, where the source is at hand. So a copy that is at a
+    /// later link of a chain stays there, if the chain has kept those before it: they need not end once more.
+    pub(crate) fn read_source(&mut self, source: &mut dyn ReadSource, most: u64) -> Step {
+        let link = self.link;
+        let (step, link) =
+            link.across(source, |source| self.read_with(most, |room| source.read(room)));
+        self.link = link;
+        step
     }
 
     /// Delivers bytes by the sink's own `write`, as [`Next::WriteSink`] asks for. Calls `write` once, with

@@ -17,6 +17,7 @@ impl Transfer {
     #[inline(always)]
     pub(super) fn drop_from(&mut self, from: End<'_>, limit: u64, budget: u64) -> Step {
         self.meets((from.fd.fd().as_raw_fd(), NO_FD));
+        let from = self.as_it_is(from, limit, budget);
         // A read may have to wait; an earlier copy may have left a pipe here.
         self.flight.release_pipe();
         if self.plan.is_none() && Plan::pays(from.fd, limit, self.unplanned.0, &self.options) {

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::time::Instant;
 
 use zc_core::driver::straight::{self, Bytes, Place};
@@ -11,7 +12,7 @@ use zc_core::driver::{
 };
 use zc_core::{End, Sink, Source};
 
-use super::{Transfer, step_of, with_error};
+use super::{NO_FD, Transfer, step_of, with_error};
 use crate::backend::{Answer, Outcome, read_write};
 use crate::kind::is_stream_socket;
 use crate::sys;
@@ -225,6 +226,12 @@ impl Transfer {
             // The write waits for the next step: a user's `write` may panic, and the source's layers must
             // have been told of this read by then.
             (Bottom::Fd(from), To::Writer) => {
+                let fd = from.fd.fd().as_raw_fd();
+                // A sink may be written to and bypassed in turn: that is no reason for another plan.
+                if self.ends.is_none_or(|(from, _)| from != fd) {
+                    self.meets((fd, NO_FD));
+                }
+                let from = self.as_it_is(from, limit, budget);
                 self.tries(Mechanism::ReadWrite);
                 let is_stream = is_stream_socket(from.fd);
                 // A message is read whole, even beyond the budget.

@@ -9,9 +9,9 @@ use zc_core::End;
 use zc_core::driver::straight::Place;
 use zc_core::driver::{Mechanism, Next, Step, StepError};
 
+use super::boundaries::of_messages;
 use super::{NO_FD, Transfer, step_of};
 use crate::backend::{Answer, Outcome, read_write};
-use crate::kind::{Kind, Nature};
 use crate::sys;
 
 impl Transfer {
@@ -26,15 +26,13 @@ impl Transfer {
         (limit, budget): (u64, u64),
     ) -> Step {
         self.meets((from.fd.fd().as_raw_fd(), to.map_or(NO_FD, |to| to.fd.fd().as_raw_fd())));
-        let asked = self.reads_messages;
-        let reads_messages = asked.unwrap_or_else(|| Nature::of(from.fd).kind == Kind::Messages);
-        self.reads_messages = Some(reads_messages);
+        let reads_messages = self.reads_messages(from);
         match to {
             Some(to) if fits > 0 && !reads_messages => {
                 self.end_to_end((from, limit.min(fits)), Place::Fd(to), budget)
             }
             // A message is taken whole, or the rest of it would be lost.
-            _ if reads_messages => self.take_alone(from, limit),
+            _ if reads_messages => self.take_alone(of_messages(from), limit),
             _ => self.take_alone(from, limit.min(budget).min(fits.max(1))),
         }
     }
@@ -43,7 +41,7 @@ impl Transfer {
     fn take_alone(&mut self, from: End<'_>, most: u64) -> Step {
         self.flight.release_pipe();
         self.tries(Mechanism::ReadWrite);
-        let answer = read_write::take(&mut self.flight.buffer, from, most);
+        let answer = self.read(from, most, false);
         match answer.outcome {
             Outcome::Nothing => Step::idle(Next::Ended),
             // Here, too, only a stream socket's short read says that there is no more.

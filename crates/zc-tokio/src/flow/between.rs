@@ -56,7 +56,10 @@ impl Flow {
         let step = match step.next {
             Next::WantRead { .. } if read_end.is_some_and(Registered::is_hidden) => {
                 let limit = from.map_or(0, |(_, limit)| limit);
-                Step { next: Next::ReadSource(limit.min(budget).min(BY_OWNER)), ..step }
+                // A message that does not fit would be cut.
+                let is_stream = read_end.is_some_and(|end| end.poll_fd().is_stream());
+                let most = if is_stream { limit.min(budget).min(BY_OWNER) } else { limit };
+                Step { next: Next::ReadSource(most), ..step }
             }
             Next::WantWrite if write_end.is_some_and(Registered::is_hidden) => {
                 Step { next: Next::WriteSink, ..step }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::ReadBuf;
-use zc_core::driver::{Link, Step};
+use zc_core::driver::Step;
 
 use super::{Flow, Waits};
 use crate::error::Failure;
@@ -21,19 +21,22 @@ impl Flow {
     ) -> Poll<Result<Step, Failure>> {
         let mut is_pending = false;
         self.is_by_hand = true;
-        // A chain may drop links that have ended, once it is read. Those that it keeps end again.
-        self.link = Link::default();
-        let step = self.transfer.read_with(most, |room| {
-            let mut room = ReadBuf::new(room);
-            match Pin::new(&mut *source).poll_read(cx, &mut room) {
-                Poll::Ready(Ok(())) => Ok(room.filled().len()),
-                Poll::Ready(Err(error)) => Err(no_would_block(error)),
-                Poll::Pending => {
-                    is_pending = true;
-                    Err(io::ErrorKind::WouldBlock.into())
+        let transfer = &mut self.transfer;
+        // A chain may drop links that have ended, once it is read.
+        let (step, link) = self.link.across::<TokioIo, _, _>(source, |source| {
+            transfer.read_with(most, |room| {
+                let mut room = ReadBuf::new(room);
+                match Pin::new(&mut *source).poll_read(cx, &mut room) {
+                    Poll::Ready(Ok(())) => Ok(room.filled().len()),
+                    Poll::Ready(Err(error)) => Err(no_would_block(error)),
+                    Poll::Pending => {
+                        is_pending = true;
+                        Err(io::ErrorKind::WouldBlock.into())
+                    }
                 }
-            }
+            })
         });
+        self.link = link;
         if is_pending {
             self.waits = Waits::ForSource;
             // It says by itself when it has more, and of how many bytes.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
-use zc_core::driver::Next;
+use zc_core::driver::{Next, Step};
 
 use super::{Flow, GATHERED, Phase, Slice, Then, Waits};
 use crate::error::Failure;
@@ -56,6 +56,29 @@ impl Flow {
             self.transfer.park();
         }
         outcome
+    }
+
+    fn count(&mut self, step: &Step) {
+        if self.left < u64::MAX {
+            self.left -= step.taken.min(self.left);
+        }
+        self.delivered += step.delivered;
+        self.gained += step.taken;
+    }
+
+    /// Waits for a step that is made elsewhere, if there is one, and counts it. Nothing more is done.
+    pub(crate) fn settle(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut dyn AsyncSource,
+        sink: &mut dyn AsyncSink,
+    ) -> Poll<()> {
+        if self.away().is_some()
+            && let Ok(step) = ready!(self.come_back(cx, source, sink))
+        {
+            self.count(&step);
+        }
+        Poll::Ready(())
     }
 
     fn run(
@@ -112,13 +135,7 @@ impl Flow {
             if !matches!(step.next, Next::FlushSink) {
                 slice.used(step.taken.max(step.delivered), std::mem::take(&mut self.is_by_hand));
             }
-            self.left = if self.left == u64::MAX {
-                u64::MAX
-            } else {
-                self.left - step.taken.min(self.left)
-            };
-            self.delivered += step.delivered;
-            self.gained += step.taken;
+            self.count(&step);
             match step.next {
                 // After a "not now", the wait is the next step's.
                 Next::Again | Next::WantRead { .. } | Next::WantWrite => {}
