@@ -145,6 +145,22 @@ fn refuses_to_resume_at_one_end_only() {
     server.join().unwrap();
 }
 
+/// Both ends fail, or the receiver would take the file that it has for the one that was to come.
+#[test]
+fn refuses_to_resume_into_a_longer_file() {
+    let dir = scratch();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    fs::write(&from, "short").unwrap();
+    for listen in listens(dir.path()) {
+        fs::write(&to, "longer").unwrap();
+        let receiver = Receiver::start(&listen, &to, &["--resume"]);
+        run(zc(["send", "--resume"]).arg(&from).arg(&receiver.address), b"")
+            .expect_failure(1, &["cannot resume after 6 bytes: ", "is shorter than"]);
+        receiver.finish().expect_failure(1, &["cannot resume after 6 bytes: "]);
+        assert_eq!(fs::read(&to).unwrap(), b"longer");
+    }
+}
+
 /// A shell and nc at the other end.
 #[test]
 fn resumes_with_a_shell_and_nc() {
