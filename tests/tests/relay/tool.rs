@@ -181,6 +181,27 @@ fn a_relay_says_how_a_connection_ended() {
 }
 
 /// The relay pauses, says so once, and goes on when there are descriptors again.
+/// Where the queue of a Unix listener is full, connect(2) waits in blocking mode, and fails in the other.
+#[test]
+fn a_busy_unix_target_is_waited_for() {
+    let dir = scratch();
+    let path = dir.path().join("target");
+    let listener = sockets::unix_queue_for_one(&path);
+    let first = UnixStream::connect(&path).unwrap();
+    let target = format!("unix:{}", path.display());
+    let mut relay = Relay::start("127.0.0.1:0", &target, &["--connect-timeout", "0.3"]);
+    drop(relay.connect());
+    let line = relay.line();
+    assert_eq!(line["end"], "connect", "{line}");
+    assert_eq!(line["error"], "timed out", "{line}");
+
+    drop((first, listener.accept().unwrap()));
+    let client = relay.connect();
+    let server = serve(listener.accept().unwrap().0, b"answer".into());
+    assert_eq!(ask(&client, b"question", || client.shutdown(Shutdown::Write).unwrap()), b"answer");
+    assert_eq!(server.join().unwrap(), b"question");
+}
+
 #[test]
 fn a_relay_outlives_a_lack_of_descriptors() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::say::{Seldom, say};
 use args::Relay;
 use line::{Ended, How};
-use stream::{Acceptor, NO_DESCRIPTORS, Stream};
+use stream::{AGAIN, Acceptor, Stream};
 
 pub(crate) fn run(args: &Relay) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -84,7 +84,7 @@ async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>)
                     if refused.is_said() {
                         say(format_args!("zc relay: cannot accept, and tries again: {error}"));
                     }
-                    tokio::time::sleep(NO_DESCRIPTORS).await;
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
         }
