@@ -81,44 +81,74 @@ impl Pending {
             State::Unnamed { replaces } | State::Named { replaces, .. } => replaces,
             _ => false,
         };
-        let lost = |error| Uncommitted { error, kept: None };
         if self.sync == Sync::Always || (self.sync == Sync::Replacing && replaces) {
-            // The old file is what remains if the disk does not take the new one.
-            sync(&self.file).map_err(|error| Uncommitted { error, kept: self.keep() })?;
+            self.reach_the_disk()?;
         }
-        match self.give_name() {
-            Ok(()) => {}
-            Err(error) => match self.write_in_place() {
-                Ok(()) => {}
-                Err(_) => return Err(Uncommitted { error, kept: self.keep() }),
-            },
+        let named = match self.take_free_name() {
+            Ok(false) => {
+                if self.sync == Sync::Replacing && !replaces {
+                    // The old file has come in the meantime.
+                    self.reach_the_disk()?;
+                }
+                self.replace()
+            }
+            named => named.map(drop),
+        };
+        if let Err(error) = named {
+            if let State::Named { temporary, .. } = &mut self.state {
+                // Whatever happens while the old file is being written, one of the two is whole.
+                temporary.outlive_us();
+            }
+            if self.write_in_place().is_err() {
+                return Err(Uncommitted { error, kept: self.keep() });
+            }
         }
-        let is_made = !matches!(self.state, State::AsItIs);
         self.state = State::Settled;
-        if self.sync == Sync::Always && is_made {
+        if self.sync == Sync::Always && self.has_name() {
+            let lost = |error| Uncommitted { error, kept: None };
             sync_name(&self.file, &self.target).map_err(lost)?;
         }
         Ok(())
     }
 
-    /// Gives the file its real name, if it has another or none.
-    fn give_name(&mut self) -> io::Result<()> {
+    /// Waits until the content is on the disk. The old file is what remains if the disk does not take the new one.
+    fn reach_the_disk(&mut self) -> Result<(), Uncommitted> {
+        sync(&self.file).map_err(|error| Uncommitted { error, kept: self.keep() })
+    }
+
+    /// Whether it is a file whose name is known, and not a descriptor or a device.
+    fn has_name(&self) -> bool {
+        self.target != Path::new("") && self.file.metadata().is_ok_and(|meta| meta.is_file())
+    }
+
+    /// Gives the file its real name, if it has another or none, and nothing bears that; `false` if another file has to
+    /// be replaced.
+    fn take_free_name(&mut self) -> io::Result<bool> {
+        let taken = match &mut self.state {
+            State::Unnamed { .. } => match temporary::link(&self.file, &self.target) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                linked => linked,
+            },
+            State::Named { replaces: true, .. } => return Ok(false),
+            State::Named { temporary, .. } => temporary.rename(&self.target, false),
+            _ => return Ok(true),
+        };
+        match taken {
+            Err(_) if self.may_replace => Ok(false),
+            taken => taken.map(|()| true),
+        }
+    }
+
+    /// Gives the file its real name in place of the one that bears it.
+    fn replace(&mut self) -> io::Result<()> {
         if let State::Unnamed { .. } = self.state {
-            match temporary::link(&self.file, &self.target) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && self.may_replace => {}
-                linked => return linked,
-            }
-            if self.sync != Sync::Never {
-                // Perhaps the old file has come in the meantime.
-                sync(&self.file)?;
-            }
             // Links, unlike renames, do not replace. If this name is the last that it gets, it has that one at
             // least while the old file is being written.
             let temporary = Temporary::link(directory(&self.target), &self.file)?;
             self.state = State::Named { temporary, replaces: true };
         }
         match &mut self.state {
-            State::Named { temporary, .. } => temporary.rename(&self.target, self.may_replace),
+            State::Named { temporary, .. } => temporary.rename(&self.target, true),
             _ => Ok(()),
         }
     }
