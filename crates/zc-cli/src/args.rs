@@ -375,9 +375,10 @@ impl Output {
 }
 
 impl Bounds {
-    /// How many bytes the copy can bring at most, if the source holds `len`.
-    pub(crate) fn total(&self, len: Option<u64>) -> Option<u64> {
-        match (self.limit, len) {
+    /// How many bytes there are in the end at most, if the source holds `len` and `resumed` were there before.
+    pub(crate) fn total(&self, len: Option<u64>, resumed: u64) -> Option<u64> {
+        let limit = self.limit.map(|limit| limit.saturating_add(resumed));
+        match (limit, len) {
             (Some(limit), Some(len)) => Some(limit.min(len)),
             (limit, len) => limit.or(len),
         }

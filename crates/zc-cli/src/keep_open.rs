@@ -25,7 +25,9 @@ const MAX: usize = 64;
 pub(crate) fn run(args: &Recv) -> Result<(), Failure> {
     let dir = Path::new(&args.file);
     let cannot = |error| Failure::io(format!("cannot write to {}", dir.display()), &error);
-    let numbers = AtomicU64::new(last(dir).map_err(cannot)? + 1);
+    let next = last(dir).map_err(cannot)?.checked_add(1);
+    let next = next.ok_or_else(|| cannot(Errno::OVERFLOW.into()))?;
+    let numbers = AtomicU64::new(next);
     // No client should send what cannot be kept.
     drop(open(args, numbers.load(Relaxed))?);
     let listener = recv::listen(args)?;

@@ -9,7 +9,7 @@ use crate::args::Send;
 use crate::copier::copier;
 use crate::done::Done;
 use crate::end::End;
-use crate::error::Failure;
+use crate::error::{Failure, one_line};
 use crate::peer::Farewell;
 use crate::reply::Reply;
 use crate::sink::Sink;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
         .inspect_err(|_| peer::break_off(&socket))?;
     let hint = format!(
         "zc send: all is sent; waiting for {} to take it and to end the connection (--linger bounds the wait)",
-        args.addr,
+        one_line(&args.addr.to_string()),
     );
     let hint = Some(hint.as_str()).filter(|_| !args.output.quiet && io::stderr().is_terminal());
     let farewell = peer::take_leave(&socket, &reply, args.linger, args.timeout, hint);

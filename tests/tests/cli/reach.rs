@@ -157,6 +157,16 @@ fn works_in_pipelines() {
     assert!(fs::read(dir.path().join("to")).unwrap() == content);
 }
 
+/// After this number there is none.
+#[test]
+fn keeps_nothing_open_without_a_number_left() {
+    let dir = scratch();
+    fs::write(dir.path().join(u64::MAX.to_string()), "").unwrap();
+    run(zc(["recv", "--keep-open", "127.0.0.1:0"]).arg(dir.path()), b"")
+        .expect_failure(1, &["cannot write to ", "(EOVERFLOW)"]);
+    assert_eq!(names(dir.path()).len(), 1);
+}
+
 #[test]
 fn says_how_far_it_is() {
     let dir = scratch();
@@ -174,6 +184,11 @@ fn says_how_far_it_is() {
     assert!(outcome.line().contains("- 2.9 MiB "), "{}", outcome.stderr);
     run(zc(["cp", "-", "-q", "--expect", "4M"]).arg(&to), &content)
         .expect_failure(3, &["expected"]);
+    // What was there before counts, and is not limited.
+    fs::write(&to, &content[..1024]).unwrap();
+    let args = ["cp", "-", "--progress", "--resume", "--limit", "1024"];
+    let outcome = run(zc(args).arg(&to), &content);
+    assert!(outcome.line().contains(" 100% 2 KiB/2 KiB "), "{outcome:?}");
     run(zc(["cp", "-", "-q", "--progress"]).arg(&to), b"").expect_failure(2, &["--progress"]);
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use zc_tokio::{Error, Mechanism, Operation, Relay};
 
+use crate::error::one_line;
+
 /// A connection that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -69,7 +71,7 @@ pub(crate) fn print(ended: &Ended, as_json: bool) {
     } else {
         let by = mechanism.map_or(String::new(), |mechanism| format!(", {mechanism}"));
         let why = message.map_or(String::new(), |message| format!(": {message}"));
-        let how = how.name();
+        let (how, target) = (how.name(), one_line(target));
         format!("{peer} {target} {up} up {down} down {seconds:.3} s{by}, {how}{why}")
     };
     let _ = writeln!(io::stdout().lock(), "{line}");

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use zc_tokio::{Options, ResetPolicy};
 
 use crate::endpoint::Endpoint;
-use crate::error::Failure;
+use crate::error::{Failure, one_line};
 use crate::say::{Seldom, say};
 use args::Relay;
 use line::{Ended, How};
@@ -42,7 +42,7 @@ async fn serve(args: &Relay) -> Result<(), Failure> {
     let address = listener.address().map_err(failed)?;
     let acceptor = Acceptor::new(listener).map_err(failed)?;
     let mut stop = Stop::new().map_err(|error| Failure::io("cannot be told to stop", &error))?;
-    say(format_args!("zc relay: listening on {address}"));
+    say(format_args!("zc relay: listening on {}", one_line(&address)));
 
     let mut relays = JoinSet::new();
     tokio::select! {
