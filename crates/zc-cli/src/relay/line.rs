@@ -1,6 +1,6 @@
 //! What is said of a connection that has ended.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -56,13 +56,13 @@ pub(crate) fn mechanism(relay: &Relay) -> Option<Mechanism> {
     Mechanism::ALL.into_iter().filter(|mechanism| moved(mechanism) > 0).max_by_key(moved)
 }
 
-/// Prints its line. Without a reader the relay goes on all the same.
-pub(crate) fn print(ended: &Ended, as_json: bool) {
+/// Its line.
+pub(crate) fn line(ended: &Ended, as_json: bool) -> String {
     let Ended { peer, target, counts: (up, down), lasted, mechanism, how } = ended;
     let (mechanism, seconds) =
         (mechanism.map(|mechanism| mechanism.to_string()), lasted.as_secs_f64());
     let message = how.message();
-    let line = if as_json {
+    if as_json {
         let object: Value = json!({
             "peer": peer, "target": target, "up": up, "down": down, "seconds": seconds,
             "mechanism": mechanism, "end": how.name(), "error": message,
@@ -73,6 +73,5 @@ pub(crate) fn print(ended: &Ended, as_json: bool) {
         let why = message.map_or(String::new(), |message| format!(": {message}"));
         let (how, target) = (how.name(), one_line(target));
         format!("{peer} {target} {up} up {down} down {seconds:.3} s{by}, {how}{why}")
-    };
-    let _ = writeln!(io::stdout().lock(), "{line}");
+    }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 mod line;
+mod printer;
 mod stream;
 
 use std::io;
@@ -19,13 +20,17 @@ use crate::error::{Failure, one_line};
 use crate::say::{Seldom, say};
 use args::Relay;
 use line::{Ended, How};
+use printer::Printer;
 use stream::{AGAIN, Acceptor, Stream};
 
 pub(crate) fn run(args: &Relay) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let served = runtime
-        .map_err(|error| Failure::io("cannot start", &error))
-        .and_then(|runtime| runtime.block_on(serve(args)));
+    let served = runtime.map_err(|error| Failure::io("cannot start", &error)).and_then(|runtime| {
+        let served = runtime.block_on(serve(args));
+        // A thread may be looking up a name, which can take minutes.
+        runtime.shutdown_background();
+        served
+    });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -42,12 +47,13 @@ async fn serve(args: &Relay) -> Result<(), Failure> {
     let address = listener.address().map_err(failed)?;
     let acceptor = Acceptor::new(listener).map_err(failed)?;
     let mut stop = Stop::new().map_err(|error| Failure::io("cannot be told to stop", &error))?;
+    let printer = Printer::start().map_err(|error| Failure::io("cannot start", &error))?;
     say(format_args!("zc relay: listening on {}", one_line(&address)));
 
     let mut relays = JoinSet::new();
     tokio::select! {
         () = stop.told() => {}
-        () = accept_all(&acceptor, args, &mut relays) => {}
+        () = accept_all(&acceptor, args, &printer, &mut relays) => {}
     }
     drop(acceptor);
     let drained = async { while relays.join_next().await.is_some() {} };
@@ -56,11 +62,17 @@ async fn serve(args: &Relay) -> Result<(), Failure> {
         // Told once more, it does not wait any longer.
         () = stop.told() => {}
     }
+    printer.finish();
     Ok(())
 }
 
 /// Accepts until it is dropped.
-async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>) {
+async fn accept_all(
+    acceptor: &Acceptor,
+    args: &Relay,
+    printer: &Printer,
+    relays: &mut JoinSet<()>,
+) {
     let most = args.max_connections.map_or(Semaphore::MAX_PERMITS, |most| most as usize);
     let permits = Arc::new(Semaphore::new(most));
     let (mut number, mut refused) = (0_u64, Seldom::default());
@@ -69,6 +81,7 @@ async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>)
         connect_timeout: args.connect_timeout,
         json: args.json,
         options: options(args),
+        printer: printer.clone(),
     });
     loop {
         // Clients without a permit wait in the listener's queue.
@@ -114,6 +127,7 @@ struct Manner {
     connect_timeout: Duration,
     json: bool,
     options: Options,
+    printer: Printer,
 }
 
 /// The task of a connection, and all that an idle one holds: so nothing is handed on to another future, which would
@@ -141,7 +155,7 @@ async fn relay(
         mechanism: line::mechanism(&relay),
         how,
     };
-    line::print(&ended, manner.json);
+    manner.printer.print(line::line(&ended, manner.json));
 }
 
 /// SIGTERM and SIGINT.
