@@ -18,7 +18,8 @@ macro_rules! after {
     ($($more:literal)*) => {
         concat!("\
 Addresses:
-  HOST:PORT   TCP; [::1]:PORT for IPv6; port 0 to listen on any that is free
+  HOST:PORT   TCP; [::1]:PORT for IPv6, or with a zone [fe80::1%eth0]:PORT;
+              port 0 to listen on any that is free
   :PORT, PORT TCP; listens on all addresses, connects to localhost
   unix:PATH   a Unix stream socket
 

@@ -14,7 +14,8 @@ Addresses:
   unix:PATH   a Unix stream socket
 
 One line for each connection that has ended, on standard output: who, bytes from the client and to it, how
-long, what moved most bytes, and how it ended. With --json an object:
+long, what moved most bytes, and how it ended. If nobody reads them, 1000 lines wait, and further ones are
+left out. With --json an object:
   peer, target   who connected, and where it was relayed to
   up, down       bytes delivered from the client, and to it
   seconds        how long it lasted
