@@ -67,6 +67,8 @@ fn write_down(args: &Recv, source: &mut End, mut sink: Sink) -> Result<Done, Fai
         copier = copier.coalesce(Duration::from_millis(args.coalesce));
     }
     if args.writing.resume {
+        // Others may have written to it while there was no connection.
+        sink.go_to_end()?;
         resume::ask(source, sink.offset)?;
     }
     sink.begin()?;

@@ -161,6 +161,24 @@ fn refuses_to_resume_into_a_longer_file() {
     }
 }
 
+/// What counts is how long the file is when the connection is made, which may be long after.
+#[test]
+fn resumes_a_file_that_changed_while_nobody_sent() {
+    let dir = scratch();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let content = bytes(5, LEN);
+    fs::write(&from, &content).unwrap();
+    for (before, meanwhile) in [(LEN / 2, LEN / 3), (LEN / 3, LEN / 2), (LEN, 0)] {
+        fs::write(&to, &content[..before]).unwrap();
+        let receiver = Receiver::start("127.0.0.1:0", &to, &["--resume"]);
+        fs::write(&to, &content[..meanwhile]).unwrap();
+        let sent = run(zc(["send", "--resume", "--json"]).arg(&from).arg(&receiver.address), b"");
+        assert_eq!(resumed(&sent.stdout), (meanwhile as u64, (LEN - meanwhile) as u64));
+        receiver.finish().expect_success();
+        assert!(fs::read(&to).unwrap() == content, "{before} {meanwhile}");
+    }
+}
+
 /// A shell and nc at the other end.
 #[test]
 fn resumes_with_a_shell_and_nc() {
