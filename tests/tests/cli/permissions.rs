@@ -223,6 +223,29 @@ fn gives_the_group_no_more_where_mode_and_list_are_refused() {
     assert_eq!((access(&path), get(&path, ACL)), ((0, 0, 0o640), None));
 }
 
+/// While `zc recv` waits, and while it writes.
+#[test]
+fn takes_over_what_the_old_file_has_become() {
+    let dir = scratch();
+    let path = dir.path().join("file");
+    for before in [None, Some(0o644)] {
+        let _ = fs::remove_file(&path);
+        let make = |mode| {
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        };
+        if let Some(mode) = before {
+            make(mode);
+        }
+        let receiver = Receiver::start("127.0.0.1:0", &path, &[]);
+        make(0o600);
+        run(&mut zc(["send", "-", &receiver.address]), b"new").expect_success();
+        receiver.finish().expect_success();
+        assert_eq!((fs::read(&path).unwrap(), access(&path).2), (b"new".into(), 0o600));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}
+
 /// Without privileges another user's ownership and group cannot be kept.
 #[test]
 fn gives_no_more_access_as_an_ordinary_user() {

@@ -3,7 +3,7 @@
 //! If the name cannot be had in the end, the complete file is copied into the one that bears it. If that fails,
 //! too, it keeps a temporary name.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Seek};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::attributes;
 use super::manner::Sync;
 use super::temporary::{self, Temporary, directory};
 use crate::copier::copier;
@@ -23,7 +24,24 @@ pub(crate) struct Pending {
     sync: Sync,
     /// Whether it may take the name of a file that has come meanwhile.
     may_replace: bool,
+    /// The file whose attributes it has.
+    like: Option<Stamp>,
     pub(super) state: State,
+}
+
+/// Which file it is, and when its attributes last changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    dev: u64,
+    ino: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Stamp {
+        let changed = (meta.ctime(), meta.ctime_nsec());
+        Stamp { dev: meta.dev(), ino: meta.ino(), changed }
+    }
 }
 
 #[derive(Debug)]
@@ -52,7 +70,13 @@ pub(crate) struct Uncommitted {
 
 impl Pending {
     pub(super) fn new(file: File, target: &Path, sync: Sync, state: State) -> Pending {
-        Pending { file, target: target.into(), sync, may_replace: true, state }
+        Pending { file, target: target.into(), sync, may_replace: true, like: None, state }
+    }
+
+    /// The same, for a file that has the attributes of `old`.
+    pub(super) fn like(mut self, old: &Metadata) -> Pending {
+        self.like = Some(Stamp::of(old));
+        self
     }
 
     /// The same, for a name that is free, and must still be free at the end.
@@ -86,11 +110,12 @@ impl Pending {
         }
         let named = match self.take_free_name() {
             Ok(false) => {
+                let inherited = self.inherit();
                 if self.sync == Sync::Replacing && !replaces {
                     // The old file has come in the meantime.
                     self.reach_the_disk()?;
                 }
-                self.replace()
+                inherited.and_then(|()| self.replace())
             }
             named => named.map(drop),
         };
@@ -137,6 +162,18 @@ impl Pending {
             Err(_) if self.may_replace => Ok(false),
             taken => taken.map(|()| true),
         }
+    }
+
+    /// Takes over the attributes of the file that is to be replaced, if it has come or changed since that was done.
+    fn inherit(&self) -> io::Result<()> {
+        let Ok(now) = fs::symlink_metadata(&self.target) else { return Ok(()) };
+        if !now.is_file() || self.like == Some(Stamp::of(&now)) {
+            return Ok(());
+        }
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let old =
+            OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(&self.target)?;
+        attributes::inherit(&self.file, &old)
     }
 
     /// Gives the file its real name in place of the one that bears it.
