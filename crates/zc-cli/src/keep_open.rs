@@ -16,7 +16,7 @@ use crate::error::Failure;
 use crate::say::Seldom;
 use crate::sink::Sink;
 use crate::target::{DEFAULT_MODE, Disposition, Manner};
-use crate::{output, recv};
+use crate::{output, peer, recv};
 
 /// How many connections are served at a time.
 const MAX: usize = 64;
@@ -65,7 +65,11 @@ fn serve(args: &Recv, source: &mut End, numbers: &AtomicU64) -> Result<Done, Fai
         match open(args, numbers.fetch_add(1, Relaxed)) {
             // Another process writes there, too.
             Err(failure) if failure.errno == Some(Errno::EXIST.raw_os_error()) => {}
-            sink => return recv::receive(args, source, sink?),
+            Ok(sink) => return recv::receive(args, source, sink),
+            Err(failure) => {
+                peer::break_off(source);
+                return Err(failure);
+            }
         }
     }
 }

@@ -157,6 +157,19 @@ fn works_in_pipelines() {
     assert!(fs::read(dir.path().join("to")).unwrap() == content);
 }
 
+/// Not even a sender that has nothing to send takes the end of the connection for a success.
+#[test]
+fn resets_a_connection_that_gets_no_file() {
+    let dir = scratch();
+    let incoming = dir.path().join("incoming");
+    fs::create_dir(&incoming).unwrap();
+    let receiver = Receiver::start("127.0.0.1:0", &incoming, &["--keep-open"]);
+    fs::remove_dir(&incoming).unwrap();
+    run(&mut zc(["send", "-", &receiver.address]), b"").expect_failure(1, &["(ECONNRESET)"]);
+    receiver.kill(Signal::TERM);
+    receiver.finish().expect_killed(Signal::TERM);
+}
+
 /// After this number there is none.
 #[test]
 fn keeps_nothing_open_without_a_number_left() {
