@@ -130,10 +130,14 @@ fn a_relay_drains_when_told_to_stop() {
     assert_eq!(relay.finish(), (Some(0), String::new()));
 
     // … but not for ever.
-    let relay = Relay::start("127.0.0.1:0", &target, &["--drain", "0.1"]);
-    let _client = relay.connect();
-    let _connection = server.accept().unwrap();
+    let mut relay = Relay::start("127.0.0.1:0", &target, &["--drain", "0.1"]);
+    let mut client = relay.connect();
+    client.write_all(b"hello").unwrap();
+    let mut connection = server.accept().unwrap().0;
+    connection.read_exact(&mut [0; 5]).unwrap();
     relay.signal(Signal::TERM);
+    let line = relay.line();
+    assert_eq!((line["end"].as_str(), line["up"].as_u64()), (Some("aborted"), Some(5)), "{line}");
     assert_eq!(relay.finish(), (Some(0), String::new()));
 }
 
@@ -183,13 +187,21 @@ fn a_relay_says_how_a_connection_ended() {
 }
 
 /// The relay pauses, says so once, and goes on when there are descriptors again.
-/// Its lines fill a pipe that nobody reads. Connections go on, and it ends when it is told to.
+/// Its lines fill a pipe that nobody reads. Connections go on, and it ends when it is told to. Whoever reads them in the
+/// end gets all.
 #[test]
 fn a_relay_does_not_wait_for_the_reader_of_its_lines() {
+    for (nonblocking, is_read) in [(false, false), (false, true), (true, true)] {
+        fill_its_lines(nonblocking, is_read);
+    }
+}
+
+fn fill_its_lines(nonblocking: bool, is_read: bool) {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = server.local_addr().unwrap().to_string();
-    let (_reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
     rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    rustix::io::ioctl_fionbio(&writer, nonblocking).unwrap();
     let mut command = zc(["relay", "--json", "127.0.0.1:0", &target]);
     let mut relay = start(command.stdout(writer).stderr(Stdio::piped()));
     let mut said = String::new();
@@ -202,8 +214,17 @@ fn a_relay_does_not_wait_for_the_reader_of_its_lines() {
         let answer = ask(&client, b"question", || client.shutdown(Shutdown::Write).unwrap());
         assert_eq!((answer, serving.join().unwrap()), (b"answer".into(), b"question".into()));
     }
+    drop(command);
+    let (lines, _unread) = if is_read {
+        (Some(thread::spawn(move || BufReader::new(reader).lines().count())), None)
+    } else {
+        (None, Some(reader))
+    };
     rustix::process::kill_process(relay.pid(), Signal::TERM).unwrap();
     assert_eq!(relay.wait().unwrap().code(), Some(0));
+    if let Some(lines) = lines {
+        assert_eq!(lines.join().unwrap(), 100);
+    }
 }
 
 /// A name server that does not answer is asked again and again, and no thread can be kept from it.

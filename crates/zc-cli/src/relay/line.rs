@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use zc_tokio::{Error, Mechanism, Operation, Relay};
+use zc_tokio::{Error, Mechanism, Relay};
 
 use crate::error::one_line;
 
@@ -24,6 +24,8 @@ pub(crate) struct Ended {
 pub(crate) enum How {
     Closed,
     Stopped(Error),
+    /// The relay was told to stop, and did not wait any longer.
+    Aborted,
     /// The target was not reached.
     Unconnected(io::Error),
 }
@@ -33,7 +35,7 @@ impl How {
         match self {
             How::Closed => "closed",
             How::Unconnected(_) => "connect",
-            How::Stopped(error) if error.operation() == Operation::Abort => "aborted",
+            How::Aborted => "aborted",
             How::Stopped(error) if error.is_timeout() => "timeout",
             How::Stopped(error) if error.is_disconnect() => "reset",
             How::Stopped(_) => "error",
@@ -44,6 +46,7 @@ impl How {
         match self {
             How::Closed => None,
             How::Stopped(error) => Some(error.to_string()),
+            How::Aborted => Some("the relay was told to stop".into()),
             How::Unconnected(error) => Some(error.to_string()),
         }
     }

@@ -20,7 +20,7 @@ use crate::error::{Failure, one_line};
 use crate::say::{Seldom, say};
 use args::Relay;
 use line::{Ended, How};
-use printer::Printer;
+use printer::{FAREWELL, Printer};
 use stream::{AGAIN, Acceptor, Stream};
 
 pub(crate) fn run(args: &Relay) -> ExitCode {
@@ -62,6 +62,8 @@ async fn serve(args: &Relay) -> Result<(), Failure> {
         // Told once more, it does not wait any longer.
         () = stop.told() => {}
     }
+    // A task ends where it next waits.
+    let _ = tokio::time::timeout(FAREWELL, relays.shutdown()).await;
     printer.finish();
     Ok(())
 }
@@ -138,24 +140,41 @@ async fn relay(
     manner: Arc<Manner>,
     _permit: OwnedSemaphorePermit,
 ) {
-    let begun = Instant::now();
-    let mut relay = zc_tokio::Relay::with_options(manner.options);
-    let how = match Stream::connect(&manner.target, manner.connect_timeout).await {
-        Ok(mut server) => match client.relay(&mut server, &mut relay).await {
+    let relay = zc_tokio::Relay::with_options(manner.options);
+    let mut connection =
+        Connection { peer, begun: Instant::now(), relay, manner, how: How::Aborted };
+    let Connection { relay, manner, how, .. } = &mut connection;
+    *how = match Stream::connect(&manner.target, manner.connect_timeout).await {
+        Ok(mut server) => match client.relay(&mut server, relay).await {
             Ok(_) => How::Closed,
             Err(error) => How::Stopped(error),
         },
         Err(error) => How::Unconnected(error),
     };
-    let ended = Ended {
-        peer,
-        target: manner.target.to_string(),
-        counts: relay.counts(),
-        lasted: begun.elapsed(),
-        mechanism: line::mechanism(&relay),
-        how,
-    };
-    manner.printer.print(line::line(&ended, manner.json));
+}
+
+/// A connection. Dropped, with its task or at the end, it has its line.
+struct Connection {
+    peer: String,
+    begun: Instant,
+    relay: zc_tokio::Relay,
+    manner: Arc<Manner>,
+    how: How,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Connection { peer, begun, relay, manner, how } = self;
+        let ended = Ended {
+            peer: std::mem::take(peer),
+            target: manner.target.to_string(),
+            counts: relay.counts(),
+            lasted: begun.elapsed(),
+            mechanism: line::mechanism(relay),
+            how: std::mem::replace(how, How::Aborted),
+        };
+        manner.printer.print(&line::line(&ended, manner.json));
+    }
 }
 
 /// SIGTERM and SIGINT.

@@ -1,19 +1,22 @@
 //! Standard output for lines that nothing waits for: a reader may stop reading (Ctrl-S on a terminal, a full pipe), and
 //! a relay goes on.
 
-use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use zc_linux::fd::wait_writable;
+
 use crate::say::say;
 
 /// How many lines may wait for the reader.
-const MOST: usize = 1000;
+const MOST: usize = 10_000;
 
 /// How long the last lines may take, once there will be no more.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Prints lines, in order, on a thread of its own.
 #[derive(Clone, Debug)]
@@ -27,7 +30,9 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Lines {
-    waiting: VecDeque<String>,
+    /// Each with its end.
+    waiting: String,
+    count: usize,
     is_writing: bool,
     /// How many there was no room for.
     left_out: u64,
@@ -42,10 +47,12 @@ impl Printer {
     }
 
     /// Has `line` printed, unless too many wait already.
-    pub(crate) fn print(&self, line: String) {
+    pub(crate) fn print(&self, line: &str) {
         let mut lines = self.0.lines();
-        if lines.waiting.len() < MOST {
-            lines.waiting.push_back(line);
+        if lines.count < MOST {
+            lines.waiting.push_str(line);
+            lines.waiting.push('\n');
+            lines.count += 1;
             self.0.changed.notify_all();
         } else {
             lines.left_out += 1;
@@ -67,16 +74,13 @@ impl Shared {
     fn write_all(&self) {
         let mut lines = self.lines();
         loop {
-            let Some(line) = lines.waiting.pop_front() else {
-                let waited = self.changed.wait(lines);
-                lines = waited.unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
+            let waited = self.changed.wait_while(lines, |lines| lines.waiting.is_empty());
+            lines = waited.unwrap_or_else(PoisonError::into_inner);
+            let Lines { waiting, left_out, .. } = std::mem::take(&mut *lines);
             lines.is_writing = true;
-            let left_out = std::mem::take(&mut lines.left_out);
             drop(lines);
             // Without a reader the relay goes on all the same.
-            let _ = writeln!(io::stdout(), "{line}");
+            let _ = write(waiting.as_bytes());
             if left_out > 0 {
                 say(format_args!(
                     "zc relay: {left_out} connections have no line: nobody read them"
@@ -87,4 +91,18 @@ impl Shared {
             self.changed.notify_all();
         }
     }
+}
+
+/// Writes all of it, past std's buffer, also if standard output was passed on to us in non-blocking mode.
+fn write(mut bytes: &[u8]) -> io::Result<()> {
+    let to = io::stdout();
+    while !bytes.is_empty() {
+        match rustix::io::write(&to, bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait_writable(to.as_fd(), None).map(drop)?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
