@@ -179,6 +179,31 @@ fn resumes_a_file_that_changed_while_nobody_sent() {
     }
 }
 
+/// What is written to a file without a name is lost, and that is no success.
+#[test]
+fn says_that_the_file_is_gone() {
+    let dir = scratch();
+    let to = dir.path().join("to");
+    for option in ["--resume", "--in-place"] {
+        fs::write(&to, "half").unwrap();
+        let receiver = Receiver::start("127.0.0.1:0", &to, &[option]);
+        fs::remove_file(&to).unwrap();
+        let args = ["send", "-", &receiver.address, "--resume"];
+        let args = if option == "--resume" { &args[..] } else { &args[..3] };
+        let sent = run(&mut zc(args), b"half and half");
+        assert_eq!(sent.code(), Some(1), "{sent:?}");
+        receiver.finish().expect_failure(1, &["cannot put ", ": it has been removed meanwhile"]);
+        assert!(names(dir.path()).is_empty());
+    }
+    // With another name it is still there.
+    fs::write(&to, "half").unwrap();
+    let receiver = Receiver::start("127.0.0.1:0", &to, &["--in-place"]);
+    fs::rename(&to, dir.path().join("elsewhere")).unwrap();
+    run(&mut zc(["send", "-", &receiver.address]), b"whole").expect_success();
+    receiver.finish().expect_success();
+    assert_eq!(fs::read(dir.path().join("elsewhere")).unwrap(), b"whole");
+}
+
 /// A shell and nc at the other end.
 #[test]
 fn resumes_with_a_shell_and_nc() {

@@ -108,6 +108,7 @@ impl Pending {
         if self.sync == Sync::Always || (self.sync == Sync::Replacing && replaces) {
             self.reach_the_disk()?;
         }
+        let is_as_it_is = matches!(self.state, State::AsItIs);
         let named = match self.take_free_name() {
             Ok(false) => {
                 let inherited = self.inherit();
@@ -129,6 +130,10 @@ impl Pending {
             }
         }
         self.state = State::Settled;
+        if is_as_it_is && self.is_gone() {
+            let error = io::Error::new(ErrorKind::NotFound, "it has been removed meanwhile");
+            return Err(Uncommitted { error, kept: None });
+        }
         if self.sync == Sync::Always && self.has_name() {
             let lost = |error| Uncommitted { error, kept: None };
             sync_name(&self.file, &self.target).map_err(lost)?;
@@ -139,6 +144,16 @@ impl Pending {
     /// Waits until the content is on the disk. The old file is what remains if the disk does not take the new one.
     fn reach_the_disk(&mut self) -> Result<(), Uncommitted> {
         sync(&self.file).map_err(|error| Uncommitted { error, kept: self.keep() })
+    }
+
+    /// Whether it was written under its own name, and has none any more: nobody can have the bytes.
+    fn is_gone(&self) -> bool {
+        // Some of FUSE counts no names.
+        let is_nameless = self.file.metadata().is_ok_and(|file| {
+            let is_this = |there: Metadata| (there.dev(), there.ino()) == (file.dev(), file.ino());
+            file.nlink() == 0 && !fs::metadata(&self.target).is_ok_and(is_this)
+        });
+        is_nameless && self.has_name()
     }
 
     /// Whether it is a file whose name is known, and not a descriptor or a device.
