@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Seek};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, fchmod};
 use rustix::io::Errno;
 
 use super::attributes;
@@ -188,6 +188,8 @@ impl Pending {
         let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let old =
             OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(&self.target)?;
+        // It is not empty any more, and owner, group, list and mode change one after the other.
+        let _ = fchmod(&self.file, Mode::RUSR | Mode::WUSR);
         attributes::inherit(&self.file, &old)
     }
 
