@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 
-use zc_testkit::cli::{Nobody, Receiver, give_to_nobody, names, run, scratch, zc};
+use zc_testkit::cli::{Nobody, Receiver, binary, give_to_nobody, names, run, scratch, zc};
 use zc_testkit::data::bytes;
 use zc_testkit::mounts::Mount;
 use zc_testkit::raw;
@@ -61,6 +61,7 @@ fn new_files_survive_a_power_cut() {
 
 /// Whether `zc cp - TO OPTIONS` waits for the disk: it does if it fails where a sync fails.
 fn waits(to: &Path, options: &[&str]) -> bool {
+    binary();
     thread::scope(|scope| {
         let outcome = scope.spawn(move || {
             raw::deny(&[libc::SYS_fsync, libc::SYS_fdatasync], libc::EIO).unwrap();
@@ -79,6 +80,8 @@ fn waits(to: &Path, options: &[&str]) -> bool {
 #[test]
 fn waits_for_the_disk_if_a_file_has_come_meanwhile() {
     let (unnamed, named) = (scratch(), or_skip(Mount::fuse(16)));
+    // Not with these calls denied.
+    binary();
     let directories = [Some(unnamed.path().to_owned()), named.as_ref().map(Mount::root)];
     for dir in directories.into_iter().flatten() {
         let target = dir.join("target");

@@ -8,7 +8,7 @@ use std::thread;
 
 use rustix::fs::{XattrFlags, getxattr, listxattr, setxattr};
 use rustix::path::Arg;
-use zc_testkit::cli::{Nobody, Receiver, is_root, run, scratch, zc};
+use zc_testkit::cli::{Nobody, Receiver, binary, is_root, run, scratch, zc};
 use zc_testkit::mounts::Mount;
 use zc_testkit::raw;
 use zc_testkit::skip::{or_skip, skip};
@@ -179,6 +179,8 @@ fn denied(call: libc::c_long, body: impl FnOnce() + Send) {
 }
 
 fn denied_all(calls: &[libc::c_long], body: impl FnOnce() + Send) {
+    // Not with these calls denied.
+    binary();
     thread::scope(|scope| {
         scope.spawn(move || {
             raw::deny(calls, libc::EPERM).unwrap();
