@@ -3,10 +3,11 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, sockopt};
 use zc_std::{AsRawPollFd, Downstream, IsStream, Sink, Source, Upstream};
 
 /// One end of a connection, TCP or Unix, as one type.
@@ -31,6 +32,19 @@ pub fn tcp_v6() -> (TcpStream, TcpStream) {
 /// Both ends of a Unix stream connection.
 pub fn unix() -> (UnixStream, UnixStream) {
     UnixStream::pair().expect("a socket pair")
+}
+
+/// A listener with room for one connection that is not accepted.
+pub fn unix_queue_for_one(path: &Path) -> UnixListener {
+    let socket = || {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+        // The kernel adds one.
+        rustix::net::listen(&socket, 0)?;
+        Ok::<_, io::Error>(socket)
+    };
+    socket().expect("a free path").into()
 }
 
 fn tcp(any_port: SocketAddr) -> (TcpStream, TcpStream) {

@@ -18,7 +18,8 @@ macro_rules! after {
     ($($more:literal)*) => {
         concat!("\
 Addresses:
-  HOST:PORT   TCP; [::1]:PORT for IPv6; port 0 to listen on any that is free
+  HOST:PORT   TCP; [::1]:PORT for IPv6, or with a zone [fe80::1%eth0]:PORT;
+              port 0 to listen on any that is free
   :PORT, PORT TCP; listens on all addresses, connects to localhost
   unix:PATH   a Unix stream socket
 
@@ -375,9 +376,10 @@ impl Output {
 }
 
 impl Bounds {
-    /// How many bytes the copy can bring at most, if the source holds `len`.
-    pub(crate) fn total(&self, len: Option<u64>) -> Option<u64> {
-        match (self.limit, len) {
+    /// How many bytes there are in the end at most, if the source holds `len` and `resumed` were there before.
+    pub(crate) fn total(&self, len: Option<u64>, resumed: u64) -> Option<u64> {
+        let limit = self.limit.map(|limit| limit.saturating_add(resumed));
+        match (limit, len) {
             (Some(limit), Some(len)) => Some(limit.min(len)),
             (limit, len) => limit.or(len),
         }

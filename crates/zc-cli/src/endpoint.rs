@@ -5,15 +5,20 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+
 /// An address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    Tcp(String),
+    /// A name or an address without brackets, perhaps with a zone, and a port.
+    Tcp(String, u16),
     /// All addresses of this machine.
     Port(u16),
     Unix(PathBuf),
@@ -44,7 +49,11 @@ impl FromStr for Endpoint {
             host if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) => {
                 Err("an IPv6 address goes into brackets, as in [::1]:9000".into())
             }
-            _ => Ok(Endpoint::Tcp(text.into())),
+            host => {
+                let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+                let bare = bare.filter(|host| host.contains(':'));
+                Ok(Endpoint::Tcp(bare.unwrap_or(host).into(), port))
+            }
         }
     }
 }
@@ -52,7 +61,8 @@ impl FromStr for Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Endpoint::Tcp(address) => f.write_str(address),
+            Endpoint::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Endpoint::Tcp(host, port) => write!(f, "{host}:{port}"),
             Endpoint::Port(port) => write!(f, ":{port}"),
             Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
         }
@@ -63,15 +73,19 @@ impl Endpoint {
     /// Connects, within `timeout` for each address that a name stands for.
     pub(crate) fn connect(&self, timeout: Option<Duration>) -> io::Result<OwnedFd> {
         match self {
-            Endpoint::Tcp(address) => connect(address, timeout).map(OwnedFd::from),
+            Endpoint::Tcp(host, port) => {
+                connect((host.as_str(), *port), timeout).map(OwnedFd::from)
+            }
             Endpoint::Port(port) => connect(("localhost", *port), timeout).map(OwnedFd::from),
-            Endpoint::Unix(path) => UnixStream::connect(path).map(OwnedFd::from),
+            Endpoint::Unix(path) => connect_unix(path, timeout),
         }
     }
 
     pub(crate) fn listen(&self) -> io::Result<Listener> {
         match self {
-            Endpoint::Tcp(address) => TcpListener::bind(address).map(Listener::Tcp),
+            Endpoint::Tcp(host, port) => {
+                TcpListener::bind((host.as_str(), *port)).map(Listener::Tcp)
+            }
             Endpoint::Port(port) => {
                 // IPv4 comes in by it, too, unless the machine knows no IPv6.
                 let all = [Ipv6Addr::UNSPECIFIED.into(), IpAddr::from(Ipv4Addr::UNSPECIFIED)];
@@ -96,6 +110,21 @@ fn connect(address: impl ToSocketAddrs, timeout: Option<Duration>) -> io::Result
         }
     }
     Err(failed)
+}
+
+/// Connects to `path`. Where the listener's queue is full, that waits as a write does.
+fn connect_unix(path: &Path, timeout: Option<Duration>) -> io::Result<OwnedFd> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Send, timeout)?;
+    loop {
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => return Ok(socket),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Err(Errno::TIMEDOUT.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Binds `path`, over the socket of a listener that died and could not remove it.
@@ -168,8 +197,14 @@ mod tests {
     #[test]
     fn addresses_are_parsed() {
         assert_eq!("unix:/run/x".parse(), Ok(Endpoint::Unix("/run/x".into())));
-        for good in ["127.0.0.1:0", "[::1]:80", "localhost:65535"] {
-            assert_eq!(good.parse(), Ok(Endpoint::Tcp(good.into())));
+        for (good, host, port) in [
+            ("127.0.0.1:0", "127.0.0.1", 0),
+            ("[::1]:80", "::1", 80),
+            ("[fe80::1%eth0]:80", "fe80::1%eth0", 80),
+            ("localhost:65535", "localhost", 65535),
+        ] {
+            let endpoint = Endpoint::Tcp(host.into(), port);
+            assert_eq!((good.parse(), endpoint.to_string()), (Ok(endpoint), good.into()));
         }
         for port in ["9000", ":9000"] {
             assert_eq!(port.parse(), Ok(Endpoint::Port(9000)));

@@ -7,6 +7,7 @@ use zc_std::{Kind, Mechanism, PageSharing, route};
 use crate::account::{Account, Part};
 use crate::done::Done;
 use crate::errno;
+use crate::error::one_line;
 use crate::size::{group, show};
 
 /// A transfer in one line.
@@ -21,15 +22,16 @@ pub(crate) fn summary(command: &str, done: &Done) -> String {
 
 /// A transfer as one of many.
 pub(crate) fn received(done: &Done) -> String {
-    format!("{} from {}: {}", done.to.name, done.from.name, rate(&done.account))
+    let (from, to) = (one_line(&done.from.name), one_line(&done.to.name));
+    format!("{to} from {from}: {}", rate(&done.account))
 }
 
 /// A transfer, end by end and mechanism by mechanism.
 pub(crate) fn explain(command: &str, done: &Done) -> String {
     let Done { from, to, account, .. } = done;
     let mut text = summary(command, done);
-    let _ =
-        write!(text, "\n  from {} ({})\n  to   {} ({})", from.name, from.kind, to.name, to.kind);
+    let (source, sink) = (one_line(&from.name), one_line(&to.name));
+    let _ = write!(text, "\n  from {source} ({})\n  to   {sink} ({})", from.kind, to.kind);
     if account.resumed > 0 {
         let _ = write!(text, "\n  after {} bytes that were there already", group(account.resumed));
     }

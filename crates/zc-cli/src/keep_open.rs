@@ -16,7 +16,7 @@ use crate::error::Failure;
 use crate::say::Seldom;
 use crate::sink::Sink;
 use crate::target::{DEFAULT_MODE, Disposition, Manner};
-use crate::{output, recv};
+use crate::{output, peer, recv};
 
 /// How many connections are served at a time.
 const MAX: usize = 64;
@@ -25,7 +25,9 @@ const MAX: usize = 64;
 pub(crate) fn run(args: &Recv) -> Result<(), Failure> {
     let dir = Path::new(&args.file);
     let cannot = |error| Failure::io(format!("cannot write to {}", dir.display()), &error);
-    let numbers = AtomicU64::new(last(dir).map_err(cannot)? + 1);
+    let next = last(dir).map_err(cannot)?.checked_add(1);
+    let next = next.ok_or_else(|| cannot(Errno::OVERFLOW.into()))?;
+    let numbers = AtomicU64::new(next);
     // No client should send what cannot be kept.
     drop(open(args, numbers.load(Relaxed))?);
     let listener = recv::listen(args)?;
@@ -63,7 +65,11 @@ fn serve(args: &Recv, source: &mut End, numbers: &AtomicU64) -> Result<Done, Fai
         match open(args, numbers.fetch_add(1, Relaxed)) {
             // Another process writes there, too.
             Err(failure) if failure.errno == Some(Errno::EXIST.raw_os_error()) => {}
-            sink => return recv::receive(args, source, sink?),
+            Ok(sink) => return recv::receive(args, source, sink),
+            Err(failure) => {
+                peer::break_off(source);
+                return Err(failure);
+            }
         }
     }
 }

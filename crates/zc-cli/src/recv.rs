@@ -11,7 +11,7 @@ use crate::copier::copier;
 use crate::done::Done;
 use crate::end::End;
 use crate::endpoint::Listener;
-use crate::error::Failure;
+use crate::error::{Failure, one_line};
 use crate::say::say;
 use crate::sink::Sink;
 use crate::target::DEFAULT_MODE;
@@ -35,7 +35,7 @@ pub(crate) fn listen(args: &Recv) -> Result<Listener, Failure> {
     let listener = args.listen.listen().map_err(cannot)?;
     let address = listener.address().map_err(cannot)?;
     if !args.output.quiet {
-        say(format_args!("zc recv: listening on {address}"));
+        say(format_args!("zc recv: listening on {}", one_line(&address)));
     }
     Ok(listener)
 }
@@ -67,6 +67,8 @@ fn write_down(args: &Recv, source: &mut End, mut sink: Sink) -> Result<Done, Fai
         copier = copier.coalesce(Duration::from_millis(args.coalesce));
     }
     if args.writing.resume {
+        // Others may have written to it while there was no connection.
+        sink.go_to_end()?;
         resume::ask(source, sink.offset)?;
     }
     sink.begin()?;

@@ -55,7 +55,8 @@ impl Reply {
 
     /// Does without the rest, and lets go of what it was written to.
     pub(crate) fn abandon(&self, stream: impl AsFd) {
-        let _ = shutdown(stream, Shutdown::Both);
+        // Our own side ends as its owner wants: in order, or by a reset.
+        let _ = shutdown(stream, Shutdown::Read);
         // It may be written to what takes nothing, and there is no way to stop that.
         drop(self.wait(Duration::from_secs(1)));
     }

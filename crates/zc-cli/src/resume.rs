@@ -76,23 +76,26 @@ pub(crate) fn ask(sender: &mut End, offset: u64) -> Result<(), Failure> {
     }
 }
 
-/// The sender's part: hears where to go on, and says that it does.
-pub(crate) fn answer(receiver: &mut End, timeout: Option<Duration>) -> Result<u64, Failure> {
+/// The sender's part: hears where to go on, goes there, and says that it does.
+pub(crate) fn answer(
+    receiver: &mut End,
+    source: &mut End,
+    timeout: Option<Duration>,
+) -> Result<u64, Failure> {
     let failed = format!("cannot resume to {}", receiver.about.name);
-    let mut agree = || -> io::Result<Option<u64>> {
-        let offset = hear(receiver, timeout)?;
-        if let Some(offset) = offset {
-            receiver.fd.write_all(format!("{offset}\n").as_bytes())?;
-        }
-        Ok(offset)
-    };
-    match agree() {
-        Ok(Some(offset)) => Ok(offset),
+    let offset = match hear(receiver, timeout) {
+        Ok(Some(offset)) => offset,
         Ok(None) => {
-            Err(Failure::new(failed, "it does not say how much it has (zc recv --resume does)"))
+            let why = "it does not say how much it has (zc recv --resume does)";
+            return Err(Failure::new(failed, why));
         }
-        Err(error) => Err(Failure::io(failed, &error)),
-    }
+        Err(error) => return Err(Failure::io(failed, &error)),
+    };
+    // A receiver that is told to go on takes the end of the connection for the end of the file.
+    skip(source, offset)?;
+    let said = receiver.fd.write_all(format!("{offset}\n").as_bytes());
+    said.map_err(|error| Failure::io(failed, &error))?;
+    Ok(offset)
 }
 
 /// Reads a line with a number, and not a byte more.

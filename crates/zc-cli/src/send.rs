@@ -9,7 +9,7 @@ use crate::args::Send;
 use crate::copier::copier;
 use crate::done::Done;
 use crate::end::End;
-use crate::error::Failure;
+use crate::error::{Failure, one_line};
 use crate::peer::Farewell;
 use crate::reply::Reply;
 use crate::sink::Sink;
@@ -19,7 +19,7 @@ use crate::{cp, peer, resume};
 
 pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
     let mut source = cp::source(&args.file)?;
-    let mut reply_to = match &args.reply {
+    let reply_to = match &args.reply {
         Some(name) => Some(Sink::open(name, Path::new(name), Manner::ordinary(DEFAULT_MODE))?),
         None => None,
     };
@@ -30,25 +30,17 @@ pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
         let what = format!("cannot write the answer to {}", sink.end.about.name);
         return Err(Failure::new(what, "it is the file to send"));
     }
-    let connect = |error| Failure::io(format!("cannot connect to {}", args.addr), &error);
+    let connect = |error: io::Error| cannot_connect(args, &error);
     let stream = args.addr.connect(args.timeout).map_err(connect)?;
     let mut socket = End::new(stream, args.addr.to_string()).map_err(connect)?;
     peer::keep_alive(&socket.fd);
     peer::limit_waits(&mut socket, args.timeout, Timeout::Send).map_err(connect)?;
-    let resumed = if args.resume { resume::answer(&mut socket, args.timeout)? } else { 0 };
-    resume::skip(&mut source, resumed)?;
-    if let Some(sink) = &mut reply_to {
-        sink.begin()?;
-    }
-    let ours = socket.fd.get_ref().try_clone().map_err(connect)?;
-    let reply = Reply::listen(ours, reply_to).map_err(connect)?;
-
-    let plan = Plan { bounds: args.bounds, resumed, visible: args.output.visible() };
-    let sent = transfer::run(&mut copier(), &mut source, &mut socket, &plan);
-    let mut done = sent.inspect_err(|_| reply.abandon(&socket.fd))?;
+    let (mut done, reply) = deliver(args, &mut source, &mut socket, reply_to)
+        // Half of it is not to look complete.
+        .inspect_err(|_| peer::break_off(&socket))?;
     let hint = format!(
         "zc send: all is sent; waiting for {} to take it and to end the connection (--linger bounds the wait)",
-        args.addr,
+        one_line(&args.addr.to_string()),
     );
     let hint = Some(hint.as_str()).filter(|_| !args.output.quiet && io::stderr().is_terminal());
     let farewell = peer::take_leave(&socket, &reply, args.linger, args.timeout, hint);
@@ -60,6 +52,31 @@ pub(crate) fn run(args: &Send) -> Result<Done, Failure> {
             Err(failure.with(done))
         }
     }
+}
+
+/// Sends all there is to send, and reads meanwhile what comes back.
+fn deliver(
+    args: &Send,
+    source: &mut End,
+    socket: &mut End,
+    mut reply_to: Option<Sink>,
+) -> Result<(Done, Reply), Failure> {
+    let resumed = if args.resume { resume::answer(socket, source, args.timeout)? } else { 0 };
+    if let Some(sink) = &mut reply_to {
+        sink.begin()?;
+    }
+    let ours = socket.fd.get_ref().try_clone();
+    let reply = ours.and_then(|ours| Reply::listen(ours, reply_to));
+    let reply = reply.map_err(|error| cannot_connect(args, &error))?;
+
+    let plan = Plan { bounds: args.bounds, resumed, visible: args.output.visible() };
+    let sent = transfer::run(&mut copier(), source, socket, &plan);
+    let done = sent.inspect_err(|_| reply.abandon(&socket.fd))?;
+    Ok((done, reply))
+}
+
+fn cannot_connect(args: &Send, error: &io::Error) -> Failure {
+    Failure::io(format!("cannot connect to {}", args.addr), error)
 }
 
 /// What the command comes to once all is sent.

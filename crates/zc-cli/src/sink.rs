@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::RawFd;
 use std::path::Path;
 
+use rustix::fs::{SeekFrom, seek};
+
 use crate::descriptor;
 use crate::end::{End, Use};
 use crate::error::Failure;
@@ -54,6 +56,16 @@ impl Sink {
             Ok(Sink { end, pending, identity, offset })
         };
         open().map_err(|error| Failure::io(format!("cannot write {}", path.display()), &error))
+    }
+
+    /// Goes on after what the file holds by now.
+    pub(crate) fn go_to_end(&mut self) -> Result<(), Failure> {
+        if self.end.identity.is_some() {
+            let end = seek(&self.end.fd, SeekFrom::End(0)).map_err(io::Error::from);
+            let what = || format!("cannot write {}", self.end.about.name);
+            self.offset = end.map_err(|error| Failure::io(what(), &error))?;
+        }
+        Ok(())
     }
 
     /// Makes room, once it is certain that there is something to write.

@@ -31,7 +31,7 @@ pub(crate) fn run(
     plan: &Plan,
 ) -> Result<Done, Failure> {
     let Plan { bounds, resumed, .. } = plan;
-    let total = bounds.total(from.len).or(bounds.expect);
+    let total = bounds.total(from.len, *resumed).or(bounds.expect);
     // Of the two ends, that which has the name of a file and not of a peer.
     let named = if from.about.kind.is_socket() { &to.about } else { &from.about };
     let bar = Bar::new(plan.visible, &named.name, total, *resumed);

@@ -13,6 +13,11 @@ use crate::{Downstream, Sink, Source, Upstream};
 /// thread, between calls. If it panics, the panic unwinds through the copy, and the bytes it was told
 /// of have moved.
 ///
+/// That a copy goes on after such a panic takes an end whose descriptor it knows. Around one that it can only read
+/// from or write to (an [`Opaque`](crate::Opaque), and all ends where there is no engine), the callback runs within
+/// that call. The copy does not learn what the call moved: a [`Copier`](crate::Copier) that is used again has lost
+/// what was read, or writes once more what was written.
+///
 /// The two differ while bytes are in flight, and after a copy that has failed. At the source it reports what has
 /// been taken, of which some may be the error's [residue](crate::CopyError::residue). Around the sink it is what
 /// has been delivered, as [`CopyError::moved`](crate::CopyError::moved) counts it. Nothing is reported twice when

@@ -11,8 +11,8 @@ use std::process::Command;
 use std::thread;
 
 use zc_testkit::cli::{
-    Nobody, Outcome, Receiver, give_to_nobody, have, in_mount_namespace, is_root, names, run,
-    scratch, zc,
+    Nobody, Outcome, Receiver, binary, give_to_nobody, have, in_mount_namespace, is_root, names,
+    run, scratch, zc,
 };
 use zc_testkit::data::bytes;
 use zc_testkit::mounts::{self, Mount};
@@ -25,6 +25,8 @@ const RENAMES: [libc::c_long; 3] = [libc::SYS_rename, libc::SYS_renameat, libc::
 
 /// Runs `body` where `calls` fail with `errno`, also in the programs that it starts.
 fn denied<T: Send>(calls: &[libc::c_long], errno: i32, body: impl FnOnce() -> T + Send) -> T {
+    // Not with these calls denied.
+    binary();
     thread::scope(|scope| {
         let denied = scope.spawn(move || {
             raw::deny(calls, errno).unwrap();

@@ -1,10 +1,11 @@
 //! What is on the disk when `zc` is done, and what is left after a power cut.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 
-use zc_testkit::cli::{Receiver, names, run, scratch, zc};
+use zc_testkit::cli::{Nobody, Receiver, binary, give_to_nobody, names, run, scratch, zc};
 use zc_testkit::data::bytes;
 use zc_testkit::mounts::Mount;
 use zc_testkit::raw;
@@ -60,6 +61,7 @@ fn new_files_survive_a_power_cut() {
 
 /// Whether `zc cp - TO OPTIONS` waits for the disk: it does if it fails where a sync fails.
 fn waits(to: &Path, options: &[&str]) -> bool {
+    binary();
     thread::scope(|scope| {
         let outcome = scope.spawn(move || {
             raw::deny(&[libc::SYS_fsync, libc::SYS_fdatasync], libc::EIO).unwrap();
@@ -72,6 +74,61 @@ fn waits(to: &Path, options: &[&str]) -> bool {
         }
         outcome.code() != Some(0)
     })
+}
+
+/// A file that came while the new one was written is replaced like any other.
+#[test]
+fn waits_for_the_disk_if_a_file_has_come_meanwhile() {
+    let (unnamed, named) = (scratch(), or_skip(Mount::fuse(16)));
+    // Not with these calls denied.
+    binary();
+    let directories = [Some(unnamed.path().to_owned()), named.as_ref().map(Mount::root)];
+    for dir in directories.into_iter().flatten() {
+        let target = dir.join("target");
+        let receiver = thread::scope(|scope| {
+            let start = scope.spawn(|| {
+                raw::deny(&[libc::SYS_fsync, libc::SYS_fdatasync], libc::EIO).unwrap();
+                Receiver::start("127.0.0.1:0", &target, &[])
+            });
+            start.join().unwrap()
+        });
+        let before = names(&dir);
+        fs::write(&target, "what has come").unwrap();
+        let sent = run(&mut zc(["send", "-", &receiver.address]), b"new");
+        assert_eq!(sent.code(), Some(1), "{sent:?}");
+        receiver.finish().expect_failure(1, &["cannot put ", "(EIO), after 3 bytes; "]);
+        assert_eq!(fs::read(&target).unwrap(), b"what has come");
+        // Where it has a temporary name, it keeps that.
+        assert!(names(&dir).len() > before.len().max(1), "{:?}", names(&dir));
+    }
+}
+
+/// `--sync` is about the name, too, and of files that are not new.
+#[test]
+fn waits_for_the_name_of_every_file() {
+    let (nobody, dir) = (Nobody::new(), scratch());
+    let to = dir.path().join("to");
+    give_to_nobody(dir.path());
+    for options in [&["--sync"][..], &["--sync", "--resume"], &["--sync", "--in-place"]] {
+        for before in [None, Some("x")] {
+            let _ = fs::remove_file(&to);
+            if let Some(before) = before {
+                fs::write(&to, before).unwrap();
+                give_to_nobody(&to);
+            }
+            // A directory that cannot be read cannot be synced, and then the whole file system is.
+            fs::set_permissions(dir.path(), Permissions::from_mode(0o333)).unwrap();
+            let outcome = thread::scope(|scope| {
+                let outcome = scope.spawn(|| {
+                    raw::deny(&[libc::SYS_syncfs], libc::EIO).unwrap();
+                    run(nobody.zc(&["cp", "-"]).arg(&to).args(options), b"xyz")
+                });
+                outcome.join().unwrap()
+            });
+            fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+            outcome.expect_failure(1, &["cannot put ", "(EIO)"]);
+        }
+    }
 }
 
 #[test]

@@ -206,6 +206,24 @@ fn an_upload_that_falls_short_leaves_no_file() {
     assert!(names(dir.path()).is_empty());
 }
 
+/// What a sender could not send all of does not look complete, and takes no file's place.
+#[test]
+fn a_sender_that_fails_fails_the_receiver() {
+    let dir = scratch();
+    let target = dir.path().join("target");
+    fs::write(&target, "what was there").unwrap();
+    for len in [1000, LEN] {
+        let receiver = Receiver::start("127.0.0.1:0", &target, &[]);
+        let expect = (len + 1).to_string();
+        let sent =
+            run(&mut zc(["send", "-", &receiver.address, "--expect", &expect]), &bytes(2, len));
+        sent.expect_failure(3, &["the input ended before"]);
+        receiver.finish().expect_failure(1, &["(ECONNRESET)"]);
+        assert_eq!(fs::read(&target).unwrap(), b"what was there");
+        assert_eq!(names(dir.path()).len(), 1);
+    }
+}
+
 /// Accepts one connection, reads `n` bytes of it, and goes away.
 fn accept_and_leave(n: u64) -> (String, thread::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -290,6 +290,9 @@ fn demo_compares_with_go() {
     write_program(&toolchain, "#!/bin/sh\necho 'no such thing' >&2\nexit 1\n");
     run(zc(["demo", "--dir", path, "--go"]).arg(&toolchain), b"")
         .expect_failure(1, &["cannot build the Go receiver with", "no such thing"]);
+    write_program(&toolchain, "#!/bin/sh\nexit 7\n");
+    run(zc(["demo", "--dir", path, "--go"]).arg(&toolchain), b"")
+        .expect_failure(1, &["cannot build the Go receiver with", ": exit status: 7"]);
     run(&mut zc(["demo", "--dir", path, "--go", "/nonexistent"]), b"")
         .expect_failure(1, &["cannot build the Go receiver with /nonexistent", "(ENOENT)"]);
     assert_eq!(names(dir.path()), BTreeSet::from(["go".to_owned()]));
@@ -301,6 +304,26 @@ fn write_program(path: &Path, script: &str) {
     let mut shell = Command::new("sh");
     shell.args(["-c", r#"cat > "$0" && chmod +x "$0""#]).arg(path);
     run(&mut shell, script.as_bytes()).expect_success();
+}
+
+/// Names may hold anything, and a terminal obeys some of it.
+#[test]
+fn names_are_said_in_one_line() {
+    let dir = scratch();
+    let name = "two\nlines\u{1b}[31m";
+    let said = r"two\nlines\u{1b}[31m";
+    let path = dir.path().join(name);
+    let outcome = run(zc(["cp", "--explain", "-"]).arg(&path), b"x");
+    assert_eq!(outcome.code(), Some(0));
+    assert!(outcome.stderr.contains(&format!("{said} (regular file)\n")), "{}", outcome.stderr);
+
+    let socket = format!("unix:{}", path.with_extension("socket").display());
+    let receiver = Receiver::start(&socket, &path, &["--explain"]);
+    assert!(receiver.address.contains(r"two\nlines"), "{}", receiver.address);
+    run(&mut zc(["send", "-", &socket]), b"received").expect_success();
+    let outcome = receiver.finish();
+    assert!(outcome.stderr.contains(&format!("{said} (regular file)\n")), "{}", outcome.stderr);
+    assert_eq!(fs::read(&path).unwrap(), b"received");
 }
 
 #[test]

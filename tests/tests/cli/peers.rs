@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -15,7 +16,7 @@ use zc_testkit::cli::{
 };
 use zc_testkit::data::bytes;
 use zc_testkit::running::{Running, start};
-use zc_testkit::sockets::reset;
+use zc_testkit::sockets::{reset, unix_queue_for_one};
 
 /// More than the buffers of a connection hold in both directions.
 const LEN: usize = 30_000_001;
@@ -353,4 +354,16 @@ fn gives_up_on_a_connection_that_is_not_made() {
     }
     run(&mut zc(["send", "-", &address, "--timeout", "0.3"]), b"")
         .expect_failure(1, &[&format!("cannot connect to {address}: ")]);
+}
+
+/// The same of a Unix listener, whose queue makes a caller wait.
+#[test]
+fn gives_up_on_a_unix_listener_that_accepts_nothing() {
+    let dir = scratch();
+    let path = dir.path().join("socket");
+    let _listener = unix_queue_for_one(&path);
+    let _first = UnixStream::connect(&path).unwrap();
+    let address = format!("unix:{}", path.display());
+    run(&mut zc(["send", "-", &address, "--timeout", "0.3"]), b"")
+        .expect_failure(1, &[&format!("cannot connect to {address}: "), "(ETIMEDOUT)"]);
 }

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::thread;
 
 use rustix::fs::{XattrFlags, getxattr, listxattr, setxattr};
-use zc_testkit::cli::{Nobody, Receiver, is_root, run, scratch, zc};
+use rustix::path::Arg;
+use zc_testkit::cli::{Nobody, Receiver, binary, is_root, run, scratch, zc};
 use zc_testkit::mounts::Mount;
 use zc_testkit::raw;
 use zc_testkit::skip::{or_skip, skip};
@@ -28,11 +29,11 @@ fn acl(owner: u16, user: u16, group: u16, mask: u16, other: u16) -> Vec<u8> {
     list
 }
 
-fn set(path: &Path, name: &str, value: &[u8]) {
+fn set(path: &Path, name: impl Arg, value: &[u8]) {
     setxattr(path, name, value, XattrFlags::empty()).unwrap();
 }
 
-fn get(path: &Path, name: &str) -> Option<Vec<u8>> {
+fn get(path: &Path, name: impl Arg) -> Option<Vec<u8>> {
     let mut value = vec![0; 4096];
     let len = getxattr(path, name, &mut value[..]).ok()?;
     value.truncate(len);
@@ -40,12 +41,11 @@ fn get(path: &Path, name: &str) -> Option<Vec<u8>> {
 }
 
 /// Every extended attribute of a file.
-fn attributes(path: &Path) -> BTreeMap<String, Vec<u8>> {
+fn attributes(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut list = vec![0; 4096];
     let len = listxattr(path, &mut list[..]).unwrap();
     let names = list[..len].split(|&byte| byte == 0).filter(|name| !name.is_empty());
-    let names = names.map(|name| String::from_utf8(name.to_vec()).unwrap());
-    names.map(|name| (name.clone(), get(path, &name).unwrap())).collect()
+    names.map(|name| (name.to_vec(), get(path, name).unwrap())).collect()
 }
 
 /// Owner, group and mode.
@@ -103,6 +103,36 @@ fn gives_the_group_no_more_where_the_list_is_refused() {
     assert_eq!((access(&path), get(&path, ACL)), ((0, 60, 0o640), None));
 }
 
+/// Nor does a user whom the list refuses what it grants to all others.
+#[test]
+fn lets_nobody_in_whom_a_list_kept_out() {
+    let Some(mount) = ext4() else { return };
+    let path = mount.path("file");
+    for calls in [&[libc::SYS_fsetxattr][..], &[libc::SYS_fsetxattr, libc::SYS_fchmod]] {
+        make(&path, 0, 0, 0o644);
+        set(&path, ACL, &acl(6, 0, 4, 6, 4));
+        denied_all(calls, || replace(&path));
+        assert_eq!((access(&path), get(&path, ACL)), ((0, 0, 0o600), None));
+    }
+}
+
+/// The list is kept and the group is not. Among the members of the new one may be those of a group that the list keeps
+/// out.
+#[test]
+fn gives_a_new_group_no_more_than_all_whom_the_list_names() {
+    let Some(mount) = ext4() else { return };
+    let (nobody, dir) = (Nobody::new(), mount.path("dir"));
+    fs::create_dir(&dir).unwrap();
+    chown(&dir, Some(Nobody::ID), Some(Nobody::ID)).unwrap();
+    let path = dir.join("file");
+    make(&path, Nobody::ID, 60, 0o644);
+    set(&path, ACL, &acl(6, 0, 4, 6, 4));
+    run(&mut nobody.zc(&["cp", "-", path.to_str().unwrap()]), b"new").expect_success();
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+    assert_eq!(access(&path), (Nobody::ID, Nobody::ID, 0o664));
+    assert_eq!(get(&path, ACL), Some(acl(6, 0, 0, 6, 4)));
+}
+
 /// A list that the directory gives to all its new files is not the old file's.
 #[test]
 fn replaces_a_file_without_the_directory_s_list() {
@@ -128,6 +158,7 @@ fn keeps_extended_attributes() {
     make(&path, 1, 60, 0o640);
     set(&path, "user.origin", b"https://example.org");
     set(&path, "user.empty", b"");
+    set(&path, &b"user.caf\xe9"[..], b"its name is not UTF-8");
     set(&path, "trusted.note", b"root's");
     let before = (access(&path), attributes(&path));
     replace(&path);
@@ -148,6 +179,8 @@ fn denied(call: libc::c_long, body: impl FnOnce() + Send) {
 }
 
 fn denied_all(calls: &[libc::c_long], body: impl FnOnce() + Send) {
+    // Not with these calls denied.
+    binary();
     thread::scope(|scope| {
         scope.spawn(move || {
             raw::deny(calls, libc::EPERM).unwrap();
@@ -190,6 +223,29 @@ fn gives_the_group_no_more_where_mode_and_list_are_refused() {
     set(&path, ACL, &acl(6, 6, 4, 6, 0));
     denied_all(&[libc::SYS_fchmod, libc::SYS_fsetxattr], || replace(&path));
     assert_eq!((access(&path), get(&path, ACL)), ((0, 0, 0o640), None));
+}
+
+/// While `zc recv` waits, and while it writes.
+#[test]
+fn takes_over_what_the_old_file_has_become() {
+    let dir = scratch();
+    let path = dir.path().join("file");
+    for before in [None, Some(0o644)] {
+        let _ = fs::remove_file(&path);
+        let make = |mode| {
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        };
+        if let Some(mode) = before {
+            make(mode);
+        }
+        let receiver = Receiver::start("127.0.0.1:0", &path, &[]);
+        make(0o600);
+        run(&mut zc(["send", "-", &receiver.address]), b"new").expect_success();
+        receiver.finish().expect_success();
+        assert_eq!((fs::read(&path).unwrap(), access(&path).2), (b"new".into(), 0o600));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 }
 
 /// Without privileges another user's ownership and group cannot be kept.

@@ -157,6 +157,29 @@ fn works_in_pipelines() {
     assert!(fs::read(dir.path().join("to")).unwrap() == content);
 }
 
+/// Not even a sender that has nothing to send takes the end of the connection for a success.
+#[test]
+fn resets_a_connection_that_gets_no_file() {
+    let dir = scratch();
+    let incoming = dir.path().join("incoming");
+    fs::create_dir(&incoming).unwrap();
+    let receiver = Receiver::start("127.0.0.1:0", &incoming, &["--keep-open"]);
+    fs::remove_dir(&incoming).unwrap();
+    run(&mut zc(["send", "-", &receiver.address]), b"").expect_failure(1, &["(ECONNRESET)"]);
+    receiver.kill(Signal::TERM);
+    receiver.finish().expect_killed(Signal::TERM);
+}
+
+/// After this number there is none.
+#[test]
+fn keeps_nothing_open_without_a_number_left() {
+    let dir = scratch();
+    fs::write(dir.path().join(u64::MAX.to_string()), "").unwrap();
+    run(zc(["recv", "--keep-open", "127.0.0.1:0"]).arg(dir.path()), b"")
+        .expect_failure(1, &["cannot write to ", "(EOVERFLOW)"]);
+    assert_eq!(names(dir.path()).len(), 1);
+}
+
 #[test]
 fn says_how_far_it_is() {
     let dir = scratch();
@@ -174,6 +197,11 @@ fn says_how_far_it_is() {
     assert!(outcome.line().contains("- 2.9 MiB "), "{}", outcome.stderr);
     run(zc(["cp", "-", "-q", "--expect", "4M"]).arg(&to), &content)
         .expect_failure(3, &["expected"]);
+    // What was there before counts, and is not limited.
+    fs::write(&to, &content[..1024]).unwrap();
+    let args = ["cp", "-", "--progress", "--resume", "--limit", "1024"];
+    let outcome = run(zc(args).arg(&to), &content);
+    assert!(outcome.line().contains(" 100% 2 KiB/2 KiB "), "{outcome:?}");
     run(zc(["cp", "-", "-q", "--progress"]).arg(&to), b"").expect_failure(2, &["--progress"]);
 }
 

@@ -145,6 +145,65 @@ fn refuses_to_resume_at_one_end_only() {
     server.join().unwrap();
 }
 
+/// Both ends fail, or the receiver would take the file that it has for the one that was to come.
+#[test]
+fn refuses_to_resume_into_a_longer_file() {
+    let dir = scratch();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    fs::write(&from, "short").unwrap();
+    for listen in listens(dir.path()) {
+        fs::write(&to, "longer").unwrap();
+        let receiver = Receiver::start(&listen, &to, &["--resume"]);
+        run(zc(["send", "--resume"]).arg(&from).arg(&receiver.address), b"")
+            .expect_failure(1, &["cannot resume after 6 bytes: ", "is shorter than"]);
+        receiver.finish().expect_failure(1, &["cannot resume after 6 bytes: "]);
+        assert_eq!(fs::read(&to).unwrap(), b"longer");
+    }
+}
+
+/// What counts is how long the file is when the connection is made, which may be long after.
+#[test]
+fn resumes_a_file_that_changed_while_nobody_sent() {
+    let dir = scratch();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let content = bytes(5, LEN);
+    fs::write(&from, &content).unwrap();
+    for (before, meanwhile) in [(LEN / 2, LEN / 3), (LEN / 3, LEN / 2), (LEN, 0)] {
+        fs::write(&to, &content[..before]).unwrap();
+        let receiver = Receiver::start("127.0.0.1:0", &to, &["--resume"]);
+        fs::write(&to, &content[..meanwhile]).unwrap();
+        let sent = run(zc(["send", "--resume", "--json"]).arg(&from).arg(&receiver.address), b"");
+        assert_eq!(resumed(&sent.stdout), (meanwhile as u64, (LEN - meanwhile) as u64));
+        receiver.finish().expect_success();
+        assert!(fs::read(&to).unwrap() == content, "{before} {meanwhile}");
+    }
+}
+
+/// What is written to a file without a name is lost, and that is no success.
+#[test]
+fn says_that_the_file_is_gone() {
+    let dir = scratch();
+    let to = dir.path().join("to");
+    for option in ["--resume", "--in-place"] {
+        fs::write(&to, "half").unwrap();
+        let receiver = Receiver::start("127.0.0.1:0", &to, &[option]);
+        fs::remove_file(&to).unwrap();
+        let args = ["send", "-", &receiver.address, "--resume"];
+        let args = if option == "--resume" { &args[..] } else { &args[..3] };
+        let sent = run(&mut zc(args), b"half and half");
+        assert_eq!(sent.code(), Some(1), "{sent:?}");
+        receiver.finish().expect_failure(1, &["cannot put ", ": it has been removed meanwhile"]);
+        assert!(names(dir.path()).is_empty());
+    }
+    // With another name it is still there.
+    fs::write(&to, "half").unwrap();
+    let receiver = Receiver::start("127.0.0.1:0", &to, &["--in-place"]);
+    fs::rename(&to, dir.path().join("elsewhere")).unwrap();
+    run(&mut zc(["send", "-", &receiver.address]), b"whole").expect_success();
+    receiver.finish().expect_success();
+    assert_eq!(fs::read(dir.path().join("elsewhere")).unwrap(), b"whole");
+}
+
 /// A shell and nc at the other end.
 #[test]
 fn resumes_with_a_shell_and_nc() {

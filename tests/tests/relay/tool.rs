@@ -1,18 +1,20 @@
 //! What `zc relay` does with its connections.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use zc_testkit::cli::{have, limit_descriptors, run, scratch, zc};
+use zc_testkit::cli::{have, in_mount_namespace, limit_descriptors, run, scratch, zc};
 use zc_testkit::data::bytes;
 use zc_testkit::relay::Relay;
+use zc_testkit::running::start;
+use zc_testkit::skip::skip;
 use zc_testkit::sockets;
 
 const LEN: usize = 5_000_003;
@@ -128,10 +130,14 @@ fn a_relay_drains_when_told_to_stop() {
     assert_eq!(relay.finish(), (Some(0), String::new()));
 
     // … but not for ever.
-    let relay = Relay::start("127.0.0.1:0", &target, &["--drain", "0.1"]);
-    let _client = relay.connect();
-    let _connection = server.accept().unwrap();
+    let mut relay = Relay::start("127.0.0.1:0", &target, &["--drain", "0.1"]);
+    let mut client = relay.connect();
+    client.write_all(b"hello").unwrap();
+    let mut connection = server.accept().unwrap().0;
+    connection.read_exact(&mut [0; 5]).unwrap();
     relay.signal(Signal::TERM);
+    let line = relay.line();
+    assert_eq!((line["end"].as_str(), line["up"].as_u64()), (Some("aborted"), Some(5)), "{line}");
     assert_eq!(relay.finish(), (Some(0), String::new()));
 }
 
@@ -181,6 +187,91 @@ fn a_relay_says_how_a_connection_ended() {
 }
 
 /// The relay pauses, says so once, and goes on when there are descriptors again.
+/// Its lines fill a pipe that nobody reads. Connections go on, and it ends when it is told to. Whoever reads them in the
+/// end gets all.
+#[test]
+fn a_relay_does_not_wait_for_the_reader_of_its_lines() {
+    for (nonblocking, is_read) in [(false, false), (false, true), (true, true)] {
+        fill_its_lines(nonblocking, is_read);
+    }
+}
+
+fn fill_its_lines(nonblocking: bool, is_read: bool) {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = server.local_addr().unwrap().to_string();
+    let (reader, writer) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    rustix::io::ioctl_fionbio(&writer, nonblocking).unwrap();
+    let mut command = zc(["relay", "--json", "127.0.0.1:0", &target]);
+    let mut relay = start(command.stdout(writer).stderr(Stdio::piped()));
+    let mut said = String::new();
+    BufReader::new(relay.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    let address = said.trim_end().strip_prefix("zc relay: listening on ").unwrap();
+    for _ in 0..100 {
+        let client = TcpStream::connect(address).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let serving = serve(server.accept().unwrap().0, b"answer".into());
+        let answer = ask(&client, b"question", || client.shutdown(Shutdown::Write).unwrap());
+        assert_eq!((answer, serving.join().unwrap()), (b"answer".into(), b"question".into()));
+    }
+    drop(command);
+    let (lines, _unread) = if is_read {
+        (Some(thread::spawn(move || BufReader::new(reader).lines().count())), None)
+    } else {
+        (None, Some(reader))
+    };
+    rustix::process::kill_process(relay.pid(), Signal::TERM).unwrap();
+    assert_eq!(relay.wait().unwrap().code(), Some(0));
+    if let Some(lines) = lines {
+        assert_eq!(lines.join().unwrap(), 100);
+    }
+}
+
+/// A name server that does not answer is asked again and again, and no thread can be kept from it.
+#[test]
+fn a_relay_ends_while_a_name_is_looked_up() {
+    const TEST: &str = "a_relay_ends_while_a_name_is_looked_up";
+    let Ok(name_server) = UdpSocket::bind("127.0.0.153:53") else {
+        return skip(&format!("{TEST}: no name server can be had"));
+    };
+    let dir = scratch();
+    let configuration = "nameserver 127.0.0.153\noptions timeout:5 attempts:3\n";
+    std::fs::write(dir.path().join("resolv.conf"), configuration).unwrap();
+    let script = r#"mount --bind "$1/resolv.conf" /etc/resolv.conf &&
+        exec "$0" relay --json 127.0.0.1:0 nowhere.example:80 --drain 0"#;
+    let Some(mut command) = in_mount_namespace(TEST, script, dir.path()) else { return };
+    let relay = Relay::of(&mut command);
+    let _client = relay.connect();
+    name_server.recv(&mut [0; 1024]).unwrap();
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.finish(), (Some(0), String::new()));
+    // Each attempt asks for two kinds of addresses.
+    name_server.set_nonblocking(true).unwrap();
+    let asked = 1 + std::iter::from_fn(|| name_server.recv(&mut [0; 1024]).ok()).count();
+    assert!(asked < 6, "it has given up on the name first");
+}
+
+/// Where the queue of a Unix listener is full, connect(2) waits in blocking mode, and fails in the other.
+#[test]
+fn a_busy_unix_target_is_waited_for() {
+    let dir = scratch();
+    let path = dir.path().join("target");
+    let listener = sockets::unix_queue_for_one(&path);
+    let first = UnixStream::connect(&path).unwrap();
+    let target = format!("unix:{}", path.display());
+    let mut relay = Relay::start("127.0.0.1:0", &target, &["--connect-timeout", "0.3"]);
+    drop(relay.connect());
+    let line = relay.line();
+    assert_eq!(line["end"], "connect", "{line}");
+    assert_eq!(line["error"], "timed out", "{line}");
+
+    drop((first, listener.accept().unwrap()));
+    let client = relay.connect();
+    let server = serve(listener.accept().unwrap().0, b"answer".into());
+    assert_eq!(ask(&client, b"question", || client.shutdown(Shutdown::Write).unwrap()), b"answer");
+    assert_eq!(server.join().unwrap(), b"question");
+}
+
 #[test]
 fn a_relay_outlives_a_lack_of_descriptors() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();

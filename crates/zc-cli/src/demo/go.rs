@@ -32,6 +32,7 @@ impl Go {
         };
         match build() {
             Ok((go, output)) if output.status.success() => Ok(go),
+            Ok((_, output)) if said(&output).is_empty() => Err(Failure::new(what(), output.status)),
             Ok((_, output)) => Err(Failure::new(what(), said(&output))),
             Err(error) => Err(Failure::io(what(), &error)),
         }

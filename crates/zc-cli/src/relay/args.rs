@@ -14,12 +14,14 @@ Addresses:
   unix:PATH   a Unix stream socket
 
 One line for each connection that has ended, on standard output: who, bytes from the client and to it, how
-long, what moved most bytes, and how it ended. With --json an object:
+long, what moved most bytes, and how it ended. If nobody reads them, 10,000 lines wait, and further ones
+are left out. With --json an object:
   peer, target   who connected, and where it was relayed to
   up, down       bytes delivered from the client, and to it
   seconds        how long it lasted
   mechanism      splice or read/write; null if nothing moved
-  end            closed, reset, timeout, aborted or error; connect: the target was not reached
+  end            closed, reset, timeout or error; connect: the target was not reached; aborted: it had not
+                 ended when the relay did
   error          the message; null if it was closed
 
 SIGTERM and SIGINT: no further connection is accepted; those that there are have --drain seconds to end.

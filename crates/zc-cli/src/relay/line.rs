@@ -1,10 +1,12 @@
 //! What is said of a connection that has ended.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use zc_tokio::{Error, Mechanism, Operation, Relay};
+use zc_tokio::{Error, Mechanism, Relay};
+
+use crate::error::one_line;
 
 /// A connection that has ended.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(crate) struct Ended {
 pub(crate) enum How {
     Closed,
     Stopped(Error),
+    /// The relay was told to stop, and did not wait any longer.
+    Aborted,
     /// The target was not reached.
     Unconnected(io::Error),
 }
@@ -31,7 +35,7 @@ impl How {
         match self {
             How::Closed => "closed",
             How::Unconnected(_) => "connect",
-            How::Stopped(error) if error.operation() == Operation::Abort => "aborted",
+            How::Aborted => "aborted",
             How::Stopped(error) if error.is_timeout() => "timeout",
             How::Stopped(error) if error.is_disconnect() => "reset",
             How::Stopped(_) => "error",
@@ -42,6 +46,7 @@ impl How {
         match self {
             How::Closed => None,
             How::Stopped(error) => Some(error.to_string()),
+            How::Aborted => Some("the relay was told to stop".into()),
             How::Unconnected(error) => Some(error.to_string()),
         }
     }
@@ -54,13 +59,13 @@ pub(crate) fn mechanism(relay: &Relay) -> Option<Mechanism> {
     Mechanism::ALL.into_iter().filter(|mechanism| moved(mechanism) > 0).max_by_key(moved)
 }
 
-/// Prints its line. Without a reader the relay goes on all the same.
-pub(crate) fn print(ended: &Ended, as_json: bool) {
+/// Its line.
+pub(crate) fn line(ended: &Ended, as_json: bool) -> String {
     let Ended { peer, target, counts: (up, down), lasted, mechanism, how } = ended;
     let (mechanism, seconds) =
         (mechanism.map(|mechanism| mechanism.to_string()), lasted.as_secs_f64());
     let message = how.message();
-    let line = if as_json {
+    if as_json {
         let object: Value = json!({
             "peer": peer, "target": target, "up": up, "down": down, "seconds": seconds,
             "mechanism": mechanism, "end": how.name(), "error": message,
@@ -69,8 +74,7 @@ pub(crate) fn print(ended: &Ended, as_json: bool) {
     } else {
         let by = mechanism.map_or(String::new(), |mechanism| format!(", {mechanism}"));
         let why = message.map_or(String::new(), |message| format!(": {message}"));
-        let how = how.name();
+        let (how, target) = (how.name(), one_line(target));
         format!("{peer} {target} {up} up {down} down {seconds:.3} s{by}, {how}{why}")
-    };
-    let _ = writeln!(io::stdout().lock(), "{line}");
+    }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 mod line;
+mod printer;
 mod stream;
 
 use std::io;
@@ -15,17 +16,21 @@ use tokio::task::JoinSet;
 use zc_tokio::{Options, ResetPolicy};
 
 use crate::endpoint::Endpoint;
-use crate::error::Failure;
+use crate::error::{Failure, one_line};
 use crate::say::{Seldom, say};
 use args::Relay;
 use line::{Ended, How};
-use stream::{Acceptor, NO_DESCRIPTORS, Stream};
+use printer::{FAREWELL, Printer};
+use stream::{AGAIN, Acceptor, Stream};
 
 pub(crate) fn run(args: &Relay) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let served = runtime
-        .map_err(|error| Failure::io("cannot start", &error))
-        .and_then(|runtime| runtime.block_on(serve(args)));
+    let served = runtime.map_err(|error| Failure::io("cannot start", &error)).and_then(|runtime| {
+        let served = runtime.block_on(serve(args));
+        // A thread may be looking up a name, which can take minutes.
+        runtime.shutdown_background();
+        served
+    });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -42,12 +47,13 @@ async fn serve(args: &Relay) -> Result<(), Failure> {
     let address = listener.address().map_err(failed)?;
     let acceptor = Acceptor::new(listener).map_err(failed)?;
     let mut stop = Stop::new().map_err(|error| Failure::io("cannot be told to stop", &error))?;
-    say(format_args!("zc relay: listening on {address}"));
+    let printer = Printer::start().map_err(|error| Failure::io("cannot start", &error))?;
+    say(format_args!("zc relay: listening on {}", one_line(&address)));
 
     let mut relays = JoinSet::new();
     tokio::select! {
         () = stop.told() => {}
-        () = accept_all(&acceptor, args, &mut relays) => {}
+        () = accept_all(&acceptor, args, &printer, &mut relays) => {}
     }
     drop(acceptor);
     let drained = async { while relays.join_next().await.is_some() {} };
@@ -56,11 +62,19 @@ async fn serve(args: &Relay) -> Result<(), Failure> {
         // Told once more, it does not wait any longer.
         () = stop.told() => {}
     }
+    // A task ends where it next waits.
+    let _ = tokio::time::timeout(FAREWELL, relays.shutdown()).await;
+    printer.finish();
     Ok(())
 }
 
 /// Accepts until it is dropped.
-async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>) {
+async fn accept_all(
+    acceptor: &Acceptor,
+    args: &Relay,
+    printer: &Printer,
+    relays: &mut JoinSet<()>,
+) {
     let most = args.max_connections.map_or(Semaphore::MAX_PERMITS, |most| most as usize);
     let permits = Arc::new(Semaphore::new(most));
     let (mut number, mut refused) = (0_u64, Seldom::default());
@@ -69,6 +83,7 @@ async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>)
         connect_timeout: args.connect_timeout,
         json: args.json,
         options: options(args),
+        printer: printer.clone(),
     });
     loop {
         // Clients without a permit wait in the listener's queue.
@@ -84,7 +99,7 @@ async fn accept_all(acceptor: &Acceptor, args: &Relay, relays: &mut JoinSet<()>)
                     if refused.is_said() {
                         say(format_args!("zc relay: cannot accept, and tries again: {error}"));
                     }
-                    tokio::time::sleep(NO_DESCRIPTORS).await;
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
         }
@@ -114,6 +129,7 @@ struct Manner {
     connect_timeout: Duration,
     json: bool,
     options: Options,
+    printer: Printer,
 }
 
 /// The task of a connection, and all that an idle one holds: so nothing is handed on to another future, which would
@@ -124,24 +140,41 @@ async fn relay(
     manner: Arc<Manner>,
     _permit: OwnedSemaphorePermit,
 ) {
-    let begun = Instant::now();
-    let mut relay = zc_tokio::Relay::with_options(manner.options);
-    let how = match Stream::connect(&manner.target, manner.connect_timeout).await {
-        Ok(mut server) => match client.relay(&mut server, &mut relay).await {
+    let relay = zc_tokio::Relay::with_options(manner.options);
+    let mut connection =
+        Connection { peer, begun: Instant::now(), relay, manner, how: How::Aborted };
+    let Connection { relay, manner, how, .. } = &mut connection;
+    *how = match Stream::connect(&manner.target, manner.connect_timeout).await {
+        Ok(mut server) => match client.relay(&mut server, relay).await {
             Ok(_) => How::Closed,
             Err(error) => How::Stopped(error),
         },
         Err(error) => How::Unconnected(error),
     };
-    let ended = Ended {
-        peer,
-        target: manner.target.to_string(),
-        counts: relay.counts(),
-        lasted: begun.elapsed(),
-        mechanism: line::mechanism(&relay),
-        how,
-    };
-    line::print(&ended, manner.json);
+}
+
+/// A connection. Dropped, with its task or at the end, it has its line.
+struct Connection {
+    peer: String,
+    begun: Instant,
+    relay: zc_tokio::Relay,
+    manner: Arc<Manner>,
+    how: How,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Connection { peer, begun, relay, manner, how } = self;
+        let ended = Ended {
+            peer: std::mem::take(peer),
+            target: manner.target.to_string(),
+            counts: relay.counts(),
+            lasted: begun.elapsed(),
+            mechanism: line::mechanism(relay),
+            how: std::mem::replace(how, How::Aborted),
+        };
+        manner.printer.print(&line::line(&ended, manner.json));
+    }
 }
 
 /// SIGTERM and SIGINT.

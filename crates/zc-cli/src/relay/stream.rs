@@ -9,12 +9,13 @@ use zc_tokio::{Error, Relay};
 
 use crate::endpoint::{Endpoint, Listener, OwnPath};
 
-/// How long to wait for descriptors before asking again.
-pub(crate) const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
+/// How long to wait for descriptors, or a place in a queue, before asking again.
+pub(crate) const AGAIN: Duration = Duration::from_millis(100);
 
-/// Whether the process, or the system, has no more.
-fn is_lack_of_descriptors(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+/// Whether the process or the system has no descriptors left, or the queue of a Unix listener is full. Of neither does
+/// an event tell when it is over.
+fn passes(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN))
 }
 
 pub(crate) enum Stream {
@@ -28,10 +29,8 @@ impl Stream {
         let connecting = async {
             loop {
                 match Stream::try_connect(target).await {
-                    // Another connection may end and give some back.
-                    Err(error) if is_lack_of_descriptors(&error) => {
-                        tokio::time::sleep(NO_DESCRIPTORS).await;
-                    }
+                    // Another connection may end, or be accepted.
+                    Err(error) if passes(&error) => tokio::time::sleep(AGAIN).await,
                     outcome => return outcome,
                 }
             }
@@ -44,7 +43,7 @@ impl Stream {
 
     async fn try_connect(target: &Endpoint) -> io::Result<Stream> {
         let stream = match target {
-            Endpoint::Tcp(address) => TcpStream::connect(address).await?,
+            Endpoint::Tcp(host, port) => TcpStream::connect((host.as_str(), *port)).await?,
             Endpoint::Port(port) => TcpStream::connect(("localhost", *port)).await?,
             Endpoint::Unix(path) => return UnixStream::connect(path).await.map(Stream::Unix),
         };

@@ -11,6 +11,8 @@ const ENTRY: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub(crate) enum Tag {
+    NamedUser = 0x02,
+    NamedGroup = 0x08,
     Group = 0x04,
     Mask = 0x10,
     Other = 0x20,
@@ -35,12 +37,28 @@ impl Acl {
     /// What the owning group may do: its entry, as far as the mask lets it.
     pub(crate) fn group(&self) -> Option<u32> {
         let group = self.permissions(Tag::Group)?;
-        Some(group & self.permissions(Tag::Mask).unwrap_or(0o7))
+        Some(group & self.mask())
+    }
+
+    /// What all users and groups that have an entry of their own may do: 0o7 if none has.
+    pub(crate) fn all_named(&self) -> u32 {
+        let named = [Tag::NamedUser, Tag::NamedGroup].into_iter();
+        let each = named.flat_map(|tag| self.entries(tag)).reduce(|all, one| all & one);
+        each.map_or(0o7, |each| each & self.mask())
+    }
+
+    fn mask(&self) -> u32 {
+        self.permissions(Tag::Mask).unwrap_or(0o7)
     }
 
     fn permissions(&self, tag: Tag) -> Option<u32> {
-        let entry = self.0[HEADER..].chunks_exact(ENTRY).find(|entry| is(entry, tag))?;
-        Some(u16::from_le_bytes([entry[2], entry[3]]).into())
+        self.entries(tag).next()
+    }
+
+    /// What each entry of `tag` permits.
+    fn entries(&self, tag: Tag) -> impl Iterator<Item = u32> {
+        let entries = self.0[HEADER..].chunks_exact(ENTRY).filter(move |entry| is(entry, tag));
+        entries.map(|entry| u16::from_le_bytes([entry[2], entry[3]]).into())
     }
 
     /// Sets what the entry of `tag` permits.
@@ -79,6 +97,18 @@ mod tests {
         let same = list(&[(1, 6), (2, 6), (4, 1), (0x10, 6), (0x20, 0)]);
         assert_eq!(acl.as_bytes(), same);
         assert_eq!(acl.group(), Some(0));
+    }
+
+    #[test]
+    fn what_all_named_may_do_is_known() {
+        for (entries, all) in [
+            (&[(1, 6), (4, 4), (0x20, 0)][..], 7),
+            (&[(1, 6), (2, 7), (2, 6), (4, 0), (8, 5), (0x10, 7), (0x20, 0)], 4),
+            (&[(1, 6), (2, 7), (4, 0), (0x10, 6), (0x20, 7)], 6),
+            (&[(1, 6), (2, 0), (4, 6), (0x10, 6), (0x20, 4)], 0),
+        ] {
+            assert_eq!(Acl::new(list(entries)).expect("a list").all_named(), all);
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ const MAX: usize = 64 * 1024;
 pub(crate) fn mode_to_start_with(old: &File, meta: &Metadata, directory: &Path) -> u32 {
     const SET_GROUP_ID: u32 = 0o2000;
     let list = get(old, acl::ATTRIBUTE).and_then(Acl::new);
-    let bits = Bits::of(meta, list.as_ref());
+    let bits = Bits::of(meta, list.as_ref()).without(list.as_ref());
     let group = match fs::metadata(directory) {
         Ok(directory) if directory.mode() & SET_GROUP_ID != 0 => directory.gid(),
         _ => rustix::process::getegid().as_raw(),
@@ -45,7 +45,8 @@ pub(crate) fn inherit(new: &File, old: &File) -> io::Result<()> {
     if !group_kept {
         bits = bits.of_any_group();
         if let Some(list) = &mut list {
-            list.set(Tag::Group, bits.group);
+            // Members of the new group may be in one that the list lets do less.
+            list.set(Tag::Group, bits.group & list.all_named());
             list.set(Tag::Other, bits.other);
         }
     }
@@ -56,14 +57,16 @@ pub(crate) fn inherit(new: &File, old: &File) -> io::Result<()> {
         Err(_) if get(new, acl::ATTRIBUTE).is_some() => bits.group = 0,
         Err(_) => {}
     }
+    // All there is if the list is refused. What it permits comes with it.
+    bits = bits.without(list.as_ref());
     // Refused by file systems whose files all have one mode, and by some that keep none.
     let _ = fchmod(new, Mode::from_raw_mode(bits.mode()));
     if let Some(list) = &list {
         let _ = fsetxattr(new, acl::ATTRIBUTE, list.as_bytes(), XattrFlags::empty());
     }
     for name in names(old).filter(|name| is_kept(name)) {
-        if let Some(value) = get(old, &name) {
-            let _ = fsetxattr(new, name.as_str(), &value, XattrFlags::empty());
+        if let Some(value) = get(old, &name[..]) {
+            let _ = fsetxattr(new, &name[..], &value, XattrFlags::empty());
         }
     }
     Ok(())
@@ -97,6 +100,12 @@ impl Bits {
         Bits { owner: mode >> 6 & 0o7, group, other: mode & 0o7 }
     }
 
+    /// What is safe where `list` is not kept: whom it names is then one of a group or of all others.
+    fn without(self, list: Option<&Acl>) -> Bits {
+        let named = list.map_or(0o7, Acl::all_named);
+        Bits { group: self.group & named, other: self.other & named, ..self }
+    }
+
     /// What is safe for any group of the file.
     fn of_any_group(self) -> Bits {
         let both = self.group & self.other;
@@ -109,24 +118,23 @@ impl Bits {
 }
 
 /// Whether an attribute says something about the file, and not about its content or its place.
-fn is_kept(name: &str) -> bool {
+fn is_kept(name: &[u8]) -> bool {
     let vouches = ["security.capability", "security.ima", "security.evm"];
     let lists = ["system.posix_acl_access", "system.posix_acl_default"];
-    !vouches.contains(&name) && !lists.contains(&name) && !name.starts_with("trusted.overlay.")
+    !vouches.iter().chain(&lists).any(|other| name == other.as_bytes())
+        && !name.starts_with(b"trusted.overlay.")
 }
 
-fn names(file: &File) -> impl Iterator<Item = String> {
+/// The names of a file's attributes, which need not be UTF-8.
+fn names(file: &File) -> impl Iterator<Item = Vec<u8>> {
     let mut list = vec![0; MAX];
     let len = flistxattr(file, &mut list[..]).unwrap_or(0);
     list.truncate(len);
-    let names: Vec<String> = list
-        .split(|&byte| byte == 0)
-        .filter_map(|name| String::from_utf8(name.to_vec()).ok().filter(|name| !name.is_empty()))
-        .collect();
-    names.into_iter()
+    let names = list.split(|&byte| byte == 0).filter(|name| !name.is_empty());
+    names.map(<[u8]>::to_vec).collect::<Vec<_>>().into_iter()
 }
 
-fn get(file: &File, name: &str) -> Option<Vec<u8>> {
+fn get(file: &File, name: impl rustix::path::Arg) -> Option<Vec<u8>> {
     let mut value = vec![0; MAX];
     let len = fgetxattr(file, name, &mut value[..]).ok()?;
     value.truncate(len);

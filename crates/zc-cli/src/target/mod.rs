@@ -103,7 +103,7 @@ impl Target {
         // The directory refuses, but the file itself may be written.
         let target = Target::temporary(&name, mode, sync, true).ok()??;
         attributes::inherit(&target.file, old).ok()?;
-        Some(target)
+        Some(Target { pending: target.pending.like(meta), ..target })
     }
 
     /// Where there is none.

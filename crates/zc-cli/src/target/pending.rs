@@ -3,14 +3,15 @@
 //! If the name cannot be had in the end, the complete file is copied into the one that bears it. If that fails,
 //! too, it keeps a temporary name.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Seek};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, fchmod};
 use rustix::io::Errno;
 
+use super::attributes;
 use super::manner::Sync;
 use super::temporary::{self, Temporary, directory};
 use crate::copier::copier;
@@ -23,7 +24,24 @@ pub(crate) struct Pending {
     sync: Sync,
     /// Whether it may take the name of a file that has come meanwhile.
     may_replace: bool,
+    /// The file whose attributes it has.
+    like: Option<Stamp>,
     pub(super) state: State,
+}
+
+/// Which file it is, and when its attributes last changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    dev: u64,
+    ino: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Stamp {
+        let changed = (meta.ctime(), meta.ctime_nsec());
+        Stamp { dev: meta.dev(), ino: meta.ino(), changed }
+    }
 }
 
 #[derive(Debug)]
@@ -52,7 +70,13 @@ pub(crate) struct Uncommitted {
 
 impl Pending {
     pub(super) fn new(file: File, target: &Path, sync: Sync, state: State) -> Pending {
-        Pending { file, target: target.into(), sync, may_replace: true, state }
+        Pending { file, target: target.into(), sync, may_replace: true, like: None, state }
+    }
+
+    /// The same, for a file that has the attributes of `old`.
+    pub(super) fn like(mut self, old: &Metadata) -> Pending {
+        self.like = Some(Stamp::of(old));
+        self
     }
 
     /// The same, for a name that is free, and must still be free at the end.
@@ -81,44 +105,104 @@ impl Pending {
             State::Unnamed { replaces } | State::Named { replaces, .. } => replaces,
             _ => false,
         };
-        let lost = |error| Uncommitted { error, kept: None };
         if self.sync == Sync::Always || (self.sync == Sync::Replacing && replaces) {
-            // The old file is what remains if the disk does not take the new one.
-            sync(&self.file).map_err(|error| Uncommitted { error, kept: self.keep() })?;
+            self.reach_the_disk()?;
         }
-        match self.give_name() {
-            Ok(()) => {}
-            Err(error) => match self.write_in_place() {
-                Ok(()) => {}
-                Err(_) => return Err(Uncommitted { error, kept: self.keep() }),
-            },
+        let is_as_it_is = matches!(self.state, State::AsItIs);
+        let named = match self.take_free_name() {
+            Ok(false) => {
+                let inherited = self.inherit();
+                if self.sync == Sync::Replacing && !replaces {
+                    // The old file has come in the meantime.
+                    self.reach_the_disk()?;
+                }
+                inherited.and_then(|()| self.replace())
+            }
+            named => named.map(drop),
+        };
+        if let Err(error) = named {
+            if let State::Named { temporary, .. } = &mut self.state {
+                // Whatever happens while the old file is being written, one of the two is whole.
+                temporary.outlive_us();
+            }
+            if self.write_in_place().is_err() {
+                return Err(Uncommitted { error, kept: self.keep() });
+            }
         }
-        let is_made = !matches!(self.state, State::AsItIs);
         self.state = State::Settled;
-        if self.sync == Sync::Always && is_made {
+        if is_as_it_is && self.is_gone() {
+            let error = io::Error::new(ErrorKind::NotFound, "it has been removed meanwhile");
+            return Err(Uncommitted { error, kept: None });
+        }
+        if self.sync == Sync::Always && self.has_name() {
+            let lost = |error| Uncommitted { error, kept: None };
             sync_name(&self.file, &self.target).map_err(lost)?;
         }
         Ok(())
     }
 
-    /// Gives the file its real name, if it has another or none.
-    fn give_name(&mut self) -> io::Result<()> {
+    /// Waits until the content is on the disk. The old file is what remains if the disk does not take the new one.
+    fn reach_the_disk(&mut self) -> Result<(), Uncommitted> {
+        sync(&self.file).map_err(|error| Uncommitted { error, kept: self.keep() })
+    }
+
+    /// Whether it was written under its own name, and has none any more: nobody can have the bytes.
+    fn is_gone(&self) -> bool {
+        // Some of FUSE counts no names.
+        let is_nameless = self.file.metadata().is_ok_and(|file| {
+            let is_this = |there: Metadata| (there.dev(), there.ino()) == (file.dev(), file.ino());
+            file.nlink() == 0 && !fs::metadata(&self.target).is_ok_and(is_this)
+        });
+        is_nameless && self.has_name()
+    }
+
+    /// Whether it is a file whose name is known, and not a descriptor or a device.
+    fn has_name(&self) -> bool {
+        self.target != Path::new("") && self.file.metadata().is_ok_and(|meta| meta.is_file())
+    }
+
+    /// Gives the file its real name, if it has another or none, and nothing bears that; `false` if another file has to
+    /// be replaced.
+    fn take_free_name(&mut self) -> io::Result<bool> {
+        let taken = match &mut self.state {
+            State::Unnamed { .. } => match temporary::link(&self.file, &self.target) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                linked => linked,
+            },
+            State::Named { replaces: true, .. } => return Ok(false),
+            State::Named { temporary, .. } => temporary.rename(&self.target, false),
+            _ => return Ok(true),
+        };
+        match taken {
+            Err(_) if self.may_replace => Ok(false),
+            taken => taken.map(|()| true),
+        }
+    }
+
+    /// Takes over the attributes of the file that is to be replaced, if it has come or changed since that was done.
+    fn inherit(&self) -> io::Result<()> {
+        let Ok(now) = fs::symlink_metadata(&self.target) else { return Ok(()) };
+        if !now.is_file() || self.like == Some(Stamp::of(&now)) {
+            return Ok(());
+        }
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let old =
+            OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(&self.target)?;
+        // It is not empty any more, and owner, group, list and mode change one after the other.
+        let _ = fchmod(&self.file, Mode::RUSR | Mode::WUSR);
+        attributes::inherit(&self.file, &old)
+    }
+
+    /// Gives the file its real name in place of the one that bears it.
+    fn replace(&mut self) -> io::Result<()> {
         if let State::Unnamed { .. } = self.state {
-            match temporary::link(&self.file, &self.target) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && self.may_replace => {}
-                linked => return linked,
-            }
-            if self.sync != Sync::Never {
-                // Perhaps the old file has come in the meantime.
-                sync(&self.file)?;
-            }
             // Links, unlike renames, do not replace. If this name is the last that it gets, it has that one at
             // least while the old file is being written.
             let temporary = Temporary::link(directory(&self.target), &self.file)?;
             self.state = State::Named { temporary, replaces: true };
         }
         match &mut self.state {
-            State::Named { temporary, .. } => temporary.rename(&self.target, self.may_replace),
+            State::Named { temporary, .. } => temporary.rename(&self.target, true),
             _ => Ok(()),
         }
     }

@@ -28,7 +28,7 @@ pub(crate) fn unnamed(directory: &Path, mode: u32) -> io::Result<File> {
 pub(crate) struct Temporary {
     path: PathBuf,
     remove: bool,
-    _janitor: Option<Janitor>,
+    janitor: Option<Janitor>,
 }
 
 impl Temporary {
@@ -37,14 +37,14 @@ impl Temporary {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(mode);
         let (path, file) = at_free_name(directory, |path| options.open(path))?;
-        let _janitor = Janitor::hire(&path);
-        Ok((Temporary { path, remove: true, _janitor }, file))
+        let janitor = Janitor::hire(&path);
+        Ok((Temporary { path, remove: true, janitor }, file))
     }
 
     /// Gives a file without a name one in `directory`. No janitor: it will not have it for long.
     pub(crate) fn link(directory: &Path, file: &File) -> io::Result<Temporary> {
         let (path, ()) = at_free_name(directory, |path| link(file, path))?;
-        Ok(Temporary { path, remove: true, _janitor: None })
+        Ok(Temporary { path, remove: true, janitor: None })
     }
 
     /// Whether the file system lets names change: some of FUSE does not (ENOSYS, EXDEV).
@@ -72,14 +72,20 @@ impl Temporary {
         } else {
             match renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE) {
                 // FUSE and NFS cannot rename so.
-                Err(Errno::INVAL | Errno::NOSYS) if target.symlink_metadata().is_err() => {
-                    fs::rename(&self.path, target)?;
-                }
+                Err(Errno::INVAL | Errno::NOSYS) => match target.symlink_metadata() {
+                    Ok(_) => return Err(Errno::EXIST.into()),
+                    Err(_) => fs::rename(&self.path, target)?,
+                },
                 renamed => renamed?,
             }
         }
         self.remove = false;
         Ok(())
+    }
+
+    /// Lets the file keep its name if the process is killed.
+    pub(crate) fn outlive_us(&mut self) {
+        self.janitor = None;
     }
 
     /// Lets the file keep its temporary name, and says which.
