@@ -77,6 +77,26 @@ fn a_disk_with_room_is_not_full() {
     }
 }
 
+/// What fits does not count, for `after` and `times`.
+#[test]
+fn a_disk_is_full_as_often_as_it_is_to() {
+    for (after, times, delivered) in [(0, 1, 8000), (1, 1, 12_000), (0, 0, 20_000)] {
+        let _leaks = fds::no_leaks();
+        let (data, file) = (data::bytes(6, 20_000), files::empty());
+        let mut source = Opaque(Cursor::new(data.clone()));
+        let disk = hook::full_disk(&file, 8000).after(after).times(times).install();
+        let _short = hook::short(4000).install();
+        let mut copier = Copier::new();
+        if times > 0 {
+            let error = copier.copy(&mut source, &mut &file).unwrap_err();
+            assert_eq!((error.kind(), error.moved()), (ErrorKind::StorageFull, delivered));
+        }
+        let rest = copier.copy(&mut source, &mut &file).unwrap().moved();
+        assert_eq!((delivered * times + rest, disk.hits()), (20_000, times));
+        assert_same(&files::contents(&file), &data);
+    }
+}
+
 #[test]
 fn short_calls_lose_nothing() {
     for way in WAYS {
