@@ -120,6 +120,8 @@ pub struct Transfer {
     took_half: bool,
     /// Whether the source keeps the boundaries of messages, if that has been asked.
     reads_messages: Option<bool>,
+    /// How many bytes the source has left, if it is the own file of a sink that has a limit; once that has been asked.
+    own_left: Option<u64>,
     /// Whether bytes from these ends have been waited for.
     has_gathered: bool,
     /// How many more pieces to keep small, because the sink has been full.
@@ -412,7 +414,7 @@ impl Transfer {
     fn replan(&mut self) {
         (self.plan, self.ends, self.took_half) = (None, None, false);
         (self.unplanned, self.has_gathered, self.stalled) = ((0, 0), false, 0);
-        self.reads_messages = None;
+        (self.reads_messages, self.own_left) = (None, None);
     }
 
     /// Counts the calls that this thread has made since it had made `before`, and that are not counted yet.
