@@ -33,7 +33,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use zc_core::driver::{
-    Link, Mechanism, Next, Options, Step, StepError, each_descriptor, walk_sink,
+    Link, Mechanism, Next, Options, PageSharing, Step, StepError, each_descriptor, walk_sink,
 };
 use zc_core::{ReadSource, Side, Sink, Source};
 
@@ -208,8 +208,22 @@ impl Transfer {
         self.is_flushed = false;
         if self.flight.is_ours() {
             let calls = sys::calls();
-            self.flight.park();
+            self.flight.park(self.may_lend());
             self.count_calls_since(calls);
+        }
+    }
+
+    /// Whether bytes that have been taken may go on to change with the source's file. Between files its pages are lent
+    /// to a pipe of our own, and no further.
+    fn may_lend(&self) -> bool {
+        let is_between_files = || {
+            let plan = self.plan.as_ref();
+            plan.is_some_and(|plan| (plan.source, plan.sink) == (Kind::File, Kind::File))
+        };
+        match self.options.page_sharing {
+            PageSharing::Never => false,
+            PageSharing::Always => true,
+            _ => !is_between_files(),
         }
     }
 
