@@ -275,6 +275,21 @@ fn keeps_a_file_that_cannot_be_copied_into_place() {
     });
 }
 
+/// The same for a new file that cannot be linked: no half of it has the name.
+#[test]
+fn leaves_no_half_where_a_new_file_cannot_be_copied_into_place() {
+    let Some(mount) = or_skip(Mount::tmpfs(1600)) else { return };
+    let calls = [&RENAMES[..], &[libc::SYS_linkat, libc::SYS_link]].concat();
+    denied(&calls, libc::EPERM, || {
+        let content = bytes(12, LEN);
+        let outcome = run(zc(["cp", "-"]).arg(mount.path("target")), &content);
+        let kept = kept(&outcome);
+        assert!(fs::read(kept).unwrap() == content);
+        fs::remove_file(kept).unwrap();
+        assert!(names(&mount.root()).is_empty());
+    });
+}
+
 #[test]
 fn says_in_json_what_is_kept() {
     let dir = scratch();

@@ -103,11 +103,12 @@ fn waits_for_the_disk_if_a_file_has_come_meanwhile() {
     }
 }
 
-/// `--sync` is about the name, too, and of files that are not new.
+/// `--sync` is about the name, too, and of files that are not new. A link to the file is in another directory.
 #[test]
 fn waits_for_the_name_of_every_file() {
-    let (nobody, dir) = (Nobody::new(), scratch());
-    let to = dir.path().join("to");
+    let (nobody, dir, links) = (Nobody::new(), scratch(), scratch());
+    let (to, link) = (dir.path().join("to"), links.path().join("link"));
+    std::os::unix::fs::symlink(&to, &link).unwrap();
     give_to_nobody(dir.path());
     for options in [&["--sync"][..], &["--sync", "--resume"], &["--sync", "--in-place"]] {
         for before in [None, Some("x")] {
@@ -121,7 +122,7 @@ fn waits_for_the_name_of_every_file() {
             let outcome = thread::scope(|scope| {
                 let outcome = scope.spawn(|| {
                     raw::deny(&[libc::SYS_syncfs], libc::EIO).unwrap();
-                    run(nobody.zc(&["cp", "-"]).arg(&to).args(options), b"xyz")
+                    run(nobody.zc(&["cp", "-"]).arg(&link).args(options), b"xyz")
                 });
                 outcome.join().unwrap()
             });

@@ -184,8 +184,12 @@ fn resumes_a_file_that_changed_while_nobody_sent() {
 fn says_that_the_file_is_gone() {
     let dir = scratch();
     let to = dir.path().join("to");
-    for option in ["--resume", "--in-place"] {
-        fs::write(&to, "half").unwrap();
+    let there =
+        [("--resume", true), ("--resume", false), ("--in-place", true), ("--in-place", false)];
+    for (option, is_there) in there {
+        if is_there {
+            fs::write(&to, "half").unwrap();
+        }
         let receiver = Receiver::start("127.0.0.1:0", &to, &[option]);
         fs::remove_file(&to).unwrap();
         let args = ["send", "-", &receiver.address, "--resume"];
@@ -195,6 +199,13 @@ fn says_that_the_file_is_gone() {
         receiver.finish().expect_failure(1, &["cannot put ", ": it has been removed meanwhile"]);
         assert!(names(dir.path()).is_empty());
     }
+    // A file of somebody else's that has the name by now stays, whatever becomes of the upload.
+    let receiver = Receiver::start("127.0.0.1:0", &to, &["--in-place", "--expect", "9"]);
+    fs::remove_file(&to).unwrap();
+    fs::write(&to, "another").unwrap();
+    run(&mut zc(["send", "-", &receiver.address]), b"short");
+    receiver.finish().expect_failure(3, &[", after 5 bytes"]);
+    assert_eq!(fs::read(&to).unwrap(), b"another");
     // With another name it is still there.
     fs::write(&to, "half").unwrap();
     let receiver = Receiver::start("127.0.0.1:0", &to, &["--in-place"]);

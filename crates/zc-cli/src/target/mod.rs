@@ -81,13 +81,15 @@ impl Target {
             Disposition::Replace => Target::successor(path, &file, &meta, manner.sync),
             Disposition::InPlace | Disposition::Resume | Disposition::New => None,
         };
+        // Behind links, it is the file's own directory that holds its name.
+        let name = || replaceable::name_of(path, &meta).unwrap_or_else(|| path.into());
         let mut target = match successor {
             Some(target) => target,
             None if manner.disposition == Disposition::Resume => {
                 let offset = file.seek(io::SeekFrom::End(0))?;
-                Target { offset, ..Target::new(file, path, manner.sync, State::AsItIs)? }
+                Target { offset, ..Target::new(file, &name(), manner.sync, State::AsItIs)? }
             }
-            None => Target::new(file, path, manner.sync, State::Old)?,
+            None => Target::new(file, &name(), manner.sync, State::Old)?,
         };
         target.old = Some((meta.dev(), meta.ino()));
         Ok(target)

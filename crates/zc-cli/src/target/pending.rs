@@ -108,7 +108,7 @@ impl Pending {
         if self.sync == Sync::Always || (self.sync == Sync::Replacing && replaces) {
             self.reach_the_disk()?;
         }
-        let is_as_it_is = matches!(self.state, State::AsItIs);
+        let had_its_name = matches!(self.state, State::AsItIs | State::Created);
         let named = match self.take_free_name() {
             Ok(false) => {
                 let inherited = self.inherit();
@@ -130,7 +130,7 @@ impl Pending {
             }
         }
         self.state = State::Settled;
-        if is_as_it_is && self.is_gone() {
+        if had_its_name && self.is_gone() {
             let error = io::Error::new(ErrorKind::NotFound, "it has been removed meanwhile");
             return Err(Uncommitted { error, kept: None });
         }
@@ -149,11 +149,15 @@ impl Pending {
     /// Whether it was written under its own name, and has none any more: nobody can have the bytes.
     fn is_gone(&self) -> bool {
         // Some of FUSE counts no names.
-        let is_nameless = self.file.metadata().is_ok_and(|file| {
-            let is_this = |there: Metadata| (there.dev(), there.ino()) == (file.dev(), file.ino());
-            file.nlink() == 0 && !fs::metadata(&self.target).is_ok_and(is_this)
-        });
-        is_nameless && self.has_name()
+        let is_nameless = self.file.metadata().is_ok_and(|file| file.nlink() == 0);
+        is_nameless && !self.is_there() && self.has_name()
+    }
+
+    /// Whether its name leads to it, and not to another file that bears it by now.
+    fn is_there(&self) -> bool {
+        let id = |meta: Metadata| (meta.dev(), meta.ino());
+        let (there, ours) = (fs::metadata(&self.target), self.file.metadata());
+        there.is_ok_and(|there| ours.is_ok_and(|ours| id(there) == id(ours)))
     }
 
     /// Whether it is a file whose name is known, and not a descriptor or a device.
@@ -214,21 +218,26 @@ impl Pending {
         let flags = OFlags::NONBLOCK.bits() as i32;
         let mut options = OpenOptions::new();
         options.write(true).mode(mode).custom_flags(flags);
-        let mut there = match options.open(&self.target) {
+        let (there, state) = match options.open(&self.target) {
             Ok(_) if !self.may_replace => return Err(Errno::EXIST.into()),
             // Not at once: in a sticky directory O_CREAT is refused where another's file is there already
             // (fs.protected_regular, Linux 4.19).
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                options.create_new(true).open(&self.target)?
+                (options.create_new(true).open(&self.target)?, State::Created)
             }
-            there => there?,
+            there => (there?, State::Old),
         };
         if !there.metadata()?.is_file() {
             return Err(Errno::EXIST.into());
         }
-        there.set_len(0)?;
-        copy_all(&self.file, &mut there)?;
-        if self.sync == Sync::Never { Ok(()) } else { sync(&there) }
+        let mut there = Pending::new(there, &self.target, self.sync, state);
+        there.begin()?;
+        copy_all(&self.file, &mut there.file)?;
+        if self.sync != Sync::Never {
+            sync(&there.file)?;
+        }
+        there.state = State::Settled;
+        Ok(())
     }
 
     /// Lets the complete file have a temporary name for good.
@@ -248,7 +257,9 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let State::Created = self.state {
+        if let State::Created = self.state
+            && self.is_there()
+        {
             let _ = fs::remove_file(&self.target);
         }
     }
