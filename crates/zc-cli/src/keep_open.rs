@@ -16,7 +16,7 @@ use crate::error::Failure;
 use crate::say::Seldom;
 use crate::sink::Sink;
 use crate::target::{DEFAULT_MODE, Disposition, Manner};
-use crate::{output, peer, recv};
+use crate::{output, recv};
 
 /// How many connections are served at a time.
 const MAX: usize = 64;
@@ -66,10 +66,7 @@ fn serve(args: &Recv, source: &mut End, numbers: &AtomicU64) -> Result<Done, Fai
             // Another process writes there, too.
             Err(failure) if failure.errno == Some(Errno::EXIST.raw_os_error()) => {}
             Ok(sink) => return recv::receive(args, source, sink),
-            Err(failure) => {
-                peer::break_off(source);
-                return Err(failure);
-            }
+            Err(failure) => return Err(failure),
         }
     }
 }

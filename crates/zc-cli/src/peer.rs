@@ -41,9 +41,15 @@ pub(crate) fn limit_waits(end: &mut End, timeout: Option<Duration>, to: Timeout)
     Ok(())
 }
 
-/// Has the connection break off when it is closed, so that a sender does not take it for a success.
+/// Has the connection break off when it is closed, also by the kernel if this process is killed: a peer does not take
+/// it for a success.
 pub(crate) fn break_off(end: &End) {
     let _ = set_socket_linger(&end.fd, Some(Duration::ZERO));
+}
+
+/// Has it end in order after all.
+pub(crate) fn end_in_order(end: &End) {
+    let _ = set_socket_linger(&end.fd, None);
 }
 
 /// How the peer took the end of what we sent.

@@ -45,6 +45,8 @@ pub(crate) fn accept(listener: &Listener, args: &Recv) -> Result<End, Failure> {
     let accept = || {
         let (stream, peer) = listener.accept()?;
         let mut source = End::new(stream, peer)?;
+        // Until its file is in place.
+        peer::break_off(&source);
         peer::keep_alive(&source.fd);
         peer::limit_waits(&mut source, args.timeout, Timeout::Recv)?;
         Ok(source)
@@ -57,11 +59,7 @@ pub(crate) fn accept(listener: &Listener, args: &Recv) -> Result<End, Failure> {
 /// Writes down what a connection brings.
 ///
 /// The connection is still open when the file is in place, so that the sender can be told if it is not.
-pub(crate) fn receive(args: &Recv, source: &mut End, sink: Sink) -> Result<Done, Failure> {
-    write_down(args, source, sink).inspect_err(|_| peer::break_off(source))
-}
-
-fn write_down(args: &Recv, source: &mut End, mut sink: Sink) -> Result<Done, Failure> {
+pub(crate) fn receive(args: &Recv, source: &mut End, mut sink: Sink) -> Result<Done, Failure> {
     let mut copier = copier();
     if args.coalesce > 0 {
         copier = copier.coalesce(Duration::from_millis(args.coalesce));
@@ -75,7 +73,10 @@ fn write_down(args: &Recv, source: &mut End, mut sink: Sink) -> Result<Done, Fai
     let plan = Plan { bounds: args.bounds, resumed: sink.offset, visible: args.output.visible() };
     let done = transfer::run(&mut copier, source, &mut sink.end, &plan)?;
     match sink.commit() {
-        Ok(()) => Ok(done),
+        Ok(()) => {
+            peer::end_in_order(source);
+            Ok(done)
+        }
         Err(failure) => Err(failure.with(done)),
     }
 }

@@ -1,7 +1,7 @@
 //! Peers that answer, that stop reading, and that vanish.
 
 use std::fs::{self, Permissions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -334,6 +334,22 @@ fn hears_that_it_was_not_kept() {
     let sent = run(&mut zc(["send", "-", &receiver.address]), &bytes(7, 1000));
     sent.expect_failure(1, &["did not take all of -: ", "(ECONNRESET)"]);
     assert_eq!(receiver.finish().code(), Some(1));
+}
+
+/// A receiver that is killed when it has all that came, and not yet the file in its place, has not kept it.
+#[test]
+fn hears_that_the_receiver_was_killed() {
+    let mut command = zc(["recv", "127.0.0.1:0", "-"]);
+    let mut receiver = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut said = String::new();
+    BufReader::new(receiver.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    let address = said.trim_end().strip_prefix("zc recv: listening on ").unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"all of it").unwrap();
+    receiver.stdout.take().unwrap().read_exact(&mut [0; 9]).unwrap();
+    receiver.kill().unwrap();
+    let heard = client.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(heard, Err(ErrorKind::ConnectionReset));
 }
 
 /// Neither a connection nor a refusal.
