@@ -186,7 +186,6 @@ fn a_relay_says_how_a_connection_ended() {
     assert_eq!((line["end"].as_str(), &line["mechanism"]), (Some("connect"), &Value::Null));
 }
 
-/// The relay pauses, says so once, and goes on when there are descriptors again.
 /// Its lines fill a pipe that nobody reads. Connections go on, and it ends when it is told to. Whoever reads them in the
 /// end gets all.
 #[test]
@@ -194,6 +193,45 @@ fn a_relay_does_not_wait_for_the_reader_of_its_lines() {
     for (nonblocking, is_read) in [(false, false), (false, true), (true, true)] {
         fill_its_lines(nonblocking, is_read);
     }
+}
+
+/// Another process writes its lines into the same pipe, and the reader is slow. No line has another one within, and
+/// none is lost when the relay is told to end.
+#[test]
+fn lines_are_whole_and_all_there_for_a_slow_reader() {
+    const CONNECTIONS: usize = 400;
+    const OTHERS: usize = 20;
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = server.local_addr().unwrap().to_string();
+    let (reader, writer) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    let mut command = zc(["relay", "--json", "127.0.0.1:0", &target]);
+    let mut relay = start(command.stdout(writer.try_clone().unwrap()).stderr(Stdio::piped()));
+    let mut stderr = BufReader::new(relay.stderr.take().unwrap());
+    let mut said = String::new();
+    stderr.read_line(&mut said).unwrap();
+    let address = said.trim_end().strip_prefix("zc relay: listening on ").unwrap();
+    for _ in 0..CONNECTIONS {
+        drop((TcpStream::connect(address).unwrap(), server.accept().unwrap()));
+    }
+    let other = thread::spawn(move || {
+        for _ in 0..OTHERS {
+            (&writer).write_all(b"\"another\"\n").unwrap();
+        }
+    });
+    rustix::process::kill_process(relay.pid(), Signal::TERM).unwrap();
+    drop(command);
+    let mut lines = Vec::new();
+    for line in BufReader::with_capacity(100, reader).lines() {
+        thread::sleep(Duration::from_millis(5));
+        lines.push(serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    }
+    other.join().unwrap();
+    let (others, ours): (Vec<Value>, Vec<Value>) = lines.into_iter().partition(Value::is_string);
+    assert_eq!((ours.len(), others.len()), (CONNECTIONS, OTHERS));
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!((relay.wait().unwrap().code(), &rest[..]), (Some(0), ""));
 }
 
 fn fill_its_lines(nonblocking: bool, is_read: bool) {
@@ -272,6 +310,7 @@ fn a_busy_unix_target_is_waited_for() {
     assert_eq!(server.join().unwrap(), b"question");
 }
 
+/// The relay pauses, says so once, and goes on when there are descriptors again.
 #[test]
 fn a_relay_outlives_a_lack_of_descriptors() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -64,7 +64,11 @@ async fn serve(args: &Relay) -> Result<(), Failure> {
     }
     // A task ends where it next waits.
     let _ = tokio::time::timeout(FAREWELL, relays.shutdown()).await;
-    printer.finish();
+    tokio::select! {
+        () = printer.finish() => {}
+        () = stop.told() => {}
+    }
+    printer.say_what_is_left();
     Ok(())
 }
 
@@ -173,7 +177,7 @@ impl Drop for Connection {
             mechanism: line::mechanism(relay),
             how: std::mem::replace(how, How::Aborted),
         };
-        manner.printer.print(&line::line(&ended, manner.json));
+        manner.printer.print(line::line(&ended, manner.json));
     }
 }
 
