@@ -41,6 +41,11 @@ pub(crate) fn show(errno: i32) -> String {
     }
 }
 
+/// The message of `error`, with the name if it is one of the system's.
+pub(crate) fn explained(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), show)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -55,21 +55,12 @@ impl Failure {
 
     /// `what` failed with `error`.
     pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(number) => {
-                let failure = Failure::new(what, errno::show(number));
-                Failure { errno: Some(number), ..failure }
-            }
-            None => Failure::new(what, error),
-        }
+        Failure { errno: error.raw_os_error(), ..Failure::new(what, errno::explained(error)) }
     }
 
     /// The copy stopped, with `residue` bytes taken and not delivered.
     pub(crate) fn copy(what: impl fmt::Display, error: &CopyError, residue: usize) -> Self {
-        let why = match error.raw_os_error() {
-            Some(number) => errno::show(number),
-            None => error.io_error().to_string(),
-        };
+        let why = errno::explained(error.io_error());
         let why = match error.syscall() {
             Some(call) => format!("{call}: {why}"),
             None => why,

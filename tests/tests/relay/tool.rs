@@ -180,10 +180,14 @@ fn a_relay_says_how_a_connection_ended() {
     let line = relay.line();
     assert_eq!((line["end"].as_str(), line["up"].as_u64()), (Some("reset"), Some(3)), "{line}");
 
+    let error = line["error"].as_str().unwrap();
+    assert!(error.ends_with("read: Connection reset by peer (ECONNRESET)"), "{line}");
+
     drop(server);
     let _client = relay.connect();
     let line = relay.line();
     assert_eq!((line["end"].as_str(), &line["mechanism"]), (Some("connect"), &Value::Null));
+    assert_eq!(line["error"], "Connection refused (ECONNREFUSED)");
 }
 
 /// Its lines fill a pipe that nobody reads. Connections go on, and it ends when it is told to. Whoever reads them in the

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use zc_tokio::{Error, Mechanism, Relay};
 
+use crate::errno;
 use crate::error::one_line;
 
 /// A connection that has ended.
@@ -45,11 +46,18 @@ impl How {
     fn message(&self) -> Option<String> {
         match self {
             How::Closed => None,
-            How::Stopped(error) => Some(error.to_string()),
+            How::Stopped(error) => Some(stopped(error)),
             How::Aborted => Some("the relay was told to stop".into()),
-            How::Unconnected(error) => Some(error.to_string()),
+            How::Unconnected(error) => Some(errno::explained(error)),
         }
     }
+}
+
+/// The direction, the side and the operation that failed, and why. How much was moved the line says anyway.
+fn stopped(error: &Error) -> String {
+    let direction = error.direction().map(|direction| format!("{direction}, ")).unwrap_or_default();
+    let side = error.side().map(|side| format!("{side}, ")).unwrap_or_default();
+    format!("{direction}{side}{}: {}", error.operation(), errno::explained(error.io_error()))
 }
 
 /// What moved most of its bytes.
