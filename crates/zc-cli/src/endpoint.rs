@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -94,7 +94,7 @@ impl Endpoint {
             }
             Endpoint::Unix(path) => {
                 let listener = bind_unix(path)?;
-                Ok(Listener::Unix(listener, OwnPath(path.clone())))
+                Ok(Listener::Unix(listener, OwnPath::new(path)?))
             }
         }
     }
@@ -155,14 +155,31 @@ pub(crate) enum Listener {
     Unix(UnixListener, OwnPath),
 }
 
-/// A path that we made, and remove.
+/// A path that we made, and remove unless another process has bound it anew.
 #[derive(Debug)]
-pub(crate) struct OwnPath(PathBuf);
+pub(crate) struct OwnPath {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl OwnPath {
+    fn new(path: &Path) -> io::Result<OwnPath> {
+        Ok(OwnPath { path: path.into(), identity: identity(path)? })
+    }
+}
 
 impl Drop for OwnPath {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if identity(&self.path).is_ok_and(|there| there == self.identity) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+/// Device and inode of what `path` is.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let meta = path.symlink_metadata()?;
+    Ok((meta.dev(), meta.ino()))
 }
 
 impl Listener {
@@ -170,7 +187,7 @@ impl Listener {
     pub(crate) fn address(&self) -> io::Result<String> {
         Ok(match self {
             Listener::Tcp(listener) => listener.local_addr()?.to_string(),
-            Listener::Unix(_, path) => format!("unix:{}", path.0.display()),
+            Listener::Unix(_, own) => format!("unix:{}", own.path.display()),
         })
     }
 
@@ -182,9 +199,9 @@ impl Listener {
                 Ok((stream.into(), peer.to_string()))
             }
             // Clients of Unix sockets have no address of their own.
-            Listener::Unix(listener, path) => {
+            Listener::Unix(listener, own) => {
                 let (stream, _) = listener.accept()?;
-                Ok((stream.into(), format!("unix:{}", path.0.display())))
+                Ok((stream.into(), format!("unix:{}", own.path.display())))
             }
         }
     }
@@ -240,6 +257,15 @@ mod tests {
         queue.set_nonblocking(true).unwrap();
         assert_eq!(queue.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
         drop(listener);
+        assert!(!path.exists());
+
+        // What another process has bound meanwhile stays.
+        let listener = endpoint.listen().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let other = endpoint.listen().unwrap();
+        drop(listener);
+        assert!(path.exists());
+        drop(other);
         assert!(!path.exists());
 
         std::fs::write(&path, "not a socket").unwrap();
