@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
-use rustix::fs::{OFlags, fcntl_getfl, fstat};
+use rustix::fs::{OFlags, SeekFrom, fcntl_getfl, fstat, seek};
 use rustix::io::Errno;
 use zc_std::{Fd, Kind};
 
@@ -16,7 +16,7 @@ use crate::sys;
 pub(crate) struct End {
     pub(crate) fd: Fd<OwnedFd>,
     pub(crate) about: About,
-    /// How many bytes a regular file holds.
+    /// How many bytes a regular file holds, from where a descriptor that was passed on to us stands.
     pub(crate) len: Option<u64>,
     /// Device and inode of a regular file.
     pub(crate) identity: Option<(u64, u64)>,
@@ -63,6 +63,8 @@ impl End {
         if fcntl_getfl(&fd)? & OFlags::RWMODE == other {
             return Err(Errno::BADF.into());
         }
-        End::new(fd, name.to_string_lossy())
+        let end = End::new(fd, name.to_string_lossy())?;
+        let at = seek(&end.fd, SeekFrom::Current(0)).unwrap_or(0);
+        Ok(End { len: end.len.map(|len| len.saturating_sub(at)), ..end })
     }
 }

@@ -1,7 +1,7 @@
 //! `zc` among other programs: many uploads, pipelines, a terminal, shells, and the manual.
 
 use std::fs::{self, File};
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Seek, SeekFrom, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -202,6 +202,15 @@ fn says_how_far_it_is() {
     let args = ["cp", "-", "--progress", "--resume", "--limit", "1024"];
     let outcome = run(zc(args).arg(&to), &content);
     assert!(outcome.line().contains(" 100% 2 KiB/2 KiB "), "{outcome:?}");
+    // Of standard input at an offset, only what follows is to come.
+    let from = dir.path().join("from");
+    fs::write(&from, &content).unwrap();
+    let mut input = File::open(&from).unwrap();
+    input.seek(SeekFrom::Start(content.len() as u64 / 2)).unwrap();
+    let mut command = zc(["cp", "-", "--progress"]);
+    let outcome = command.arg(&to).stdin(input).output().unwrap();
+    let said = String::from_utf8(outcome.stderr).unwrap();
+    assert!(said.lines().last().unwrap().starts_with("- 100% "), "{said}");
     run(zc(["cp", "-", "-q", "--progress"]).arg(&to), b"").expect_failure(2, &["--progress"]);
 }
 
@@ -218,8 +227,9 @@ impl Tmux<'_> {
         let session = ["-f", "/dev/null", "new-session", "-d", "-s", "zc", "-x", "120", "-y", "10"];
         assert!(self.command().args(session).arg(script).status().unwrap().success());
     }
+    /// What it shows. A line that is too long for it is one line all the same.
     fn screen(&self) -> String {
-        let output = self.command().args(["capture-pane", "-p", "-t", "zc"]).output().unwrap();
+        let output = self.command().args(["capture-pane", "-pJ", "-t", "zc"]).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
