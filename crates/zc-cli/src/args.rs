@@ -98,15 +98,16 @@ JSON:
 );
 
 const DEMO: &str = "\
-Nothing leaves the machine. The uploads take turns; each is compared, byte for byte, with what was
-sent. CPU time is that of the receiving thread (Go: the process); the sender is another process.
+Nothing leaves the machine. The uploads take turns; each is compared, byte for
+byte, with what was sent. CPU time is that of the receiving thread (Go: the
+process); the sender is another process.
 
 JSON:
   ok, exit, command, error as for the other commands, and on success
     size, rounds, file_system, verified
-    results  one object for each transport (tcp, unix) and method (std, loop, go, zc): transport,
-             method, seconds, bytes_per_second, cpu_seconds, calls (null for go); medians of the
-             rounds";
+    results  one object for each transport (tcp, unix) and method (std, loop,
+             go, zc): transport, method, seconds, bytes_per_second,
+             cpu_seconds, calls (null for go); medians of the rounds";
 
 /// Receives, sends and copies bytes, with the kernel doing the moving.
 #[derive(Debug, Parser)]

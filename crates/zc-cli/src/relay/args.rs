@@ -10,22 +10,25 @@ use crate::seconds;
 /// What `zc relay --help` says after the options.
 pub(crate) const AFTER: &str = "\
 Addresses:
-  HOST:PORT   TCP; port 0 to listen on any that is free
+  HOST:PORT   TCP; [::1]:PORT for IPv6; port 0 to listen on any that is free
+  :PORT, PORT TCP; listens on all addresses, connects to localhost
   unix:PATH   a Unix stream socket
 
-One line for each connection that has ended, on standard output: who, bytes from the client and to it, how
-long, what moved most bytes, and how it ended. If nobody reads them, 10,000 lines wait, and further ones
-are left out. With --json an object:
+One line for each connection that has ended, on standard output: who, bytes
+from the client and to it, how long, what moved most bytes, and how it ended.
+If nobody reads them, 10,000 lines wait, and further ones are left out. With
+--json an object:
   peer, target   who connected, and where it was relayed to
   up, down       bytes delivered from the client, and to it
   seconds        how long it lasted
   mechanism      splice or read/write; null if nothing moved
-  end            closed, reset, timeout or error; connect: the target was not reached; aborted: it had not
-                 ended when the relay did
+  end            closed, reset, timeout or error; connect: the target was not
+                 reached; aborted: it had not ended when the relay did
   error          the message; null if it was closed
 
-SIGTERM and SIGINT: no further connection is accepted; those that there are have --drain seconds to end.
-The exit status is then 0.";
+SIGTERM and SIGINT: no further connection is accepted; those that there are
+have --drain seconds to end. Then the relay waits as long as its lines are
+being read, and the exit status is 0. Told once more, it does not wait.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Relay {
