@@ -45,7 +45,7 @@
 //!
 //! Every cell ends in read/write: when a mechanism refuses, the next one continues from the same byte. To discard
 //! is to receive with `MSG_TRUNC`: TCP drops the bytes, and copies none. [`std::io::sink()`] as a destination
-//! discards what TCP has, too, and has all else read: a request's body is drained by either. "Through a pipe" is
+//! discards what TCP has, too, and has all else read. Either of them drains a request's body. "Through a pipe" is
 //! through one of our own, so no call waits while it holds something that another process needs. Where read/write
 //! is known to be cheaper, a copy uses that instead; [`Copier::adaptive`] turns it off.
 //!
