@@ -238,12 +238,16 @@ fn takes_over_what_the_old_file_has_become() {
         };
         if let Some(mode) = before {
             make(mode);
+            set(&path, "user.was", b"was");
         }
         let receiver = Receiver::start("127.0.0.1:0", &path, &[]);
+        let _ = fs::remove_file(&path);
         make(0o600);
+        set(&path, "user.is", b"is");
         run(&mut zc(["send", "-", &receiver.address]), b"new").expect_success();
         receiver.finish().expect_success();
         assert_eq!((fs::read(&path).unwrap(), access(&path).2), (b"new".into(), 0o600));
+        assert_eq!((get(&path, "user.was"), get(&path, "user.is")), (None, Some(b"is".into())));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

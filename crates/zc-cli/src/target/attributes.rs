@@ -34,7 +34,7 @@ pub(crate) fn mode_to_start_with(old: &File, meta: &Metadata, directory: &Path) 
     if meta.gid() == group { bits } else { bits.of_any_group() }.mode()
 }
 
-/// Gives `new`, which is empty and ours, what `old` has.
+/// Gives `new`, which is ours, and empty or open to its owner alone, what `old` has.
 pub(crate) fn inherit(new: &File, old: &File) -> io::Result<()> {
     let wanted = old.metadata()?;
     own(new, &wanted);
@@ -63,6 +63,10 @@ pub(crate) fn inherit(new: &File, old: &File) -> io::Result<()> {
     let _ = fchmod(new, Mode::from_raw_mode(bits.mode()));
     if let Some(list) = &list {
         let _ = fsetxattr(new, acl::ATTRIBUTE, list.as_bytes(), XattrFlags::empty());
+    }
+    // Those of another file, if it was to be the successor of that.
+    for name in names(new).filter(|name| name.starts_with(b"user.")) {
+        let _ = fremovexattr(new, &name[..]);
     }
     for name in names(old).filter(|name| is_kept(name)) {
         if let Some(value) = get(old, &name[..]) {
