@@ -13,7 +13,7 @@ use crate::{Downstream, Sink, Source, Upstream};
 /// thread, between calls. If it panics, the panic unwinds through the copy, and the bytes it was told
 /// of have moved.
 ///
-/// That a copy goes on after such a panic takes an end whose descriptor it knows. Around one that it can only read
+/// A copy can go on after such a panic only at an end whose descriptor it knows. Around one that it can only read
 /// from or write to (an [`Opaque`](crate::Opaque), and all ends where there is no engine), the callback runs within
 /// that call. The copy does not learn what the call moved: a [`Copier`](crate::Copier) that is used again has lost
 /// what was read, or writes once more what was written.
