@@ -103,7 +103,7 @@ impl Printer {
 }
 
 fn say_unread(count: usize) {
-    say(format_args!("zc relay: {count} connections have no line: nobody read them"));
+    say(format_args!("zc relay: lines left out, since nobody read them: {count}"));
 }
 
 impl Shared {
