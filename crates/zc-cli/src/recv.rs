@@ -67,7 +67,15 @@ pub(crate) fn receive(args: &Recv, source: &mut End, mut sink: Sink) -> Result<D
     if args.writing.resume {
         // Others may have written to it while there was no connection.
         sink.go_to_end()?;
-        resume::ask(source, sink.offset)?;
+        let offset = sink.offset;
+        resume::ask(source, offset)?;
+        // Or while the sender passed over so much.
+        sink.go_to_end()?;
+        if sink.offset != offset {
+            let (name, now) = (&sink.end.about.name, sink.offset);
+            let why = format!("{name} has {now} bytes by now");
+            return Err(Failure::new(format!("cannot resume after {offset} bytes"), why));
+        }
     }
     sink.begin()?;
     let plan = Plan { bounds: args.bounds, resumed: sink.offset, visible: args.output.visible() };

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -176,6 +176,29 @@ fn resumes_a_file_that_changed_while_nobody_sent() {
         assert_eq!(resumed(&sent.stdout), (meanwhile as u64, (LEN - meanwhile) as u64));
         receiver.finish().expect_success();
         assert!(fs::read(&to).unwrap() == content, "{before} {meanwhile}");
+    }
+}
+
+/// The sender goes on where it was told to, and that is not where the file ends by now.
+#[test]
+fn refuses_to_resume_a_file_that_changes_before_the_sender_answers() {
+    let dir = scratch();
+    let to = dir.path().join("to");
+    for meanwhile in ["", "and more than half"] {
+        fs::write(&to, "half").unwrap();
+        let receiver = Receiver::start("127.0.0.1:0", &to, &["--resume"]);
+        let mut client = TcpStream::connect(&receiver.address).unwrap();
+        let mut line = [0; 2];
+        client.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"4\n");
+        fs::write(&to, meanwhile).unwrap();
+        client.write_all(b"4\nrest").unwrap();
+        // Unless it is reset by then.
+        let _ = client.shutdown(Shutdown::Write);
+        let outcome = receiver.finish();
+        let now = format!(" has {} bytes by now", meanwhile.len());
+        outcome.expect_failure(1, &["cannot resume after 4 bytes: ", &now]);
+        assert_eq!(fs::read_to_string(&to).unwrap(), meanwhile);
     }
 }
 
