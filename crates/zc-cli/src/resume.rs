@@ -104,6 +104,10 @@ fn hear(peer: &mut End, timeout: Option<Duration>) -> io::Result<Option<u64>> {
     while line.len() < LINE {
         let mut byte = [0];
         match read(peer, &mut byte, timeout)? {
+            0 if line.is_empty() => {
+                let why = "the connection ended before that was agreed on";
+                return Err(io::Error::new(ErrorKind::UnexpectedEof, why));
+            }
             0 => return Ok(None),
             _ if byte == *b"\n" => break,
             _ => line.extend(byte),

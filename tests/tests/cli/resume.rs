@@ -156,7 +156,13 @@ fn refuses_to_resume_into_a_longer_file() {
         let receiver = Receiver::start(&listen, &to, &["--resume"]);
         run(zc(["send", "--resume"]).arg(&from).arg(&receiver.address), b"")
             .expect_failure(1, &["cannot resume after 6 bytes: ", "is shorter than"]);
-        receiver.finish().expect_failure(1, &["cannot resume after 6 bytes: "]);
+        // A Unix socket has no reset.
+        let heard = if listen.starts_with("unix:") {
+            "the connection ended before that was agreed on"
+        } else {
+            "(ECONNRESET)"
+        };
+        receiver.finish().expect_failure(1, &["cannot resume after 6 bytes: ", heard]);
         assert_eq!(fs::read(&to).unwrap(), b"longer");
     }
 }
