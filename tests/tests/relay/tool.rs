@@ -349,6 +349,33 @@ fn a_relay_outlives_a_lack_of_descriptors() {
     assert_eq!(relay.finish(), (Some(0), String::new()));
 }
 
+/// It can be stopped also if nobody reads that it lacks descriptors.
+#[test]
+fn a_relay_does_not_wait_for_the_reader_of_its_errors() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = server.local_addr().unwrap().to_string();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut command = zc(["relay", "127.0.0.1:0", &target, "--drain", "0"]);
+    limit_descriptors(&mut command, 24);
+    command.stdout(Stdio::null()).stderr(writer.try_clone().unwrap());
+    let mut relay = start(&mut command);
+    let mut reader = BufReader::new(reader);
+    let mut said = String::new();
+    reader.read_line(&mut said).unwrap();
+    let address = said.trim_end().strip_prefix("zc relay: listening on ").unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    writer.write_all(&[b'x'; 4096]).unwrap();
+    let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+    // One after the other, until there is no descriptor left for the next one.
+    while std::fs::read_dir(format!("/proc/{}/fd", relay.id())).unwrap().count() < 23 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    thread::sleep(Duration::from_millis(200));
+    rustix::process::kill_process(relay.pid(), Signal::TERM).unwrap();
+    assert_eq!(relay.wait().unwrap().code(), Some(0));
+    drop((clients, reader));
+}
+
 /// nc ends its side after its input, and prints what still comes.
 #[test]
 fn nc_half_closes_and_gets_its_answer() {

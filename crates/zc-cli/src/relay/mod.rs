@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use zc_tokio::{Options, ResetPolicy};
 
 use crate::endpoint::Endpoint;
+use crate::errno;
 use crate::error::{Failure, one_line};
 use crate::say::{Seldom, say};
 use args::Relay;
@@ -101,7 +102,10 @@ async fn accept_all(
             Err(error) => {
                 if !is_about_the_client(&error) {
                     if refused.is_said() {
-                        say(format_args!("zc relay: cannot accept, and tries again: {error}"));
+                        let why = errno::explained(&error);
+                        let line = format!("zc relay: cannot accept, and tries again: {why}");
+                        // Whoever reads it may have stopped.
+                        tokio::task::spawn_blocking(move || say(line));
                     }
                     tokio::time::sleep(AGAIN).await;
                 }
