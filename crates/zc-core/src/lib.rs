@@ -1,5 +1,5 @@
-//! The traits and types of zc. A source and a sink of bytes say about themselves what the kernel needs
-//! to move the bytes between them, past their `Read` and `Write`.
+//! The traits and types of zc, by which a source and a sink of bytes say what the kernel needs to move the bytes
+//! between them without their `Read` and `Write`.
 //!
 //! This crate makes no system call and depends on nothing. It holds
 //!
