@@ -396,6 +396,52 @@ fn a_reset_that_is_reported_stays_one() {
     }
 }
 
+/// A `progress` that panics takes the answer of its poll with it, but not what the kernel tells once.
+#[test]
+fn a_reset_is_remembered_before_a_callback_runs() {
+    for (copies, options) in
+        [false, true].into_iter().flat_map(|n| [(n, Options::default()), (n, passing_on())])
+    {
+        kit::run(async move {
+            let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+            client.write_all(b"cut off").unwrap();
+            sockets::reset(client);
+            // The bytes and the reset come in one poll.
+            a.readable().await.unwrap();
+            let mut calls = 0;
+            let mut progress = move || {
+                calls += 1;
+                assert!(calls > 1, "the panic of the test");
+            };
+            let mut copier = Copier::with_options(options);
+            let mut relay = Relay::with_options(options);
+            match copies {
+                true => {
+                    copier = copier.on_progress(move |_| progress());
+                    kit::panics(copier.run(&mut a, &mut b)).await;
+                }
+                false => {
+                    relay = relay.on_progress(move |_, _| progress());
+                    kit::panics(relay.run(&mut a, &mut b)).await;
+                }
+            }
+            for _ in 0..2 {
+                let error = match copies {
+                    true => copier.run(&mut a, &mut b).await.map(drop).unwrap_err(),
+                    false => relay.run(&mut a, &mut b).await.map(drop).unwrap_err(),
+                };
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+                assert_eq!((error.end(), error.counts()), (Some(RelayEnd::A), (7, 0)), "{error}");
+            }
+            drop(b);
+            let (got, end) = hears(server);
+            assert_eq!(got, b"cut off");
+            let forwards = options.on_reset == ResetPolicy::Forward;
+            assert_eq!(end.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset), forwards);
+        });
+    }
+}
+
 /// Fails once, and goes on.
 struct Slow {
     is_late: bool,
