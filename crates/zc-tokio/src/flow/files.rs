@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use zc_core::Side;
 use zc_core::driver::{Bottom, Next, Step, StepError, each_descriptor, walk_source};
-use zc_linux::{Kind, Transfer};
+use zc_linux::Kind;
 
 use super::look::tell_sink;
 use super::{Flow, Waits};
@@ -187,9 +187,7 @@ impl Flow {
         last: bool,
         splices: bool,
     ) {
-        let options = *self.transfer.options();
-        let transfer = std::mem::replace(&mut self.transfer, Transfer::new(options));
-        let away = Away::start(transfer, from, (to, self.fits), budget, last, splices);
+        let away = Away::start(&mut self.transfer, from, (to, self.fits), budget, last, splices);
         self.files.get_or_insert_default().away = Some(away);
     }
 
