@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, join};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, join};
 use tokio::net::TcpStream;
 use zc_linux::hook::{self, Syscall};
 use zc_testkit::collector::Collector;
@@ -587,6 +587,15 @@ fn also_one_that_hides_its_socket_never_looks_like_one_that_has_ended() {
             let error = copier.run(&mut lost, &mut tokio::io::sink()).await.unwrap_err();
             assert_eq!((error.kind(), error.side()), (ErrorKind::TimedOut, Some(Side::Source)));
         }
+        // What follows it does not show either which of the two it was.
+        let file = tokio::fs::File::from_std(files::holding(b"the rest"));
+        let mut lost = Opaque(Slow { is_late: true, rest: b"" }).chain(file);
+        let (mut to, mut copier) = (Vec::new(), Copier::new());
+        for _ in 0..3 {
+            let error = copier.run(&mut lost, &mut to).await.unwrap_err();
+            assert_eq!((error.kind(), error.side()), (ErrorKind::TimedOut, Some(Side::Source)));
+        }
+        assert!(to.is_empty());
     });
 }
 

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll, ready};
 
 use zc_core::Side;
-use zc_core::driver::{Bottom, Next, Step, StepError, each_descriptor, walk_source};
+use zc_core::driver::{
+    Bottom, Next, Step, StepError, each_descriptor, has_opaque_link, walk_source,
+};
 use zc_linux::Kind;
 
 use super::look::tell_sink;
@@ -266,13 +268,11 @@ impl Flow {
 }
 
 /// Whether a source's error may be that of a connection. One that hides its descriptor may have one. (Not a file, on a
-/// file system over a network.)
+/// file system over a network.) Which link of a chain has failed, only the chain knows.
 pub(crate) fn may_be_connection(source: &mut dyn AsyncSource) -> bool {
-    let (mut hides, mut has_socket) = (true, false);
-    each_descriptor::<TokioIo>(source, &mut |end| {
-        (hides, has_socket) = (false, has_socket || end.fd.is_socket());
-    });
-    hides || has_socket
+    let mut may_be = has_opaque_link::<TokioIo>(source);
+    each_descriptor::<TokioIo>(source, &mut |end| may_be |= end.fd.is_socket());
+    may_be
 }
 
 /// Not a FIFO or a tty, which may have nothing. Like a file it may be one of tokio's `File`s, but it cannot seek. (A
