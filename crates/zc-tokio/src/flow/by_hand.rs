@@ -39,6 +39,7 @@ impl Flow {
             })
         });
         self.link = link;
+        self.count(&step);
         if is_pending {
             self.waits = Waits::ForSource;
             // It says by itself when it has more, and of how many bytes.
@@ -65,6 +66,7 @@ impl Flow {
                 }
             }
         });
+        self.count(&step);
         if is_pending {
             self.waits = Waits::ForSink;
             return Poll::Pending;

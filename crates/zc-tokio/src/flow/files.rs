@@ -242,6 +242,7 @@ impl Flow {
             return Poll::Ready(Ok(Step::idle(Next::Again)));
         }
         let step = step?;
+        self.count(&step);
         self.headroom.saw(&step);
         if step.taken > 0 {
             let told = walk_source::<TokioIo>(source, self.link, &mut |_| step.taken);
