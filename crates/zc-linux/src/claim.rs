@@ -59,7 +59,12 @@ impl<'fd> Claim<'fd> {
     /// The next `len` bytes of a file. `Err`: its offset cannot be moved that far.
     pub(crate) fn make(end: End<'fd>, len: u64) -> Result<Self, Errno> {
         let (start, is_shared) = match end.offset {
-            Some(start) => (start, false),
+            Some(start) => {
+                // What lseek says of the file's own offset. A hole is passed over without a call that would say so.
+                let stands = start.checked_add(len).ok_or(Errno::OVERFLOW)?;
+                i64::try_from(stands).map_err(|_| Errno::OVERFLOW)?;
+                (start, false)
+            }
             None => {
                 let by = i64::try_from(len).map_err(|_| Errno::OVERFLOW)?;
                 let stands = sys::advance(end.fd.fd(), by)?;

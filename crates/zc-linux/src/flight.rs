@@ -95,11 +95,11 @@ impl Flight {
     }
 
     /// Before a wait, which may be long: keeps no more than about twice the bytes in flight, and no pipe
-    /// once pipes are scarce.
-    pub(crate) fn park(&mut self) {
+    /// once pipes are scarce. `may_lend`: what is in a pipe may be pages of a file that others change meanwhile.
+    pub(crate) fn park(&mut self, may_lend: bool) {
         self.release();
         if let Some(pipe) = &self.pipe
-            && (pool::is_scarce() || pipe.level() < pipe.capacity() / 2)
+            && (!may_lend || pool::is_scarce() || pipe.level() < pipe.capacity() / 2)
         {
             // Only a hook can make this fail, and then the pipe keeps them.
             let _ = self.land();

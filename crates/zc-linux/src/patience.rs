@@ -62,11 +62,17 @@ impl Watch {
                     let begun = Instant::now();
                     let until = self.0.until(begun);
                     let ready = sys::wait_for(end.fd.fd(), PollFlags::IN | PollFlags::RDHUP, until);
-                    let judged = self.check().and_then(|()| self.0.judge(begun.elapsed()));
-                    match (ready, judged) {
-                        (Ok(false), Ok(())) => {}
-                        (_, judged) => break judged,
+                    let waited = begun.elapsed();
+                    if let Ok(false) = ready {
+                        match self.check().and_then(|()| self.0.judge(waited)) {
+                            Ok(()) => continue,
+                            late => break late,
+                        }
                     }
+                    // What it has given is not counted yet, and may have been there for long: this thread may have
+                    // been stopped meanwhile.
+                    self.0.waited(waited);
+                    break self.check();
                 };
             }
             0

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use rustix::process::Resource;
 use zc_std::hook;
-use zc_std::{Copier, Progress, ReadSource};
+use zc_std::{Copier, FileAt, Progress, ReadSource};
 use zc_testkit::apart::{apart, apart_with_the_tool};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::each_cell::{each, pairs};
@@ -234,6 +234,33 @@ fn bytes_in_flight_end() {
 }
 
 /// The tool, as in a shell's `zc cp - - < file >> file`: the copy is refused, or right.
+/// A sink that has room for exactly the file. To know that nothing is left, the copy reads on.
+#[test]
+fn a_sink_with_room_for_the_file_gets_no_more() {
+    for (len, adaptive) in [(10, true), (10, false), (200_000, true), (200_000, false)] {
+        for at_offset in [false, true] {
+            let _leaks = fds::no_leaks();
+            let (name, data) = file_of(len);
+            let file = OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
+            let (mut plain, mut ranged) = (&file, FileAt::new(&file, 0).unwrap());
+            let source: &mut dyn ReadSource = if at_offset { &mut ranged } else { &mut plain };
+            let len = len as u64;
+            let mut sink = FileAt::range(&file, len..2 * len).unwrap();
+            let mut copier = Copier::new().adaptive(adaptive);
+            assert_eq!(copier.copy(source, &mut sink).unwrap().moved(), len);
+            assert_eq!(copier.in_flight(), 0);
+            assert_same(&files::contents(&file), &data.repeat(2));
+
+            // Without room for all of it the copy fails, and has the first byte too many.
+            let (mut whole, target) = (FileAt::new(&file, 0).unwrap(), 2 * len..4 * len - 1);
+            let error = copier.copy(&mut whole, &mut FileAt::range(&file, target).unwrap());
+            let error = error.unwrap_err();
+            assert_eq!((error.kind(), error.moved()), (ErrorKind::WriteZero, 2 * len - 1));
+            assert_eq!(copier.take_residue(), data[data.len() - 1..]);
+        }
+    }
+}
+
 #[test]
 fn the_tool_ends_or_refuses() {
     apart_with_the_tool(|| {

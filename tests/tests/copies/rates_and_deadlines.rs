@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use zc_std::driver::{Next, Step};
-use zc_std::hook::{self, Syscall};
+use zc_std::hook::{self, Action, Syscall};
 use zc_std::{
     Copier, Downstream, Fd, Opaque, Options, Pace, Paced, Progress, Side, Sink, Transfer, pool,
 };
@@ -429,6 +429,27 @@ fn a_source_that_gives_too_little_is_given_up_on() {
 }
 
 /// Bytes that are there already are not waited for, and no rate is asked of them, however slow the sink is.
+/// The copy is stopped (SIGSTOP, a busy machine) for longer than the source has, which gives all in time.
+#[test]
+fn a_source_is_not_to_blame_for_a_copy_that_was_stopped() {
+    let _leaks = fds::no_leaks();
+    let (client, mut server) = sockets::unix();
+    let mut client = Some(client);
+    let period = Duration::from_millis(5);
+    let _stopped = hook::replace(move |call| {
+        if call.syscall == Syscall::Poll
+            && let Some(mut client) = client.take()
+        {
+            client.write_all(b"in time").unwrap();
+            thread::sleep(4 * period);
+        }
+        Action::Proceed
+    });
+    let mut copier = Copier::new().min_rate(7, period);
+    let report = copier.copy(&mut server, &mut files::empty()).unwrap();
+    assert_eq!(report.moved(), 7);
+}
+
 #[test]
 fn a_source_that_is_there_is_fast_enough() {
     let _leaks = fds::no_leaks();

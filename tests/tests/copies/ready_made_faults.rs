@@ -5,12 +5,13 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufReader, Cursor, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 
 use zc_std::hook::{self, Action, Syscall};
 use zc_std::{Copier, FileAt, Opaque, ReadSource, WriteSink};
 use zc_testkit::data::{self, assert_same};
+use zc_testkit::forked::forked;
 use zc_testkit::{calls, child, fds, files, sockets};
 
 const LEN: usize = 150_000;
@@ -74,6 +75,26 @@ fn a_disk_with_room_is_not_full() {
         assert_eq!(disk.hits(), 0);
         // Another file counts as on another disk.
         assert_eq!(zc_std::copy(&mut &b"elsewhere"[..], &mut files::empty()).unwrap(), 9);
+    }
+}
+
+/// What fits does not count, for `after` and `times`.
+#[test]
+fn a_disk_is_full_as_often_as_it_is_to() {
+    for (after, times, delivered) in [(0, 1, 8000), (1, 1, 12_000), (0, 0, 20_000)] {
+        let _leaks = fds::no_leaks();
+        let (data, file) = (data::bytes(6, 20_000), files::empty());
+        let mut source = Opaque(Cursor::new(data.clone()));
+        let disk = hook::full_disk(&file, 8000).after(after).times(times).install();
+        let _short = hook::short(4000).install();
+        let mut copier = Copier::new();
+        if times > 0 {
+            let error = copier.copy(&mut source, &mut &file).unwrap_err();
+            assert_eq!((error.kind(), error.moved()), (ErrorKind::StorageFull, delivered));
+        }
+        let rest = copier.copy(&mut source, &mut &file).unwrap().moved();
+        assert_eq!((delivered * times + rest, disk.hits()), (20_000, times));
+        assert_same(&files::contents(&file), &data);
     }
 }
 
@@ -173,5 +194,37 @@ fn every_thread_of_a_process_started_for_it_is_reached() {
         drop((disk, observer, copies));
         let late = thread::spawn(move || zc_std::copy(&mut &b"room again"[..], &mut &file));
         assert_eq!(late.join().unwrap().unwrap(), 10);
+    });
+}
+
+/// Another thread is in a hook when the process forks.
+#[test]
+fn a_forked_child_has_no_hooks_of_every_thread() {
+    let variables = [(hook::VARIABLE, OsStr::new("1"))];
+    let test = "a_forked_child_has_no_hooks_of_every_thread";
+    child::run_with(test, "forked", &variables, || {
+        let everywhere = hook::every_thread().unwrap();
+        let (entered, has_entered) = mpsc::channel();
+        let (leave, may_leave) = mpsc::channel::<()>();
+        let guard = everywhere.observe(move |_| {
+            entered.send(()).unwrap();
+            let _ = may_leave.recv();
+        });
+        let copy = || zc_std::copy(&mut &b"a copy"[..], &mut File::create("/dev/null").unwrap());
+        thread::scope(|scope| {
+            scope.spawn(move || copy().unwrap());
+            has_entered.recv().unwrap();
+            let mut inherited = Some(guard);
+            let child = forked(|| {
+                assert_eq!(copy().unwrap(), 6);
+                assert_eq!(hook::every_thread().unwrap_err().kind(), ErrorKind::PermissionDenied);
+                drop(everywhere.replace(|_| Action::Fail(5)));
+                drop(inherited.take());
+                assert_eq!(copy().unwrap(), 6);
+            });
+            let ended = child.finish();
+            drop(leave);
+            ended.unwrap();
+        });
     });
 }

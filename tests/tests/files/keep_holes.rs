@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use rustix::fs::{FallocateFlags, OFlags, fallocate, fcntl_setfl};
 use zc_core::driver::Next;
 use zc_linux::{Options, Transfer};
 use zc_std::hook::{self, Action, Syscall};
-use zc_std::{Copier, Mechanism, Progress};
+use zc_std::{Copier, FileAt, Mechanism, Progress};
 use zc_testkit::data::{assert_same, bytes};
 use zc_testkit::mounts::Mount;
 use zc_testkit::skip::or_skip;
@@ -422,6 +422,29 @@ fn a_disk_that_fills_up_in_a_hole_loses_nothing() {
 }
 
 /// A source that becomes shorter has no holes beyond its end.
+/// No hole is passed over to where no file reaches, and from there round to the sink's beginning.
+#[test]
+fn a_hole_does_not_fit_beyond_the_largest_offset() {
+    let largest = i64::MAX as u64;
+    for offset in [largest - MIB, largest, largest + 1, u64::MAX - MIB, u64::MAX - 1] {
+        let _leaks = fds::no_leaks();
+        let source = files::empty();
+        source.write_all_at(b"behind the hole", 2 * MIB).unwrap();
+        let sink = files::holding(b"not to be written over");
+        let (mut from, mut to) = (&source, FileAt::new(&sink, offset).unwrap());
+        let mut copier = Copier::new().keep_holes(true);
+        let error = copier.copy(&mut from, &mut to).unwrap_err();
+        let kinds = [ErrorKind::InvalidInput, ErrorKind::FileTooLarge];
+        assert!(kinds.contains(&error.kind()), "{offset}: {error}");
+        let taken = from.stream_position().unwrap();
+        assert_eq!(taken, error.moved() + copier.in_flight() as u64, "{offset}");
+        assert_eq!(to.offset(), offset + error.moved());
+        let mut beginning = [0; 22];
+        sink.read_exact_at(&mut beginning, 0).unwrap();
+        assert_same(&beginning, b"not to be written over");
+    }
+}
+
 #[test]
 fn a_source_that_is_cut_short_has_no_holes_beyond_its_end() {
     let _leaks = fds::no_leaks();

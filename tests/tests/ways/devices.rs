@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
 use zc_std::hook::{self, Syscall};
-use zc_std::{Copier, CopyError, Mechanism, PageSharing};
+use zc_std::{Copier, CopyError, FileAt, Mechanism, PageSharing};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::ends::{From, To};
 use zc_testkit::serial::serial;
@@ -190,6 +191,30 @@ fn a_socket_shares_pages_by_default() {
     let (got, old, report) = copied_then_overwritten(PageSharing::default(), sockets::unix());
     assert_eq!(report.mechanism(), Some(Mechanism::Sendfile));
     assert_same(&got, &data::bytes(8, old.len()));
+}
+
+/// A copy that has failed in the middle, of pages that it has taken. Then its source is written over.
+#[test]
+fn what_was_taken_between_files_changes_no_more() {
+    for sharing in [PageSharing::Never, PageSharing::Sockets] {
+        let _leaks = fds::no_leaks();
+        let data = data::bytes(9, 3 << 20);
+        let (source, sink) = (files::holding(&data), files::empty());
+        let _other_device = hook::failing(Syscall::CopyFileRange, 18).install(); // EXDEV
+        let disk = hook::full_disk(&sink, 100_000).install();
+        let mut copier = Copier::new().adaptive(false).page_sharing(sharing);
+        let mut from = FileAt::new(&source, 0).unwrap();
+        let mut to = FileAt::new(&sink, 0).unwrap();
+        let error = copier.copy(&mut from, &mut to).unwrap_err();
+        let taken = 100_000 + copier.in_flight();
+        assert_eq!((error.moved(), from.offset()), (100_000, taken as u64));
+        assert!(taken > 3 << 18, "more than a half-full pipe: {taken}");
+
+        source.write_all_at(&vec![0; data.len()], 0).unwrap();
+        disk.make_room(u64::MAX);
+        copier.copy(&mut std::io::empty(), &mut to).unwrap();
+        assert_same(&files::contents(&sink), &data[..taken]);
+    }
 }
 
 /// Every byte passes through the smallest pipe, a little at a time.

@@ -12,7 +12,10 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use zc_std::hook::{self, Action, Recorder, Syscall};
-use zc_std::{Copier, CopyError, Fd, Mechanism, Options, Progress, ReadSource, Side, WriteSink};
+use zc_std::{
+    Copier, CopyError, Fd, Mechanism, Options, PollFd, Progress, ReadSource, Side, Source,
+    Upstream, WriteSink,
+};
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::ends::{From, To};
@@ -178,6 +181,35 @@ fn a_frame_is_one_call() {
         let mut frame = (&mut server).take(len as u64);
         assert_eq!(zc_std::copy(&mut frame, &mut io::sink()).unwrap(), len as u64);
         assert_eq!((frame.limit(), names(&recorder)), (0, vec![Discard]));
+    }
+}
+
+/// A layer that says of a socket at which offset to read it. Nowhere does it get less of an error than elsewhere.
+struct AtOffset<'a>(&'a TcpStream);
+
+impl Read for AtOffset<'_> {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(ErrorKind::NotSeekable.into())
+    }
+}
+
+impl Source for AtOffset<'_> {
+    fn upstream(&mut self) -> Upstream<'_> {
+        Upstream::fd_at(PollFd::of(self.0), 0)
+    }
+}
+
+#[test]
+fn a_socket_at_an_offset_is_not_drained() {
+    for (adaptive, limit) in [(true, 3), (true, u64::MAX), (false, u64::MAX)] {
+        let _leaks = fds::no_leaks();
+        let (_client, server) = arrived(b"stays");
+        let mut source = AtOffset(&server).take(limit);
+        let error = copier(adaptive).copy(&mut source, &mut io::sink()).unwrap_err();
+        assert_eq!((error.kind(), source.limit()), (ErrorKind::NotSeekable, limit));
+        let error = zc_std::copy(&mut source, &mut io::sink()).unwrap_err();
+        assert_eq!((error.kind(), source.limit()), (ErrorKind::NotSeekable, limit));
+        assert_eq!(rustix::io::ioctl_fionread(&server).unwrap(), 5);
     }
 }
 

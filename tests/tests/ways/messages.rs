@@ -1,5 +1,6 @@
 //! Sockets that keep message boundaries: never spliced, one read and one write for each message.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use zc_std::hook::{self, Syscall};
-use zc_std::{AsRawPollFd, Copier, Fd, Mechanism, ReadFrom, Side, WriteSink};
+use zc_std::{AsRawPollFd, Copier, Fd, Mechanism, Pace, Paced, ReadFrom, Side, WriteSink};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{calls, fds, files, sockets};
 
@@ -212,6 +213,30 @@ fn a_message_that_is_too_long_is_an_error_behind_a_stream_s_type() {
         let want = [&sent[0][..], &sent[1][..MOST]].concat();
         assert_same(&files::contents(&file), &want);
         assert_same(&got, &want);
+    }
+}
+
+/// A step that may take less than a message, from a socket that only the kernel knows to be one.
+#[test]
+fn a_small_step_takes_a_message_whole_behind_a_file_s_type() {
+    let want = messages().concat();
+    for (into_nowhere, limit) in [(false, u64::MAX), (true, u64::MAX), (true, 60_000)] {
+        let _leaks = fds::no_leaks();
+        let (client, from) = seqpacket();
+        let sent = messages();
+        // What fits below the limit.
+        let sent = if limit == u64::MAX { &sent[..] } else { &sent[..3] };
+        for message in sent {
+            assert_eq!(rustix::io::write(&client, message), Ok(message.len()));
+        }
+        let all: usize = sent.iter().map(Vec::len).sum();
+        drop(client);
+        let pace = Pace::new(1 << 30).burst(1000);
+        let mut source = Paced::with_pace(File::from(from), pace).take(limit);
+        let (mut got, mut nowhere) = (Vec::new(), io::sink());
+        let sink: &mut dyn WriteSink = if into_nowhere { &mut nowhere } else { &mut got };
+        assert_eq!(zc_std::copy(&mut source, sink).unwrap(), all as u64);
+        assert_same(&got, if into_nowhere { &[] } else { &want });
     }
 }
 

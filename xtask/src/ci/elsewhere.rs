@@ -67,6 +67,19 @@ const ELSEWHERE: &[Elsewhere] = &[
         fetch: "rustup target add aarch64-linux-android",
         checks: &["cargo check -q --locked --target aarch64-linux-android -p zc-std -p zc-tokio"],
     },
+    // Of 32 bits, where C's integers, offsets and locks have other lengths.
+    Elsewhere {
+        name: "i686-unknown-linux-gnu",
+        fetch: "rustup target add i686-unknown-linux-gnu",
+        checks: &[
+            "cargo check -q --locked --target i686-unknown-linux-gnu -p zc-std -p zc-tokio -p zc-cli",
+        ],
+    },
+    Elsewhere {
+        name: "armv7-linux-androideabi",
+        fetch: "rustup target add armv7-linux-androideabi",
+        checks: &["cargo check -q --locked --target armv7-linux-androideabi -p zc-std -p zc-tokio"],
+    },
     Elsewhere {
         name: "aarch64-apple-darwin",
         fetch: "rustup target add aarch64-apple-darwin",

@@ -21,7 +21,7 @@
 //!         if self.left == 0 {
 //!             return Ok(0);
 //!         }
-//!         let room = buf.len().min(self.left as usize);
+//!         let room = self.left.min(buf.len() as u64) as usize;
 //!         let n = self.inner.read(&mut buf[..room])?;
 //!         self.left -= n as u64;
 //!         Ok(n)

@@ -65,10 +65,11 @@ pub(crate) fn once(buffer: &mut Buffer, from: End<'_>, limit: u64) -> Result<usi
     answer.map(|(n, _)| n).map_err(failed(Syscall::Read))
 }
 
-/// Whether to discard from `from` without having asked what it is.
+/// Whether to discard from `from` without having asked what it is. At an offset of a layer's own a socket cannot be
+/// read, and a read says so.
 #[inline(always)]
 pub(crate) fn suits(from: End<'_>) -> bool {
-    from.fd.is_tcp() && from.fd.is_stream()
+    from.fd.is_tcp() && from.fd.is_stream() && from.offset.is_none()
 }
 
 fn dropped(answer: io::Result<(usize, bool)>) -> Answer {

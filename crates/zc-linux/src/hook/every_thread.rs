@@ -4,6 +4,9 @@
 //! These do, and so they must not reach production by accident. The feature `hook` is no protection: any crate of the
 //! program may turn it on for all. So two more things are needed: a call of [`every_thread`], and [`VARIABLE`] in the
 //! environment that the process was started with. Without the variable the call fails, and nothing is hooked.
+//!
+//! They do not reach a forked child. A lock that another thread held at the fork, in a hook or on its way to one, is
+//! locked there for good.
 
 use std::cell::Cell;
 use std::env;
@@ -12,6 +15,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Action, Call, Record};
+use crate::sys;
 
 /// The environment variable that has to be `1`, for example in the `[env]` of a test's `.cargo/config.toml`.
 pub const VARIABLE: &str = "ZC_HOOK_EVERY_THREAD";
@@ -28,6 +32,8 @@ enum Layer {
 static LAYERS: Mutex<Vec<(u64, Layer)>> = Mutex::new(Vec::new());
 /// How many there are, so that a process without any does not take the lock.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// The process that they are for; 0 before the first one.
+static OWNER: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     /// This thread is in one of these hooks. What the hook itself copies bypasses them all.
@@ -36,9 +42,11 @@ thread_local! {
 
 /// The leave to hook every thread of the process.
 ///
+/// A forked child has none of its parent's such hooks, and cannot have any of its own if the parent has had some.
+///
 /// # Errors
 ///
-/// `PermissionDenied` if [`VARIABLE`] is not set to `1`.
+/// `PermissionDenied` if [`VARIABLE`] is not set to `1`, and in such a child.
 ///
 /// ```
 /// use zc_linux::hook;
@@ -48,14 +56,20 @@ thread_local! {
 /// }
 /// ```
 pub fn every_thread() -> io::Result<EveryThread> {
-    if env::var_os(VARIABLE).is_some_and(|value| value == "1") {
-        return Ok(EveryThread(()));
-    }
-    let what = format!("to hook every thread of a process, start it with {VARIABLE}=1");
+    let what = match env::var_os(VARIABLE) {
+        Some(value) if value == "1" && !is_anothers() => return Ok(EveryThread(())),
+        Some(value) if value == "1" => "the process that this one was forked from has hooks".into(),
+        _ => format!("to hook every thread of a process, start it with {VARIABLE}=1"),
+    };
     Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
 }
 
-/// The leave to hook every thread of the process, from [`every_thread`].
+/// Whether the hooks are those of the process that this one was forked from.
+fn is_anothers() -> bool {
+    ![0, sys::process()].contains(&OWNER.load(Ordering::Relaxed))
+}
+
+/// The leave to hook every thread of the process, from [`every_thread`]. In a forked child it hooks nothing.
 #[derive(Debug)]
 pub struct EveryThread(());
 
@@ -84,6 +98,10 @@ impl ProcessGuard {
     fn install(layer: Layer) -> ProcessGuard {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        if is_anothers() {
+            return ProcessGuard { id };
+        }
+        OWNER.store(sys::process(), Ordering::Relaxed);
         let mut layers = locked(&LAYERS);
         layers.push((id, layer));
         COUNT.store(layers.len(), Ordering::Release);
@@ -93,6 +111,9 @@ impl ProcessGuard {
 
 impl Drop for ProcessGuard {
     fn drop(&mut self) {
+        if is_anothers() {
+            return;
+        }
         let mut layers = locked(&LAYERS);
         let at = layers.iter().position(|(id, _)| *id == self.id);
         let layer = at.map(|at| layers.remove(at));
@@ -107,7 +128,10 @@ impl Drop for ProcessGuard {
 pub(super) struct Met(Vec<(u64, Layer)>);
 
 pub(super) fn met() -> Option<Met> {
-    if COUNT.load(Ordering::Acquire) == 0 || INSIDE.try_with(Cell::get).unwrap_or(true) {
+    if COUNT.load(Ordering::Acquire) == 0
+        || INSIDE.try_with(Cell::get).unwrap_or(true)
+        || is_anothers()
+    {
         return None;
     }
     Some(Met(locked(&LAYERS).clone()))

@@ -148,12 +148,20 @@ struct State {
 #[derive(Debug)]
 struct Counts {
     met: u64,
-    /// How many calls it was asked about.
+    /// How many calls there were that it could have hit.
     asked: u64,
     /// How much fits on the disk.
     room: u64,
     /// How much of it a call may be using that is being made: one a thread.
     reserved: HashMap<ThreadId, u64>,
+}
+
+impl Counts {
+    /// For the call that this thread is about to make.
+    fn reserve(&mut self, bytes: u64) {
+        self.room -= bytes;
+        self.reserved.insert(thread::current().id(), bytes);
+    }
 }
 
 impl State {
@@ -183,27 +191,27 @@ impl State {
             return Action::Proceed;
         }
         let mut counts = self.lock();
+        let fits = matches!(what, What::Full { .. }) && call.len as u64 <= counts.room;
+        if fits {
+            counts.reserve(call.len as u64);
+            return Action::Proceed;
+        }
         counts.asked += 1;
         let number = counts.asked - 1;
         if number < skip || number - skip >= times {
             return Action::Proceed;
         }
-        let action = match what {
+        counts.met += 1;
+        match what {
             What::Full { .. } if counts.room == 0 => Action::Fail(Errno::NOSPC.raw_os_error()),
             What::Full { .. } => {
-                let most = counts.room.min(call.len as u64);
-                counts.room -= most;
-                counts.reserved.insert(thread::current().id(), most);
-                if most == call.len as u64 {
-                    return Action::Proceed;
-                }
-                Action::Limit(usize::try_from(most).expect("no more than a call's length"))
+                let most = counts.room;
+                counts.reserve(most);
+                Action::Limit(usize::try_from(most).expect("less than a call's length"))
             }
             What::Fails { errno, .. } => Action::Fail(errno),
             What::Short { most } => Action::Limit(most),
-        };
-        counts.met += 1;
-        action
+        }
     }
 
     /// What a call has not used of the disk is there for others.

@@ -146,7 +146,9 @@ pub fn record() -> Recorder {
 
 /// Shows `observer` every call that the engine has made on this thread, with its outcome, until the guard is dropped.
 ///
-/// A call that the engine makes while the observer itself is running bypasses that observer.
+/// A call that the engine makes while the observer itself is running bypasses that observer. An observer must not panic
+/// where the copy goes on: the call has been made, and the engine would not learn what it moved. (A hook may, since it
+/// is asked before.)
 pub fn observe(observer: impl FnMut(&Record) + 'static) -> Guard {
     Guard::install(Layer::Observer(Rc::new(RefCell::new(observer))))
 }

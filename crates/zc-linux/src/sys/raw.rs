@@ -170,7 +170,7 @@ pub(super) fn recv_and_look(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(usize
 pub(super) fn is_one_open_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool, Errno> {
     /// From linux/kcmp.h.
     const KCMP_FILE: libc::c_long = 0;
-    let process = libc::c_long::from(std::process::id());
+    let process = libc::c_long::from(std::process::id().cast_signed());
     let [one, other] = [one, other].map(|fd| libc::c_long::from(fd.as_raw_fd()));
     // SAFETY: it takes five numbers, and neither reads nor writes any memory of ours.
     let answer = unsafe { libc::syscall(libc::SYS_kcmp, process, process, KCMP_FILE, one, other) };
@@ -183,12 +183,23 @@ pub(super) fn is_one_open_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Re
 /// Whether some process has a record lock on the file that does not belong to this open file, its own process
 /// included (`F_OFD_GETLK`, [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)).
 pub(super) fn is_locked(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    // SAFETY: `flock` is a struct of integers, for which all zeros are a value. These mean: the whole file.
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    // For a lock of an open file the kernel fills the long struct, also on machines of 32 bits. There a C library may
+    // have a shorter one, and hand the pointer on as it is (Android's, and glibc before 2.28). So no library is asked.
+    #[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
+    use libc::SYS_fcntl as FCNTL;
+    #[cfg(any(target_arch = "arm", target_arch = "x86"))]
+    use libc::SYS_fcntl64 as FCNTL;
+
+    // SAFETY: `flock64` is a struct of integers, for which all zeros are a value. These mean: the whole file.
+    let mut lock: libc::flock64 = unsafe { std::mem::zeroed() };
     let (write, none) = (libc::F_WRLCK, libc::F_UNLCK);
     lock.l_type = libc::c_short::try_from(write).expect("one of three small numbers");
-    // SAFETY: the kernel reads and writes the struct, which lives on, and keeps no pointer to it.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) })?;
+    // SAFETY: the kernel reads and writes the struct, which lives on and is of the length that it goes by, and keeps no
+    // pointer to it.
+    let answer = unsafe { libc::syscall(FCNTL, fd.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+    if answer < 0 {
+        return Err(last_error());
+    }
     Ok(libc::c_int::from(lock.l_type) != none)
 }
 

@@ -16,8 +16,9 @@ impl Transfer {
     /// socket is asked what it is, once.
     #[inline(always)]
     pub(super) fn as_it_is<'a>(&mut self, from: End<'a>, limit: u64, budget: u64) -> End<'a> {
-        let cuts = budget < limit || self.options.looks_behind;
-        if cuts && self.plan.is_none() && is_stream_socket(from.fd) && self.reads_messages(from) {
+        // A `File` can be made from a socket, too. Only one that is known to be a socket is looked behind.
+        let cuts = budget < limit || self.options.looks_behind && from.fd.is_socket();
+        if cuts && self.plan.is_none() && from.fd.is_stream() && self.reads_messages(from) {
             return of_messages(from);
         }
         from

@@ -33,7 +33,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use zc_core::driver::{
-    Link, Mechanism, Next, Options, Step, StepError, each_descriptor, walk_sink,
+    Link, Mechanism, Next, Options, PageSharing, Step, StepError, each_descriptor, walk_sink,
 };
 use zc_core::{ReadSource, Side, Sink, Source};
 
@@ -120,6 +120,8 @@ pub struct Transfer {
     took_half: bool,
     /// Whether the source keeps the boundaries of messages, if that has been asked.
     reads_messages: Option<bool>,
+    /// How many bytes the source has left, if it is the own file of a sink that has a limit; once that has been asked.
+    own_left: Option<u64>,
     /// Whether bytes from these ends have been waited for.
     has_gathered: bool,
     /// How many more pieces to keep small, because the sink has been full.
@@ -206,8 +208,22 @@ impl Transfer {
         self.is_flushed = false;
         if self.flight.is_ours() {
             let calls = sys::calls();
-            self.flight.park();
+            self.flight.park(self.may_lend());
             self.count_calls_since(calls);
+        }
+    }
+
+    /// Whether bytes that have been taken may go on to change with the source's file. Between files its pages are lent
+    /// to a pipe of our own, and no further.
+    fn may_lend(&self) -> bool {
+        let is_between_files = || {
+            let plan = self.plan.as_ref();
+            plan.is_some_and(|plan| (plan.source, plan.sink) == (Kind::File, Kind::File))
+        };
+        match self.options.page_sharing {
+            PageSharing::Never => false,
+            PageSharing::Always => true,
+            _ => !is_between_files(),
         }
     }
 
@@ -412,7 +428,7 @@ impl Transfer {
     fn replan(&mut self) {
         (self.plan, self.ends, self.took_half) = (None, None, false);
         (self.unplanned, self.has_gathered, self.stalled) = ((0, 0), false, 0);
-        self.reads_messages = None;
+        (self.reads_messages, self.own_left) = (None, None);
     }
 
     /// Counts the calls that this thread has made since it had made `before`, and that are not counted yet.

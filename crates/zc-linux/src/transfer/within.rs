@@ -10,9 +10,21 @@ use zc_core::driver::straight::Place;
 use zc_core::driver::{Mechanism, Next, Step, StepError};
 
 use super::boundaries::of_messages;
-use super::{NO_FD, Transfer, step_of};
+use super::{NO_FD, Transfer, plan, step_of};
 use crate::backend::{Answer, Outcome, read_write};
 use crate::sys;
+
+/// How many bytes the source has left, if it is the sink's own file. What the copy adds to it is not the source's, and a
+/// read would find it. `u64::MAX`: it is another.
+fn own_left(from: End<'_>, to: Option<End<'_>>) -> u64 {
+    let left = match to {
+        Some(to) if !from.fd.is_socket() && !to.fd.is_socket() => {
+            plan::left_of_same_file(from, to).ok().flatten()
+        }
+        _ => None,
+    };
+    left.unwrap_or(u64::MAX)
+}
 
 impl Transfer {
     /// Moves at most `budget` bytes, in a copy of `limit`, to a sink that takes `fits` of them and has no descriptor
@@ -27,14 +39,20 @@ impl Transfer {
     ) -> Step {
         self.meets((from.fd.fd().as_raw_fd(), to.map_or(NO_FD, |to| to.fd.fd().as_raw_fd())));
         let reads_messages = self.reads_messages(from);
-        match to {
+        let limit = limit.min(*self.own_left.get_or_insert_with(|| own_left(from, to)));
+        if limit == 0 {
+            return Step::idle(Next::Ended);
+        }
+        let step = match to {
             Some(to) if fits > 0 && !reads_messages => {
                 self.end_to_end((from, limit.min(fits)), Place::Fd(to), budget)
             }
             // A message is taken whole, or the rest of it would be lost.
             _ if reads_messages => self.take_alone(of_messages(from), limit),
             _ => self.take_alone(from, limit.min(budget).min(fits.max(1))),
-        }
+        };
+        self.own_left = self.own_left.map(|left| left.saturating_sub(step.taken));
+        step
     }
 
     /// Reads once, and delivers nothing.

@@ -118,10 +118,12 @@ fn wait_for(fd: BorrowedFd<'_>, rule: &mut driver::Watch) -> Result<(), StepErro
         // The call tells of errors.
         let is_ready = ready(fd, PollFlags::IN, rule.until(begun)).unwrap_or(true);
         rule.check(None, Instant::now())?;
-        rule.judge(begun.elapsed())?;
         if is_ready {
+            // Judged with the next wait: what it has given is not counted yet, and may have been there for long.
+            rule.waited(begun.elapsed());
             return Ok(());
         }
+        rule.judge(begun.elapsed())?;
     }
 }
 
