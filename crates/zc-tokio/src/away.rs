@@ -59,9 +59,12 @@ impl Away {
     /// Takes at most `budget` bytes from a file, or else what is in flight; and delivers to a file, if there is one.
     /// `splices`: the sink is a socket, which takes them from a pipe. At most `fits` bytes go to the sink, and all of
     /// the copy's steps take at most `limit`: only that tells whether a file is copied over its own bytes.
+    ///
+    /// `transfer` is a new one then. The runtime may have no thread for it, and panics: until it has taken the task, the
+    /// transfer stays where it is.
     #[cfg(feature = "fs")]
     pub(crate) fn start(
-        transfer: Transfer,
+        transfer: &mut Transfer,
         from: Option<(Past, u64)>,
         (to, fits): (Option<Past>, u64),
         budget: u64,
@@ -73,8 +76,10 @@ impl Away {
 
         let (in_flight, takes) = (transfer.in_flight(), from.is_some());
         let delivers = to.is_some();
-        let transfer = Arc::new(Mutex::new(transfer));
-        let theirs = Arc::clone(&transfer);
+        let shared = Arc::new(Mutex::new(Transfer::new(*transfer.options())));
+        let theirs = Arc::clone(&shared);
+        // The other thread waits until it has got the transfer.
+        let mut left = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let task = tokio::task::spawn_blocking(move || {
             let mut transfer = theirs.lock().unwrap_or_else(PoisonError::into_inner);
             if let (Some((file, limit)), None, true) = (&from, &to, splices) {
@@ -88,13 +93,15 @@ impl Away {
             let mut sink = FlatSink { to, holds_back: false, is_nowhere: false, limit: fits };
             transfer.step::<TokioIo>(&mut source, &mut sink, budget)
         });
-        let (is_of_others, is_taken_out) = (false, false);
+        std::mem::swap(&mut *left, transfer);
+        drop(left);
+        let (transfer, is_of_others, is_taken_out) = (shared, false, false);
         Away { task, transfer, in_flight, takes, last, delivers, is_of_others, is_taken_out }
     }
 
     #[cfg(not(feature = "fs"))]
     pub(crate) fn start(
-        _: Transfer,
+        _: &mut Transfer,
         _: Option<(Past, u64)>,
         _: (Option<Past>, u64),
         _: u64,

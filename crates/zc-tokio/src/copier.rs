@@ -140,12 +140,7 @@ impl Copier {
         let Running(copier) = &mut Running(self);
         let outcome = copier.drive(&mut source, &mut sink).await;
         match outcome {
-            // A sink is not read from, and so never looks like one that has ended.
-            Err(error)
-                if copier.session.passes_on(&error, || {
-                    error.side() == Some(Side::Source) && may_be_connection(&mut source)
-                }) =>
-            {
+            Err(error) if copier.session.passes_on(&error) => {
                 Err(copier.pass_on(error, &mut source, &mut sink).await)
             }
             outcome => outcome,
@@ -237,12 +232,18 @@ impl Copier {
         W: AsyncSink,
     {
         self.session.before(cx)?;
-        let polled = self.flow.poll(cx, source, sink, self.session.slice());
+        let polled = self.flow.poll(cx, source, sink, self.session.slice()).map_err(|failure| {
+            let error = self.session.error(Some(Direction::AToB), failure);
+            // A sink is not read from, and so never looks like one that has ended.
+            let is_of_source = error.side() == Some(Side::Source);
+            self.session.remember(&error, || is_of_source && may_be_connection(source));
+            error
+        });
         let clock = self.session.after(cx, &[&self.flow]);
         match polled {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(self.flow.delivered())),
-            Poll::Ready(Err(failure)) => {
-                Poll::Ready(Err(self.session.error(Some(Direction::AToB), failure)))
+            Poll::Ready(Err(error)) => {
+                Poll::Ready(Err(Error { counts: self.session.counts(), ..error }))
             }
             Poll::Pending => clock.map(Err),
         }

@@ -83,7 +83,8 @@ pub struct Options {
     /// What to do after a reset by the peer of one end; [`ResetPolicy::Report`] by default.
     pub on_reset: ResetPolicy,
     /// The most bytes to take from the first end, and from the second. After that many, the end counts as
-    /// closed. `u64::MAX`, the default: no limit.
+    /// closed. `u64::MAX`, the default: no limit. A message (of a datagram socket, for example) is taken whole, also
+    /// where that is more: what a read leaves of it would be lost.
     pub limits: (u64, u64),
     /// How long bytes of a bulk sender over TCP may wait for more to come, at most 50 milliseconds: fewer wake-ups
     /// and calls for the same bytes. `None`, the default: not at all. A millisecond is a good value. Small messages

@@ -162,12 +162,7 @@ impl Relay {
         let outcome = relay.drive(&mut a, &mut b).await;
         match outcome {
             // Boxed, as is all that not every relay does: what a task may hold, it has the memory for from the start.
-            Err(error)
-                if relay.session.passes_on(&error, || match error.end() {
-                    Some(RelayEnd::B) => may_be_lost(&error, &mut b, relay.there.descriptors().1),
-                    _ => may_be_lost(&error, &mut a, relay.back.descriptors().1),
-                }) =>
-            {
+            Err(error) if relay.session.passes_on(&error) => {
                 Err(Box::pin(relay.pass_on(error, &mut a, &mut b)).await)
             }
             outcome => outcome,
@@ -332,9 +327,17 @@ impl Relay {
         if failed.is_none() && self.session.options.on_end == EndPolicy::Close {
             failed = self.close(cx, a, b);
         }
+        let failed = failed.map(|(direction, failure)| {
+            let error = self.session.error(Some(direction), failure);
+            self.session.remember(&error, || match error.end() {
+                Some(RelayEnd::B) => may_be_lost(&error, b, self.there.descriptors().1),
+                _ => may_be_lost(&error, a, self.back.descriptors().1),
+            });
+            error
+        });
         let clock = self.session.after(cx, &[&self.there, &self.back]);
-        if let Some((direction, failure)) = failed {
-            return Poll::Ready(Err(self.session.error(Some(direction), failure)));
+        if let Some(error) = failed {
+            return Poll::Ready(Err(Error { counts: self.session.counts(), ..error }));
         }
         if self.there.is_done() && self.back.is_done() {
             return Poll::Ready(Ok(self.counts()));

@@ -296,26 +296,27 @@ impl Session {
         self.reset_by(direction, side, errno)
     }
 
-    /// Whether `error` is a reset that is to be passed on. Passed on or not, it is reported again by every later run,
-    /// and so is a connection that is lost otherwise: the kernel tells it once, and after that the connection looks
-    /// like one that has ended. `may_be_connection`: a file, on a file system over a network, may be read again.
-    pub(crate) fn passes_on(
-        &mut self,
-        error: &Error,
-        may_be_connection: impl FnOnce() -> bool,
-    ) -> bool {
-        let passes_on = self.options.on_reset == ResetPolicy::Forward;
+    /// Takes note of `error` if it is a reset, or a connection that is lost otherwise: the kernel tells it once, and after
+    /// that the connection looks like one that has ended. Every later run reports it again. It comes before any callback
+    /// runs, which may panic. `may_be_connection`: a file, on a file system over a network, may be read again.
+    pub(crate) fn remember(&mut self, error: &Error, may_be_connection: impl FnOnce() -> bool) {
         // EPIPE comes from a peer that had ended before it closed: what it sent is whole.
-        let cuts_off = passes_on || error.kind() != io::ErrorKind::BrokenPipe;
+        let cuts_off = self.forwards() || error.kind() != io::ErrorKind::BrokenPipe;
         let is_reset = reset::is_reset(error) && cuts_off;
-        let is_lost = reset::is_lost(error) && may_be_connection();
-        if !is_reset && !is_lost {
-            return false;
-        }
-        if let (Some(direction), Some(side)) = (error.direction(), error.side()) {
+        if (is_reset || reset::is_lost(error) && may_be_connection())
+            && let (Some(direction), Some(side)) = (error.direction(), error.side())
+        {
             self.reset = Some((direction, side, errno_of(error.io_error())));
         }
-        is_reset && passes_on && !self.is_passed_on
+    }
+
+    /// Whether `error` is a reset that is to be passed on.
+    pub(crate) fn passes_on(&self, error: &Error) -> bool {
+        self.forwards() && !self.is_passed_on && reset::is_reset(error)
+    }
+
+    fn forwards(&self) -> bool {
+        self.options.on_reset == ResetPolicy::Forward
     }
 
     /// It has been. (A future that is dropped before leaves it to the next run.)

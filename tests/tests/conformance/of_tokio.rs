@@ -75,6 +75,11 @@ const NEVER_FLUSHES: u8 = 15;
 /// Its shutdown never ends.
 const NEVER_ENDS: u8 = 16;
 
+/// It takes a write for whole of which the stream has taken a part.
+const CLAIMS_ALL: u8 = 17;
+/// It holds back what it is given, and forgets what a flush could not pass on.
+const FORGETS: u8 = 18;
+
 type Faulty<const FAULT: u8> = Wrapper<UnixStream, FAULT>;
 
 fn wrap<const FAULT: u8>(inner: UnixStream) -> Faulty<FAULT> {
@@ -167,7 +172,11 @@ impl<const FAULT: u8> AsyncWrite for Faulty<FAULT> {
                 this.held.extend_from_slice(buf);
                 Poll::Ready(Ok(buf.len()))
             }
-            HOLDS_BACK => match Pin::new(&mut *this).poll_flush(cx) {
+            FORGETS if this.held.is_empty() => {
+                this.held.extend_from_slice(buf);
+                Poll::Ready(Ok(buf.len()))
+            }
+            HOLDS_BACK | FORGETS => match Pin::new(&mut *this).poll_flush(cx) {
                 Poll::Ready(Ok(())) => Pin::new(&mut this.inner).poll_write(cx, buf),
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 Poll::Pending => Poll::Pending,
@@ -186,6 +195,9 @@ impl<const FAULT: u8> AsyncWrite for Faulty<FAULT> {
         }
         if let Poll::Ready(Ok(n)) = &polled {
             this.bytes += *n as u64;
+            if FAULT == CLAIMS_ALL {
+                return Poll::Ready(Ok(buf.len()));
+            }
         }
         polled
     }
@@ -196,6 +208,7 @@ impl<const FAULT: u8> AsyncWrite for Faulty<FAULT> {
         }
         while !this.held.is_empty() {
             match Pin::new(&mut this.inner).poll_write(cx, &this.held) {
+                Poll::Ready(Ok(_)) if FAULT == FORGETS => this.held.clear(),
                 Poll::Ready(Ok(n)) => drop(this.held.drain(..n)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
@@ -222,7 +235,8 @@ where
     UnixStream: Sink<Io>,
 {
     fn downstream(&mut self) -> Downstream<'_, Io> {
-        Downstream::through(&mut self.inner)
+        let downstream = Downstream::through(&mut self.inner);
+        if FAULT == FORGETS { downstream.flush_first() } else { downstream }
     }
     fn delivered(&mut self, n: u64) {
         if FAULT != UNCOUNTED {
@@ -298,6 +312,23 @@ fn is_found<const FAULT: u8>(source: Option<Property>, sink: Option<Property>) {
 fn what_is_not_counted_is_found() {
     is_found::<UNCOUNTED>(Some(Property::Count), Some(Property::Count));
     is_found::<TAKES_ALL>(Some(Property::Count), None);
+    let failure = SourceKit::new(wrap::<TAKES_ALL>).count(|wrapper| wrapper.bytes).check();
+    let told = failure.unwrap_err().to_string();
+    assert!(told.contains("count the bytes that this read gives"), "{told}");
+    let failure = SourceKit::new(wrap::<UNCOUNTED>).count(|wrapper| wrapper.bytes).check();
+    let told = failure.unwrap_err().to_string();
+    assert!(told.contains("count in `taken` too"), "{told}");
+}
+
+/// A Unix socket takes small writes whole, or nothing of them.
+#[test]
+fn what_a_short_write_leaves_behind_is_found() {
+    for failure in [SinkKit::new(wrap::<CLAIMS_ALL>).check(), SinkKit::new(wrap::<FORGETS>).check()]
+    {
+        let failure = failure.expect_err("bytes are lost");
+        assert_eq!(failure.property(), Property::Order, "{failure}");
+    }
+    conformance::assert_sink(|stream| BufWriter::with_capacity(300_000, stream));
 }
 
 #[test]

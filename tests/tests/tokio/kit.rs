@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
@@ -63,4 +64,18 @@ pub(crate) async fn poll_once<F: Future>(future: F) -> Option<F::Output> {
         })
     })
     .await
+}
+
+/// Polls `future` until it panics.
+pub(crate) async fn panics<F: Future>(future: F) {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| {
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        match polled {
+            Err(_) => std::task::Poll::Ready(()),
+            Ok(std::task::Poll::Ready(_)) => panic!("it does not panic"),
+            Ok(std::task::Poll::Pending) => std::task::Poll::Pending,
+        }
+    })
+    .await;
 }

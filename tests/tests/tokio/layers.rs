@@ -5,14 +5,16 @@ use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter, ReadBuf};
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter, ReadBuf,
+};
 use tokio::net::UnixStream;
 use zc_testkit::collector::Collector;
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::feeder::Feeder;
 use zc_tokio::{
-    Copier, Mechanism, Opaque, ReadReady, Registered, Relay, Rewind, Sink, Source, Upstream,
-    WriteReady,
+    Copier, Mechanism, Opaque, Options, ReadReady, Registered, Relay, Rewind, Sink, Source,
+    TokioIo, Upstream, WriteReady,
 };
 
 use crate::kit;
@@ -396,5 +398,130 @@ fn a_half_that_a_read_drops_is_not_taken_for_the_next_one() {
         assert_eq!(moved, LEN as u64 + 8);
         drop(to);
         assert_same(&collector.finish(), &[b"head", &data[..], b"tail"].concat());
+    });
+}
+
+/// A chain that forgets its first half once that has ended, and a second one that panics when it is first read.
+struct Forgets {
+    first: Option<&'static [u8]>,
+    rest: tokio::io::Chain<Opaque<Panics>, &'static [u8]>,
+}
+
+impl AsyncRead for Forgets {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if let Some(first) = &mut self.first {
+            if !first.is_empty() {
+                return Pin::new(first).poll_read(cx, buf);
+            }
+            self.first = None;
+        }
+        Pin::new(&mut self.rest).poll_read(cx, buf)
+    }
+}
+
+impl Source<TokioIo> for Forgets {
+    fn upstream(&mut self) -> Upstream<'_, TokioIo> {
+        match &mut self.first {
+            Some(first) => Upstream::then(first, &mut self.rest),
+            None => Upstream::through(&mut self.rest),
+        }
+    }
+}
+
+impl ReadReady for Forgets {
+    fn read_ready(&self, _: RawFd) -> Option<Registered<'_>> {
+        None
+    }
+}
+
+struct Panics {
+    panics: bool,
+    rest: &'static [u8],
+}
+
+impl AsyncRead for Panics {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        assert!(!std::mem::take(&mut self.panics), "the panic of the test");
+        Pin::new(&mut self.rest).poll_read(cx, buf)
+    }
+}
+
+/// Which half a copy is at then, it has to find out anew.
+#[test]
+fn a_half_that_is_dropped_by_a_read_that_panics_is_not_counted() {
+    kit::run(async {
+        let second = Panics { panics: true, rest: b"two " };
+        let rest = Opaque(second).chain(&b"three"[..]);
+        let (mut source, mut sink) = (Forgets { first: Some(b"one "), rest }, Vec::new());
+        let mut copier = Copier::new();
+        kit::panics(copier.run(&mut source, &mut sink)).await;
+        assert_eq!(copier.run(&mut source, &mut sink).await.unwrap(), 13);
+        assert_same(&sink, b"one two three");
+    });
+}
+
+/// A layer that panics when it is told of bytes, once.
+struct Touchy<S> {
+    inner: S,
+    is_touchy: bool,
+}
+
+impl<S> Touchy<S> {
+    fn new(inner: S) -> Self {
+        Touchy { inner, is_touchy: true }
+    }
+    fn told(&mut self) {
+        assert!(!std::mem::take(&mut self.is_touchy), "the panic of the test");
+    }
+}
+
+impl AsyncRead for Touchy<UnixStream> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl Source<TokioIo> for Touchy<UnixStream> {
+    fn upstream(&mut self) -> Upstream<'_, TokioIo> {
+        Upstream::through(&mut self.inner)
+    }
+    fn taken(&mut self, _: u64) {
+        self.told();
+    }
+}
+
+impl ReadReady for Touchy<UnixStream> {
+    fn read_ready(&self, fd: RawFd) -> Option<Registered<'_>> {
+        self.inner.read_ready(fd)
+    }
+}
+
+/// The bytes have moved. They are in the count, and the limit has fallen by them.
+#[test]
+fn what_a_layer_panics_about_is_counted() {
+    kit::run(async {
+        let ((mut client, from), (to_peer, mut to)) = (kit::unix(), kit::unix());
+        client.write_all(b"hello").unwrap();
+        let (mut source, mut options) = (Touchy::new(from), Options::default());
+        options.limits.0 = 8;
+        let mut copier = Copier::with_options(options);
+        kit::panics(copier.run(&mut source, &mut to)).await;
+        assert_eq!((copier.count(), copier.in_flight()), (5, 0));
+        client.write_all(b" and more").unwrap();
+        assert_eq!(copier.run(&mut source, &mut to).await.unwrap(), 8);
+        drop(to);
+        assert_same(&Collector::start(to_peer).finish(), b"hello an");
     });
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, join};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, join};
 use tokio::net::TcpStream;
 use zc_linux::hook::{self, Syscall};
 use zc_testkit::collector::Collector;
@@ -396,6 +396,52 @@ fn a_reset_that_is_reported_stays_one() {
     }
 }
 
+/// A `progress` that panics takes the answer of its poll with it, but not what the kernel tells once.
+#[test]
+fn a_reset_is_remembered_before_a_callback_runs() {
+    for (copies, options) in
+        [false, true].into_iter().flat_map(|n| [(n, Options::default()), (n, passing_on())])
+    {
+        kit::run(async move {
+            let ((mut client, mut a), (server, mut b)) = (kit::tcp(), kit::tcp());
+            client.write_all(b"cut off").unwrap();
+            sockets::reset(client);
+            // The bytes and the reset come in one poll.
+            a.readable().await.unwrap();
+            let mut calls = 0;
+            let mut progress = move || {
+                calls += 1;
+                assert!(calls > 1, "the panic of the test");
+            };
+            let mut copier = Copier::with_options(options);
+            let mut relay = Relay::with_options(options);
+            match copies {
+                true => {
+                    copier = copier.on_progress(move |_| progress());
+                    kit::panics(copier.run(&mut a, &mut b)).await;
+                }
+                false => {
+                    relay = relay.on_progress(move |_, _| progress());
+                    kit::panics(relay.run(&mut a, &mut b)).await;
+                }
+            }
+            for _ in 0..2 {
+                let error = match copies {
+                    true => copier.run(&mut a, &mut b).await.map(drop).unwrap_err(),
+                    false => relay.run(&mut a, &mut b).await.map(drop).unwrap_err(),
+                };
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+                assert_eq!((error.end(), error.counts()), (Some(RelayEnd::A), (7, 0)), "{error}");
+            }
+            drop(b);
+            let (got, end) = hears(server);
+            assert_eq!(got, b"cut off");
+            let forwards = options.on_reset == ResetPolicy::Forward;
+            assert_eq!(end.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset), forwards);
+        });
+    }
+}
+
 /// Fails once, and goes on.
 struct Slow {
     is_late: bool,
@@ -541,6 +587,15 @@ fn also_one_that_hides_its_socket_never_looks_like_one_that_has_ended() {
             let error = copier.run(&mut lost, &mut tokio::io::sink()).await.unwrap_err();
             assert_eq!((error.kind(), error.side()), (ErrorKind::TimedOut, Some(Side::Source)));
         }
+        // What follows it does not show either which of the two it was.
+        let file = tokio::fs::File::from_std(files::holding(b"the rest"));
+        let mut lost = Opaque(Slow { is_late: true, rest: b"" }).chain(file);
+        let (mut to, mut copier) = (Vec::new(), Copier::new());
+        for _ in 0..3 {
+            let error = copier.run(&mut lost, &mut to).await.unwrap_err();
+            assert_eq!((error.kind(), error.side()), (ErrorKind::TimedOut, Some(Side::Source)));
+        }
+        assert!(to.is_empty());
     });
 }
 

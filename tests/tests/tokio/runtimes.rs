@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::io::Write;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::mpsc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -97,4 +99,22 @@ fn a_step_that_is_never_made_keeps_what_is_in_flight() {
         assert_eq!(copier.run(&mut from, &mut to).await.unwrap(), data.len() as u64);
     });
     assert_same(&files::contents(&file), &data);
+}
+
+/// A step of a file finds no runtime whose pool could make it. What it was to write was taken from the source before.
+#[test]
+fn a_poll_outside_of_a_runtime_loses_no_byte() {
+    let _leaks = fds::no_leaks_with_tokio();
+    let file = files::empty();
+    let (mut from, mut to) = (&b"hello"[..], FileAt::new(file.try_clone().unwrap(), 0).unwrap());
+    let mut copier = Copier::new();
+    let outside = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = pin!(copier.run(&mut from, &mut to)).poll(&mut cx);
+    }));
+    assert!(outside.is_err(), "there is a runtime");
+    assert_eq!((from.len(), copier.in_flight()), (0, 5));
+    let copied = runtime().block_on(copier.run(&mut from, &mut to));
+    assert_eq!((copied.unwrap(), copier.in_flight()), (5, 0));
+    assert_same(&files::contents(&file), b"hello");
 }

@@ -56,8 +56,8 @@
 //! there is nothing to declare: a type that ends after 1000 bytes has a limit of 1000. Then it
 //! follows many fixed schedules that mix reads of all sizes with steps past `read`, made just as an
 //! engine makes them, by way of [`driver`](crate::driver) and the descriptor. The input is all there
-//! in some of them; in others it trickles in and the stream is non-blocking. In every mix these must
-//! hold:
+//! in some of them; in others it trickles in and the stream is non-blocking. Into a sink a few write more than its
+//! stream has room for, and so a part of it. In every mix these must hold:
 //!
 //! | property | a source | a sink |
 //! |---|---|---|

@@ -50,11 +50,15 @@ const MIXES: [Mix; 4] = [Mix::Through, Mix::Past, Mix::Alternate, Mix::Any];
 /// The largest step of a schedule: from less than any buffer to more than `BufReader`'s 8 KiB.
 const LARGEST: [usize; 4] = [40, 300, 1500, 9000];
 const ROUNDS: usize = 3;
+/// Twice the room of a Unix socket, which takes a part of a write only if that is larger than 48 KiB.
+const LARGE: usize = 400 * 1024;
+
+const COUNT: usize = MODES.len() * MIXES.len() * LARGEST.len() * ROUNDS;
 
 impl Script {
     /// All schedules; only those for sinks have flushes in them.
     pub(super) fn all(flushes: bool) -> impl Iterator<Item = Script> {
-        (0..MODES.len() * MIXES.len() * LARGEST.len() * ROUNDS).map(move |number| Script {
+        (0..COUNT).map(move |number| Script {
             number,
             mode: MODES[number % 2],
             mix: MIXES[number / 2 % 4],
@@ -64,6 +68,14 @@ impl Script {
             flushes,
             log: Vec::new(),
         })
+    }
+
+    /// More schedules for sinks, of writes that the stream takes a part of.
+    pub(super) fn all_large() -> impl Iterator<Item = Script> {
+        Script::all(true)
+            .filter(|script| script.mode == Mode::Scarce)
+            .take(MIXES.len())
+            .map(|script| Script { number: script.number + COUNT, largest: LARGE, ..script })
     }
 
     /// Whether every byte bypasses the type.

@@ -11,7 +11,7 @@ use super::access::SinkAccess;
 use super::failure::{Failure, Property, raise};
 use super::observe::{Observe, Observed};
 use super::script::{Act, Mode, Script};
-use super::wire::{self, LEN};
+use super::wire::{self, LARGE_LEN, LEN};
 use crate::Sink;
 use crate::driver::retry;
 
@@ -97,19 +97,35 @@ impl<'k, S: SinkAccess> SinkKit<'k, S> {
     ///
     /// The first property that was found not to hold.
     pub fn check(mut self) -> Result<(), Failure> {
-        let reference = self.reference()?;
+        let reference = self.reference(LEN)?;
         for script in Script::all(true) {
-            let mut run = self.set_up(script).map_err(|error| Failure::setup(&error))?;
-            let outcome = catch_unwind(AssertUnwindSafe(|| {
-                run.follow(&reference, self.count.as_deref(), self.observe.as_deref_mut())
-            }));
-            outcome
-                .unwrap_or_else(|payload| Err(Failure::panicked(run.arrived.len(), &*payload)))
-                .map_err(|failure| failure.during(run.script.to_string()))?;
-            let Run { script, noted, .. } = run;
+            let Run { script, noted, .. } = self.follow(script, LEN, &reference)?;
             self.compare_with_a_twin(script, &noted)?;
         }
+        let reference = self.reference(LARGE_LEN)?;
+        // A twin would be blocked by as much.
+        self.observe = None;
+        for script in Script::all_large() {
+            self.follow(script, LARGE_LEN, &reference)?;
+        }
         Ok(())
+    }
+
+    /// Follows a schedule of `len` bytes.
+    fn follow(
+        &mut self,
+        script: Script,
+        len: usize,
+        reference: &Reference,
+    ) -> Result<Run<S>, Failure> {
+        let mut run = self.set_up(script, len).map_err(|error| Failure::setup(&error))?;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            run.follow(reference, self.count.as_deref(), self.observe.as_deref_mut())
+        }));
+        outcome
+            .unwrap_or_else(|payload| Err(Failure::panicked(run.arrived.len(), &*payload)))
+            .map_err(|failure| failure.during(run.script.to_string()))?;
+        Ok(run)
     }
 
     /// [`check`](SinkKit::check), for tests.
@@ -122,7 +138,7 @@ impl<'k, S: SinkAccess> SinkKit<'k, S> {
         raise(self.check());
     }
 
-    fn set_up(&mut self, script: Script) -> io::Result<Run<S>> {
+    fn set_up(&mut self, script: Script, len: usize) -> io::Result<Run<S>> {
         let (near, far) = wire::pair(script.mode)?;
         let jammer = near.try_clone()?;
         Ok(Run {
@@ -131,7 +147,7 @@ impl<'k, S: SinkAccess> SinkKit<'k, S> {
             jammer,
             jam: 0,
             script,
-            data: wire::data(),
+            data: wire::data(len),
             accepted: 0,
             arrived: Vec::new(),
             noted: Vec::new(),
@@ -144,13 +160,15 @@ impl<'k, S: SinkAccess> SinkKit<'k, S> {
             return Ok(());
         };
         let ready = Script::all(true).next().expect("there are some");
-        let mut twin = self.set_up(ready).map_err(|error| Failure::setup(&error))?;
+        let mut twin = self.set_up(ready, LEN).map_err(|error| Failure::setup(&error))?;
         let observe = self.observe.as_mut().expect("it has noted places");
         let mut outcome = Ok(());
         'places: for (number, at) in places.into_iter().enumerate() {
             while twin.accepted < at {
                 match twin.write(at - twin.accepted) {
-                    Answer::Took(_) => twin.receive()?,
+                    Answer::Took(_) => {
+                        twin.receive()?;
+                    }
                     // It says so itself, where it was not a schedule's fault.
                     _ => break 'places,
                 }
@@ -170,15 +188,19 @@ impl<'k, S: SinkAccess> SinkKit<'k, S> {
         outcome
     }
 
-    /// What `write` alone delivers.
-    fn reference(&mut self) -> Result<Reference, Failure> {
+    /// What `write` alone delivers of `len` bytes.
+    fn reference(&mut self, len: usize) -> Result<Reference, Failure> {
         let script = Script::all(true).next().expect("there are some");
-        let mut run = self.set_up(script).map_err(|error| Failure::setup(&error))?;
+        let mut run = self.set_up(script, len).map_err(|error| Failure::setup(&error))?;
         let mut refused = None;
         let mut len = REFERENCE_WRITE;
-        while run.accepted < LEN {
-            match run.write(len) {
-                Answer::Took(_) => run.receive()?,
+        while run.accepted < run.data.len() {
+            let answer = run.write(len);
+            let has_come = run.receive()?;
+            match answer {
+                Answer::Took(_) => {}
+                // It holds more than the stream has room for.
+                Answer::Blocked if has_come => {}
                 // A sink with room for some of it may still refuse all of it.
                 Answer::Blocked | Answer::Failed(_) if len > 1 => len = 1,
                 Answer::Blocked => break,
@@ -192,7 +214,7 @@ impl<'k, S: SinkAccess> SinkKit<'k, S> {
             }
         }
         // What it says does not matter here: a refused sink may refuse this as well.
-        let _ = run.sink.as_mut().expect("dropped only at the end").flush();
+        let _ = run.flush_all()?;
         run.finish()?;
         Ok(Reference { bytes: run.arrived, refused })
     }
@@ -261,7 +283,7 @@ impl<S: SinkAccess> Run<S> {
         mut observe: Option<&mut (dyn Observe<S> + '_)>,
     ) -> Result<(), Failure> {
         let (mut largest, mut jams) = (usize::MAX, 0);
-        while self.accepted < LEN {
+        while self.accepted < self.data.len() {
             if self.script.mode == Mode::Scarce && jams < JAMS && self.script.once_in(6) {
                 jams += 1;
                 self.jam()?;
@@ -290,13 +312,13 @@ impl<S: SinkAccess> Run<S> {
                 }
                 Answer::Broken(message) => return Err(self.failure(Property::Order, message)),
             }
-            self.check_count(count)?;
+            self.check_count(count, went_past)?;
             if let (Some(observe), Some(sink)) = (&mut observe, &self.sink) {
                 observe.note(self.accepted, sink);
                 self.noted.push(self.script.steps());
             }
         }
-        if let Err(error) = retry(|| self.sink().flush())
+        if let Err(error) = self.flush_all()?
             && reference.refused.is_none()
         {
             return Err(self.failure(Property::Errors, format!("`flush` failed: {error}")));
@@ -326,7 +348,7 @@ impl<S: SinkAccess> Run<S> {
     }
 
     fn next_bytes(&self, len: usize) -> Vec<u8> {
-        self.data[self.accepted..LEN.min(self.accepted + len)].to_vec()
+        self.data[self.accepted..self.data.len().min(self.accepted + len)].to_vec()
     }
 
     /// One `write` of the next `len` bytes.
@@ -400,6 +422,18 @@ impl<S: SinkAccess> Run<S> {
         }
     }
 
+    /// Flushes, and makes room for the rest of what it holds each time that the stream has none.
+    fn flush_all(&mut self) -> Result<io::Result<()>, Failure> {
+        loop {
+            let flushed = retry(|| self.sink().flush());
+            let has_come = self.receive()?;
+            let is_blocked = flushed.as_ref().is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
+            if !is_blocked || !has_come {
+                return Ok(flushed);
+            }
+        }
+    }
+
     /// What has arrived must be the beginning of the reference. The last step began when `began`
     /// bytes had been accepted.
     fn compare(
@@ -442,26 +476,39 @@ impl<S: SinkAccess> Run<S> {
         ))
     }
 
-    fn check_count(&self, count: Option<&dyn Fn(&S) -> u64>) -> Result<(), Failure> {
+    fn check_count(
+        &self,
+        count: Option<&dyn Fn(&S) -> u64>,
+        went_past: bool,
+    ) -> Result<(), Failure> {
         let (Some(count), Some(sink)) = (count, &self.sink) else { return Ok(()) };
         let (counted, taken) = (count(sink), self.accepted as u64);
         if counted == taken {
             return Ok(());
         }
+        let remedy = match went_past {
+            true => "count in `delivered` too",
+            false => {
+                "when it is written to, count what it answers that it took, no more and no less"
+            }
+        };
         Err(self.failure(
             Property::Count,
-            format!("it has taken {taken} bytes and counted {counted}: count in `delivered` too"),
+            format!("it has taken {taken} bytes and counted {counted}: {remedy}"),
         ))
     }
 
     /// Drops the sink, and receives what that brings out.
     fn finish(&mut self) -> Result<(), Failure> {
         self.sink = None;
-        self.receive()
+        self.receive().map(drop)
     }
 
-    fn receive(&mut self) -> Result<(), Failure> {
-        wire::drain(&self.far, &mut self.arrived).map_err(|error| Failure::setup(&error))
+    /// Receives all that there is. Whether there is any.
+    fn receive(&mut self) -> Result<bool, Failure> {
+        let arrived = self.arrived.len();
+        wire::drain(&self.far, &mut self.arrived).map_err(|error| Failure::setup(&error))?;
+        Ok(self.arrived.len() > arrived)
     }
 
     /// Fills the stream up, so that the next write to it blocks.

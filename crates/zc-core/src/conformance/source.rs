@@ -296,8 +296,9 @@ impl<'r, S: SourceAccess> Run<'r, S> {
                 }
                 Act::Flush => unreachable!("sources do not flush"),
             };
-            let mut over = false;
+            let (mut over, mut went_past) = (false, false);
             for outcome in outcomes {
+                went_past |= matches!(outcome, Outcome::Bytes(_, Via::Buffer | Via::Descriptor));
                 match outcome {
                     Outcome::Bytes(bytes, via) => self.accept(&bytes, via)?,
                     Outcome::Blocked if !self.feed.ended() => {
@@ -328,7 +329,7 @@ impl<'r, S: SourceAccess> Run<'r, S> {
                     }
                 }
             }
-            self.check_count(count)?;
+            self.check_count(count, went_past)?;
             // What reading on at the end does to it is its own affair.
             if let Some(observe) = observe.as_mut().filter(|_| !over) {
                 observe.note(self.got.len(), &self.source);
@@ -537,15 +538,23 @@ impl<'r, S: SourceAccess> Run<'r, S> {
         ))
     }
 
-    fn check_count(&self, count: Option<&dyn Fn(&S) -> u64>) -> Result<(), Failure> {
+    fn check_count(
+        &self,
+        count: Option<&dyn Fn(&S) -> u64>,
+        went_past: bool,
+    ) -> Result<(), Failure> {
         let Some(count) = count else { return Ok(()) };
         let (counted, given) = (count(&self.source), self.got.len() as u64);
         if counted == given {
             return Ok(());
         }
+        let remedy = match went_past {
+            true => "count in `taken` too",
+            false => "when it is read, count the bytes that this read gives, no more and no less",
+        };
         Err(self.failure(
             Property::Count,
-            format!("it has given out {given} bytes and counted {counted}: count in `taken` too"),
+            format!("it has given out {given} bytes and counted {counted}: {remedy}"),
         ))
     }
 

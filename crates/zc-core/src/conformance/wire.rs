@@ -10,14 +10,18 @@ use super::script::{Mode, Script};
 
 use crate::driver::retry;
 
-/// How many bytes the kit feeds into a source, or writes into a sink.
+/// How many bytes the kit feeds into a source, or writes into a sink. (Into a sink also a MiB, in a few schedules whose
+/// writes are larger than its stream has room for.)
 ///
 /// Twice the default capacity of std's `BufReader` and `BufWriter`, and more.
 pub const LEN: usize = 20_000;
 
-/// The known bytes. Any few of them in a row are found in one place only, so that a byte too many or
+/// How many bytes it writes into a sink in large pieces.
+pub(super) const LARGE_LEN: usize = 1024 * 1024;
+
+/// The first `len` of the known bytes. Any few of them in a row are found in one place only, so that a byte too many or
 /// too few shows.
-pub(super) fn data() -> Vec<u8> {
+pub(super) fn data(len: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let next = || {
         state ^= state << 13;
@@ -26,7 +30,7 @@ pub(super) fn data() -> Vec<u8> {
         // Some line ends, for types that look for them.
         if state >> 58 == 0 { b'\n' } else { (state >> 40) as u8 }
     };
-    std::iter::repeat_with(next).take(LEN).collect()
+    std::iter::repeat_with(next).take(len).collect()
 }
 
 /// A pair, the near end for the type under test, in the mode of `script`.
@@ -50,7 +54,7 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn new(near: &UnixStream, far: UnixStream) -> io::Result<Self> {
-        Ok(Feed { far, probe: near.try_clone()?, data: data(), fed: 0, ended: false })
+        Ok(Feed { far, probe: near.try_clone()?, data: data(LEN), fed: 0, ended: false })
     }
 
     pub(super) fn data(&self) -> &[u8] {

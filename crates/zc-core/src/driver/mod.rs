@@ -28,6 +28,8 @@ pub use source_walk::{Bottom, Link, Reach, each_descriptor, walk_source};
 pub use step::{Next, Step, StepError};
 // What the crates of the drivers share, and nobody else needs.
 #[doc(hidden)]
+pub use source_walk::has_opaque_link;
+#[doc(hidden)]
 pub use watch::Watch;
 
 use std::panic::{self, AssertUnwindSafe};

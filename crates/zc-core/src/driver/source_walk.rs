@@ -289,3 +289,13 @@ pub fn each_descriptor<Io>(source: &mut (dyn Source<Io> + '_), show: &mut dyn Fn
         Origin::Spent | Origin::Opaque => {}
     }
 }
+
+/// Whether only the own `read` of some link of `source` knows where its bytes come from.
+pub fn has_opaque_link<Io>(source: &mut (dyn Source<Io> + '_)) -> bool {
+    match source.upstream().origin {
+        Origin::Through(inner) => has_opaque_link(inner),
+        Origin::Then(first, second) => has_opaque_link(first) || has_opaque_link(second),
+        Origin::Fd(_) | Origin::Spent => false,
+        Origin::Opaque => true,
+    }
+}

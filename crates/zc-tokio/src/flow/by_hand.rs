@@ -22,8 +22,10 @@ impl Flow {
         let mut is_pending = false;
         self.is_by_hand = true;
         let transfer = &mut self.transfer;
-        // A chain may drop links that have ended, once it is read.
-        let (step, link) = self.link.across::<TokioIo, _, _>(source, |source| {
+        // A chain may drop links that have ended, once it is read. Which, is not known after a panic: those that it has
+        // kept end again.
+        let link = std::mem::take(&mut self.link);
+        let (step, link) = link.across::<TokioIo, _, _>(source, |source| {
             transfer.read_with(most, |room| {
                 let mut room = ReadBuf::new(room);
                 match Pin::new(&mut *source).poll_read(cx, &mut room) {
@@ -37,6 +39,7 @@ impl Flow {
             })
         });
         self.link = link;
+        self.count(&step);
         if is_pending {
             self.waits = Waits::ForSource;
             // It says by itself when it has more, and of how many bytes.
@@ -63,6 +66,7 @@ impl Flow {
                 }
             }
         });
+        self.count(&step);
         if is_pending {
             self.waits = Waits::ForSink;
             return Poll::Pending;

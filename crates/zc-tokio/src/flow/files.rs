@@ -5,8 +5,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll, ready};
 
 use zc_core::Side;
-use zc_core::driver::{Bottom, Next, Step, StepError, each_descriptor, walk_source};
-use zc_linux::{Kind, Transfer};
+use zc_core::driver::{
+    Bottom, Next, Step, StepError, each_descriptor, has_opaque_link, walk_source,
+};
+use zc_linux::Kind;
 
 use super::look::tell_sink;
 use super::{Flow, Waits};
@@ -187,9 +189,7 @@ impl Flow {
         last: bool,
         splices: bool,
     ) {
-        let options = *self.transfer.options();
-        let transfer = std::mem::replace(&mut self.transfer, Transfer::new(options));
-        let away = Away::start(transfer, from, (to, self.fits), budget, last, splices);
+        let away = Away::start(&mut self.transfer, from, (to, self.fits), budget, last, splices);
         self.files.get_or_insert_default().away = Some(away);
     }
 
@@ -242,6 +242,7 @@ impl Flow {
             return Poll::Ready(Ok(Step::idle(Next::Again)));
         }
         let step = step?;
+        self.count(&step);
         self.headroom.saw(&step);
         if step.taken > 0 {
             let told = walk_source::<TokioIo>(source, self.link, &mut |_| step.taken);
@@ -268,13 +269,11 @@ impl Flow {
 }
 
 /// Whether a source's error may be that of a connection. One that hides its descriptor may have one. (Not a file, on a
-/// file system over a network.)
+/// file system over a network.) Which link of a chain has failed, only the chain knows.
 pub(crate) fn may_be_connection(source: &mut dyn AsyncSource) -> bool {
-    let (mut hides, mut has_socket) = (true, false);
-    each_descriptor::<TokioIo>(source, &mut |end| {
-        (hides, has_socket) = (false, has_socket || end.fd.is_socket());
-    });
-    hides || has_socket
+    let mut may_be = has_opaque_link::<TokioIo>(source);
+    each_descriptor::<TokioIo>(source, &mut |end| may_be |= end.fd.is_socket());
+    may_be
 }
 
 /// Not a FIFO or a tty, which may have nothing. Like a file it may be one of tokio's `File`s, but it cannot seek. (A

@@ -59,7 +59,9 @@ impl Flow {
                 // A file's writes are made elsewhere, and with a copy.
                 Bottom::Buffered(mut bytes) if is_file => {
                     let read = |room: &mut [u8]| std::io::Read::read(&mut bytes, room);
-                    Look::Stepped(self.transfer.read_with(limit.min(budget), read))
+                    let step = self.transfer.read_with(limit.min(budget), read);
+                    self.count(&step);
+                    Look::Stepped(step)
                 }
                 Bottom::Buffered(bytes) => {
                     let most = usize::try_from(budget).map_or(bytes.len(), |n| n.min(bytes.len()));

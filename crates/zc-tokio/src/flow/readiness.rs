@@ -95,7 +95,9 @@ impl Flow {
             }
         }
         // Without a step, one of the two was not ready after all. It is asked again.
-        step.unwrap_or_else(|| Step::idle(Next::Again))
+        let step = step.unwrap_or_else(|| Step::idle(Next::Again));
+        self.count(&step);
+        step
     }
 }
 

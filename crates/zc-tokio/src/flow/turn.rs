@@ -58,7 +58,8 @@ impl Flow {
         outcome
     }
 
-    fn count(&mut self, step: &Step) {
+    /// Counts what a step has moved, before any layer is told of it, which may panic.
+    pub(super) fn count(&mut self, step: &Step) {
         if self.left < u64::MAX {
             self.left -= step.taken.min(self.left);
         }
@@ -66,17 +67,16 @@ impl Flow {
         self.gained += step.taken;
     }
 
-    /// Waits for a step that is made elsewhere, if there is one, and counts it. Nothing more is done.
+    /// Waits for a step that is made elsewhere, if there is one. Nothing more is done.
     pub(crate) fn settle(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut dyn AsyncSource,
         sink: &mut dyn AsyncSink,
     ) -> Poll<()> {
-        if self.away().is_some()
-            && let Ok(step) = ready!(self.come_back(cx, source, sink))
-        {
-            self.count(&step);
+        if self.away().is_some() {
+            // It is counted. An error comes too late.
+            let _ = ready!(self.come_back(cx, source, sink));
         }
         Poll::Ready(())
     }
@@ -135,7 +135,6 @@ impl Flow {
             if !matches!(step.next, Next::FlushSink) {
                 slice.used(step.taken.max(step.delivered), std::mem::take(&mut self.is_by_hand));
             }
-            self.count(&step);
             match step.next {
                 // After a "not now", the wait is the next step's.
                 Next::Again | Next::WantRead { .. } | Next::WantWrite => {}
