@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use zc_std::hook::{self, Syscall};
-use zc_std::{AsRawPollFd, Copier, Fd, Mechanism, Pace, Paced, ReadFrom, Side, WriteSink};
+use zc_std::{
+    AsRawPollFd, Copier, Fd, Mechanism, Pace, Paced, ReadFrom, ReadSource, Side, WriteSink,
+};
 use zc_testkit::data::{self, assert_same};
 use zc_testkit::{calls, fds, files, sockets};
 
@@ -191,26 +193,28 @@ fn a_message_that_is_too_long_is_an_error_behind_a_stream_s_type() {
         let (client, from) = seqpacket();
         rustix::net::sockopt::set_socket_send_buffer_size(&client, 2 * MOST).unwrap();
         let sent = [data::bytes(1, first), data::bytes(2, MOST + 1)];
+        let as_file = std::fs::File::from(from.try_clone().unwrap());
         let from = UnixStream::from(from);
         from.set_nonblocking(true).unwrap();
         let (mut file, mut got) = (files::empty(), Vec::new());
-        for into_file in [true, false] {
+        for (is_file, into_file) in [(false, true), (false, false), (true, true), (true, false)] {
+            let mut source: &mut dyn ReadSource = if is_file { &mut &as_file } else { &mut &from };
             for message in sent.iter().filter(|message| !message.is_empty()) {
                 assert_eq!(rustix::io::write(&client, message), Ok(message.len()));
             }
             let sink: &mut dyn WriteSink = if into_file { &mut file } else { &mut got };
             let mut copier = Copier::new();
-            let error = copier.copy(&mut &from, sink).unwrap_err();
+            let error = copier.copy(&mut source, sink).unwrap_err();
             assert_eq!(
                 (error.raw_os_error(), error.syscall(), error.side()),
                 (Some(libc::EMSGSIZE), Some("read"), Some(Side::Source))
             );
             assert_eq!((error.moved(), copier.in_flight()), (first as u64, MOST));
-            let error = copier.copy(&mut &from, sink).unwrap_err();
+            let error = copier.copy(&mut source, sink).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
             assert_eq!((error.moved(), copier.in_flight()), (MOST as u64, 0));
         }
-        let want = [&sent[0][..], &sent[1][..MOST]].concat();
+        let want = [&sent[0][..], &sent[1][..MOST]].concat().repeat(2);
         assert_same(&files::contents(&file), &want);
         assert_same(&got, &want);
     }

@@ -28,7 +28,7 @@ impl Transfer {
     #[inline(always)]
     pub(super) fn whole(&mut self, from: End<'_>, limit: u64, answer: Answer) -> Answer {
         let is_full = matches!(answer.outcome, Outcome::Moved { drained: false, .. });
-        if is_full && answer.taken < limit && self.plan.is_none() && is_stream_socket(from.fd) {
+        if is_full && answer.taken < limit && self.plan.is_none() && from.fd.is_stream() {
             return self.unless_cut(from, answer);
         }
         answer
