@@ -185,12 +185,12 @@ pub(crate) fn is_unreadable(calls: &[Record], source: &[RawFd]) -> bool {
     })
 }
 
-/// Whether a range of the source was given back after an error, by one lseek after another. Others may read between
-/// these two (docs/reliability.md).
-pub(crate) fn gave_back_in_company(calls: &[Record], source: &[RawFd]) -> bool {
+/// Whether a range of one of these files was given back after an error, by one lseek after another. Others may read or
+/// write between these two (docs/reliability.md).
+pub(crate) fn gave_back_in_company(calls: &[Record], files: &[RawFd]) -> bool {
     let seeks = |record: &Record| {
         record.call.syscall == Syscall::Seek
-            && record.call.from.is_some_and(|fd| source.contains(&fd))
+            && record.call.from.is_some_and(|fd| files.contains(&fd))
     };
     calls.windows(3).any(|three| three.iter().all(seeks))
 }

@@ -399,7 +399,16 @@ fn copy_it_all(
         }
         let taken = taken?;
         let gap = books.gap();
-        ledger.check_sink(sink_end, &sink, &stream[..delivered])?;
+        let checked = ledger.check_sink(sink_end, &sink, &stream[..delivered]);
+        if checked.is_err()
+            && faults.acts() > 1
+            && sink_end.fd().is_some_and(|fd| audit::gave_back_in_company(&calls, &[fd]))
+        {
+            // The same, where that user wrote.
+            faults.give_up_judging();
+            return Ok(());
+        }
+        checked?;
         check!(
             books.gap() == gap || faults.acts() > 0 && audit::is_unwritable(&calls, sink_end.fd()),
             "{} bytes of the file are nobody's",

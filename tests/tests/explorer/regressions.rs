@@ -153,3 +153,31 @@ fn a_claim_that_is_kept_by_a_read_after_a_read_that_failed() {
     )
     .unwrap();
 }
+
+/// An error while others write: what they write before and after the lseek that gives a range back is not judged.
+#[test]
+fn others_that_write_twice_while_a_range_is_given_back() {
+    use zc_testkit::explorer::{Misbehaviour::*, errno::*, *};
+    let _alone = zc_testkit::serial::serial();
+
+    replay(
+        &Scenario {
+            source: SourceKind::Unix,
+            above: vec![SourceWrap::Take(11169)],
+            sink: SinkKind::File,
+            below: vec![],
+            engine: Engine { mode: Mode::Edge, adaptive: false, pipe_size: 8192, coalesce: false },
+            payload: 12411,
+            chunk: 5000,
+            waiting: Waiting::Source,
+            shared: true,
+        },
+        &[
+            (5, Fail(ESPIPE)),
+            (9, Fail(EPIPE)),
+            (11, Meanwhile(Act::Write)),
+            (12, Meanwhile(Act::CopyIn)),
+        ],
+    )
+    .unwrap();
+}
