@@ -215,7 +215,8 @@ impl<'fd> Claim<'fd> {
     /// bytes that were, and the error that left a gap if others have gone on from the range's end.
     pub(crate) fn fill(mut self, flight: &mut Flight) -> (u64, Option<StepError>) {
         if self.appends(false) {
-            self.undo();
+            // Others that have written meanwhile have put the offset where the file ends, and there it stays.
+            self.give_back();
             return (0, None);
         }
         let mut delivered = 0;
@@ -247,11 +248,6 @@ impl<'fd> Claim<'fd> {
     pub(crate) fn appends(&self, seems_to: bool) -> bool {
         let flags = || sys::flags(self.fd.fd());
         self.len > 0 && flags().map_or(seems_to, |flags| flags.contains(OFlags::APPEND))
-    }
-
-    /// Gives back all that is left, even if others have the file: no write uses this offset.
-    fn undo(&mut self) {
-        self.clip(self.start);
     }
 
     /// Writes once from memory into the range; 0 if the file cannot seek (ESPIPE), so that the bytes are
@@ -323,7 +319,7 @@ pub(crate) fn complete(
     flight: &mut Flight,
 ) -> (u64, u64, Option<StepError>) {
     if sink.appends(refused == Some(Errno::BADF)) {
-        sink.undo();
+        sink.give_back();
         let (taken, error) = source.keep(flight);
         return (taken, 0, error);
     }

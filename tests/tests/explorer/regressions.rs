@@ -181,3 +181,27 @@ fn others_that_write_twice_while_a_range_is_given_back() {
     )
     .unwrap();
 }
+
+/// A claim of a file that turned out to be in append mode. What another had written meanwhile ended where the offset
+/// then stood.
+#[test]
+fn an_append_in_company_leaves_the_offset_at_the_end() {
+    use zc_testkit::explorer::{Misbehaviour::*, *};
+    let _alone = zc_testkit::serial::serial();
+
+    replay(
+        &Scenario {
+            source: SourceKind::File,
+            above: vec![SourceWrap::BufReader(5000), SourceWrap::Take(8687)],
+            sink: SinkKind::Append,
+            below: vec![SinkWrap::BufWriter(64, 10)],
+            engine: Engine { mode: Mode::Leave, adaptive: false, pipe_size: 8192, coalesce: false },
+            payload: 12411,
+            chunk: 0,
+            waiting: Waiting::Neither,
+            shared: true,
+        },
+        &[(8, Meanwhile(Act::Write))],
+    )
+    .unwrap();
+}
