@@ -195,6 +195,11 @@ pub(crate) fn gave_back_in_company(calls: &[Record], files: &[RawFd]) -> bool {
     calls.windows(3).any(|three| three.iter().all(seeks))
 }
 
+/// Whether nothing told that a file is in append mode.
+pub(crate) fn hid_the_mode(calls: &[Record]) -> bool {
+    calls.iter().any(|record| record.call.syscall == Syscall::GetFlags && record.result.is_err())
+}
+
 /// Whether a range of the sink may be a gap. The copy had claimed it and could not write it, or could not fetch its
 /// bytes, and other users had gone on from its end.
 pub(crate) fn is_unwritable(calls: &[Record], sink: Option<RawFd>) -> bool {

@@ -205,3 +205,27 @@ fn an_append_in_company_leaves_the_offset_at_the_end() {
     )
     .unwrap();
 }
+
+/// Without F_GETFL, and with copy_file_range refused by another errno than its own, nothing tells of the mode. The bytes
+/// are right; where the offset stands is not judged.
+#[test]
+fn an_append_whose_mode_nothing_tells_delivers_every_byte() {
+    use zc_testkit::explorer::{Misbehaviour::*, errno::*, *};
+    let _alone = zc_testkit::serial::serial();
+
+    replay(
+        &Scenario {
+            source: SourceKind::File,
+            above: vec![SourceWrap::BufReader(5000), SourceWrap::Take(8687)],
+            sink: SinkKind::Append,
+            below: vec![SinkWrap::BufWriter(64, 10)],
+            engine: Engine { mode: Mode::Leave, adaptive: false, pipe_size: 8192, coalesce: false },
+            payload: 12411,
+            chunk: 0,
+            waiting: Waiting::Neither,
+            shared: true,
+        },
+        &[(5, Fail(ENOSPC)), (9, Fail(EINVAL)), (10, Fail(ENOSYS)), (11, Meanwhile(Act::CopyIn))],
+    )
+    .unwrap();
+}
