@@ -55,11 +55,9 @@ impl Link {
 
 /// How many links a source has.
 fn links<Io, S: Source<Io> + ?Sized>(source: &mut S) -> usize {
-    match source.upstream().origin {
-        Origin::Through(inner) => links(inner),
-        Origin::Then(first, second) => links(first) + links(second),
-        Origin::Fd(_) | Origin::Spent | Origin::Opaque => 1,
-    }
+    let mut count = 0;
+    each_link(source, &mut |_| count += 1);
+    count
 }
 
 /// Where the next bytes of a source are.
@@ -276,26 +274,32 @@ fn ends_for_good<Io>(source: &mut (dyn Source<Io> + '_), skip: &mut usize) -> Op
     }
 }
 
+/// Shows where the bytes of each link of `source` come from, in their order, also of links that only the source's own
+/// `read` may cross.
+fn each_link<Io, S: Source<Io> + ?Sized>(source: &mut S, show: &mut dyn FnMut(Origin<'_, Io>)) {
+    match source.upstream().origin {
+        Origin::Through(inner) => each_link(inner, show),
+        Origin::Then(first, second) => {
+            each_link(first, show);
+            each_link(second, show);
+        }
+        origin @ (Origin::Fd(_) | Origin::Spent | Origin::Opaque) => show(origin),
+    }
+}
+
 /// Shows every descriptor at the bottom of `source`, in the order in which their bytes come, also those
 /// in links that only the source's own `read` may cross.
 pub fn each_descriptor<Io>(source: &mut (dyn Source<Io> + '_), show: &mut dyn FnMut(End<'_>)) {
-    match source.upstream().origin {
-        Origin::Through(inner) => each_descriptor(inner, show),
-        Origin::Then(first, second) => {
-            each_descriptor(first, show);
-            each_descriptor(second, show);
+    each_link(source, &mut |origin| {
+        if let Origin::Fd(end) = origin {
+            show(end);
         }
-        Origin::Fd(end) => show(end),
-        Origin::Spent | Origin::Opaque => {}
-    }
+    });
 }
 
 /// Whether only the own `read` of some link of `source` knows where its bytes come from.
 pub fn has_opaque_link<Io>(source: &mut (dyn Source<Io> + '_)) -> bool {
-    match source.upstream().origin {
-        Origin::Through(inner) => has_opaque_link(inner),
-        Origin::Then(first, second) => has_opaque_link(first) || has_opaque_link(second),
-        Origin::Fd(_) | Origin::Spent => false,
-        Origin::Opaque => true,
-    }
+    let mut has_one = false;
+    each_link(source, &mut |origin| has_one |= matches!(origin, Origin::Opaque));
+    has_one
 }
