@@ -53,14 +53,15 @@ impl Kind {
         Ok(of_stat(fd, &sys::stat(fd)?)?)
     }
 
-    /// Whether it is a socket, and a byte stream.
-    pub(crate) fn is_stream_socket(self) -> bool {
-        self.is_socket() && self != Kind::Messages
-    }
-
     /// Whether it is a socket.
     pub fn is_socket(self) -> bool {
         matches!(self, Kind::Tcp | Kind::Mptcp | Kind::StreamSocket | Kind::Messages)
+    }
+
+    /// Whether it is a socket, and a byte stream: a connection, which has an end, and which an error ends. (A socket
+    /// that keeps messages goes on.)
+    pub fn is_stream_socket(self) -> bool {
+        self.is_socket() && self != Kind::Messages
     }
 }
 

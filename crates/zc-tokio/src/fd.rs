@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use zc_core::{IsStream, PollFd, Side};
 use zc_linux::Kind;
 
-use crate::registered::{Any, is_connection};
+use crate::registered::Any;
 use crate::{Downstream, ReadReady, Registered, Sink, Source, TokioIo, Upstream, WriteReady};
 
 /// Any descriptor in non-blocking mode as a source and sink: an `AsyncFd` over an `OwnedFd` from elsewhere, a
@@ -186,7 +186,7 @@ impl<T: AsFd + AsRawFd + Unpin> AsyncWrite for Fd<T> {
         Poll::Ready(Ok(()))
     }
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(match is_connection(self.kind) {
+        Poll::Ready(match self.kind.is_stream_socket() {
             true => shutdown(self.as_fd(), Shutdown::Write).map_err(io::Error::from),
             false => Ok(()),
         })

@@ -162,7 +162,7 @@ impl<'a> Registered<'a> {
             let is_watched = match self.0 {
                 Of::Tcp(stream) => stream.ready(Interest::ERROR).await.is_ok(),
                 Of::Unix(stream) => stream.ready(Interest::ERROR).await.is_ok(),
-                Of::Any(fd) if is_connection(fd.kind()) => fd.is_failing().await,
+                Of::Any(fd) if fd.kind().is_stream_socket() => fd.is_failing().await,
                 // A pipe whose other end is closed can be read, or written to, at once.
                 _ => false,
             };
@@ -198,12 +198,6 @@ impl fmt::Debug for Registered<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Registered").field(&self.poll_fd().fd()).finish()
     }
-}
-
-/// Whether it is a connection that carries bytes: it has an end, and an error ends it. (A socket that keeps messages goes
-/// on.)
-pub(crate) fn is_connection(kind: Kind) -> bool {
-    matches!(kind, Kind::Tcp | Kind::Mptcp | Kind::StreamSocket)
 }
 
 /// An [`Fd`](crate::Fd) of any owner.
