@@ -1,8 +1,10 @@
 //! One end of a transfer: a descriptor, its name and its kind.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use rustix::fs::{OFlags, SeekFrom, fcntl_getfl, fstat, seek};
@@ -37,6 +39,11 @@ pub(crate) struct About {
 pub(crate) enum Use {
     Read,
     Write,
+}
+
+/// Device and inode: which file it is.
+pub(crate) fn identity(meta: &Metadata) -> (u64, u64) {
+    (meta.dev(), meta.ino())
 }
 
 impl End {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,6 +13,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+
+use crate::end::identity;
 
 /// An address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,22 +166,17 @@ pub(crate) struct OwnPath {
 
 impl OwnPath {
     fn new(path: &Path) -> io::Result<OwnPath> {
-        Ok(OwnPath { path: path.into(), identity: identity(path)? })
+        Ok(OwnPath { path: path.into(), identity: identity(&path.symlink_metadata()?) })
     }
 }
 
 impl Drop for OwnPath {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|there| there == self.identity) {
+        let there = self.path.symlink_metadata();
+        if there.is_ok_and(|there| identity(&there) == self.identity) {
             let _ = std::fs::remove_file(&self.path);
         }
     }
-}
-
-/// Device and inode of what `path` is.
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let meta = path.symlink_metadata()?;
-    Ok((meta.dev(), meta.ino()))
 }
 
 impl Listener {

@@ -18,12 +18,13 @@ mod temporary;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Seek};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use crate::descriptor::MAX_LINKS;
+use crate::end::identity;
 use pending::State;
 use temporary::{Temporary, directory};
 
@@ -91,7 +92,7 @@ impl Target {
             }
             None => Target::new(file, &name(), manner.sync, State::Old)?,
         };
-        target.old = Some((meta.dev(), meta.ino()));
+        target.old = Some(identity(&meta));
         Ok(target)
     }
 
@@ -175,7 +176,7 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 

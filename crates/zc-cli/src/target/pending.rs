@@ -15,6 +15,7 @@ use super::attributes;
 use super::manner::Sync;
 use super::temporary::{self, Temporary, directory};
 use crate::copier::copier;
+use crate::end::identity;
 
 /// A file that is not yet what it is to be. Dropped, it is removed.
 #[derive(Debug)]
@@ -32,15 +33,13 @@ pub(crate) struct Pending {
 /// Which file it is, and when its attributes last changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
-    dev: u64,
-    ino: u64,
+    file: (u64, u64),
     changed: (i64, i64),
 }
 
 impl Stamp {
     fn of(meta: &Metadata) -> Stamp {
-        let changed = (meta.ctime(), meta.ctime_nsec());
-        Stamp { dev: meta.dev(), ino: meta.ino(), changed }
+        Stamp { file: identity(meta), changed: (meta.ctime(), meta.ctime_nsec()) }
     }
 }
 
@@ -155,9 +154,8 @@ impl Pending {
 
     /// Whether its name leads to it, and not to another file that bears it by now.
     fn is_there(&self) -> bool {
-        let id = |meta: Metadata| (meta.dev(), meta.ino());
         let (there, ours) = (fs::metadata(&self.target), self.file.metadata());
-        there.is_ok_and(|there| ours.is_ok_and(|ours| id(there) == id(ours)))
+        there.is_ok_and(|there| ours.is_ok_and(|ours| identity(&there) == identity(&ours)))
     }
 
     /// Whether it is a file whose name is known, and not a descriptor or a device.

@@ -9,6 +9,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use super::temporary::directory;
 use crate::descriptor::MAX_LINKS;
+use crate::end::identity;
 
 // libc's constants have another type on each machine; none of them has more than 32 bits.
 const PROC: u32 = libc::PROC_SUPER_MAGIC as u32;
@@ -31,7 +32,7 @@ pub(crate) fn name_of(path: &Path, file: &Metadata) -> Option<PathBuf> {
     }
     let name = path.canonicalize().ok()?;
     let found = name.symlink_metadata().ok()?;
-    ((found.dev(), found.ino()) == (file.dev(), file.ino())).then_some(name)
+    (identity(&found) == identity(file)).then_some(name)
 }
 
 /// Whether the file of that name can be replaced by another one, as far as can be told before trying.
