@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use zc_std::hook::{self, Action, Call, Syscall};
 use zc_std::{Copier, CopyError};
+use zc_testkit::explorer::Scenario;
 use zc_testkit::fds;
 
 const BYTES: &[u8] = b"twelve bytes";
@@ -182,49 +183,42 @@ fn others_that_write_twice_while_a_range_is_given_back() {
     .unwrap();
 }
 
+/// From a file into one in append mode, which others write to.
+fn an_append_in_company() -> Scenario {
+    use zc_testkit::explorer::*;
+
+    Scenario {
+        source: SourceKind::File,
+        above: vec![SourceWrap::BufReader(5000), SourceWrap::Take(8687)],
+        sink: SinkKind::Append,
+        below: vec![SinkWrap::BufWriter(64, 10)],
+        engine: Engine { mode: Mode::Leave, adaptive: false, pipe_size: 8192, coalesce: false },
+        payload: 12411,
+        chunk: 0,
+        waiting: Waiting::Neither,
+        shared: true,
+    }
+}
+
 /// A claim of a file that turned out to be in append mode. What another had written meanwhile ended where the offset
 /// then stood.
 #[test]
 fn an_append_in_company_leaves_the_offset_at_the_end() {
-    use zc_testkit::explorer::{Misbehaviour::*, *};
+    use zc_testkit::explorer::{Act, Misbehaviour::*, replay};
     let _alone = zc_testkit::serial::serial();
 
-    replay(
-        &Scenario {
-            source: SourceKind::File,
-            above: vec![SourceWrap::BufReader(5000), SourceWrap::Take(8687)],
-            sink: SinkKind::Append,
-            below: vec![SinkWrap::BufWriter(64, 10)],
-            engine: Engine { mode: Mode::Leave, adaptive: false, pipe_size: 8192, coalesce: false },
-            payload: 12411,
-            chunk: 0,
-            waiting: Waiting::Neither,
-            shared: true,
-        },
-        &[(8, Meanwhile(Act::Write))],
-    )
-    .unwrap();
+    replay(&an_append_in_company(), &[(8, Meanwhile(Act::Write))]).unwrap();
 }
 
 /// Without F_GETFL, and with copy_file_range refused by another errno than its own, nothing tells of the mode. The bytes
 /// are right; where the offset stands is not judged.
 #[test]
 fn an_append_whose_mode_nothing_tells_delivers_every_byte() {
-    use zc_testkit::explorer::{Misbehaviour::*, errno::*, *};
+    use zc_testkit::explorer::{Act, Misbehaviour::*, errno::*, replay};
     let _alone = zc_testkit::serial::serial();
 
     replay(
-        &Scenario {
-            source: SourceKind::File,
-            above: vec![SourceWrap::BufReader(5000), SourceWrap::Take(8687)],
-            sink: SinkKind::Append,
-            below: vec![SinkWrap::BufWriter(64, 10)],
-            engine: Engine { mode: Mode::Leave, adaptive: false, pipe_size: 8192, coalesce: false },
-            payload: 12411,
-            chunk: 0,
-            waiting: Waiting::Neither,
-            shared: true,
-        },
+        &an_append_in_company(),
         &[(5, Fail(ENOSPC)), (9, Fail(EINVAL)), (10, Fail(ENOSYS)), (11, Meanwhile(Act::CopyIn))],
     )
     .unwrap();

@@ -131,6 +131,16 @@ impl Either {
     }
 }
 
+/// Writes until nothing more fits.
+async fn fills(mut client: TcpStream) -> TcpStream {
+    let chunk = data::bytes(1, 1 << 20);
+    let patience = Duration::from_millis(50);
+    while let Ok(written) = tokio::time::timeout(patience, client.write_all(&chunk)).await {
+        written.unwrap();
+    }
+    client
+}
+
 /// The client has reset while nothing more fits, and the server reads nothing.
 #[test]
 fn an_abort_is_heard_while_a_reset_is_put_off() {
@@ -140,20 +150,11 @@ fn an_abort_is_heard_while_a_reset_is_put_off() {
     ];
     for mut copy in copies {
         kit::run(async move {
-            let ((mut client, mut a), (server, mut b)) = (kit::tcp_tasks(), kit::tcp());
-            let filling = async {
-                let chunk = data::bytes(1, 1 << 20);
-                while let Ok(written) =
-                    tokio::time::timeout(Duration::from_millis(50), client.write_all(&chunk)).await
-                {
-                    written.unwrap();
-                }
-                client
-            };
+            let ((client, mut a), (server, mut b)) = (kit::tcp_tasks(), kit::tcp());
             let handle = copy.handle();
             let client = tokio::select! {
                 error = copy.fails(&mut a, &mut b) => panic!("{error}"),
-                client = filling => client,
+                client = fills(client) => client,
             };
             sockets::reset(client.into_std().unwrap());
             let stopping = async {
@@ -315,12 +316,11 @@ fn a_copy_passes_a_reset_on_to_its_sink_and_its_source() {
     });
 }
 
-/// Only a TCP connection can be reset. On others the error is reported, and no more.
 /// A connection of another crate, while nothing more fits into the other one.
 #[test]
 fn a_reset_of_any_descriptor_is_noticed() {
     kit::run(async {
-        let ((mut client, a), (_server, b)) = (kit::tcp_tasks(), kit::tcp_tasks());
+        let ((client, a), (_server, b)) = (kit::tcp_tasks(), kit::tcp_tasks());
         let of_elsewhere = |stream: TcpStream| {
             let stream = stream.into_std().unwrap();
             // SAFETY: the stream keeps its descriptor open, and the same one, for as long as it lives.
@@ -328,18 +328,9 @@ fn a_reset_of_any_descriptor_is_noticed() {
         };
         let (mut a, mut b) = (of_elsewhere(a), of_elsewhere(b));
         let mut relay = Relay::new();
-        let filling = async {
-            let chunk = data::bytes(1, 1 << 20);
-            while let Ok(written) =
-                tokio::time::timeout(Duration::from_millis(50), client.write_all(&chunk)).await
-            {
-                written.unwrap();
-            }
-            client
-        };
         let client = tokio::select! {
             _ = relay.run(&mut a, &mut b) => panic!("no one has ended"),
-            client = filling => client,
+            client = fills(client) => client,
         };
         sockets::reset(client.into_std().unwrap());
         for _ in 0..2 {
@@ -352,6 +343,7 @@ fn a_reset_of_any_descriptor_is_noticed() {
     });
 }
 
+/// Only a TCP connection can be reset. On others the error is reported, and no more.
 #[test]
 fn a_unix_stream_ends_as_ever() {
     kit::run(async {
